@@ -1,0 +1,1 @@
+"""When and where it runs: Prefect flows over functions of pipelines."""

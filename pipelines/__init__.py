@@ -1,0 +1,1 @@
+"""What the stages do: from radar files to scored, registered models and forecasts."""

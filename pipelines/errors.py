@@ -1,0 +1,21 @@
+"""Errors that a user can act on: one line that names the file or key, and the reason."""
+
+
+class UserError(Exception):
+    """Something the user gave can't be used. The message is one line and is all that the user sees."""
+
+
+class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of the program
+    """A source file that can't become a frame.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    reason : str
+        Why, in a few words; it becomes the reason in the quarantine table.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path, self.reason = path, " ".join(str(reason).split())
+        super().__init__(f"{path}: {self.reason}")

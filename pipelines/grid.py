@@ -1,0 +1,75 @@
+"""The grid of a radar composite: a projection and the centres of its pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A regular grid in its own projection, north up.
+
+    Parameters
+    ----------
+    crs : pyproj.CRS
+        The projection.
+    x : ndarray of shape (W,)
+        Pixel centres, west to east, in the projection's unit (metres, or degrees on a lat/lon grid).
+    y : ndarray of shape (H,)
+        Pixel centres, north to south.
+
+    Raises
+    ------
+    ValueError
+        If an axis has fewer than two pixels, is not evenly spaced, or runs the wrong way.
+    """
+
+    crs: pyproj.CRS
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name, axis, sign in (("x", self.x, 1), ("y", self.y, -1)):
+            steps = np.diff(axis) * sign
+            if axis.ndim != 1 or steps.size == 0 or not np.isfinite(axis).all():
+                raise ValueError(f"{name} needs at least two finite pixel centres")
+            if steps.min() <= 0:
+                raise ValueError(f"{name} must run {'west to east' if sign == 1 else 'north to south'}")
+            if np.ptp(steps) > 1e-3 * steps.mean():
+                raise ValueError(f"{name} is not evenly spaced")
+
+    @classmethod
+    def from_edges(
+        cls, crs: pyproj.CRS, *, left: float, top: float, dx: float, dy: float, shape: tuple[int, int]
+    ) -> "Grid":
+        """Grid of ``shape`` (H, W) from the outer edge of its north-west pixel and its pixel sizes."""
+        height, width = shape
+        return cls(crs, left + dx * (np.arange(width) + 0.5), top - dy * (np.arange(height) + 0.5))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns (H, W)."""
+        return self.y.size, self.x.size
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Pixel sizes (dy, dx), both positive, in the projection's unit."""
+        return float(-np.diff(self.y).mean()), float(np.diff(self.x).mean())
+
+    def difference(self, other: "Grid") -> str | None:
+        """Say in words how ``other`` differs from this grid; None if it is the same to a tenth of a pixel."""
+        if self.shape != other.shape:
+            return f"{other.shape[0]}×{other.shape[1]} pixels, not {self.shape[0]}×{self.shape[1]}"
+        if self.crs != other.crs and self.crs.to_dict() != other.crs.to_dict():
+            return f"projection {other.crs.to_proj4()!r}, not {self.crs.to_proj4()!r}"
+        dy, dx = self.spacing
+        if max(np.abs(self.x - other.x).max() / dx, np.abs(self.y - other.y).max() / dy) > 0.1:
+            return "pixels elsewhere or of another size"
+        return None
+
+    def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Longitude and latitude of every pixel centre, degrees, each of shape (H, W)."""
+        to_wgs84 = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
+        return to_wgs84.transform(*np.meshgrid(self.x, self.y))

@@ -1,0 +1,144 @@
+"""Every knob of a run: type, unit, meaning and bounds of each key in params.yaml.
+
+A stage reads its own sections with :func:`read_params`; the whole file is checked each time, so that a misspelt
+key is found by the first stage that runs, in one line that names it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import UserError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: nothing unknown, nothing converted from another type, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Simulate(Section):
+    """The embedded archive: what to simulate."""
+
+    seed: int = Field(ge=0, description="seed of every random draw")
+    events: int = Field(ge=1, le=200, description="separate rain events")
+    hours: float = Field(gt=0, le=24, description="length of an event, hours")
+    size: int = Field(ge=64, le=2048, description="rows and columns, pixels of 1 km")
+
+
+class ZR(Section):
+    """Z = a·R^b, with Z in mm⁶ m⁻³ and R in mm/h."""
+
+    a: float = Field(gt=0)
+    b: float = Field(gt=0)
+
+
+class IngestRadar(Section):
+    """Where the radar files are and how reflectivity becomes rain."""
+
+    source: str = Field(min_length=1, description="folder of radar files, searched with its subfolders")
+    z_r: ZR
+
+
+class Index(Section):
+    """How the archive is cut into windows, events and splits."""
+
+    inputs: int = Field(ge=2, description="observed frames of a window (T_in)")
+    leads: Positive = Field(description="frames of a window to forecast (T_out)")
+    size: int = Field(ge=16, description="rows and columns of a window, pixels")
+    stride: Positive = Field(description="pixels from one window to the next, both ways")
+    time_stride: Positive = Field(description="frames from one window to the next")
+    wet_rate: float = Field(gt=0, description="rain rate from which a pixel is wet, mm/h")
+    wet_share: Share = Field(description="wet share that a frame needs not to be dry")
+    train_wet_share: Share = Field(description="wet share that a window of the train split needs")
+    dry_hours: float = Field(gt=0, description="dry or missing hours that end an event")
+    max_event_hours: float = Field(gt=0, description="a longer event is cut here, hours")
+    validation_share: Share = Field(description="share of the events for validation")
+    test_share: Share = Field(description="share of the events for test")
+    seed: int = Field(ge=0, description="seed of the draw of events into splits")
+
+
+class Switch(Section):
+    """Which gradients STSGD stops."""
+
+    kind: Literal["off", "one_sided", "two_sided"]
+    p: Share = Field(description="stop probability of the temporal path")
+
+
+class Model(Section):
+    """An encoder–forecaster of one recurrent cell."""
+
+    cell: Literal["scs", "convlstm"]
+    widths: list[Positive] = Field(
+        min_length=1, description="channels of each recurrent layer, from the input on"
+    )
+    kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
+    downsample: Literal[1, 2, 4, 8] = Field(
+        description="pixels of the grid to one cell of the network, each way"
+    )
+    switch: Switch
+
+    @model_validator(mode="after")
+    def _only_scs_switches(self) -> "Model":
+        if self.cell != "scs" and self.switch.kind != "off":
+            raise ValueError("only the cell scs has paths to switch: set switch.kind to off")
+        return self
+
+
+class Train(Section):
+    """How a network is trained; the same for every model."""
+
+    seed: int = Field(ge=0)
+    steps: Positive = Field(description="optimiser steps")
+    checkpoint_steps: Positive = Field(description="steps from one checkpoint and validation to the next")
+    batch_size: Positive
+    learning_rate: float = Field(gt=0)
+    precision: Literal["auto", "bf16", "float32"] = Field(description="auto: bf16 where the processor has it")
+
+
+class Evaluate(Section):
+    """What the tables say."""
+
+    thresholds: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="rain rates, mm/h")
+    time_stride: Positive = Field(description="frames from one test forecast to the next")
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    simulate: Simulate
+    ingest_radar: IngestRadar
+    index: Index
+    models: dict[str, Model]
+    train: Train
+    evaluate: Evaluate
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    UserError
+        One line naming the file, the key and what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Params.model_validate(content)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        given = (
+            "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {str(first['input'])[:60]})"
+        )
+        raise UserError(f"{path}: {key}: {reason}{given}") from None
