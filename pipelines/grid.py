@@ -27,8 +27,8 @@ class Grid:
     """
 
     crs: pyproj.CRS
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    x: NDArray[np.floating]
+    y: NDArray[np.floating]
 
     def __post_init__(self) -> None:
         for name, axis, sign in (("x", self.x, 1), ("y", self.y, -1)):
