@@ -1,6 +1,6 @@
 """Every knob of a run: type, unit, meaning and bounds of each key in params.yaml.
 
-A stage reads its own sections with :func:`read_params`; the whole file is checked each time, so that a misspelt
+A stage reads its own sections with :func:`read_params`; the whole file is checked each time, so a misspelt
 key is found by the first stage that runs, in one line that names it.
 """
 
@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A section of params.yaml: nothing unknown, nothing converted from another type, nothing changed later."""
+    """A section of params.yaml: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -1,0 +1,126 @@
+"""Forecasters: rain rate of the newest frames in, rain rate of the next ones out, on any grid.
+
+All have one signature, ``forecaster(rain_rate, leads)`` with (T_in, H, W) mm/h, NaN where the radar doesn't see,
+oldest first, and give (leads, H, W) mm/h, NaN where they know nothing. Evaluation, registered model and hourly
+forecast all come through here.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.nn.functional import pad
+
+from pipelines.errors import UserError
+from pipelines.rain import denormalise, normalise
+from scs_model import EncoderForecaster
+
+Rain = NDArray[np.float32]
+Forecaster = Callable[[Rain, int], Rain]
+
+DRY = 0.1  # mm/h; below it is no rain to an optical flow
+logging.getLogger("pysteps").setLevel(logging.WARNING)
+
+
+def persistence(rain_rate: Rain, leads: int) -> Rain:
+    """Forecast the newest frame again at every lead time."""
+    return np.repeat(rain_rate[-1:], leads, axis=0)
+
+
+def motion(rain_rate: Rain) -> NDArray[np.float64]:
+    """Motion of the echo by Lucas–Kanade optical flow over the newest three frames.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (T_in, H, W), mm/h
+
+    Returns
+    -------
+    ndarray of shape (2, H, W)
+        x and y displacement, pixels a frame; zero where nothing can be tracked.
+
+    References
+    ----------
+    pysteps: Pulkkinen et al. 2019, doi:10.5194/gmd-12-4185-2019.
+    """
+    from pysteps.motion.lucaskanade import dense_lucaskanade
+
+    newest = rain_rate[-3:]
+    decibels = 10 * np.log10(np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan))
+    return dense_lucaskanade(np.ma.masked_invalid(decibels))
+
+
+def extrapolation(rain_rate: Rain, leads: int) -> Rain:
+    """Move the newest frame along with :func:`motion` (backward semi-Lagrangian, pysteps).
+
+    What has not been seen upstream is NaN.
+    """
+    from pysteps.extrapolation.semilagrangian import extrapolate
+
+    moved = extrapolate(rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True)
+    return moved.astype(np.float32)
+
+
+class NetworkForecaster:
+    """A trained network as a forecaster.
+
+    Parameters
+    ----------
+    network : EncoderForecaster
+        In eval mode.
+    inputs : int
+        Frames that it was trained on; older ones are not used.
+    """
+
+    def __init__(self, network: EncoderForecaster, inputs: int) -> None:
+        self.network, self.inputs = network.eval(), inputs
+
+    @torch.inference_mode()
+    def __call__(self, rain_rate: Rain, leads: int) -> Rain:
+        """Forecast; NaN where the newest frame is NaN."""
+        if len(rain_rate) < self.inputs:
+            raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
+        _, H, W = rain_rate.shape
+        x = normalise(torch.from_numpy(np.ascontiguousarray(rain_rate[-self.inputs :])))[None, :, None]
+        divisor = self.network.downsample
+        x = pad(x, (0, -W % divisor, 0, -H % divisor))
+        y = denormalise(self.network(x, leads))[0, :, 0, :H, :W].numpy()
+        return np.where(np.isfinite(rain_rate[-1]), y, np.float32(np.nan))
+
+
+BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Description of the model in ``folder``: its method, and for a network how it is built."""
+    try:
+        return json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}/model.json: not a model's description: {error}") from None
+
+
+def load_forecaster(folder: Path) -> Forecaster:
+    """Build the forecaster in ``folder`` from ``model.json`` and, for a network, ``weights.safetensors``.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no model, or its weights don't fit.
+    """
+    description = read_description(folder)
+    if description["method"] in BASELINES:
+        return BASELINES[description["method"]]
+    network = EncoderForecaster(**description["network"])
+    try:
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}/weights.safetensors: {reason}") from None
+    return NetworkForecaster(network, description["inputs"])

@@ -1,0 +1,163 @@
+"""Stage ``index``: cut a store of frames into events, windows and splits.
+
+A window is `inputs` observed and `leads` later frames at the store's own cadence, on a square of pixels. Windows
+never bridge a gap, and events share no frame, so the splits share none either.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from rich.progress import track
+
+from pipelines.atomic import whole
+from pipelines.errors import UserError
+from pipelines.frames import open_frames
+from pipelines.params import Index, read_params
+from pipelines.stage import run
+
+COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]
+
+
+def corners(length: int, size: int, stride: int) -> NDArray[np.int64]:
+    """First pixels of windows of ``size`` along an axis of ``length``; the last one ends at the edge."""
+    last = length - size
+    return np.unique(np.append(np.arange(0, last + 1, stride), last))
+
+
+def wet_shares(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wet share of every frame, among valid pixels, and of every window of it, among all pixels.
+
+    Returns
+    -------
+    frame_share : ndarray of shape (T,)
+    window_share : ndarray of shape (T, rows of windows, columns of windows)
+    """
+    T, H, W = rain.shape
+    y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
+    frame_share, window_share = np.zeros(T), np.zeros((T, y0.size, x0.size))
+    for t in track(range(T), "index", transient=True):
+        frame = rain[t].to_numpy()
+        wet = frame >= params.wet_rate
+        frame_share[t] = wet.sum() / max(np.isfinite(frame).sum(), 1)
+        total = np.pad(wet, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
+        south, east = y0 + params.size, x0 + params.size
+        counts = total[np.ix_(south, east)] - total[np.ix_(y0, east)] - total[np.ix_(south, x0)]
+        window_share[t] = (counts + total[np.ix_(y0, x0)]) / params.size**2
+    return frame_share, window_share
+
+
+def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: Index) -> NDArray[np.int64]:
+    """Number of the event that each frame belongs to, -1 for none.
+
+    An event runs from a wet frame to the last wet frame before `dry_hours` that are dry or missing; one longer
+    than `max_event_hours` is cut into events of at most that length.
+    """
+    event = np.full(time.size, -1)
+    wet_frames = np.flatnonzero(wet)
+    if wet_frames.size == 0:
+        return event
+    longest = np.timedelta64(round(params.max_event_hours * 3600), "s")
+    dry = np.timedelta64(round(params.dry_hours * 3600), "s")
+    breaks = np.flatnonzero(np.diff(time[wet_frames]) > dry) + 1
+    number = 0
+    for frames in np.split(wet_frames, breaks):
+        inside = np.arange(frames[0], frames[-1] + 1)
+        piece = (time[inside] - time[inside[0]]) // longest
+        event[inside] = number + piece
+        number += int(piece[-1]) + 1
+    return event
+
+
+def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
+    """Draw whole events into train, validation and test by the seed.
+
+    Raises
+    ------
+    UserError
+        If there are too few events for three splits.
+    """
+    n = events.size
+    n_test = max(1, round(n * params.test_share))
+    n_validation = max(1, round(n * params.validation_share))
+    if n - n_test - n_validation < 1:
+        raise UserError(
+            f"index: {n} event(s) with whole windows, and train, validation and test need one each: more data, "
+            "or a smaller index.max_event_hours, index.inputs or index.leads"
+        )
+    shuffled = np.random.default_rng(params.seed).permutation(events)
+    names = np.repeat(["test", "validation", "train"], [n_test, n_validation, n - n_test - n_validation])
+    return dict(zip(shuffled.tolist(), names.tolist(), strict=True))
+
+
+def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params: Index) -> NDArray[np.int64]:
+    """First frames of all windows that lie in one event and at the store's usual cadence throughout."""
+    length = params.inputs + params.leads
+    if time.size < length:
+        return np.array([], dtype=np.int64)
+    steps = np.diff(time)
+    lengths, counts = np.unique(steps, return_counts=True)
+    joined = (steps == lengths[counts.argmax()]) & (event[1:] == event[:-1]) & (event[1:] >= 0)
+    run_length = np.lib.stride_tricks.sliding_window_view(joined, length - 1).all(axis=1)
+    starts = np.flatnonzero(run_length)
+    first = pd.Series(starts).groupby(event[starts]).transform("min").to_numpy()
+    return starts[(starts - first) % params.time_stride == 0]
+
+
+def index(store: Path, windows: Path, params: Index) -> None:
+    """Write the windows of ``store`` to the Parquet file ``windows``: one row a window, columns `COLUMNS`.
+
+    Raises
+    ------
+    UserError
+        If the grid is smaller than a window, or a split would be empty.
+    """
+    rain = open_frames(store)["rainfall_flux"]
+    T, H, W = rain.shape
+    if min(H, W) < params.size:
+        raise UserError(f"index.size: {params.size} pixels, but {store} has a grid of {H}×{W}")
+    time = rain["time"].to_numpy()
+    frame_share, window_share = wet_shares(rain, params)
+    event = find_events(time, frame_share >= params.wet_share, params)
+    starts = window_starts(time, event, params)
+    splits = draw_splits(np.unique(event[starts]), params)
+
+    y0, x0 = np.meshgrid(
+        corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij"
+    )
+    length = params.inputs + params.leads
+    tables = [
+        pd.DataFrame(
+            {
+                "store": store.as_posix(),
+                "t0": t0,
+                "time": time[t0 + params.inputs - 1],
+                "y0": y0.ravel(),
+                "x0": x0.ravel(),
+                "wet_fraction": window_share[t0 : t0 + length].mean(axis=0).ravel(),
+                "event": event[t0],
+                "split": splits[event[t0]],
+            }
+        )
+        for t0 in starts
+    ]
+    table = pd.concat(tables, ignore_index=True)[COLUMNS]
+    dry = (table["split"] == "train") & (table["wet_fraction"] < params.train_wet_share)
+    table = table[~dry].reset_index(drop=True)
+    if not (table["split"] == "train").any():
+        raise UserError(f"index.train_wet_share: no window of the train events is {params.train_wet_share} wet")
+    with whole(windows) as temporary:
+        table.to_parquet(temporary, index=False)
+    counts = table.groupby("split").agg(events=("event", "nunique"), windows=("t0", "size"))
+    print("; ".join(f"{name}: {row.events} events, {row.windows} windows" for name, row in counts.iterrows()))
+
+
+def main(store: Path, windows: Path) -> None:
+    """Index STORE into WINDOWS with params.yaml's section index."""
+    index(store, windows, read_params().index)
+
+
+if __name__ == "__main__":
+    run(main)

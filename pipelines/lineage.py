@@ -1,0 +1,40 @@
+"""Who made what from what: content hashes, the code's commit, and where the main checkout is."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+CHUNK = 1 << 20
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, or of a folder: of its files' relative names and digests in sorted order."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    else:
+        with path.open("rb") as stream:
+            while block := stream.read(CHUNK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def code_commit() -> str:
+    """Commit of the code in use, with ``-dirty`` where tracked files differ; ``unknown`` outside a checkout."""
+    here = Path(__file__).parent
+    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    done = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def main_checkout() -> Path:
+    """Folder of the main checkout, also from one of DVC's temporary experiment folders in it.
+
+    What experiments share (the MLflow store, checkpoints to resume from) lies there.
+    """
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return here

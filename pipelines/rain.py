@@ -1,0 +1,14 @@
+"""Rain rate as a network sees it, and back."""
+
+import torch
+from torch import Tensor
+
+
+def normalise(rain_rate: Tensor) -> Tensor:
+    """Turn mm/h into ln(1 + R): of order one, zero where dry, and zero where the radar doesn't see (NaN)."""
+    return torch.log1p(rain_rate.nan_to_num(0.0).clamp(min=0.0))
+
+
+def denormalise(x: Tensor) -> Tensor:
+    """Turn a network's ln(1 + R) into mm/h, never negative."""
+    return torch.expm1(x.clamp(min=0.0))
