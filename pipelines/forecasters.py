@@ -53,7 +53,9 @@ def motion(rain_rate: Rain) -> NDArray[np.float64]:
     from pysteps.motion.lucaskanade import dense_lucaskanade
 
     newest = rain_rate[-3:]
-    decibels = 10 * np.log10(np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan))
+    decibels = 10 * np.log10(
+        np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan)
+    )
     return dense_lucaskanade(np.ma.masked_invalid(decibels))
 
 
@@ -64,7 +66,9 @@ def extrapolation(rain_rate: Rain, leads: int) -> Rain:
     """
     from pysteps.extrapolation.semilagrangian import extrapolate
 
-    moved = extrapolate(rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True)
+    moved = extrapolate(
+        rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True
+    )
     return moved.astype(np.float32)
 
 

@@ -29,12 +29,16 @@ def code_commit() -> str:
 
 
 def main_checkout() -> Path:
-    """Folder of the main checkout, also from one of DVC's temporary experiment folders in it.
+    """Folder of the repository in use, and from one of DVC's temporary experiment folders that of the repository.
 
-    What experiments share (the MLflow store, checkpoints to resume from) lies there.
+    What experiments share (the MLflow store, checkpoints to resume from, input folders) lies there. It is looked
+    for from the working directory upwards; outside any repository it is the one that this code lies in.
     """
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             return folder.parents[2]
-    return here
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    return Path(__file__).resolve().parents[1]

@@ -1,18 +1,26 @@
-"""How a stage is run from a shell: its paths as arguments, a user's mistake as one line and exit status 1."""
+"""How a stage or a command ends in a shell: a user's mistake is one line on stderr, never a traceback."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 
 from pipelines.errors import UserError
 
 
-def run(main: Callable[..., None]) -> None:
-    """Run ``main`` with the command line's arguments; a `UserError` is one line on stderr, Ctrl-C status 130."""
+@contextmanager
+def ends_in_words() -> Iterator[None]:
+    """Turn a `UserError` into one line and exit status 1, Ctrl-C into status 130."""
     try:
-        typer.run(main)
+        yield
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's ``main`` with the command line's arguments."""
+    with ends_in_words():
+        typer.run(main)

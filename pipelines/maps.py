@@ -1,0 +1,60 @@
+"""Maps of rain rate as pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+
+from pipelines.forecasters import Rain
+from pipelines.grid import Grid
+
+BOUNDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50]  # mm/h
+COLOURS = ["#c6dbef", "#6baed6", "#2171b5", "#41ab5d", "#fed976", "#fd8d3c", "#bd0026"]
+SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over="#49006a")
+NORM = BoundaryNorm(BOUNDS, SCALE.N)
+
+
+def draw_maps(
+    rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path
+) -> None:
+    """Draw rain rate maps side by side with one scale in mm/h; grey is where nothing is known.
+
+    Parameters
+    ----------
+    rows : mapping of str to sequence of ndarray (H, W), mm/h
+        Name of a row, and its maps, one for each column.
+    columns : sequence of str
+        What stands above the columns.
+    grid : Grid
+        Of all maps; the axes show its own coordinates, kilometres where the projection has metres.
+    title : str
+    path : Path
+        The PNG to write.
+    """
+    H, W = grid.shape
+    metres = grid.crs.is_projected
+    unit = 1000.0 if metres else 1.0
+    dy, dx = grid.spacing
+    extent = (
+        np.array([grid.x[0] - dx / 2, grid.x[-1] + dx / 2, grid.y[-1] - dy / 2, grid.y[0] + dy / 2]) / unit
+    )
+    width = 2.7
+    height = width * min(max(H * dy / (W * dx), 0.4), 2.2)
+    figure = Figure(
+        figsize=(width * len(columns) + 1.4, height * len(rows) + 1.0), dpi=100, layout="constrained"
+    )
+    axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
+    for (name, maps), line in zip(rows.items(), axes, strict=True):
+        for column, rain_rate, ax in zip(columns, maps, line, strict=True):
+            image = ax.imshow(rain_rate, cmap=SCALE, norm=NORM, extent=extent, interpolation="nearest")
+            if line is axes[0]:
+                ax.set_title(column, fontsize=9)
+            ax.tick_params(labelsize=7)
+        line[0].set_ylabel(
+            f"{name}\n{'km' if metres else 'degrees'}" if name else "km" if metres else "degrees", fontsize=8
+        )
+    figure.colorbar(image, ax=axes, label="mm/h", extend="max", ticks=BOUNDS, shrink=0.8, format="%g")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)

@@ -1,0 +1,24 @@
+"""The registered model's code: MLflow runs this file to build it, so that nothing of it is pickled."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+
+from pipelines.forecasters import Rain, load_forecaster
+
+
+class RadarNowcast(mlflow.pyfunc.PythonModel):
+    """Rain rate (T_in, H, W) in mm/h with NaN in, rain rate (leads, H, W) in mm/h out; see pipelines.forecasters."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the forecaster from the artifact folder ``model``."""
+        self.forecaster = load_forecaster(Path(context.artifacts["model"]))
+
+    def predict(self, context: Any, model_input: Rain, params: dict[str, Any] | None = None) -> Rain:
+        """Forecast ``params["leads"]`` frames."""
+        return self.forecaster(np.asarray(model_input, np.float32), (params or {}).get("leads", 12))
+
+
+mlflow.models.set_model(RadarNowcast())

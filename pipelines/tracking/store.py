@@ -1,0 +1,46 @@
+"""Where MLflow keeps runs and models: the server named by MLFLOW_TRACKING_URI, else files under mlflow/."""
+
+import logging
+import os
+
+from pipelines.lineage import main_checkout
+
+# Before mlflow is imported: it reads them once.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+from mlflow import MlflowClient, set_experiment, set_tracking_uri
+from mlflow.exceptions import MlflowException
+
+from pipelines.errors import UserError
+
+NAME = "radar-nowcast"  # of the experiment and of the registered model
+
+for noisy in ("mlflow", "alembic"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def connect() -> MlflowClient:
+    """Client of the tracking store, with the experiment `NAME` in it, made where it isn't there yet.
+
+    Raises
+    ------
+    UserError
+        If the store can't be reached.
+    """
+    folder = main_checkout() / "mlflow"
+    embedded = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", embedded)  # stages started from here use the same
+    set_tracking_uri(uri)
+    # A server that is down should be told of, not waited for through minutes of retries.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    try:
+        if uri == embedded:
+            folder.mkdir(exist_ok=True)
+        client = MlflowClient()
+        if client.get_experiment_by_name(NAME) is None:
+            client.create_experiment(NAME, (folder / "artifacts").as_uri() if uri == embedded else None)
+        set_experiment(NAME)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
+    return client
