@@ -22,13 +22,11 @@ def _log() -> None:
 @app.command()
 def forecast(
     folder: Annotated[Path, typer.Argument(help="folder of radar files")],
-    model: Annotated[
-        str, typer.Option(help="MLflow URI of a registered model")
-    ] = "models:/radar-nowcast@champion",
+    model: Annotated[str, typer.Option(help="MLflow URI of a registered model")] = "models:/radar-nowcast@champion",
     minutes: Annotated[int, typer.Option(min=1, help="longest lead time, minutes")] = 60,
-    out: Annotated[
-        Path, typer.Option(help="folder to write into; the forecast gets one of its own in it")
-    ] = Path("data/forecasts"),
+    out: Annotated[Path, typer.Option(help="folder to write into; the forecast gets one of its own in it")] = Path(
+        "data/forecasts"
+    ),
 ) -> None:
     """Forecast from the newest frames of FOLDER; writes a CF netCDF and a picture."""
     # Here, not above: torch and MLflow take seconds to import, and `scs --help` needs neither.
@@ -43,9 +41,7 @@ def forecast(
     result = nowcast.forecast(frames, step_s, loaded, minutes=minutes)
     published = out / stamp(frames[-1].time)
     publish(result, frames[-1], published)
-    print(
-        f"{loaded.name} version {loaded.version}, {result.sizes['lead_time']} lead times from {frames[-1].time} UTC"
-    )
+    print(f"{loaded.name} version {loaded.version}, {result.sizes['lead_time']} lead times from {frames[-1].time} UTC")
     print(published / NETCDF, published / PICTURE, sep="\n")
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from rich.progress import track
 
+from pipelines.cadence import usual_step
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.product import forecast_dataset
@@ -19,14 +20,6 @@ from pipelines.readers import radar_files, read_frame, read_time
 from pipelines.tracking.registry import LoadedModel
 
 log = logging.getLogger(__name__)
-
-
-def usual_step(times: NDArray[np.datetime64]) -> int:
-    """Seconds between neighbouring times that occur most often; the shorter of two that tie."""
-    steps, counts = np.unique(
-        np.diff(np.unique(times)).astype("timedelta64[s]").astype(int), return_counts=True
-    )
-    return int(steps[counts.argmax()])
 
 
 def choose_inputs(
@@ -60,9 +53,7 @@ def choose_inputs(
     step_s = usual_step(times[-max(2 * count, 12) :])
     wanted = model.description.get("step_seconds", step_s)
     if wanted != step_s:
-        raise UserError(
-            f"{where}: frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s"
-        )
+        raise UserError(f"{where}: frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
     chosen = times[-1] - np.arange(count)[::-1] * np.timedelta64(step_s, "s")
     missing = chosen[~np.isin(chosen, times)]
     if missing.size:

@@ -53,9 +53,7 @@ def motion(rain_rate: Rain) -> NDArray[np.float64]:
     from pysteps.motion.lucaskanade import dense_lucaskanade
 
     newest = rain_rate[-3:]
-    decibels = 10 * np.log10(
-        np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan)
-    )
+    decibels = 10 * np.log10(np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan))
     return dense_lucaskanade(np.ma.masked_invalid(decibels))
 
 
@@ -66,9 +64,7 @@ def extrapolation(rain_rate: Rain, leads: int) -> Rain:
     """
     from pysteps.extrapolation.semilagrangian import extrapolate
 
-    moved = extrapolate(
-        rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True
-    )
+    moved = extrapolate(rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True)
     return moved.astype(np.float32)
 
 
@@ -103,7 +99,7 @@ BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation":
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Description of the model in ``folder``: its method, and for a network how it is built."""
+    """Read the description of the model in ``folder``: its method, and for a network how it is built."""
     try:
         return json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

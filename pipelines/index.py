@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.atomic import whole
+from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.frames import open_frames
 from pipelines.params import Index, read_params
@@ -50,7 +51,7 @@ def wet_shares(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], 
 
 
 def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: Index) -> NDArray[np.int64]:
-    """Number of the event that each frame belongs to, -1 for none.
+    """Give each frame the number of its event, -1 for none.
 
     An event runs from a wet frame to the last wet frame before `dry_hours` that are dry or missing; one longer
     than `max_event_hours` is cut into events of at most that length.
@@ -97,9 +98,8 @@ def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params
     length = params.inputs + params.leads
     if time.size < length:
         return np.array([], dtype=np.int64)
-    steps = np.diff(time)
-    lengths, counts = np.unique(steps, return_counts=True)
-    joined = (steps == lengths[counts.argmax()]) & (event[1:] == event[:-1]) & (event[1:] >= 0)
+    step = np.timedelta64(usual_step(time), "s")
+    joined = (np.diff(time) == step) & (event[1:] == event[:-1]) & (event[1:] >= 0)
     run_length = np.lib.stride_tricks.sliding_window_view(joined, length - 1).all(axis=1)
     starts = np.flatnonzero(run_length)
     first = pd.Series(starts).groupby(event[starts]).transform("min").to_numpy()
@@ -115,7 +115,7 @@ def index(store: Path, windows: Path, params: Index) -> None:
         If the grid is smaller than a window, or a split would be empty.
     """
     rain = open_frames(store)["rainfall_flux"]
-    T, H, W = rain.shape
+    _, H, W = rain.shape
     if min(H, W) < params.size:
         raise UserError(f"index.size: {params.size} pixels, but {store} has a grid of {H}×{W}")
     time = rain["time"].to_numpy()
@@ -124,9 +124,7 @@ def index(store: Path, windows: Path, params: Index) -> None:
     starts = window_starts(time, event, params)
     splits = draw_splits(np.unique(event[starts]), params)
 
-    y0, x0 = np.meshgrid(
-        corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij"
-    )
+    y0, x0 = np.meshgrid(corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij")
     length = params.inputs + params.leads
     tables = [
         pd.DataFrame(

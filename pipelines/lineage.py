@@ -4,6 +4,9 @@ import hashlib
 import subprocess
 from pathlib import Path
 
+import xarray as xr
+import yaml
+
 CHUNK = 1 << 20
 
 
@@ -42,3 +45,22 @@ def main_checkout() -> Path:
         if (folder / "dvc.yaml").is_file():
             return folder
     return Path(__file__).resolve().parents[1]
+
+
+def dvc_md5(path: Path) -> str:
+    """MD5 by which DVC knows a stage's output, from dvc.lock in the working directory; ``none`` if it knows none."""
+    try:
+        lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
+    except OSError:
+        return "none"
+    outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))
+    return next((out["md5"] for out in outs if out["path"] == path.as_posix()), "none")
+
+
+def frames_digest(frames: xr.Dataset) -> str:
+    """Hex digest of what a store's frames are: their times, their source files' hashes and how they were converted."""
+    rain = frames["rainfall_flux"].attrs
+    digest = hashlib.sha256(repr((rain.get("z_r_a"), rain.get("z_r_b"), frames["crs"].attrs["crs_wkt"])).encode())
+    for time, sha in zip(frames["time"].to_numpy(), frames["source_sha256"].to_numpy(), strict=True):
+        digest.update(f"{time} {sha}\n".encode())
+    return digest.hexdigest()

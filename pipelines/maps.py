@@ -16,9 +16,7 @@ SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over
 NORM = BoundaryNorm(BOUNDS, SCALE.N)
 
 
-def draw_maps(
-    rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path
-) -> None:
+def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path) -> None:
     """Draw rain rate maps side by side with one scale in mm/h; grey is where nothing is known.
 
     Parameters
@@ -37,14 +35,10 @@ def draw_maps(
     metres = grid.crs.is_projected
     unit = 1000.0 if metres else 1.0
     dy, dx = grid.spacing
-    extent = (
-        np.array([grid.x[0] - dx / 2, grid.x[-1] + dx / 2, grid.y[-1] - dy / 2, grid.y[0] + dy / 2]) / unit
-    )
+    extent = np.array([grid.x[0] - dx / 2, grid.x[-1] + dx / 2, grid.y[-1] - dy / 2, grid.y[0] + dy / 2]) / unit
     width = 2.7
     height = width * min(max(H * dy / (W * dx), 0.4), 2.2)
-    figure = Figure(
-        figsize=(width * len(columns) + 1.4, height * len(rows) + 1.0), dpi=100, layout="constrained"
-    )
+    figure = Figure(figsize=(width * len(columns) + 1.4, height * len(rows) + 1.0), dpi=100, layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
     for (name, maps), line in zip(rows.items(), axes, strict=True):
         for column, rain_rate, ax in zip(columns, maps, line, strict=True):

@@ -74,13 +74,9 @@ class Model(Section):
     """An encoder–forecaster of one recurrent cell."""
 
     cell: Literal["scs", "convlstm"]
-    widths: list[Positive] = Field(
-        min_length=1, description="channels of each recurrent layer, from the input on"
-    )
+    widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
     kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
-    downsample: Literal[1, 2, 4, 8] = Field(
-        description="pixels of the grid to one cell of the network, each way"
-    )
+    downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
     switch: Switch
 
     @model_validator(mode="after")
@@ -96,6 +92,7 @@ class Train(Section):
     seed: int = Field(ge=0)
     steps: Positive = Field(description="optimiser steps")
     checkpoint_steps: Positive = Field(description="steps from one checkpoint and validation to the next")
+    validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")
     batch_size: Positive
     learning_rate: float = Field(gt=0)
     precision: Literal["auto", "bf16", "float32"] = Field(description="auto: bf16 where the processor has it")
@@ -138,7 +135,5 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
         reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        given = (
-            "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {str(first['input'])[:60]})"
-        )
+        given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {str(first['input'])[:60]})"
         raise UserError(f"{path}: {key}: {reason}{given}") from None

@@ -73,8 +73,7 @@ def forecast_dataset(
             "forecast_reference_time": (
                 (),
                 reference,
-                {"standard_name": "forecast_reference_time", "long_name": "time of the newest frame"}
-                | of_time,
+                {"standard_name": "forecast_reference_time", "long_name": "time of the newest frame"} | of_time,
             ),
             "time": (
                 "lead_time",
@@ -86,20 +85,18 @@ def forecast_dataset(
             "Conventions": "CF-1.11",
             "title": f"Radar nowcast from {stamp(frames[-1].time)}",
             "institution": "not stated",
-            "source": f"{model.description['method']}: {model.name} version {model.version}",
+            "source": f"{model.method}: {model.name} version {model.version}",
             "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} scs forecast",
             "references": "Pang et al. 2020, arXiv:2006.00212",
             "comment": "rain rate in mm/h, which kg m-2 h-1 is in number; NaN where nothing is known",
-            "method": model.description["method"],
+            "method": model.method,
             "model_uri": model.uri,
             "model_name": model.name,
             "model_version": model.version,
             "model_sha256": model.sha256,
             "code_commit": code_commit(),
             "live_store_snapshot": snapshot,
-            "input_frames": json.dumps(
-                [{"time": str(f.time), "file": f.source, "sha256": f.sha256} for f in frames]
-            ),
+            "input_frames": json.dumps([{"time": str(f.time), "file": f.source, "sha256": f.sha256} for f in frames]),
             "missing_frames": "none",
         },
     )

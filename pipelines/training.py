@@ -81,7 +81,7 @@ class NowcastTraining(LightningModule):
         return weighted_error(self.network(normalise(observed), future.shape[1], **draws), future)
 
     def configure_optimizers(self) -> Any:
-        """Adam with gradients clipped by the trainer, and the learning rate on half a cosine over all steps."""
+        """Adam, with the learning rate on half a cosine over all steps."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
-        steps = self.trainer.max_epochs
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)]
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -48,6 +48,11 @@ class LoadedModel:
     description: dict[str, Any]
     forecaster: Forecaster
 
+    @property
+    def method(self) -> str:
+        """What makes the forecast: a network's name, or the method."""
+        return self.description.get("name", self.description["method"])
+
 
 def log_model(folder: Path) -> str:
     """Log the model in ``folder`` to the active run, with the code that it needs; give its URI."""
@@ -103,7 +108,5 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
     try:
         folder = downloaded / flavors["python_function"]["artifacts"]["model"]["path"]
     except (KeyError, TypeError):
-        raise UserError(
-            f"{uri}: not a model that `dvc repro` registered: it has no artifact `model`"
-        ) from None
+        raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no artifact `model`") from None
     return LoadedModel(uri, name, version, sha256(folder), read_description(folder), load_forecaster(folder))

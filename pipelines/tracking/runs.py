@@ -1,0 +1,62 @@
+"""One training, one MLflow run: parameters, curves, seeds, data, commit and the model."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from pytorch_lightning.loggers import MLFlowLogger
+
+from pipelines.lineage import sha256
+from pipelines.tracking.registry import log_model
+from pipelines.tracking.store import NAME, connect
+
+
+@contextmanager
+def training_run(
+    name: str, resume: Path, params: Mapping[str, Any], tags: Mapping[str, str], windows: pd.DataFrame
+) -> Iterator[MLFlowLogger]:
+    """Open the run of a training, or the one that an interrupted training began.
+
+    Parameters
+    ----------
+    name : str
+        Of the run.
+    resume : Path
+        File that keeps the run's id until the training is done.
+    params, tags : mapping
+        What the run is compared by and found by.
+    windows : DataFrame
+        The index that it is trained on; logged as the run's dataset.
+
+    Yields
+    ------
+    MLFlowLogger
+        For Lightning's Trainer.
+    """
+    client = connect()
+    run_id = resume.read_text(encoding="utf-8") if resume.exists() else None
+    if run_id is not None:
+        try:
+            client.get_run(run_id)
+        except MlflowException:  # another store than the one where the training began
+            run_id = None
+    with mlflow.start_run(run_id, run_name=None if run_id else name) as run:
+        if run_id is None:
+            mlflow.set_tags(dict(tags))
+            mlflow.log_params(dict(params))
+            dataset = mlflow.data.from_pandas(windows, source=windows["store"].iloc[0], name="windows")
+            mlflow.log_input(dataset, context="training")
+            resume.parent.mkdir(parents=True, exist_ok=True)
+            resume.write_text(run.info.run_id, encoding="utf-8")
+        yield MLFlowLogger(NAME, tracking_uri=mlflow.get_tracking_uri(), run_id=run.info.run_id)
+
+
+def log_trained(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Log the trained model in ``folder`` to the active run, which can be found by it from now on."""
+    mlflow.log_metrics(dict(metrics))
+    log_model(folder)
+    mlflow.set_tag("model_sha256", sha256(folder))
