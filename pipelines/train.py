@@ -133,6 +133,7 @@ def train(
             raise UserError(
                 f"models.{name}: {error}; lower train.learning_rate, or set train.precision: float32"
             ) from None
+        assert best.best_model_score is not None  # there is a validation at the end of every epoch
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
         weights = {k.removeprefix("network."): v.contiguous() for k, v in weights.items()}
         description = {
@@ -147,7 +148,7 @@ def train(
             (temporary / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
             save_file(weights, temporary / "weights.safetensors")
         result = {
-            "validation_loss": float(best.best_model_score),
+            "validation_loss": best.best_model_score.item(),
             "parameters": sum(p.numel() for p in network.parameters()),
         }
         with whole(metrics) as temporary:

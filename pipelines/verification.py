@@ -32,7 +32,7 @@ def contingency(forecast: Rain, observed: Rain, mask: NDArray[np.bool_], thresho
     """
     dims = ("lead", "y", "x")
     expected, seen = (xr.DataArray(np.where(mask, rain, np.nan), dims=dims) for rain in (forecast, observed))
-    absolute_error = np.abs(expected - seen).sum(["y", "x"]).to_numpy()
+    absolute_error = np.where(mask, np.abs(forecast - observed), 0.0).sum(axis=(1, 2), dtype=np.float64)
     tables = []
     for threshold in thresholds:
         manager = ThresholdEventOperator().make_contingency_manager(expected, seen, event_threshold=threshold)
@@ -53,7 +53,7 @@ def pooled(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """
     sums = table.groupby(list(by))[[*COUNTS, "absolute_error"]].sum()
     counts = {key: xr.DataArray(sums[name].to_numpy(float), dims="row") for name, key in COUNTS.items()}
-    total = sum(counts.values())
+    total = xr.concat(counts.values(), "count").sum("count")
     manager = BasicContingencyManager({**counts, "total_count": total})
     return pd.DataFrame(
         {

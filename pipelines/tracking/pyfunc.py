@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 from pipelines.forecasters import Rain, load_forecaster
 
 
-class RadarNowcast(mlflow.pyfunc.PythonModel):
+class RadarNowcast(PythonModel):
     """Rain rate (T_in, H, W) in mm/h with NaN in, rain rate (leads, H, W) in mm/h out; see pipelines.forecasters."""
 
     def load_context(self, context: Any) -> None:
@@ -21,4 +22,4 @@ class RadarNowcast(mlflow.pyfunc.PythonModel):
         return self.forecaster(np.asarray(model_input, np.float32), (params or {}).get("leads", 12))
 
 
-mlflow.models.set_model(RadarNowcast())
+set_model(RadarNowcast())

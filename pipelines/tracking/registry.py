@@ -1,5 +1,6 @@
 """The registered model ``radar-nowcast``: its versions, found by content, and loading one of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -8,19 +9,19 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from pipelines.errors import UserError
 from pipelines.forecasters import Forecaster, load_forecaster, read_description
-from pipelines.lineage import sha256
+from pipelines.lineage import code_commit, sha256
 from pipelines.tracking.store import NAME, connect
 
 RAIN = Schema([TensorSpec(np.dtype(np.float32), (-1, -1, -1), name=None)])
 SIGNATURE = ModelSignature(RAIN, RAIN, ParamSchema([ParamSpec("leads", "long", 12)]))
 REQUIREMENTS = ["mlflow", "numpy", "opencv-python-headless", "pysteps", "safetensors", "scipy", "torch"]
+LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows")
 CODE = Path(__file__).resolve().parents[2]
 
 
@@ -68,18 +69,73 @@ def log_model(folder: Path) -> str:
     return info.model_uri
 
 
-def find_version(client: MlflowClient, model_sha256: str) -> ModelVersion | None:
-    """Version of the registered model with this content, or None."""
-    versions = client.search_model_versions(f"name = '{NAME}' and tags.model_sha256 = '{model_sha256}'")
-    return min(versions, key=lambda v: int(v.version)) if versions else None
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model: its number and its content's hash; ``new`` if just made."""
+
+    number: str
+    sha256: str
+    new: bool = False
 
 
-def version_of_alias(client: MlflowClient, alias: str) -> ModelVersion | None:
+def ensure_version(name: str, folder: Path, metrics: Mapping[str, float]) -> Version:
+    """Find the version that holds the model in ``folder``, or make one; log its scores on the test events.
+
+    The version belongs to the run that trained the model. Where this store doesn't know that run (after `dvc pull`),
+    a run is made that says so.
+    """
+    client = connect()
+    model_sha256 = sha256(folder)
+    of_content = f"tags.model_sha256 = '{model_sha256}'"
+    known = client.search_model_versions(f"name = '{NAME}' and {of_content}")
+    if known:
+        found = min(known, key=lambda version: int(version.version))
+        assert found.run_id is not None  # every version is made from a run, below
+        _log_scores(client, found.run_id, metrics)
+        return Version(str(found.version), model_sha256)
+
+    made_it = f"{of_content} and attributes.status = 'FINISHED'"
+    runs = mlflow.search_runs(experiment_names=[NAME], filter_string=made_it, output_format="list")
+    if runs:
+        run = runs[0]
+    else:
+        with mlflow.start_run(run_name=name) as run:
+            mlflow.set_tags({"model": name, "model_sha256": model_sha256, "code_commit": code_commit()})
+            mlflow.set_tag("imported", "this store doesn't have the run that made the model")
+            log_model(folder)
+    _log_scores(client, run.info.run_id, metrics)
+    lineage = {key: run.data.tags[key] for key in LINEAGE if key in run.data.tags}
+    tags = {"model": name, "model_sha256": model_sha256} | lineage | {k: f"{v:.4f}" for k, v in metrics.items()}
+    made = mlflow.register_model(f"runs:/{run.info.run_id}/model", NAME, tags=tags)
+    return Version(str(made.version), model_sha256, new=True)
+
+
+def _log_scores(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Log metrics that the run doesn't have yet with these values."""
+    logged = client.get_run(run_id).data.metrics
+    for key, value in metrics.items():
+        if logged.get(key) != value:
+            client.log_metric(run_id, key, value)
+
+
+def read_alias(alias: str) -> Version | None:
     """Version that ``alias`` points to, or None."""
     try:
-        return client.get_model_version_by_alias(NAME, alias)
-    except MlflowException:
-        return None
+        found = connect().get_model_version_by_alias(NAME, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return Version(str(found.version), found.tags["model_sha256"])
+
+
+def set_alias(alias: str, version: Version, reason: str) -> None:
+    """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
+    if read_alias(alias) == Version(version.number, version.sha256):
+        return
+    client = connect()
+    client.set_model_version_tag(NAME, version.number, f"{alias}_because", reason)
+    client.set_registered_model_alias(NAME, alias, version.number)
 
 
 def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:

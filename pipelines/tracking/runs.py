@@ -7,6 +7,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.data.pandas_dataset import from_pandas
 from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers import MLFlowLogger
 
@@ -48,7 +49,7 @@ def training_run(
         if run_id is None:
             mlflow.set_tags(dict(tags))
             mlflow.log_params(dict(params))
-            dataset = mlflow.data.from_pandas(windows, source=windows["store"].iloc[0], name="windows")
+            dataset = from_pandas(windows, source=windows["store"].iloc[0], name="windows")
             mlflow.log_input(dataset, context="training")
             resume.parent.mkdir(parents=True, exist_ok=True)
             resume.write_text(run.info.run_id, encoding="utf-8")

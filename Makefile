@@ -1,0 +1,45 @@
+# make demo | test | test-full | ui | serve | clean. Everything is installed into .venv from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: demo test test-full ui serve clean
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: .venv/installed
+	dvc repro
+	scs forecast data/raw/simulated
+	@printf '%s\n' '' \
+	  'The table:        data/comparison/table.md (all lead times: table.json)' \
+	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png' \
+	  'The forecast:     data/forecasts/, one folder a reference time: forecast.nc, forecast.png' \
+	  'The MLflow store: mlflow/mlflow.db, mlflow/artifacts/; its UI: make ui, then http://127.0.0.1:5000'
+
+test: .venv/installed
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+test-full: .venv/installed
+	pytest -m "full or not full"
+
+ui: .venv/installed
+	mlflow server --host 127.0.0.1 --port $${MLFLOW_PORT:-5000} --workers 1 \
+	  --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow/mlflow.db} \
+	  --artifacts-destination $(CURDIR)/mlflow/artifacts
+
+serve: .venv/installed
+	python -m flows.serve
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

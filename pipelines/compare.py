@@ -1,0 +1,152 @@
+"""Stage ``compare``: every method's scores in one table and two pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipelines.atomic import whole
+from pipelines.cadence import usual_step
+from pipelines.errors import UserError
+from pipelines.evaluate import forecast_times
+from pipelines.forecasters import BASELINES, load_forecaster
+from pipelines.frames import grid_of, open_frames
+from pipelines.maps import draw_maps
+from pipelines.params import Params, read_params
+from pipelines.stage import run
+from pipelines.verification import headline, mean_csi, pooled
+
+HOW = (
+    "An event is a rain rate of at least the threshold. Forecasts of the whole grid from the same times of the same "
+    "test events; one mask for all: pixels seen at the valid time and at the newest observed one, and where "
+    "extrapolation knows what comes from upstream. Pooled: scores of the counts summed over all test events. "
+    "Per event: the score of each event by itself, then mean [lowest to highest]; {events} events are too few for a "
+    "confidence interval. Mean CSI: over the thresholds {thresholds} mm/h and the lead times {first:g}–{last:g} min. "
+    "bias: frequency bias, 1 is best."
+)
+
+
+def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
+    """Read the counts of every baseline and model, by name.
+
+    Raises
+    ------
+    UserError
+        If there are none of a model.
+    """
+    tables = {}
+    for name in [*BASELINES, *params.models]:
+        try:
+            tables[name] = pd.read_parquet(scores / f"{name}.parquet")
+        except FileNotFoundError:
+            raise UserError(f"params.yaml: models.{name}: has no scores; does dvc.yaml list it under vars?") from None
+    return tables
+
+
+def write_table(tables: Mapping[str, pd.DataFrame], step_s: int, markdown: Path, data: Path) -> None:
+    """Write the comparison as Markdown for people and as JSON with all lead times."""
+    any_table = next(iter(tables.values()))
+    minutes = any_table["lead"].unique() * step_s / 60
+    thresholds = any_table["threshold"].unique()
+    rows = {}
+    for name, table in tables.items():
+        of_event = [mean_csi(counts) for _, counts in table.groupby("event")]
+        events = f"{np.nanmean(of_event):.3f} [{np.nanmin(of_event):.3f} to {np.nanmax(of_event):.3f}]"
+        scores = headline(table, step_s)
+        rows[name] = {"mean CSI, pooled": scores.pop("csi_mean"), "mean CSI, per event": events}
+        rows[name] |= {_heading(key): value for key, value in scores.items()}
+    wide = pd.DataFrame(rows).T
+    lines = ["| | " + " | ".join(wide.columns) + " |", "|---" * (wide.shape[1] + 1) + "|"]
+    for name, values in wide.sort_values("mean CSI, pooled", ascending=False).iterrows():
+        cells = [value if isinstance(value, str) else f"{value:.3f}" for value in values]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    how = HOW.format(
+        events=any_table["event"].nunique(),
+        thresholds=", ".join(f"{t:g}" for t in thresholds),
+        first=minutes.min(),
+        last=minutes.max(),
+    )
+    times = any_table.groupby("event")["t0"].nunique()
+    forecasts = f"{times.sum()} forecasts of {times.size} test events."
+    with whole(markdown) as temporary:
+        temporary.write_text("\n".join([*lines, "", forecasts, how, ""]), encoding="utf-8")
+
+    everything = []
+    for name, table in tables.items():
+        for by, scope in ((["threshold", "lead"], "pooled"), (["event", "threshold", "lead"], "event")):
+            scores = pooled(table, by).reset_index().assign(method=name, pooling=scope)
+            everything.append(scores.assign(lead_minutes=scores["lead"] * step_s / 60).drop(columns="lead"))
+    records = pd.concat(everything).to_json(orient="records")
+    with whole(data) as temporary:
+        content = {"how": how, "forecasts": int(times.sum()), "scores": json.loads(records)}
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _heading(metric: str) -> str:
+    """Turn ``csi_2mm_60min`` into ``CSI 2 mm/h 60 min``."""
+    score, *of = metric.split("_")
+    words = [part.replace("min", " min").replace("mm", " mm/h") for part in of]
+    return " ".join([score.upper() if score != "bias" else score, *words])
+
+
+def draw_csi(tables: Mapping[str, pd.DataFrame], step_s: int, path: Path) -> None:
+    """Draw pooled CSI against lead time, one panel a threshold."""
+    thresholds = next(iter(tables.values()))["threshold"].unique()
+    figure = Figure(figsize=(3.2 * len(thresholds), 3.4), dpi=100, layout="constrained")
+    axes = figure.subplots(1, len(thresholds), sharey=True, squeeze=False)[0]
+    for name, table in tables.items():
+        csi = pooled(table, ["threshold", "lead"])["csi"]
+        style = "--" if name in BASELINES else "-"
+        for ax, threshold in zip(axes, thresholds, strict=True):
+            of_lead = csi.loc[threshold]
+            ax.plot(of_lead.index * step_s / 60, of_lead, style, label=name, marker=".")
+            ax.set_title(f"at least {threshold:g} mm/h", fontsize=9)
+            ax.set_xlabel("lead time, minutes")
+    axes[0].set_ylabel("CSI, pooled over the test events")
+    axes[0].set_ylim(0, 1)
+    axes[0].legend(fontsize=8)
+    with whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+def draw_example(models: Sequence[Path], store: Path, windows: Path, path: Path, params: Params) -> None:
+    """Draw maps of the wettest test time: what was observed, and what each method forecast."""
+    dataset = open_frames(store)
+    rain, index = dataset["rainfall_flux"], params.index
+    times = forecast_times(windows, params.evaluate.time_stride)
+    wet = [
+        float((rain[t0 + index.inputs : t0 + index.inputs + index.leads : 3] >= index.wet_rate).mean())
+        for t0 in times["t0"]
+    ]
+    t0 = int(times["t0"][int(np.argmax(wet))])
+    frames = rain[t0 : t0 + index.inputs + index.leads].to_numpy()
+    seen, future = frames[: index.inputs], frames[index.inputs :]
+    shown = np.unique(np.linspace(0, index.leads, 5).round().astype(int)[1:]) - 1
+    rows = {"observed": [seen[-1], *future[shown]]}
+    methods = {name: BASELINES[name] for name in BASELINES} | {m.name: load_forecaster(m) for m in models}
+    for name, forecaster in methods.items():
+        rows[name] = [seen[-1], *forecaster(seen, index.leads)[shown]]
+    start = dataset["time"].to_numpy()[t0 + index.inputs - 1]
+    step_s = usual_step(dataset["time"].to_numpy())
+    columns = ["newest observed", *(f"+{(lead + 1) * step_s / 60:g} min" for lead in shown)]
+    title = f"Rain rate from {np.datetime_as_string(start, 'm')} UTC, the wettest test forecast"
+    with whole(path) as temporary:
+        draw_maps(rows, columns, grid_of(dataset), title, temporary)
+
+
+def main(store: Path, windows: Path, scores: Path, models: Path, out: Path) -> None:
+    """Compare all tables in the folder SCORES, and the MODELS that they are of, into the folder OUT."""
+    params = read_params()
+    step_s = usual_step(open_frames(store)["time"].to_numpy())
+    tables = read_scores(scores, params)
+    write_table(tables, step_s, out / "table.md", out / "table.json")
+    draw_csi(tables, step_s, out / "csi.png")
+    draw_example([models / name for name in params.models], store, windows, out / "maps.png", params)
+    print((out / "table.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    run(main)
