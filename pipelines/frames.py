@@ -25,6 +25,7 @@ import pyproj
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from pipelines.errors import UserError
 from pipelines.frame import Frame
@@ -88,7 +89,7 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
             # Without Zarr's own fill value, a chunk that was never written would read as 0 mm/h.
             "fill_value": NO_DATA,
             "chunks": (1, *shape),
-            "compressors": zarr.codecs.ZstdCodec(level=3),
+            "compressors": ZstdCodec(level=3),
         },
     )
     if sharded:

@@ -1,0 +1,146 @@
+"""Radar files of any known format as frames. The format is told by the content, not by the file's name."""
+
+import gzip
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipelines.errors import UnreadableFile, UserError
+from pipelines.frame import Frame
+from pipelines.readers import fmi, knmi, odim
+from pipelines.readers.measured import Header, to_rain_rate, utc
+
+# A format's module has recognises(), header() and values(); all take an open HDF5 file, or else the content.
+HDF5_FORMATS = (odim, knmi)
+OTHER_FORMATS = (fmi,)
+PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
+
+
+def radar_files(folder: Path) -> list[Path]:
+    """All files below ``folder`` in sorted order, but hidden ones and those that a copy has not finished.
+
+    Raises
+    ------
+    UserError
+        If the folder isn't there, or has none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    files = [
+        path
+        for path in folder.rglob("*")
+        # A link to nowhere is listed too, so that someone hears of it; a pipe would be waited on for ever.
+        if (path.is_file() or (path.is_symlink() and not path.exists()))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.lower().endswith(PARTIAL)
+    ]
+    if not files:
+        raise UserError(f"{folder}: no file in it")
+    return sorted(files)
+
+
+def read_frame(path: Path, z_r: tuple[float, float]) -> Frame:
+    """Read a radar file.
+
+    Parameters
+    ----------
+    path : Path
+    z_r : tuple of float
+        a and b of Z = a·R^b, for files of reflectivity.
+
+    Raises
+    ------
+    UnreadableFile
+        If it can't become a frame, whatever the reason.
+    """
+    with _unreadable(path):
+        content = path.read_bytes()
+        with _opened(content) as (format_, file):
+            header = format_.header(file)
+            rain_rate = to_rain_rate(format_.values(file), header, z_r)
+        _check_name(path, header)
+        if rain_rate.shape != header.grid.shape:
+            raise ValueError(f"{rain_rate.shape} pixels on a grid of {header.grid.shape}")
+    return Frame(
+        rain_rate,
+        header.time,
+        header.grid,
+        header.time_is,
+        header.interval_s,
+        z_r if header.unit == "dBZ" else None,
+        path.name,
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def read_header(path: Path) -> Header:
+    """Read all but the pixels of a radar file; raises as :func:`read_frame` does, without looking at the pixels."""
+    with _unreadable(path):
+        with _opened(path.read_bytes()) as (format_, file):
+            header = format_.header(file)
+        _check_name(path, header)
+    return header
+
+
+def read_time(path: Path) -> np.datetime64:
+    """Time of the frame in a radar file, UTC to the second, without its pixels; raises as :func:`read_frame`."""
+    return read_header(path).time
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[tuple[ModuleType, Any]]:
+    """Give the module for ``content``, and what its functions take."""
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
+        with h5py.File(BytesIO(content), "r") as file:
+            for format_ in HDF5_FORMATS:
+                if format_.recognises(file):
+                    yield format_, file
+                    return
+            raise ValueError("HDF5, but neither ODIM_H5 nor KNMI's")
+    for format_ in OTHER_FORMATS:
+        if format_.recognises(content):
+            yield format_, content
+            return
+    if not content:
+        raise ValueError("empty")
+    if content.lstrip()[:1] == b"<":
+        raise ValueError("a web page or XML, not radar data")
+    raise ValueError(f"no radar format that is known: it starts with {content[:8]!r}")
+
+
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """Turn all that goes wrong with a file into `UnreadableFile`."""
+    try:
+        yield
+    except UnreadableFile:
+        raise
+    except OSError as error:
+        raise UnreadableFile(path, error.strerror or str(error)) from error
+    # What a decoder raises on bytes that someone else broke can't be listed; the file is bad whatever it is.
+    except Exception as error:
+        reason = str(error.args[0]) if error.args and not isinstance(error, ValueError) else str(error)
+        raise UnreadableFile(path, reason or type(error).__name__) from error
+
+
+def _check_name(path: Path, header: Header) -> None:
+    """Refuse a file whose name has times, none of which is its time: one of the two is wrong."""
+    named = []
+    for found in re.finditer(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4}(?:\d\d)?)(?!\d)", path.name):
+        try:
+            named.append(utc(found[1] + found[2]))
+        except ValueError:
+            continue  # digits that are no time
+    minute = np.timedelta64(60, "s")
+    if named and not any(abs(name - moment) < minute for name in named for moment in header.moments):
+        raise ValueError(f"its name says {named[0]}, and its content {header.time}")
