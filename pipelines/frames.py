@@ -37,7 +37,15 @@ MAXIMUM = (NO_DATA - 1) * RESOLUTION  # mm/h; a higher rain rate is stored as th
 SHARD_FRAMES = 32
 SHARD_PIXELS = 1 << 25  # a shard is built in memory: 10 to 20 bytes a pixel
 TIME_CHUNK = 4096
+CLOCK_TICKS = 10_000_000  # 95 years of 5 minutes
 MLCAST_VALIDATOR = "0.4.0"  # version of mlcast-dataset-validator that a store conforms to, its 3 years apart
+
+CLOCK: dict[str, Any] = {
+    "units": "seconds since 1970-01-01",
+    "calendar": "proleptic_gregorian",
+    "dtype": "int64",
+    "_FillValue": None,
+}  # encoding of a time
 
 
 def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = True) -> xr.Dataset:
@@ -69,7 +77,6 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
             raise ValueError(f"{frame.source}: {difference}")
 
     shape = first.grid.shape
-    shard = max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
     rain_rate = np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
     rain = xr.Variable(
         ("time", "y", "x"),
@@ -93,7 +100,7 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
         },
     )
     if sharded:
-        rain.encoding["shards"] = (shard, *shape)
+        rain.encoding["shards"] = (shard_frames(shape), *shape)
     if first.z_r is not None:
         rain.attrs["z_r_a"], rain.attrs["z_r_b"] = first.z_r
         rain.attrs["z_r_comment"] = "Z = a R^b, Z in mm6 m-3, R in mm/h; reflectivity was converted so"
@@ -130,6 +137,11 @@ def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
     factor = np.float32(raw["rainfall_flux"].attrs.get("scale_factor", 1.0))
     raw["rainfall_flux"].attrs["scale_factor"] = factor
     return xr.decode_cf(raw, decode_coords="all")
+
+
+def shard_frames(shape: tuple[int, int]) -> int:
+    """Frames in a shard of an archive on a grid of ``shape`` (H, W)."""
+    return max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
 
 
 def grid_of(dataset: xr.Dataset) -> Grid:
@@ -175,26 +187,20 @@ def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
 def missing_times(time: NDArray[np.datetime64]) -> NDArray[np.datetime64] | None:
     """List the times that a regular clock of the shortest step has and ``time`` has not.
 
-    None if ``time`` doesn't follow such a clock.
+    None if ``time`` doesn't follow such a clock, or it would tick more than `CLOCK_TICKS` times.
     """
     if time.size < 2:
         return None
-    steps = np.diff(time)
-    if (steps % steps.min()).astype(np.int64).any():
+    step = np.diff(time).min()
+    if ((time - time[0]) % step).astype(np.int64).any() or (time[-1] - time[0]) / step > CLOCK_TICKS:
         return None
-    return np.setdiff1d(np.arange(time[0], time[-1], steps.min()), time)
+    return np.setdiff1d(np.arange(time[0], time[-1], step), time)
 
 
 def _time_coordinates(frames: Sequence[Frame]) -> dict[str, xr.Variable]:
     time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
     time_is = frames[0].time_is
-    clock: dict[str, Any] = {
-        "units": "seconds since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-        "dtype": "int64",
-        "_FillValue": None,
-        "chunks": (TIME_CHUNK,),
-    }
+    clock = CLOCK | {"chunks": (TIME_CHUNK,)}
     attributes = {
         "standard_name": "time",
         "long_name": {

@@ -43,6 +43,7 @@ class IngestRadar(Section):
 
     source: str = Field(min_length=1, description="folder of radar files, searched with its subfolders")
     z_r: ZR
+    license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
 
 
 class Index(Section):

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def read_frame(path: Path, z_r: tuple[float, float]) -> Frame:
         header.time_is,
         header.interval_s,
         z_r if header.unit == "dBZ" else None,
-        path.name,
+        os.fsencode(path.name).decode("utf-8", "backslashreplace"),
         hashlib.sha256(content).hexdigest(),
     )
 
