@@ -70,11 +70,8 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
     for earlier, frame in pairwise(frames):
         if frame.time <= earlier.time:
             raise ValueError(f"{frame.source}: not later than the frame before it")
-        difference = first.grid.difference(frame.grid)
-        if difference is None and (frame.time_is, frame.z_r) != (first.time_is, first.z_r):
-            difference = "another meaning of time, or another Z–R"
-        if difference:
-            raise ValueError(f"{frame.source}: {difference}")
+        if words := difference(first, frame):
+            raise ValueError(f"{frame.source}: {words}")
 
     shape = first.grid.shape
     rain_rate = np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
@@ -137,6 +134,37 @@ def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
     factor = np.float32(raw["rainfall_flux"].attrs.get("scale_factor", 1.0))
     raw["rainfall_flux"].attrs["scale_factor"] = factor
     return xr.decode_cf(raw, decode_coords="all")
+
+
+def difference(frame: Frame, other: Frame) -> str | None:
+    """Say how ``other`` can't be in one store with ``frame``; None if it can."""
+    if words := frame.grid.difference(other.grid):
+        return words
+    if (frame.time_is, frame.z_r) != (other.time_is, other.z_r):
+        return f"time as {other.time_is} and Z–R {other.z_r}, not {frame.time_is} and {frame.z_r}"
+    return None
+
+
+def frames_of(dataset: xr.Dataset) -> list[Frame]:
+    """Read all frames of an opened dataset; select the times first."""
+    grid, rain = grid_of(dataset), dataset["rainfall_flux"]
+    z_r = (rain.attrs["z_r_a"], rain.attrs["z_r_b"]) if "z_r_a" in rain.attrs else None
+    intervals = np.zeros(rain.sizes["time"], dtype=int)
+    if "time_bounds" in dataset:
+        intervals = (np.diff(dataset["time_bounds"].to_numpy()).squeeze(1) / np.timedelta64(1, "s")).astype(int)
+    return [
+        Frame(
+            rain[i].to_numpy(),
+            dataset["time"].to_numpy()[i].astype("datetime64[s]"),
+            grid,
+            dataset["time"].attrs["time_is"],
+            int(intervals[i]),
+            z_r,
+            str(dataset["source_file"].to_numpy()[i]),
+            str(dataset["source_sha256"].to_numpy()[i]),
+        )
+        for i in range(rain.sizes["time"])
+    ]
 
 
 def shard_frames(shape: tuple[int, int]) -> int:

@@ -1,5 +1,6 @@
 """The grid of a radar composite: a projection and the centres of its pixels."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,8 +63,8 @@ class Grid:
         """Say in words how ``other`` differs from this grid; None if it is the same to a tenth of a pixel."""
         if self.shape != other.shape:
             return f"{other.shape[0]}×{other.shape[1]} pixels, not {self.shape[0]}×{self.shape[1]}"
-        if self.crs != other.crs and self.crs.to_dict() != other.crs.to_dict():
-            return f"projection {other.crs.to_proj4()!r}, not {self.crs.to_proj4()!r}"
+        if self.crs != other.crs and (proj4 := _proj4(other.crs)) != (own := _proj4(self.crs)):
+            return f"projection {proj4!r}, not {own!r}"
         dy, dx = self.spacing
         if max(np.abs(self.x - other.x).max() / dx, np.abs(self.y - other.y).max() / dy) > 0.1:
             return "pixels elsewhere or of another size"
@@ -73,3 +74,10 @@ class Grid:
         """Longitude and latitude of every pixel centre, degrees, each of shape (H, W)."""
         to_wgs84 = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
         return to_wgs84.transform(*np.meshgrid(self.x, self.y))
+
+
+def _proj4(crs: pyproj.CRS) -> str:
+    with warnings.catch_warnings():
+        # pyproj warns of what a PROJ string leaves out: names, which make no other grid.
+        warnings.simplefilter("ignore", UserWarning)
+        return crs.to_proj4()

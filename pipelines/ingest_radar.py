@@ -100,9 +100,7 @@ def difference(header: Header, other: Header) -> str | None:
     """Say how ``other`` can't be in one store with ``header``; None if it can."""
     if header.grid is not other.grid and (words := header.grid.difference(other.grid)):
         return words
-    if (header.time_is, header.unit) != (other.time_is, other.unit):
-        return f"{other.unit} with time as {other.time_is}, not {header.unit} with time as {header.time_is}"
-    return None
+    return None if header.kind == other.kind else f"{other.kind}, not {header.kind}"
 
 
 def read_frames(headers: dict[Path, Header], z_r: tuple[float, float], rejected: Rejected) -> Iterator[Frame]:
@@ -149,7 +147,9 @@ def write_frames(frames: Iterable[Frame], store: Path, license: str) -> NDArray[
         named = xr.Variable(
             "missing_times", missing, {"standard_name": "time", "long_name": "times of missing frames"}, CLOCK
         )
-        gaps = xr.Dataset(coords={"missing_times": named}, attrs={"consistent_timestep_start": str(time[0])})
+        gaps = xr.Dataset(
+            coords={"missing_times": named}, attrs=dataset.attrs | {"consistent_timestep_start": str(time[0])}
+        )
         gaps.to_zarr(store, mode="a", consolidated=False)
     return time
 

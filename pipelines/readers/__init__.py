@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -100,7 +101,10 @@ def read_time(path: Path) -> np.datetime64:
 def _opened(content: bytes) -> Iterator[tuple[ModuleType, Any]]:
     """Give the module for ``content``, and what its functions take."""
     if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"broken gzip: {error}") from error
     if content.startswith(b"\x89HDF\r\n\x1a\n"):
         with h5py.File(BytesIO(content), "r") as file:
             for format_ in HDF5_FORMATS:
@@ -137,11 +141,11 @@ def _unreadable(path: Path) -> Iterator[None]:
 def _check_name(path: Path, header: Header) -> None:
     """Refuse a file whose name has times, none of which is its time: one of the two is wrong."""
     named = []
-    for found in re.finditer(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4}(?:\d\d)?)(?!\d)", path.name):
+    for found in re.finditer(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4})(\d\d)?(?!\d)", path.name):
         try:
-            named.append(utc(found[1] + found[2]))
+            tolerance = np.timedelta64(0 if found[3] else 59, "s")
+            named.append((utc(found[1] + found[2] + (found[3] or "")), tolerance))
         except ValueError:
             continue  # digits that are no time
-    minute = np.timedelta64(60, "s")
-    if named and not any(abs(name - moment) < minute for name in named for moment in header.moments):
-        raise ValueError(f"its name says {named[0]}, and its content {header.time}")
+    if named and not any(abs(moment - time) <= tolerance for time, tolerance in named for moment in header.moments):
+        raise ValueError(f"its name says {named[0][0]}, and its content {header.time}")

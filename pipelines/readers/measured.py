@@ -46,6 +46,13 @@ class Header:
         other = np.timedelta64(self.interval_s if self.time_is == "start" else -self.interval_s, "s")
         return [self.time, self.time + other]
 
+    @property
+    def kind(self) -> str:
+        """What is measured, in words: frames of one store have the same."""
+        if self.time_is == "instant":
+            return f"{self.unit} at an instant"
+        return f"{self.unit} over {self.interval_s} s, its time the {self.time_is}"
+
 
 def utc(digits: str) -> np.datetime64:
     """Time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``.

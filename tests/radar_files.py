@@ -1,0 +1,155 @@
+"""Small valid radar files of each format, written byte by byte from what the formats' specifications say.
+
+Independent of the readers and of the simulated archive's writer. All have 1 km pixels and a known upper left corner.
+"""
+
+import gzip
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyproj
+
+LAEA = "+proj=laea +lat_0=55 +lon_0=10 +x_0=0 +y_0=0 +ellps=WGS84 +units=m"
+FMI = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +x_0=380886.31 +y_0=3395677.92"
+KNMI = "+proj=stere +lat_0=90 +lon_0=0.0 +lat_ts=60.0 +a=6378.137 +b=6356.752 +x_0=0 +y_0=0"
+
+STEP = timedelta(minutes=5)
+
+
+def lonlat(projection: str, x: float, y: float) -> tuple[float, float]:
+    return pyproj.Proj(projection)(x, y, inverse=True)
+
+
+def write_odim(
+    path: Path,
+    raw: np.ndarray,
+    time: datetime,
+    *,
+    quantity: str = "DBZH",
+    gain: float | None = 0.5,
+    offset: float | None = -32.0,
+    nodata: float | None = 255.0,
+    undetect: float | None = 0.0,
+    projdef: str = LAEA,
+    left: float = 0.0,
+    top: float = 0.0,
+    scale: float = 1000.0,
+    interval: timedelta = STEP,
+    calibration_in_dataset: bool = False,
+) -> Path:
+    """ODIM_H5 composite; ``raw`` (H, W) as stored, row 0 north; attributes that are None are left out."""
+    H, W = raw.shape
+    corners = {
+        "LL": (left, top - H * scale),
+        "UL": (left, top),
+        "UR": (left + W * scale, top),
+        "LR": (left + W * scale, top - H * scale),
+    }
+    with h5py.File(path, "w") as file:
+        file.attrs["Conventions"] = np.bytes_("ODIM_H5/V2_4")
+        what = file.create_group("what").attrs
+        what["object"], what["version"], what["source"] = map(np.bytes_, ("COMP", "H5rad 2.4", "ORG:0"))
+        what["date"], what["time"] = (np.bytes_(time.strftime(form)) for form in ("%Y%m%d", "%H%M%S"))
+        where = file.create_group("where").attrs
+        where["projdef"] = np.bytes_(projdef)
+        where["xsize"], where["ysize"] = np.int64(W), np.int64(H)
+        where["xscale"] = where["yscale"] = scale
+        for name, (x, y) in corners.items():
+            where[f"{name}_lon"], where[f"{name}_lat"] = lonlat(projdef, x, y)
+        dataset = file.create_group("dataset1/what").attrs
+        dataset["product"] = np.bytes_("CAPPI")
+        for name, moment in (("start", time - interval), ("end", time)):
+            dataset[f"{name}date"] = np.bytes_(moment.strftime("%Y%m%d"))
+            dataset[f"{name}time"] = np.bytes_(moment.strftime("%H%M%S"))
+        data = file.create_group("dataset1/data1")
+        data["data"] = raw
+        said = dataset if calibration_in_dataset else data.create_group("what").attrs
+        said["quantity"] = np.bytes_(quantity)
+        for name, value in (("gain", gain), ("offset", offset), ("nodata", nodata), ("undetect", undetect)):
+            if value is not None:
+                said[name] = value
+        quality = data.create_group("quality1")
+        quality["data"] = np.zeros_like(raw)
+        quality.create_group("what").attrs["quantity"] = np.bytes_("QIND")
+    return path
+
+
+def write_fmi_pgm(path: Path, raw: np.ndarray, time: datetime, *, left: float = 0.0, top: float = 1226000.0) -> Path:
+    """FMI's PGM; ``raw`` (H, W) uint8, row 0 north; in gzip where the name ends so."""
+    H, W = raw.shape
+    bottom_left, top_right = lonlat(FMI, left, top - 1000.0 * H), lonlat(FMI, left + 1000.0 * W, top)
+    header = f"""P5
+# composite_area FIN
+# projection_name SUOMI1
+# radar KOR 1 21.6460 60.1280
+# obstime {time:%Y%m%d%H%M}
+# producttype CAPPI
+# productname LOWEST
+# param CorrectedReflectivity
+# metersperpixel_x 1000.000000
+# metersperpixel_y 1000.000000
+# projection radar {{
+# type stereographic
+# centrallongitude 25
+# centrallatitude 90
+# truelatitude 60
+# bottomleft {bottom_left[0]:.6f} {bottom_left[1]:.6f}
+# topright {top_right[0]:.6f} {top_right[1]:.6f}
+# }}
+{W} {H}
+255
+"""
+    content = header.encode("ascii") + raw.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    return path
+
+
+def write_knmi(
+    path: Path,
+    raw: np.ndarray,
+    time: datetime,
+    *,
+    kind: str = "accumulation",
+    formula: str | None = None,
+    interval: timedelta = STEP,
+    top: float = -3650.0,
+) -> Path:
+    """KNMI's HDF5; ``raw`` (H, W) as stored; ``kind`` accumulation or reflectivity; ``top`` in km."""
+    H, W = raw.shape
+    corners = [(0, top - H), (0, top), (W, top), (W, top - H)]
+    in_metres = KNMI.replace("6378.137", "6378137").replace("6356.752", "6356752")
+    accumulation = kind == "accumulation"
+    with h5py.File(path, "w") as file:
+        geographic = file.create_group("geographic").attrs
+        geographic["geo_column_offset"] = np.array([0.0], np.float32)
+        geographic["geo_row_offset"] = np.array([-top], np.float32)
+        geographic["geo_dim_pixel"], geographic["geo_pixel_def"] = np.bytes_("KM,KM"), np.bytes_("LU")
+        geographic["geo_number_rows"], geographic["geo_number_columns"] = np.array([H]), np.array([W])
+        geographic["geo_pixel_size_x"] = np.array([1.0], np.float32)
+        geographic["geo_pixel_size_y"] = np.array([-1.0], np.float32)
+        geographic["geo_product_corners"] = np.array(
+            [lonlat(in_metres, 1000 * x, 1000 * y) for x, y in corners], np.float32
+        ).ravel()
+        file.create_group("geographic/map_projection").attrs["projection_proj4_params"] = np.bytes_(KNMI)
+        overview = file.create_group("overview").attrs
+        start = time - interval if accumulation else time
+        for name, moment in (("start", start), ("end", time)):
+            overview[f"product_datetime_{name}"] = np.bytes_(moment.strftime("%d-%b-%Y;%H:%M:%S.000").upper())
+        image = file.create_group("image1")
+        image["image_data"] = raw.astype(np.uint16 if accumulation else np.uint8)
+        image.attrs["image_geo_parameter"] = np.bytes_(
+            "ACCUMULATED_PRECIPITATION_[MM]" if accumulation else "REFLECTIVITY_[DBZ]"
+        )
+        calibration = image.create_group("calibration").attrs
+        default = "GEO=0.01*PV+0.0" if accumulation else "GEO = 0.500000 * PV + -32.000000"
+        calibration["calibration_formulas"] = np.bytes_(formula or default)
+        calibration["calibration_missing_data"] = np.array([65535 if accumulation else 0], np.int32)
+        calibration["calibration_out_of_image"] = np.array([65535 if accumulation else 255], np.int32)
+    return path
+
+
+def name_of(time: datetime, ending: str = "h5") -> str:
+    """File name with the frame's time in it, as services have."""
+    return f"RAD_{time:%Y%m%d%H%M}.{ending}"
