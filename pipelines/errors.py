@@ -19,3 +19,7 @@ class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of t
     def __init__(self, path: object, reason: str) -> None:
         self.path, self.reason = path, " ".join(str(reason).split())
         super().__init__(f"{path}: {self.reason}")
+
+
+class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock, not of the program
+    """Something that may be there in a minute isn't: a lock that another holds, a server that doesn't answer."""
