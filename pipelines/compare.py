@@ -17,15 +17,16 @@ from pipelines.frames import grid_of, open_frames
 from pipelines.maps import draw_maps
 from pipelines.params import Params, read_params
 from pipelines.stage import run
-from pipelines.verification import headline, mean_csi, pooled
+from pipelines.verification import mean_csi, pooled
 
 HOW = (
-    "An event is a rain rate of at least the threshold. Forecasts of the whole grid from the same times of the same "
-    "test events; one mask for all: pixels seen at the valid time and at the newest observed one, and where "
-    "extrapolation knows what comes from upstream. Pooled: scores of the counts summed over all test events. "
-    "Per event: the score of each event by itself, then mean [lowest to highest]; {events} events are too few for a "
-    "confidence interval. Mean CSI: over the thresholds {thresholds} mm/h and the lead times {first:g}–{last:g} min. "
-    "bias: frequency bias, 1 is best."
+    "{forecasts} forecasts of the whole grid, from the same times of the same {events} test events for all methods. "
+    "An event of a score is a rain rate of at least the threshold. One mask for all: pixels seen at the valid time "
+    "and at the newest observed one, and where extrapolation knows what comes from upstream. Pooled: scores of the "
+    "counts summed over all test events. Per event: the score of each event by itself, then mean [lowest to highest]; "
+    "{events} events are too few for a confidence interval. Mean CSI: over the thresholds {thresholds} mm/h and the "
+    "lead times {first:g} to {last:g} minutes, undefined ones left out; MAE: over the lead times. Bias is frequency "
+    "bias, 1 is best; nan is an undefined score."
 )
 
 
@@ -49,47 +50,45 @@ def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
 def write_table(tables: Mapping[str, pd.DataFrame], step_s: int, markdown: Path, data: Path) -> None:
     """Write the comparison as Markdown for people and as JSON with all lead times."""
     any_table = next(iter(tables.values()))
-    minutes = any_table["lead"].unique() * step_s / 60
+    minutes = {lead: lead * step_s / 60 for lead in any_table["lead"].unique()}
     thresholds = any_table["threshold"].unique()
-    rows = {}
-    for name, table in tables.items():
-        of_event = [mean_csi(counts) for _, counts in table.groupby("event")]
-        events = f"{np.nanmean(of_event):.3f} [{np.nanmin(of_event):.3f} to {np.nanmax(of_event):.3f}]"
-        scores = headline(table, step_s)
-        rows[name] = {"mean CSI, pooled": scores.pop("csi_mean"), "mean CSI, per event": events}
-        rows[name] |= {_heading(key): value for key, value in scores.items()}
-    wide = pd.DataFrame(rows).T
-    lines = ["| | " + " | ".join(wide.columns) + " |", "|---" * (wide.shape[1] + 1) + "|"]
-    for name, values in wide.sort_values("mean CSI, pooled", ascending=False).iterrows():
-        cells = [value if isinstance(value, str) else f"{value:.3f}" for value in values]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    how = HOW.format(
-        events=any_table["event"].nunique(),
-        thresholds=", ".join(f"{t:g}" for t in thresholds),
-        first=minutes.min(),
-        last=minutes.max(),
-    )
+    ranked = sorted(tables, key=lambda name: -np.nan_to_num(mean_csi(tables[name])))
+
+    lines = ["| method | mean CSI, pooled | mean CSI, per event | MAE, mm/h |", "|---|---|---|---|"]
+    for name in ranked:
+        of_event = np.array([mean_csi(counts) for _, counts in tables[name].groupby("event")])
+        low, mean, high = np.nanmin(of_event), np.nanmean(of_event), np.nanmax(of_event)
+        mae = pooled(tables[name][tables[name]["threshold"] == thresholds[0]], ["lead"])["mae"].mean()
+        lines.append(f"| {name} | {mean_csi(tables[name]):.3f} | {mean:.3f} [{low:.3f} to {high:.3f}] | {mae:.3f} |")
+    for lead in [lead for lead, after in minutes.items() if after in (30, 60)] or [max(minutes)]:
+        heads = " | ".join(f"at least {threshold:g} mm/h" for threshold in thresholds)
+        lines += ["", f"CSI · POD · FAR · bias, pooled, at {minutes[lead]:g} minutes:", ""]
+        lines += [f"| method | {heads} |", "|---" * (thresholds.size + 1) + "|"]
+        for name in ranked:
+            at = pooled(tables[name], ["threshold", "lead"]).xs(lead, level="lead")
+            cells = (f"{row.csi:.2f} · {row.pod:.2f} · {row.far:.2f} · {row.bias:.2f}" for row in at.itertuples())
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+
     times = any_table.groupby("event")["t0"].nunique()
-    forecasts = f"{times.sum()} forecasts of {times.size} test events."
+    how = HOW.format(
+        forecasts=times.sum(),
+        events=times.size,
+        thresholds=", ".join(f"{threshold:g}" for threshold in thresholds),
+        first=min(minutes.values()),
+        last=max(minutes.values()),
+    )
     with whole(markdown) as temporary:
-        temporary.write_text("\n".join([*lines, "", forecasts, how, ""]), encoding="utf-8")
+        temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
 
-    everything = []
+    scores = []
     for name, table in tables.items():
-        for by, scope in ((["threshold", "lead"], "pooled"), (["event", "threshold", "lead"], "event")):
-            scores = pooled(table, by).reset_index().assign(method=name, pooling=scope)
-            everything.append(scores.assign(lead_minutes=scores["lead"] * step_s / 60).drop(columns="lead"))
-    records = pd.concat(everything).to_json(orient="records")
+        for by, pooling in ((["threshold", "lead"], "all events"), (["event", "threshold", "lead"], "one event")):
+            scores.append(pooled(table, by).reset_index().assign(method=name, pooling=pooling))
+    everything = pd.concat(scores, ignore_index=True)
+    everything["lead_minutes"] = everything.pop("lead") * step_s / 60
     with whole(data) as temporary:
-        content = {"how": how, "forecasts": int(times.sum()), "scores": json.loads(records)}
+        content = {"how": how, "scores": json.loads(everything.to_json(orient="records"))}
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def _heading(metric: str) -> str:
-    """Turn ``csi_2mm_60min`` into ``CSI 2 mm/h 60 min``."""
-    score, *of = metric.split("_")
-    words = [part.replace("min", " min").replace("mm", " mm/h") for part in of]
-    return " ".join([score.upper() if score != "bias" else score, *words])
 
 
 def draw_csi(tables: Mapping[str, pd.DataFrame], step_s: int, path: Path) -> None:

@@ -84,14 +84,14 @@ def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float])
     # A file whose header is good and whose pixels are not is found when it is read: then choose anew without it.
     while True:
         chosen, step_s = choose_inputs(np.array(list(times.values()), "datetime64[s]"), model, folder)
-        path = next((p for p, time in times.items() if time in chosen and time not in frames), None)
-        if path is None:
+        unread = next((path for path, time in times.items() if time in chosen and time not in frames), None)
+        if unread is None:
             break
         try:
-            frames[times[path]] = read_frame(path, z_r)
+            frames[times[unread]] = read_frame(unread, z_r)
         except UnreadableFile as error:
             log.warning("%s", error)
-            del times[path]
+            del times[unread]
     inputs = [frames[time] for time in chosen]
     for frame in inputs[:-1]:
         if difference := inputs[-1].grid.difference(frame.grid):

@@ -8,6 +8,7 @@ forecast all come through here.
 import json
 import logging
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def motion(rain_rate: Rain) -> NDArray[np.float64]:
     ----------
     pysteps: Pulkkinen et al. 2019, doi:10.5194/gmd-12-4185-2019.
     """
-    from pysteps.motion.lucaskanade import dense_lucaskanade
+    with redirect_stdout(None):  # it prints where its configuration lies
+        from pysteps.motion.lucaskanade import dense_lucaskanade
 
     newest = rain_rate[-3:]
     decibels = 10 * np.log10(np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan))
@@ -62,7 +64,8 @@ def extrapolation(rain_rate: Rain, leads: int) -> Rain:
 
     What has not been seen upstream is NaN.
     """
-    from pysteps.extrapolation.semilagrangian import extrapolate
+    with redirect_stdout(None):
+        from pysteps.extrapolation.semilagrangian import extrapolate
 
     moved = extrapolate(rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True)
     return moved.astype(np.float32)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import shutil
 import time
 import warnings
@@ -114,6 +115,7 @@ def train(
             accelerator="auto",
             devices=1,
             precision=choose_precision(params.precision),  # type: ignore[arg-type]
+            max_epochs=math.ceil(params.steps / params.checkpoint_steps),
             max_steps=params.steps,
             gradient_clip_val=1.0,
             deterministic=True,
@@ -168,7 +170,10 @@ def main(
     params = read_params()
     if name not in params.models:
         raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml lists it under vars")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # frames lie in memory; see RadarWindows
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # to go on from it is the purpose
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own, from torch
     train(name, store, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
 
 

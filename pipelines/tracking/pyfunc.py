@@ -7,7 +7,7 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from pipelines.forecasters import Rain, load_forecaster
+from pipelines.forecasters import load_forecaster
 
 
 class RadarNowcast(PythonModel):
@@ -17,7 +17,7 @@ class RadarNowcast(PythonModel):
         """Build the forecaster from the artifact folder ``model``."""
         self.forecaster = load_forecaster(Path(context.artifacts["model"]))
 
-    def predict(self, context: Any, model_input: Rain, params: dict[str, Any] | None = None) -> Rain:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints as a schema
         """Forecast ``params["leads"]`` frames."""
         return self.forecaster(np.asarray(model_input, np.float32), (params or {}).get("leads", 12))
 

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import warnings
 
 from pipelines.lineage import main_checkout
 
 # Before mlflow is imported: it reads them once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient, set_experiment, set_tracking_uri
 from mlflow.exceptions import MlflowException
@@ -18,6 +20,9 @@ NAME = "radar-nowcast"  # of the experiment and of the registered model
 
 for noisy in ("mlflow", "alembic"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
+# Advice on schemas and type hints, which doesn't hold for arrays.
+for advice in (".*type hints to the `predict`", ".*Inferred schema contains integer", ".*dataset source can be"):
+    warnings.filterwarnings("ignore", advice)
 
 
 def connect() -> MlflowClient:
