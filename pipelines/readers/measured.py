@@ -1,6 +1,7 @@
 """What a radar file says: its header, and how its numbers become rain rate."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,13 +63,12 @@ def utc(digits: str) -> np.datetime64:
     ValueError
         If it is none.
     """
-    if not re.fullmatch(r"\d{12}(\d\d)?", digits, re.ASCII):
-        raise ValueError(f"{digits!r} is no time")
-    year, month, day, hour, minute, second = (
-        digits[:4],
-        *(digits.ljust(14, "0")[i : i + 2] for i in range(4, 14, 2)),
-    )
-    return np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}:{second}", "s")
+    found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?", digits, re.ASCII)
+    if found:
+        year, month, day, hour, minute, second = found.groups(default="00")
+        with suppress(ValueError):
+            return np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}:{second}", "s")
+    raise ValueError(f"{digits!r} is no time")
 
 
 def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float, float]) -> NDArray[np.float32]:
