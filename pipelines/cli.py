@@ -45,6 +45,19 @@ def forecast(
     print(published / NETCDF, published / PICTURE, sep="\n")
 
 
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="folder of radar files")],
+    inbox: Annotated[Path, typer.Argument(help="folder to copy them into")],
+    speed: Annotated[float, typer.Option(min=0.001, help="times faster than the radar: 60 is an hour a minute")] = 60.0,
+) -> None:
+    """Copy the radar files of FOLDER into INBOX at the pace at which they once came."""
+    from pipelines import replay as archive
+
+    for path, time in archive.replay(folder, inbox, speed):
+        print(f"{time} UTC  {path}", flush=True)
+
+
 def main() -> None:
     """Run the command; a user's mistake is one line and exit status 1."""
     with ends_in_words():

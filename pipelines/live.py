@@ -33,14 +33,14 @@ class Appended:
     ----------
     snapshot : str
         Id of the store's state, with the frames in it.
-    stored : int
-        How many frames are new in it.
+    new : list of bool
+        For each frame, in the order given: whether it came into the store now.
     refusals : list of str or None
-        For each frame, in the order given: why it is not in the store, or None if it is, now or since before.
+        Likewise: why it is not in the store, or None if it is, now or since before.
     """
 
     snapshot: str
-    stored: int
+    new: list[bool]
     refusals: list[str | None]
 
 
@@ -74,15 +74,16 @@ class LiveStore:
             session = self._repository(create=True).writable_session(BRANCH)
             stored = self._decoded(session)
             taken, refusals = _choose(frames, stored)
+            new = [frame in taken for frame in frames]
             if not taken:
-                return Appended(session.snapshot_id, 0, refusals)
+                return Appended(session.snapshot_id, new, refusals)
             dataset = frames_dataset(taken, self.license, sharded=False)
             if stored is None:
                 dataset.to_zarr(session.store, mode="w", zarr_format=3, consolidated=False)
             else:
                 _append_in_order(dataset, stored, session.store)
             message = f"{len(taken)} frame(s), {taken[0].time} to {taken[-1].time} UTC"
-            return Appended(session.commit(message), len(taken), refusals)
+            return Appended(session.commit(message), new, refusals)
 
     def open(self, snapshot: str | None = None) -> xr.Dataset:
         """Open a state of the store, the newest unless ``snapshot`` names another; attribute ``snapshot`` is its id.

@@ -106,6 +106,21 @@ class Evaluate(Section):
     time_stride: Positive = Field(description="frames from one test forecast to the next")
 
 
+class Domain(Section):
+    """A radar's area: where its frames come in, and what goes out when."""
+
+    inbox: str = Field(min_length=1, description="folder that the radar's files come into; see pipelines.collect")
+    store: str = Field(min_length=1, description="the live store's folder")
+    license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
+    model: str = Field(min_length=1, description="MLflow URI of a registered model")
+    cron: str = Field(min_length=1, description="when to forecast, UTC: minute, hour, day, month, weekday")
+    minutes: Positive = Field(description="longest lead time, minutes")
+    max_age_minutes: Positive | None = Field(
+        description="no forecast from a newest frame that is older; null for a replay of the past"
+    )
+    out: str = Field(min_length=1, description="folder of the forecasts; each cycle gets one of its own in it")
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -115,6 +130,28 @@ class Params(Section):
     models: dict[str, Model]
     train: Train
     evaluate: Evaluate
+    # Names are part of Prefect's addresses.
+    domains: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Domain]
+
+    @model_validator(mode="after")
+    def _domains_share_no_folder(self) -> "Params":
+        for key in ("inbox", "store", "out"):
+            folders = [Path(getattr(domain, key)) for domain in self.domains.values()]
+            if shared := {str(folder) for folder in folders if folders.count(folder) > 1}:
+                raise ValueError(f"domains: {key}: two domains share {', '.join(shared)}")
+        return self
+
+    def domain(self, name: str) -> Domain:
+        """Give the domain of this name.
+
+        Raises
+        ------
+        UserError
+            If there is none.
+        """
+        if name not in self.domains:
+            raise UserError(f"params.yaml: domains: no {name!r} among {', '.join(self.domains) or 'none'}")
+        return self.domains[name]
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:

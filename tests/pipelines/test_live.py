@@ -42,7 +42,7 @@ def test_any_order_gives_the_same_frames_in_time_order(live: LiveStore, tmp_path
     for number, order in enumerate(list(permutations(range(4)))[::5]):
         store = LiveStore(tmp_path / str(number), "CC0-1.0")
         for i in order:
-            assert store.append([FRAMES[i]]).stored == 1
+            assert store.append([FRAMES[i]]).new == [True]
         assert_holds(store, FRAMES[:4])
         assert store.open().attrs["mlcast_created_on"] == str(FRAMES[3].time)
     # several late ones between several stored ones, and newer ones with them, in one transaction
@@ -62,10 +62,10 @@ def test_accumulations_keep_their_bounds_when_they_come_late(live: LiveStore) ->
 
 
 def test_a_repeated_frame_is_stored_once_and_makes_no_snapshot(live: LiveStore) -> None:
-    first = live.append([*FRAMES[:3], FRAMES[1]])
-    assert (first.stored, first.refusals) == (3, [None] * 4)
+    first = live.append([*FRAMES[:3], replace(FRAMES[1])])
+    assert (first.new, first.refusals) == ([True, True, True, False], [None] * 4)
     again = live.append([FRAMES[2], FRAMES[0]])
-    assert (again.stored, again.refusals, again.snapshot) == (0, [None, None], first.snapshot)
+    assert (again.new, again.refusals, again.snapshot) == ([False, False], [None, None], first.snapshot)
     # the same pixels in a file of other bytes repeat it too
     assert live.append([replace(FRAMES[1], sha256="f" * 64)]).refusals == [None]
     assert_holds(live, FRAMES[:3])
@@ -90,7 +90,7 @@ def test_what_contradicts_the_store_is_refused_and_the_rest_goes_in(live: LiveSt
     shifted = replace(FRAMES[2], grid=Grid(FRAMES[2].grid.crs, FRAMES[2].grid.x + 500.0, FRAMES[2].grid.y))
     other_z_r = replace(FRAMES[3], z_r=(256.0, 1.42))
     appended = live.append([wetter, shifted, other_z_r, FRAMES[4]])
-    assert appended.stored == 1
+    assert appended.new == [False, False, False, True]
     assert "conflict" in appended.refusals[0] and FRAMES[1].source in appended.refusals[0]
     assert "pixels elsewhere" in appended.refusals[1]
     assert "256" in appended.refusals[2]
@@ -133,7 +133,7 @@ def test_a_failed_append_leaves_the_store_as_it_was(live: LiveStore, monkeypatch
         with pytest.raises(OSError, match="no space"):
             live.append(FRAMES[3:])
     assert live.open().attrs["snapshot"] == snapshot
-    assert live.append(FRAMES[3:]).stored == 3
+    assert sum(live.append(FRAMES[3:]).new) == 3
     assert_holds(live, FRAMES)
 
 
@@ -197,7 +197,7 @@ def test_a_writer_that_is_killed_leaves_nothing_locked_and_nothing_half_written(
         assert writer.stdout.readline() == "locked\n"
         os.kill(writer.pid, signal.SIGKILL)
     assert_holds(live, FRAMES[:2])
-    assert live.append(FRAMES[2:]).stored == 4
+    assert sum(live.append(FRAMES[2:]).new) == 4
     assert_holds(live, FRAMES)
 
 
