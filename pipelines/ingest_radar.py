@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -147,9 +148,8 @@ def write_frames(frames: Iterable[Frame], store: Path, license: str) -> NDArray[
         named = xr.Variable(
             "missing_times", missing, {"standard_name": "time", "long_name": "times of missing frames"}, CLOCK
         )
-        gaps = xr.Dataset(
-            coords={"missing_times": named}, attrs=dataset.attrs | {"consistent_timestep_start": str(time[0])}
-        )
+        attributes = dict(zarr.open_group(store, mode="r").attrs) | {"consistent_timestep_start": str(time[0])}
+        gaps = xr.Dataset(coords={"missing_times": named}, attrs=attributes)
         gaps.to_zarr(store, mode="a", consolidated=False)
     return time
 
