@@ -13,7 +13,6 @@ A file leaves the inbox after its frame is committed, so a cycle that is killed 
 again, and the store takes each frame once.
 """
 
-import logging
 import shutil
 import time
 from collections.abc import Iterable
@@ -26,8 +25,6 @@ from pipelines.frame import Frame
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
 from pipelines.readers import radar_files, read_frame
-
-log = logging.getLogger(__name__)
 
 SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far apart
 PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for so long it is broken
@@ -47,7 +44,7 @@ class Inbox:
     Attributes
     ----------
     notes : list of str
-        One line for each file with which something was the matter, and for an inbox without any; each in the log too.
+        One line for each file with which something was the matter, and for an inbox without any.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,13 +64,13 @@ class Inbox:
         try:
             looks = {path: _look(path) for path in radar_files(self.folder)}
         except UserError as empty:
-            self._note(str(empty))
+            self.notes.append(str(empty))
             return []
         if any(time.time() - changed / 1e9 < SETTLE_S for _, changed in looks.values()):
             time.sleep(SETTLE_S)
         unfinished = [path for path, look in looks.items() if _look(path) != look]
         for path in unfinished:
-            self._note(f"{path.name}: still being written; left for the next cycle")
+            self.notes.append(f"{path.name}: still being written; left for the next cycle")
         return [path for path in looks if path not in unfinished]
 
     def store(self, files: Iterable[Path], live: LiveStore, z_r: tuple[float, float], now: np.datetime64) -> int:
@@ -109,7 +106,7 @@ class Inbox:
                 continue
             except UnreadableFile as error:
                 if time.time() - look[1] / 1e9 < PATIENCE_S:
-                    self._note(f"{path.name}: can't be read yet: {error.reason}; left for the next cycle")
+                    self.notes.append(f"{path.name}: can't be read yet: {error.reason}; left for the next cycle")
                 else:
                     self._quarantine(path, look, error.reason)
                 continue
@@ -129,12 +126,12 @@ class Inbox:
                 self._quarantine(path, look, refusal)
                 continue
             if not new:
-                self._note(f"{path.name}: repeats the frame of {frame.time} UTC that is stored")
+                self.notes.append(f"{path.name}: repeats the frame of {frame.time} UTC that is stored")
             self._move(path, look, "done")
         return sum(appended.new)
 
     def _quarantine(self, path: Path, look: Look, reason: str) -> None:
-        self._note(f"{path.name}: {reason}; in quarantine")
+        self.notes.append(f"{path.name}: {reason}; in quarantine")
         if target := self._move(path, look, "quarantine"):
             target.with_name(f"{target.name}.reason").write_text(f"{reason}\n", encoding="utf-8")
 
@@ -147,15 +144,11 @@ class Inbox:
             return None
         if _look(path) != look:
             # What is there now is another file, and nobody has read it.
-            self._note(f"{path.name}: replaced while it was read; left for the next cycle")
+            self.notes.append(f"{path.name}: replaced while it was read; left for the next cycle")
             return None
         if target.is_file() and (digest := sha256(path)) != sha256(target):
             target = folder / f"{path.stem}-{digest[:8]}{path.suffix}"
         return Path(shutil.move(path, target))
-
-    def _note(self, line: str) -> None:
-        self.notes.append(line)
-        log.warning("%s", line)
 
 
 def _look(path: Path) -> Look:

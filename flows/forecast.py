@@ -1,0 +1,149 @@
+"""The flow ``forecast``: one cycle of one domain, from the inbox to the published forecast.
+
+A cycle is (domain, reference time), the reference time being that of the newest frame; one that is published is not
+published again. What is wrong with the data is said in one line, in the log and in the state that the flow ends in.
+Where there can be no forecast that state is Failed, so that an automation of Prefect can call someone.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from prefect import flow, get_client, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.artifacts import show_forecast
+from pipelines import forecast as nowcast
+from pipelines import product
+from pipelines.collect import Inbox
+from pipelines.errors import Unavailable, UserError
+from pipelines.frame import Frame
+from pipelines.frames import frames_of
+from pipelines.live import LiveStore
+from pipelines.lock import exclusive
+from pipelines.params import Domain, read_params
+from pipelines.tracking.registry import load
+
+TOLD = 5  # notes in the state's message; the log has all
+HANGS_S = 1800  # a cycle that takes longer hangs
+
+
+def may_help(_task: Any, _run: Any, state: State) -> bool:
+    """Whether another try can help: a lock or a server may be free in a while, a bad frame stays bad."""
+    return isinstance(state.result(raise_on_failure=False), Unavailable)
+
+
+RETRY: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [2, 20, 60],
+    "retry_condition_fn": may_help,
+    "cache_policy": NO_CACHE,
+}
+
+
+@task(name="collect", **RETRY)
+def collect(inbox: Inbox) -> list[Path]:
+    """Find the files that are whole."""
+    return inbox.find_whole()
+
+
+@task(name="append", **RETRY)
+def append(inbox: Inbox, files: list[Path], live: LiveStore, z_r: tuple[float, float], now: np.datetime64) -> int:
+    """Store their frames, all in one transaction."""
+    return inbox.store(files, live, z_r, now)
+
+
+@task(name="forecast", **RETRY)
+def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Dataset, Frame]:
+    """Forecast from a snapshot's newest frames; give the newest of them too."""
+    model = load(domain.model)
+    stored = live.open(snapshot)
+    chosen, step_s = nowcast.choose_inputs(stored["time"].to_numpy(), model, live.path)
+    frames = frames_of(stored.sel(time=chosen))
+    get_run_logger().info(
+        "%s version %s (%s), frames of %s to %s UTC, snapshot %s",
+        *(model.name, model.version, model.method, chosen[0], chosen[-1], snapshot),
+    )
+    return nowcast.forecast(frames, step_s, model, minutes=domain.minutes, snapshot=snapshot), frames[-1]
+
+
+@task(name="publish", **RETRY)
+def publish(forecast: xr.Dataset, observed: Frame, folder: Path) -> bool:
+    """Publish a cycle that isn't published yet; tell whether it wasn't."""
+    with exclusive(folder.parent / ".lock"):
+        if folder.exists():
+            return False
+        product.publish(forecast, observed, folder)
+    return True
+
+
+@flow(name="forecast", flow_run_name="{domain}", timeout_seconds=HANGS_S)
+def forecast(domain: str, now: datetime | None = None) -> State:
+    """Collect what came into a domain's inbox, and forecast from the newest frames.
+
+    Parameters
+    ----------
+    domain : str
+        Key of the section ``domains`` in params.yaml.
+    now : datetime, optional
+        The clock by which frames are old or from the future; UTC unless it says otherwise. The wall clock by default.
+    """
+    notes: list[str] = []
+    clock = now or datetime.now(UTC)
+    utc = clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock
+    try:
+        done = cycle(domain, np.datetime64(utc, "s"), notes)
+    except UserError as error:
+        get_run_logger().error("%s: no forecast: %s", domain, error)
+        return Failed(message=_one_line([f"no forecast: {error}", *notes]))
+    return Completed(message=_one_line([done, *notes]))
+
+
+def cycle(name: str, now: np.datetime64, notes: list[str]) -> str:
+    """Run one cycle; give its outcome in words, and in ``notes`` what was wrong with single files.
+
+    Raises
+    ------
+    UserError
+        If there can be no forecast.
+    """
+    log = get_run_logger()
+    params = read_params()
+    domain = params.domain(name)
+    live = LiveStore(Path(domain.store), domain.license)
+    inbox = Inbox(Path(domain.inbox))
+    try:
+        files = collect(inbox)
+        z_r = params.ingest_radar.z_r
+        stored = append(inbox, files, live, (z_r.a, z_r.b), now) if files else 0
+    finally:
+        notes += inbox.notes
+        for note in inbox.notes:
+            log.warning("%s: %s", name, note)
+
+    state = live.open()
+    reference = state["time"].to_numpy()[-1].astype("datetime64[s]")
+    log.info("%s: %d new frame(s), newest of %s UTC, snapshot %s", name, stored, reference, state.attrs["snapshot"])
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, name=f"{name} {product.stamp(reference)}")
+    age = (now - reference) // np.timedelta64(60, "s")
+    if domain.max_age_minutes is not None and age > domain.max_age_minutes:
+        raise UserError(f"the newest frame, of {reference} UTC, is {age} minutes old; {domain.max_age_minutes} may be")
+    folder = Path(domain.out) / product.stamp(reference)
+    if folder.exists():
+        return f"{folder} is published already"
+    result, observed = make_forecast(live, state.attrs["snapshot"], domain)
+    if not publish(result, observed, folder):
+        return f"{folder} is published already"
+    show_forecast(name, folder, result, domain.store)
+    return f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
+
+
+def _one_line(said: list[str]) -> str:
+    more = [f"and {len(said) - 1 - TOLD} more in the log"] if len(said) > 1 + TOLD else []
+    return "; ".join([*said[: 1 + TOLD], *more])
