@@ -4,10 +4,12 @@ One deployment a domain, with its cron in UTC. To deploy again changes what diff
 UI is set back: params.yaml is where it belongs.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
@@ -32,16 +34,15 @@ def deploy() -> None:
     domains = read_params().domains
     with get_client(sync_client=True) as client:
         template = ProcessWorker.get_default_base_job_template()
-        try:
+        with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
-        except ObjectAlreadyExists:
-            pass
     for name, domain in domains.items():
         try:
             schedule = Cron(domain.cron, timezone="UTC")
         except ValueError as error:
             raise UserError(f"params.yaml: domains.{name}.cron: {domain.cron!r}: {error}") from None
-        deployment = forecast.to_deployment(
+        deployment = RunnerDeployment.from_flow(
+            forecast,
             name,
             schedule=schedule,
             parameters={"domain": name},

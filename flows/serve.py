@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,10 +87,8 @@ class Services:
                         process.wait(STOP_S)
                     except subprocess.TimeoutExpired:
                         continue
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # whatever it left
-            except ProcessLookupError:
-                pass
             process.wait()
             print(f"{name} stopped", flush=True)
 
