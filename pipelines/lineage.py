@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import xarray as xr
-import yaml
+from ruamel.yaml import YAML
 
 CHUNK = 1 << 20
 
@@ -50,7 +50,7 @@ def main_checkout() -> Path:
 def dvc_md5(path: Path) -> str:
     """MD5 by which DVC knows a stage's output, from dvc.lock in the working directory; ``none`` if it knows none."""
     try:
-        lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
+        lock = YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))
     except OSError:
         return "none"
     outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))

@@ -7,19 +7,22 @@ key is found by the first stage that runs, in one line that names it.
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.errors import UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+# A model's name becomes a folder's.
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Section(BaseModel):
     """A section of params.yaml: nothing unknown, nothing converted, nothing changed later."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Simulate(Section):
@@ -59,9 +62,15 @@ class Index(Section):
     train_wet_share: Share = Field(description="wet share that a window of the train split needs")
     dry_hours: float = Field(gt=0, description="dry or missing hours that end an event")
     max_event_hours: float = Field(gt=0, description="a longer event is cut here, hours")
-    validation_share: Share = Field(description="share of the events for validation")
-    test_share: Share = Field(description="share of the events for test")
+    validation_share: float = Field(gt=0, lt=1, description="share of the events for validation, one at least")
+    test_share: float = Field(gt=0, lt=1, description="share of the events for test, one at least")
     seed: int = Field(ge=0, description="seed of the draw of events into splits")
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> "Index":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave no event for training: their sum must be below 1")
+        return self
 
 
 class Switch(Section):
@@ -127,9 +136,17 @@ class Params(Section):
     simulate: Simulate
     ingest_radar: IngestRadar
     index: Index
-    models: dict[str, Model]
+    models: dict[ModelName, Model] = Field(min_length=1)
     train: Train
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _windows_fit_the_networks(self) -> "Params":
+        for name, model in self.models.items():
+            if self.index.size % model.downsample:
+                raise ValueError(f"index.size must be divisible by models.{name}.downsample, {model.downsample}")
+        return self
+
     # Names are part of Prefect's addresses.
     domains: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Domain]
 
@@ -154,6 +171,9 @@ class Params(Section):
         return self.domains[name]
 
 
+REASONS = {"extra_forbidden": "unknown key", "missing": "missing", "model_type": "should be a section of keys"}
+
+
 def read_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
@@ -163,15 +183,21 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         One line naming the file, the key and what is wrong with it.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # YAML 1.2, as DVC reads and writes it: there off is a word and 1e-4 a number.
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         return Params.model_validate(content)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: not YAML: {line}{error.problem}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is an unknown one and a missing one: the first says more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = ".".join(map(str, first["loc"])) or "the file"
-        reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {str(first['input'])[:60]})"
+        reason = REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        told = first["type"] in ("extra_forbidden", "missing", "value_error")
+        given = "" if told else f" (given: {' '.join(str(first['input']).split())[:60]})"
         raise UserError(f"{path}: {key}: {reason}{given}") from None
