@@ -34,15 +34,17 @@ def wet_shares(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], 
     Returns
     -------
     frame_share : ndarray of shape (T,)
+        NaN where no pixel is valid: such a frame is a missing one.
     window_share : ndarray of shape (T, rows of windows, columns of windows)
     """
     T, H, W = rain.shape
     y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
-    frame_share, window_share = np.zeros(T), np.zeros((T, y0.size, x0.size))
+    frame_share, window_share = np.full(T, np.nan), np.zeros((T, y0.size, x0.size))
     for t in track(range(T), "index", transient=True):
         frame = rain[t].to_numpy()
         wet = frame >= params.wet_rate
-        frame_share[t] = wet.sum() / max(np.isfinite(frame).sum(), 1)
+        if valid := np.isfinite(frame).sum():
+            frame_share[t] = wet.sum() / valid
         total = np.pad(wet, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
         south, east = y0 + params.size, x0 + params.size
         counts = total[np.ix_(south, east)] - total[np.ix_(y0, east)] - total[np.ix_(south, x0)]
@@ -121,6 +123,7 @@ def index(store: Path, windows: Path, params: Index) -> None:
     time = rain["time"].to_numpy()
     frame_share, window_share = wet_shares(rain, params)
     event = find_events(time, frame_share >= params.wet_share, params)
+    event[np.isnan(frame_share)] = -1
     starts = window_starts(time, event, params)
     splits = draw_splits(np.unique(event[starts]), params)
 

@@ -1,6 +1,7 @@
 """Small archives for tests: smooth rain cells that move at a known speed over a known grid."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +39,16 @@ def moving_cells(
 
 
 def write_archive(store: Path, *, events: int = 5, count: int = 14, shape: tuple[int, int] = (64, 64)) -> Path:
-    """Write a store of ``events`` separate events of ``count`` frames, each moving differently."""
+    """Write a store of ``events`` separate events of ``count`` frames, all moving alike."""
     frames = [
         frame
         for event in range(events)
-        for frame in moving_cells(
-            f"2024-06-{event + 1:02d}T12:00:00", count, shape=shape, speed=(2.0 - event, event * 0.5), seed=event
-        )
+        for frame in moving_cells(f"2024-06-{event + 1:02d}T12:00:00", count, shape=shape, seed=event)
     ]
+    return write_store(store, frames)
+
+
+def write_store(store: Path, frames: Sequence[Frame]) -> Path:
+    """Write a store of ``frames``."""
     frames_dataset(frames, "CC0-1.0").to_zarr(store, mode="w", consolidated=False)
     return store
