@@ -1,0 +1,74 @@
+"""Windows as samples, and the draw of an epoch."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from archive import write_archive
+
+from pipelines.frames import open_frames
+from pipelines.rain import denormalise, normalise
+from pipelines.windows import EpochSampler, RadarWindows
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("windows") / "radar.zarr", events=1, count=8, shape=(40, 56))
+
+
+def test_a_sample_is_the_store_s_frames_there(store: Path) -> None:
+    windows = pd.DataFrame({"store": str(store), "t0": [0, 3], "y0": [0, 16], "x0": [0, 32]}, index=[7, 9])
+    samples = RadarWindows(windows, length=5, size=24)
+    rain = open_frames(store)["rainfall_flux"].to_numpy()
+    assert len(samples) == 2
+    assert samples[0].dtype == torch.float32
+    np.testing.assert_array_equal(samples[0][:, 0].numpy(), rain[0:5, :24, :24])
+    np.testing.assert_array_equal(samples[1][:, 0].numpy(), rain[3:8, 16:40, 32:56])
+    assert samples[0][:, 0, :4, :4].isnan().all()  # what the radar doesn't see stays NaN
+
+
+def test_frames_kept_in_memory_are_not_changed_by_who_takes_them(store: Path) -> None:
+    samples = RadarWindows(pd.DataFrame({"store": str(store), "t0": [0], "y0": [0], "x0": [0]}), length=3, size=24)
+    before = samples[0].clone()
+    samples[0].fill_(-1.0)
+    assert torch.equal(samples[0].nan_to_num(-2.0), before.nan_to_num(-2.0))
+
+
+def drawn(sampler: EpochSampler, epoch: int) -> list[int]:
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_an_epoch_is_drawn_by_seed_and_epoch_alone() -> None:
+    wet = np.linspace(0, 1, 50)
+    one, other = EpochSampler(wet, 64, seed=3), EpochSampler(wet, 64, seed=3)
+    history = [drawn(one, epoch) for epoch in range(4)]
+    np.random.seed(0)  # noqa: NPY002 - the global state must not matter
+    torch.manual_seed(0)
+    assert drawn(other, 3) == history[3]  # without the epochs before it, as in a resumed run
+    assert drawn(other, 1) == history[1]
+    assert list(other) == list(other)
+    assert len({tuple(epoch) for epoch in history}) == 4
+    assert drawn(EpochSampler(wet, 64, seed=4), 0) != history[0]
+    assert len(one) == len(history[0]) == 64
+
+
+def test_wet_windows_are_drawn_more_often() -> None:
+    wet = np.array([0.0, 0.0, 0.45, 0.95])
+    counts = np.bincount(drawn(EpochSampler(wet, 20_000, seed=0), 0), minlength=4) / 20_000
+    np.testing.assert_allclose(counts, np.array([0.05, 0.05, 0.5, 1.0]) / 1.6, atol=0.01)
+
+
+def test_dry_windows_alone_can_be_drawn_too() -> None:
+    assert set(drawn(EpochSampler(np.zeros(3), 100, seed=0), 0)) == {0, 1, 2}
+
+
+def test_rain_rate_to_the_network_s_units_and_back() -> None:
+    rain_rate = torch.tensor([0.0, 0.1, 1.0, np.e - 1, 100.0, np.nan])
+    x = normalise(rain_rate)
+    np.testing.assert_allclose(x[:5], np.log(1 + np.array([0.0, 0.1, 1.0, np.e - 1, 100.0])), rtol=1e-6)
+    assert x[5] == 0.0
+    torch.testing.assert_close(denormalise(x[:5]), rain_rate[:5])
+    assert (denormalise(torch.tensor([-3.0, -0.1])) == 0.0).all()
