@@ -67,6 +67,8 @@ def extrapolation(rain_rate: Rain, leads: int) -> Rain:
     with redirect_stdout(None):
         from pysteps.extrapolation.semilagrangian import extrapolate
 
+    if not np.isfinite(rain_rate[-1]).any():
+        return np.full((leads, *rain_rate.shape[1:]), np.nan, np.float32)
     moved = extrapolate(rain_rate[-1].astype(np.float64), motion(rain_rate), leads, allow_nonfinite_values=True)
     return moved.astype(np.float32)
 
@@ -102,11 +104,20 @@ BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation":
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Read the description of the model in ``folder``: its method, and for a network how it is built."""
+    """Read the description of the model in ``folder``: its method, its inputs, and for a network how it is built.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
     try:
-        return json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}/model.json: not a model's description: {error}") from None
+    if not isinstance(description, dict) or not {"method", "inputs"} <= description.keys():
+        raise UserError(f"{folder}/model.json: not a model's description: it names no method or no inputs")
+    return description
 
 
 def load_forecaster(folder: Path) -> Forecaster:
@@ -120,7 +131,10 @@ def load_forecaster(folder: Path) -> Forecaster:
     description = read_description(folder)
     if description["method"] in BASELINES:
         return BASELINES[description["method"]]
-    network = EncoderForecaster(**description["network"])
+    try:
+        network = EncoderForecaster(**description["network"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}/model.json: no network can be built from it: {error}") from None
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -61,7 +61,7 @@ def pooled(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             "pod": manager.probability_of_detection().to_numpy(),
             "far": manager.false_alarm_ratio().to_numpy(),
             "bias": manager.frequency_bias().to_numpy(),
-            "mae": sums["absolute_error"].to_numpy() / np.maximum(total.to_numpy(), 1),
+            "mae": sums["absolute_error"].to_numpy() / total.where(total > 0).to_numpy(),
         },
         index=sums.index,
     ).replace([np.inf, -np.inf], np.nan)
