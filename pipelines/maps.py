@@ -38,17 +38,21 @@ def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: 
     extent = np.array([grid.x[0] - dx / 2, grid.x[-1] + dx / 2, grid.y[-1] - dy / 2, grid.y[0] + dy / 2]) / unit
     width = 2.7
     height = width * min(max(H * dy / (W * dx), 0.4), 2.2)
-    figure = Figure(figsize=(width * len(columns) + 1.4, height * len(rows) + 1.0), dpi=100, layout="constrained")
+    size = (width * len(columns) + 0.8, height * len(rows) + 1.2)
+    # Compressed: maps have a shape of their own, and what is left over lies around them, where tight cuts it off.
+    figure = Figure(figsize=size, dpi=120, layout="compressed")
     axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
-    for (name, maps), line in zip(rows.items(), axes, strict=True):
-        for column, rain_rate, ax in zip(columns, maps, line, strict=True):
-            image = ax.imshow(rain_rate, cmap=SCALE, norm=NORM, extent=extent, interpolation="nearest")
-            if line is axes[0]:
-                ax.set_title(column, fontsize=9)
+    for row, (name, maps) in enumerate(rows.items()):
+        for column, rain_rate in enumerate(maps):
+            ax = axes[row, column]
+            image = ax.imshow(rain_rate, cmap=SCALE, norm=NORM, extent=extent)
             ax.tick_params(labelsize=7)
-        line[0].set_ylabel(
-            f"{name}\n{'km' if metres else 'degrees'}" if name else "km" if metres else "degrees", fontsize=8
-        )
-    figure.colorbar(image, ax=axes, label="mm/h", extend="max", ticks=BOUNDS, shrink=0.8, format="%g")
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
+        axes[row, 0].set_ylabel(name, fontsize=10)
+    for column, heading in enumerate(columns):
+        axes[0, column].set_title(heading, fontsize=9)
+        axes[-1, column].set_xlabel("km" if metres else "degrees", fontsize=8)
+    figure.colorbar(
+        image, ax=axes, location="bottom", label="mm/h", extend="max", ticks=BOUNDS, shrink=0.6, aspect=50, format="%g"
+    )
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.1)

@@ -11,7 +11,7 @@ import xarray as xr
 from pipelines.atomic import whole
 from pipelines.forecasters import Rain
 from pipelines.frame import Frame
-from pipelines.frames import grid_coordinates
+from pipelines.frames import crs_attributes, grid_coordinates
 from pipelines.lineage import code_commit
 from pipelines.maps import draw_maps
 from pipelines.tracking.registry import LoadedModel
@@ -61,7 +61,8 @@ def forecast_dataset(
                     "grid_mapping": "crs",
                     "cell_methods": "lead_time: point area: mean",
                 },
-            )
+            ),
+            "crs": ((), np.int32(0), crs_attributes(frames[-1].grid.crs)),
         },
         coords={
             **grid_coordinates(frames[-1].grid),
