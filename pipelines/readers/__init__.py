@@ -6,7 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +17,12 @@ import numpy as np
 
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
-from pipelines.readers import fmi, knmi, odim
+from pipelines.readers import cf, fmi, knmi, mch, odim
 from pipelines.readers.measured import Header, to_rain_rate, utc
 
 # A format's module has recognises(), header() and values(); all take an open HDF5 file, or else the content.
-HDF5_FORMATS = (odim, knmi)
-OTHER_FORMATS = (fmi,)
+HDF5_FORMATS = (odim, knmi, cf)
+OTHER_FORMATS = (fmi, mch)
 PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 
 
@@ -111,7 +111,7 @@ def _opened(content: bytes) -> Iterator[tuple[ModuleType, Any]]:
                 if format_.recognises(file):
                     yield format_, file
                     return
-            raise ValueError("HDF5, but neither ODIM_H5 nor KNMI's")
+            raise ValueError("HDF5, but neither ODIM_H5, KNMI's nor CF netCDF")
     for format_ in OTHER_FORMATS:
         if format_.recognises(content):
             yield format_, content
@@ -141,11 +141,12 @@ def _unreadable(path: Path) -> Iterator[None]:
 def _check_name(path: Path, header: Header) -> None:
     """Refuse a file whose name has times, none of which is its time: one of the two is wrong."""
     named = []
+    minute, second = np.timedelta64(59, "s"), np.timedelta64(0, "s")
     for found in re.finditer(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4})(\d\d)?(?!\d)", path.name):
-        try:
-            tolerance = np.timedelta64(0 if found[3] else 59, "s")
-            named.append((utc(found[1] + found[2] + (found[3] or "")), tolerance))
-        except ValueError:
-            continue  # digits that are no time
+        with suppress(ValueError):  # digits that are no time
+            named.append((utc(found[1] + found[2] + (found[3] or "")), second if found[3] else minute))
+    for found in re.finditer(r"^[A-Z]{3}(\d{9})[A-Z]", path.name):  # MeteoSwiss
+        with suppress(ValueError):
+            named.append((mch.day_of_year(found[1]), minute))
     if named and not any(abs(moment - time) <= tolerance for time, tolerance in named for moment in header.moments):
         raise ValueError(f"its name says {named[0][0]}, and its content {header.time}")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
-from radar_files import FMI, KNMI, LAEA, name_of, write_fmi_pgm, write_knmi, write_odim
+import xarray as xr
+from radar_files import FMI, KNMI, LAEA, name_of, write_bom, write_fmi_pgm, write_knmi, write_mch_gif, write_odim
 
 from pipelines.readers import read_frame, read_header, read_time
 
@@ -144,6 +145,81 @@ def test_knmi_reflectivity_0_is_dry_and_255_outside(tmp_path, raw):
     assert (frame.time_is, frame.interval_s, frame.z_r) == ("instant", 0, Z_R)
 
 
+def test_mch(tmp_path):
+    raw = np.random.default_rng(3).integers(0, 256, (640, 710)).astype(np.uint8)
+    raw[0, 0], raw[0, 1:4], raw[5, 7] = 255, [0, 1, 252], 131
+    frame = read_frame(write_mch_gif(tmp_path / "a", raw, TIME), Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[0, 1:4].tolist() == [0, 0, 0]
+    assert frame.rain_rate[5, 7] == pytest.approx(12 * (10 ** (29.75 / 10) / 316) ** (1 / 1.5), rel=1e-5)
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("end", 300, None)
+    assert frame.time == np.datetime64("2021-02-28T23:55:00")
+    # The old observatory of Bern, where the Swiss grid is (600000, 200000).
+    to_wgs84 = pyproj.Transformer.from_crs(frame.grid.crs, "EPSG:4326", always_xy=True)
+    assert to_wgs84.transform(600000, 200000) == pytest.approx((7.438637, 46.951083), abs=2e-5)
+    assert frame.grid.x[0] == 255500
+    assert frame.grid.y[0] == 479500
+
+
+@pytest.mark.parametrize("units", ["km", "m"])
+def test_bom(tmp_path, units):
+    raw = np.arange(12 * 16, dtype=np.int16).reshape(12, 16)
+    raw[0, 0] = -1
+    frame = read_frame(write_bom(tmp_path / "a", raw, TIME, units=units), Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[2, 3] == pytest.approx(35 * 0.05 * 6)
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("end", 600, None)
+    assert frame.time == np.datetime64("2021-02-28T23:55:00")
+    np.testing.assert_allclose(frame.grid.x, 1000 * (np.arange(16) - 7.5))
+    np.testing.assert_allclose(frame.grid.y, -1000 * (np.arange(12) - 5.5))
+    lon, lat = frame.grid.lonlat()
+    expected = pyproj.Proj(
+        "+proj=aea +lat_0=-27.7178 +lon_0=153.24 +lat_1=-26.2 +lat_2=-29.3 +a=6378137 +b=6356752.31414"
+    )(-7500.0, 5500.0, inverse=True)
+    assert (lon[0, 0], lat[0, 0]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("bounds", [True, False])
+def test_cf_netcdf_by_xarray_comes_north_up(tmp_path, bounds):
+    """A flux in SI units, south first, with a time dimension, as xarray writes it."""
+    flux = np.arange(12 * 16, dtype=np.float32).reshape(1, 12, 16) / 3.6e6
+    flux[0, 0, 1] = np.nan
+    crs = pyproj.CRS("EPSG:3035")
+    dataset = xr.Dataset(
+        {
+            "rain": (
+                ("time", "y", "x"),
+                flux,
+                {"standard_name": "rainfall_flux", "units": "kg m-2 s-1", "grid_mapping": "crs"},
+            ),
+            "crs": ((), 0, crs.to_cf()),
+        },
+        {
+            "time": ("time", [np.datetime64(TIME, "ns")], {"standard_name": "time"}),
+            "y": ("y", 3e6 + 2000.0 * np.arange(12), {"units": "m"}),
+            "x": ("x", 4e6 + 2000.0 * np.arange(16), {"units": "m"}),
+        },
+        {"Conventions": "CF-1.11"},
+    )
+    if bounds:  # an amount over three minutes
+        dataset["rain"] = (dataset["rain"] * 3.6e6).assign_attrs(
+            standard_name="rainfall_amount", units="mm", grid_mapping="crs"
+        )
+        ends = np.array([[TIME - timedelta(minutes=3), TIME]], "datetime64[ns]")
+        dataset["time_bnds"] = (("time", "nv"), ends)
+        dataset["time"].attrs["bounds"] = "time_bnds"
+        dataset["time"].encoding["units"] = "minutes since 2021-01-01"
+    dataset.to_netcdf(tmp_path / "a.nc")
+    frame = read_frame(tmp_path / "a.nc", Z_R)
+    assert frame.rain_rate[11, 5] == pytest.approx(5 * (20 if bounds else 1 / 1000), rel=1e-5)
+    assert np.isnan(frame.rain_rate[11, 1])
+    assert np.isnan(frame.rain_rate).sum() == 1
+    assert frame.grid.y[0] == 3e6 + 22000
+    assert frame.grid.crs == crs or frame.grid.crs.to_epsg() == 3035
+    assert frame.time == np.datetime64(TIME)
+    assert (frame.time_is, frame.interval_s) == (("end", 180) if bounds else ("instant", 0))
+
+
 @pytest.mark.parametrize("write", [write_odim, write_fmi_pgm])
 def test_another_z_r(tmp_path, raw, write):
     raw[5, 7] = 144
@@ -169,8 +245,15 @@ def test_pysteps_reads_the_same(tmp_path, raw):
         theirs = np.ma.filled(theirs, np.nan)
         expected = np.where(theirs < 0, 0, marshall_palmer(theirs))
         np.testing.assert_allclose(read_frame(path, Z_R).rain_rate, expected, rtol=1e-5)
-    theirs = np.ma.filled(importers.import_knmi_hdf5(str(knmi))[0], np.nan)
-    np.testing.assert_allclose(read_frame(knmi, Z_R).rain_rate, theirs * 12, rtol=1e-5)
+    mch = write_mch_gif(tmp_path / "e.gif", np.resize(np.arange(256), (640, 710)), TIME)
+    bom = write_bom(tmp_path / "f.nc", raw.astype(np.int16) - 1, TIME)
+    amounts = {
+        knmi: importers.import_knmi_hdf5(str(knmi))[0] * 12,
+        mch: importers.import_mch_gif(str(mch), product="AQC", unit="mm", accutime=5)[0] * 12,
+        bom: importers.import_bom_rf3(str(bom))[0] * 6,
+    }
+    for path, theirs in amounts.items():
+        np.testing.assert_allclose(read_frame(path, Z_R).rain_rate, np.ma.filled(theirs, np.nan), rtol=1e-5)
 
 
 @pytest.mark.parametrize("write", [write_odim, write_fmi_pgm, write_knmi])

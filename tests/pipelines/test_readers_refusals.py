@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from radar_files import name_of, write_fmi_pgm, write_knmi, write_odim
+from radar_files import name_of, write_bom, write_fmi_pgm, write_knmi, write_mch_gif, write_odim
 
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.readers import radar_files, read_frame, read_time
@@ -66,7 +66,7 @@ def test_truncated_anywhere(tmp_path, write, share):
 def test_foreign_hdf5(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"] = RAW
-    assert "neither ODIM_H5 nor KNMI's" in refused(tmp_path / "a.h5")
+    assert "neither ODIM_H5, KNMI's nor CF netCDF" in refused(tmp_path / "a.h5")
 
 
 def edited(path: Path, group: str, **attributes) -> Path:
@@ -129,6 +129,35 @@ def test_knmi_headers_that_say_something_else(tmp_path, group, attributes, reaso
 def test_knmi_calibration_that_is_not_linear(tmp_path):
     path = write_knmi(tmp_path / "a.h5", RAW, TIME, formula="GEO=PV*PV")
     assert "not linear" in refused(path, header_too=False)
+
+
+@pytest.mark.parametrize(
+    ("group", "attributes", "reason"),
+    [
+        ("precipitation", {"standard_name": np.bytes_("air_temperature")}, "no variable whose standard_name"),
+        ("precipitation", {"units": np.bytes_("inch")}, "is in inch"),
+        ("valid_time", {"units": np.bytes_("fortnights since")}, "fortnights"),
+        ("valid_time", {"standard_name": None}, "standard_name is time"),
+        ("x", {"units": np.bytes_("degrees_east")}, "not in metres"),
+        ("proj", {"grid_mapping_name": np.bytes_("nonsense")}, "nonsense"),
+    ],
+)
+def test_cf_headers_that_say_something_else(tmp_path, group, attributes, reason):
+    assert reason in refused(edited(write_bom(tmp_path / "a.nc", RAW, TIME), group, **attributes))
+
+
+def test_mch_pictures_of_something_else(tmp_path):
+    pixels = np.zeros((640, 710), np.uint8)
+    assert "scale dBZ8bit" in refused(write_mch_gif(tmp_path / "a", pixels, TIME, scale="dBZ8bit"))
+    assert "12×16" in refused(write_mch_gif(tmp_path / "b", RAW, TIME))
+    assert "its name says" in refused(write_mch_gif(tmp_path / "AQC210592345F_00005.801.gif", pixels, TIME))
+    named = write_mch_gif(tmp_path / "AQC210592355F_00005.801.gif", pixels, TIME)
+    assert read_time(named) == np.datetime64(TIME)
+    content = named.read_bytes()
+    named.write_bytes(content.replace(b"AQC210592355", b"AQC213662355"))  # 2021 has no 366th day
+    assert "is no time" in refused(named)
+    named.write_bytes(content[: len(content) // 2])
+    refused(named, header_too=False)
 
 
 @pytest.mark.parametrize(
