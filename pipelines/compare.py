@@ -14,7 +14,7 @@ from pipelines.errors import UserError
 from pipelines.evaluate import forecast_times
 from pipelines.forecasters import BASELINES, load_forecaster
 from pipelines.frames import grid_of, open_frames
-from pipelines.maps import draw_maps
+from pipelines.maps import draw_maps, few_leads
 from pipelines.params import Params, read_params
 from pipelines.stage import run
 from pipelines.verification import mean_csi, pooled
@@ -56,8 +56,8 @@ def write_table(tables: Mapping[str, pd.DataFrame], step_s: int, markdown: Path,
 
     lines = ["| method | mean CSI, pooled | mean CSI, per event | MAE, mm/h |", "|---|---|---|---|"]
     for name in ranked:
-        of_event = np.array([mean_csi(counts) for _, counts in tables[name].groupby("event")])
-        low, mean, high = np.nanmin(of_event), np.nanmean(of_event), np.nanmax(of_event)
+        of_event = pd.Series([mean_csi(counts) for _, counts in tables[name].groupby("event")])
+        low, mean, high = of_event.min(), of_event.mean(), of_event.max()  # undefined ones left out
         mae = pooled(tables[name][tables[name]["threshold"] == thresholds[0]], ["lead"])["mae"].mean()
         lines.append(f"| {name} | {mean_csi(tables[name]):.3f} | {mean:.3f} [{low:.3f} to {high:.3f}] | {mae:.3f} |")
     for lead in [lead for lead, after in minutes.items() if after in (30, 60)] or [max(minutes)]:
@@ -123,7 +123,7 @@ def draw_example(models: Sequence[Path], store: Path, windows: Path, path: Path,
     t0 = int(times["t0"][int(np.argmax(wet))])
     frames = rain[t0 : t0 + index.inputs + index.leads].to_numpy()
     seen, future = frames[: index.inputs], frames[index.inputs :]
-    shown = np.unique(np.linspace(0, index.leads, 5).round().astype(int)[1:]) - 1
+    shown = few_leads(index.leads)
     rows = {"observed": [seen[-1], *future[shown]]}
     methods = {name: BASELINES[name] for name in BASELINES} | {m.name: load_forecaster(m) for m in models}
     for name, forecaster in methods.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipelines.forecasters import Rain
 from pipelines.grid import Grid
@@ -14,6 +15,11 @@ BOUNDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50]  # mm/h
 COLOURS = ["#c6dbef", "#6baed6", "#2171b5", "#41ab5d", "#fed976", "#fd8d3c", "#bd0026"]
 SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over="#49006a")
 NORM = BoundaryNorm(BOUNDS, SCALE.N)
+
+
+def few_leads(leads: int) -> NDArray[np.int64]:
+    """Choose up to four of ``leads`` lead times to draw, evenly, the last among them; counted from 0."""
+    return np.unique(np.ceil(np.linspace(0, leads, 5)[1:]).astype(int)) - 1
 
 
 def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path) -> None:
@@ -51,8 +57,9 @@ def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: 
     for column, heading in enumerate(columns):
         axes[0, column].set_title(heading, fontsize=9)
         axes[-1, column].set_xlabel("km" if metres else "degrees", fontsize=8)
-    figure.colorbar(
-        image, ax=axes, location="bottom", label="mm/h", extend="max", ticks=BOUNDS, shrink=0.6, aspect=50, format="%g"
+    bar = figure.colorbar(
+        image, ax=axes, location="bottom", extend="max", ticks=BOUNDS, shrink=0.6, aspect=50, pad=0.02, format="%g"
     )
+    bar.set_label("mm/h; grey: not known")
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, bbox_inches="tight", pad_inches=0.1)

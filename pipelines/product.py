@@ -13,7 +13,7 @@ from pipelines.forecasters import Rain
 from pipelines.frame import Frame
 from pipelines.frames import crs_attributes, grid_coordinates
 from pipelines.lineage import code_commit
-from pipelines.maps import draw_maps
+from pipelines.maps import draw_maps, few_leads
 from pipelines.tracking.registry import LoadedModel
 
 NETCDF, PICTURE = "forecast.nc", "forecast.png"
@@ -125,8 +125,7 @@ def publish(forecast: xr.Dataset, observed: Frame, folder: Path) -> None:
 
 def draw_forecast(forecast: xr.Dataset, observed: Frame, path: Path) -> None:
     """Draw the newest observed frame and the forecast at four lead times."""
-    leads = forecast.sizes["lead_time"]
-    shown = np.unique(np.linspace(0, leads, 5).round().astype(int)[1:]) - 1
+    shown = few_leads(forecast.sizes["lead_time"])
     valid = forecast["time"].to_numpy()[shown]
     minutes = forecast["lead_time"].to_numpy()[shown] // 60
     draw_maps(
