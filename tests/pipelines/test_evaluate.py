@@ -1,0 +1,181 @@
+"""Scores of known forecasts, the mask that all methods share, and events with nothing in them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from archive import moving_cells, write_store
+from ruamel.yaml import YAML
+
+from pipelines import evaluate as stage
+from pipelines.errors import UserError
+from pipelines.evaluate import evaluate, forecast_times
+from pipelines.forecasters import BASELINES, Rain, persistence
+from pipelines.frame import Frame
+from pipelines.frames import open_frames
+from pipelines.params import Evaluate, Params, read_params
+from pipelines.verification import COUNTS, mean_csi, pooled
+
+ROOT = Path(__file__).parents[2]
+INPUTS, LEADS, COUNT = 3, 4, 12
+SHAPE = (48, 56)
+
+
+def write_params(folder: Path) -> Params:
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    content["index"] |= {"inputs": INPUTS, "leads": LEADS, "size": 32}
+    content["evaluate"] = {"thresholds": [0.5, 2.0], "time_stride": 2}
+    YAML().dump(content, folder / "params.yaml")
+    return read_params(folder / "params.yaml")
+
+
+def write_windows(path: Path, store: Path, starts: dict[int, list[int]]) -> Path:
+    """An index of test windows that start at ``starts`` of each event, and of one train window, each at two places."""
+    rows = [{"t0": t0, "event": event, "split": "test"} for event, of_event in starts.items() for t0 in of_event]
+    rows.append({"t0": 0, "event": 99, "split": "train"})
+    table = pd.DataFrame([row | {"store": str(store), "y0": 0, "x0": x0} for row in rows for x0 in (0, 24)])
+    table.to_parquet(path)
+    return path
+
+
+def blank(frame: Frame, value: float) -> Frame:
+    return replace(frame, rain_rate=np.full(SHAPE, value, np.float32))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with params.yaml, a store of two moving events, a dry one and an unseen one, and windows of them."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_params(folder)
+    first = moving_cells("2024-06-01T12:00", COUNT, shape=SHAPE, speed=(2.0, 1.0), seed=1)
+    second = moving_cells("2024-06-02T12:00", COUNT, shape=SHAPE, speed=(-2.0, 0.0), seed=2)
+    dry = [blank(frame, 0.0) for frame in moving_cells("2024-06-03T12:00", COUNT, shape=SHAPE)]
+    unseen = [blank(frame, np.nan) for frame in moving_cells("2024-06-04T12:00", COUNT, shape=SHAPE)]
+    store = write_store(folder / "radar.zarr", [*first, *second, *dry, *unseen])
+    write_windows(folder / "windows.parquet", store, {0: [0, 1, 2, 3, 4, 5], 1: [12, 13, 14]})
+    write_windows(folder / "nothing.parquet", store, {2: [24], 3: [36]})
+    return folder
+
+
+def scored(place: Path, name: str, windows: str = "windows.parquet") -> pd.DataFrame:
+    params = read_params(place / "params.yaml")
+    forecaster = BASELINES[name]
+    paths = place / "radar.zarr", place / windows
+    return evaluate(forecaster, name, *paths, index=params.index, params=params.evaluate)
+
+
+def test_forecast_times_are_a_stride_apart_in_each_test_event(tmp_path: Path) -> None:
+    windows = write_windows(tmp_path / "windows.parquet", tmp_path, {0: [3, 4, 5, 6, 9], 1: [20, 21, 22]})
+    assert forecast_times(windows, 1).to_numpy().tolist() == [[t, 0] for t in (3, 4, 5, 6, 9)] + [
+        [t, 1] for t in (20, 21, 22)
+    ]
+    assert forecast_times(windows, 3)["t0"].tolist() == [3, 6, 9, 20]
+    assert forecast_times(windows, 2)["t0"].tolist() == [3, 5, 9, 20, 22]
+
+
+def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> None:
+    tables = {name: scored(place, name) for name in BASELINES}
+    assert [*tables["persistence"].groupby("event")["t0"].unique().map(list)] == [[0, 2, 4], [12, 14]]
+    pixels = {name: table[list(COUNTS)].sum(axis=1) for name, table in tables.items()}
+    pd.testing.assert_series_equal(pixels["persistence"], pixels["extrapolation"])
+
+    rain = open_frames(place / "radar.zarr")["rainfall_flux"].to_numpy()
+    table = tables["persistence"]
+    for row in table[table["t0"] == 2].itertuples():
+        now, then = rain[2 + INPUTS - 1], rain[2 + INPUTS - 1 + row.lead]
+        upstream = np.isfinite(BASELINES["extrapolation"](rain[2 : 2 + INPUTS], LEADS)[row.lead - 1])
+        counts = np.isfinite(now) & np.isfinite(then) & upstream
+        assert 0 < counts.sum() < counts.size - 16  # more is left out than what the radar doesn't see
+        forecast, observed = now[counts] >= row.threshold, then[counts] >= row.threshold
+        assert (row.hits, row.misses) == ((forecast & observed).sum(), (~forecast & observed).sum())
+        assert (row.false_alarms, row.correct_negatives) == (
+            (forecast & ~observed).sum(),
+            (~forecast & ~observed).sum(),
+        )
+        assert row.absolute_error == pytest.approx(np.abs(now - then)[counts].sum(), rel=1e-4)
+
+
+def test_extrapolation_beats_persistence_where_rain_only_moves(place: Path) -> None:
+    assert mean_csi(scored(place, "extrapolation")) > 0.95 > 0.9 > mean_csi(scored(place, "persistence"))
+
+
+def test_who_knows_the_future_has_every_score_at_its_best(place: Path) -> None:
+    params = read_params(place / "params.yaml")
+    rain = open_frames(place / "radar.zarr")["rainfall_flux"].to_numpy()
+
+    def oracle(seen: Rain, leads: int) -> Rain:
+        (start,) = (t for t in range(len(rain)) if np.array_equal(rain[t : t + INPUTS], seen, equal_nan=True))
+        return rain[start + INPUTS : start + INPUTS + leads]
+
+    table = evaluate(
+        oracle,
+        "oracle",
+        place / "radar.zarr",
+        place / "windows.parquet",
+        index=params.index,
+        params=params.evaluate,
+    )
+    scores = pooled(table, ["threshold", "lead"])
+    assert (scores[["csi", "pod", "bias"]] == 1).all(axis=None)
+    assert (scores[["far", "mae"]] == 0).all(axis=None)
+
+
+def test_dry_and_unseen_events_break_nothing(place: Path) -> None:
+    table = scored(place, "extrapolation", "nothing.parquet")
+    dry, unseen = table[table["event"] == 2], table[table["event"] == 3]
+    assert (dry["correct_negatives"] == SHAPE[0] * SHAPE[1]).all()
+    assert (dry[["hits", "misses", "false_alarms", "absolute_error"]] == 0).all(axis=None)
+    assert (unseen[[*COUNTS, "absolute_error"]] == 0).all(axis=None)
+    both = pd.concat([scored(place, "extrapolation"), table])
+    assert mean_csi(both) == pytest.approx(mean_csi(scored(place, "extrapolation")))
+
+
+def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> None:
+    params = read_params(place / "params.yaml")
+
+    def silent_in_a_corner(seen: Rain, leads: int) -> Rain:
+        forecast = persistence(seen, leads)
+        forecast[-1, 20, 20] = np.nan
+        return forecast
+
+    with pytest.raises(UserError, match=r"^half: no forecast for some pixels .* from frame 0 of .*radar\.zarr$"):
+        evaluate(
+            silent_in_a_corner,
+            "half",
+            place / "radar.zarr",
+            place / "windows.parquet",
+            index=params.index,
+            params=params.evaluate,
+        )
+
+
+def test_the_stage_writes_counts_and_a_few_finite_scores(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    for windows in ("windows.parquet", "nothing.parquet"):
+        table, metrics = tmp_path / "persistence.parquet", tmp_path / "metrics" / "persistence.json"
+        stage.main("persistence", Path("radar.zarr"), Path(windows), table, metrics)
+        pd.testing.assert_frame_equal(pd.read_parquet(table), scored(place, "persistence", windows))
+        scores = json.loads(metrics.read_text(), parse_constant=pytest.fail)  # no NaN: it is no JSON
+        assert scores.get("csi_mean") == (mean_csi(pd.read_parquet(table)) if windows[0] == "w" else None)
+    with pytest.raises(UserError, match=r"^nobody/model\.json: "):
+        stage.main("nobody", Path("radar.zarr"), Path("windows.parquet"), tmp_path / "n.parquet", tmp_path / "n.json")
+    assert not (tmp_path / "n.parquet").exists()
+
+
+def test_thresholds_are_as_asked_for(place: Path) -> None:
+    params = read_params(place / "params.yaml")
+    table = evaluate(
+        persistence,
+        "persistence",
+        place / "radar.zarr",
+        place / "windows.parquet",
+        index=params.index,
+        params=Evaluate(thresholds=[0.1], time_stride=100),
+    )
+    assert table["threshold"].unique().tolist() == [0.1]
+    assert sorted(table["t0"].unique()) == [0, 12]
