@@ -74,10 +74,9 @@ class Flow:
     centre: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, size: int) -> "Flow":
-        """Draw the flow of an event over ``size`` pixels each way; mostly eastward, as the westerlies are."""
-        bearing = np.deg2rad(rng.normal(80, 45))
-        velocity = rng.uniform(7, 17) * np.array([-np.cos(bearing), np.sin(bearing)])  # m/s
+    def draw(cls, rng: np.random.Generator, speed: float, towards: float, size: int) -> "Flow":
+        """Draw a flow over ``size`` pixels each way that has ``speed``, m/s, ``towards`` a bearing in the centre."""
+        velocity = speed * np.array([-np.cos(np.deg2rad(towards)), np.sin(np.deg2rad(towards))])
         # Change of the velocity from the centre to the edge, m/s.
         turn, strain = rng.choice([-1, 1]) * rng.uniform(0.5, 2.5), rng.uniform(0.5, 2.5)
         axis = rng.uniform(0, 2 * np.pi)
@@ -219,7 +218,9 @@ class Event:
         rng = np.random.default_rng((seed, number))
         clock_s = STEP_S * int(rng.integers(6 * 12, 18 * 12))  # between 6 and 18 hours
         self.start = FIRST_DAY + np.timedelta64(number * DAYS_APART * 86400 + clock_s, "s")
-        self.flow = Flow.draw(rng, size)
+        # Evenly spread, not drawn (Roberts' R2 sequence), lest two events move alike: 7 to 17 m/s, not westward.
+        shares = (np.random.default_rng(seed).uniform(size=2) + number * np.array([0.754878, 0.569840])) % 1
+        self.flow = Flow.draw(rng, speed=7 + 10 * shares[0], towards=180 * shares[1], size=size)
         self.size, self.weather_seed = size, (seed, number, 1)
         self.band_angle = rng.uniform(0, np.pi)
         self.wet_share = rng.uniform(0.09, 0.2)
