@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
+from small_model import NETWORK, untrained, write_model
 
 from pipelines.errors import UserError
 from pipelines.forecasters import (
@@ -22,8 +21,6 @@ from pipelines.forecasters import (
 )
 from scs_model import EncoderForecaster
 
-NETWORK = {"cell": "convlstm", "widths": [4], "kernel": 3, "downsample": 4}
-
 
 def rigid(count: int, *, dx: int, dy: int, shape: tuple[int, int] = (128, 160), seed: int = 0) -> np.ndarray:
     """Showers that only move, by whole pixels: dx columns east and dy rows south a frame; (count, H, W) mm/h."""
@@ -33,14 +30,6 @@ def rigid(count: int, *, dx: int, dy: int, shape: tuple[int, int] = (128, 160), 
     rain = np.where(texture > 0.3 * texture.std(), np.exp(1.2 * texture / texture.std()), 0).astype(np.float32)
     corners = [(margin - dy * t, margin - dx * t) for t in range(count)]
     return np.stack([rain[y : y + H, x : x + W] for y, x in corners])
-
-
-def untrained() -> EncoderForecaster:
-    """A network that forecasts something of its own: its last layer isn't zero."""
-    torch.manual_seed(0)
-    network = EncoderForecaster(**NETWORK)
-    torch.nn.init.normal_(network.head.weight, std=0.1)
-    return network
 
 
 def test_persistence_is_the_newest_frame() -> None:
@@ -141,13 +130,6 @@ def test_a_network_takes_the_newest_frames_that_it_was_trained_on_and_no_fewer()
     np.testing.assert_array_equal(network(frames, 2), network(frames[2:], 2))
     with pytest.raises(UserError, match="wants 4 frames, and got 3"):
         network(frames[3:], 2)
-
-
-def write_model(folder: Path, description: object) -> Path:
-    folder.mkdir()
-    (folder / "model.json").write_text(json.dumps(description))
-    save_file(untrained().state_dict(), folder / "weights.safetensors")
-    return folder
 
 
 def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
