@@ -20,11 +20,11 @@ from pipelines.stage import run
 from pipelines.verification import mean_csi, pooled
 
 HOW = (
-    "{forecasts} forecasts of the whole grid, from the same times of the same {events} test events for all methods. "
+    "{forecasts} forecasts of the whole grid, from the same times of the same {events} test event(s) for all methods. "
     "An event of a score is a rain rate of at least the threshold. One mask for all: pixels seen at the valid time "
     "and at the newest observed one, and where extrapolation knows what comes from upstream. Pooled: scores of the "
-    "counts summed over all test events. Per event: the score of each event by itself, then mean [lowest to highest]; "
-    "{events} events are too few for a confidence interval. Mean CSI: over the thresholds {thresholds} mm/h and the "
+    "counts summed over all test events. Per event: the score of each event by itself, then mean [lowest to highest], "
+    "which is no confidence interval. Mean CSI: over the thresholds {thresholds} mm/h and the "
     "lead times {first:g} to {last:g} minutes, undefined ones left out; MAE: over the lead times. Bias is frequency "
     "bias, 1 is best; nan is an undefined score."
 )

@@ -56,7 +56,7 @@ def test_table_by_hand(tmp_path: Path) -> None:
         assert lines[at + 2] == "| method | at least 0.5 mm/h | at least 2 mm/h |"
         assert lines[at + 4] == "| better | 0.67 · 0.67 · 0.00 · 0.67 | nan · nan · nan · nan |"
     assert "2 forecasts" in lines[-1]
-    assert "2 test events" in lines[-1]
+    assert "2 test event(s)" in lines[-1]
     assert data["how"] == lines[-1]
 
     scores = pd.DataFrame(data["scores"])
