@@ -15,6 +15,7 @@ from rich.progress import track
 from pipelines.cadence import usual_step
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
+from pipelines.frames import difference
 from pipelines.product import forecast_dataset
 from pipelines.readers import radar_files, read_frame, read_time
 from pipelines.tracking.registry import LoadedModel
@@ -67,36 +68,45 @@ def choose_inputs(
 def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float]) -> tuple[list[Frame], int]:
     """Read the newest frames of a folder of radar files that ``model`` needs, and the seconds between them.
 
-    Files that can't be read are told of in the log and passed over.
+    Files that can't be read are told of in the log and passed over; of several of the same time and kind the first
+    by name is taken.
 
     Raises
     ------
     UserError
-        If there aren't enough good frames, or not all on one grid.
+        If there aren't enough good frames, or not all on one grid and of one kind.
     """
+    files = radar_files(folder)
     times: dict[Path, np.datetime64] = {}
-    for path in track(radar_files(folder), "read times", transient=True):
+    unreadable: list[UnreadableFile] = []
+    for path in track(files, "read times", transient=True):
         try:
             times[path] = read_time(path)
         except UnreadableFile as error:
-            log.warning("%s", error)
-    frames: dict[np.datetime64, Frame] = {}
+            unreadable.append(error)
+    if not times:
+        raise UserError(f"{folder}: none of its {len(files)} file(s) is a radar file that can be read; {unreadable[0]}")
+    for passed_over in unreadable:
+        log.warning("%s", passed_over)
+    frames: dict[Path, Frame] = {}
     # A file whose header is good and whose pixels are not is found when it is read: then choose anew without it.
     while True:
         chosen, step_s = choose_inputs(np.array(list(times.values()), "datetime64[s]"), model, folder)
-        unread = next((path for path, time in times.items() if time in chosen and time not in frames), None)
+        wanted = [path for path, time in times.items() if time in chosen]
+        unread = next((path for path in wanted if path not in frames), None)
         if unread is None:
             break
         try:
-            frames[times[unread]] = read_frame(unread, z_r)
+            frames[unread] = read_frame(unread, z_r)
         except UnreadableFile as error:
             log.warning("%s", error)
             del times[unread]
-    inputs = [frames[time] for time in chosen]
-    for frame in inputs[:-1]:
-        if difference := inputs[-1].grid.difference(frame.grid):
-            raise UserError(f"{folder / frame.source}: another grid than {inputs[-1].source}: {difference}")
-    return inputs, step_s
+    newest = max(wanted, key=lambda path: times[path])
+    for path in wanted:
+        if words := difference(frames[newest], frames[path]):
+            raise UserError(f"{path}: not as {newest.name}: {words}")
+    first_of = {times[path]: frames[path] for path in reversed(wanted)}
+    return [first_of[time] for time in chosen], step_s
 
 
 def forecast(
