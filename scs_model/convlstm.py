@@ -2,14 +2,16 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+
+from scs_model.activation import tanh
+from scs_model.sequence import check_sequence, to_frames, to_sequence
 
 
 class ConvLSTM(nn.Module):
     """ConvLSTM layer without peepholes.
 
-    i, f, o = σ(W * [x_t, h_{t-1}] + b),  g = tanh(W * [x_t, h_{t-1}] + b)
-    c_t = f ⊙ c_{t-1} + i ⊙ g,  h_t = o ⊙ tanh(c_t)
+    i, f, o = σ(W_x * x_t + W_h * h_{t-1} + b),  g = tanh(W_x * x_t + W_h * h_{t-1} + b)
+    c_t = f ⊙ c_{t-1} + i ⊙ g,  h_t = o ⊙ tanh(c_t),  each with its own W_x, W_h and b
 
     Parameters
     ----------
@@ -20,23 +22,24 @@ class ConvLSTM(nn.Module):
 
     References
     ----------
-    Shi et al. 2015, Convolutional LSTM Network, arXiv 1506.04214, equation 3 without its peephole terms.
+    Shi et al. 2015, arXiv 1506.04214, equation 3 without the terms W_c ∘ C.
     """
-
-    switched = False
 
     def __init__(self, in_channels: int, channels: int, kernel: int = 3) -> None:
         super().__init__()
-        self.channels = channels
-        self.input = nn.Conv2d(in_channels, 4 * channels, kernel, padding=kernel // 2)
-        self.hidden = nn.Conv2d(channels, 4 * channels, kernel, padding=kernel // 2, bias=False)
+        self.in_channels, self.channels = in_channels, channels
+        padding = kernel // 2
+        # The channels are those of i, f, o and g, in this order.
+        self.input = nn.Conv2d(in_channels, 4 * channels, kernel, padding=padding)
+        self.hidden = nn.Conv2d(channels, 4 * channels, kernel, padding=padding, bias=False)
+        self.reach = padding, padding
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run over a whole sequence.
 
         Parameters
         ----------
-        x : Tensor of shape (T, B, C, H, W)
+        x : Tensor of shape (T, B, in_channels, H, W)
         state : pair of Tensors of shape (B, channels, H, W), or None
             h_0 and c_0; None is zero.
 
@@ -45,18 +48,22 @@ class ConvLSTM(nn.Module):
         h : Tensor of shape (T, B, channels, H, W)
         state : pair of Tensors of shape (B, channels, H, W)
             h_T and c_T.
+
+        Raises
+        ------
+        ValueError
+            If the input has another shape.
         """
-        T, B = x.shape[:2]
-        u = self.input(x.flatten(0, 1)).unflatten(0, (T, B))
-        weight = self.hidden.weight.to(u.dtype)
-        if state is None:
-            zero = u.new_zeros(B, self.channels, *u.shape[3:])
-            state = zero, zero
-        h, c = state
+        check_sequence(x, self.in_channels)
+        h, c = (None, None) if state is None else state
         hs = []
-        for t in range(T):
-            i, f, g, o = (u[t] + conv2d(h, weight, padding=self.hidden.padding)).chunk(4, dim=1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
+        for u in self.input(to_frames(x)).split(x.shape[1]):
+            if h is not None:
+                u = u + self.hidden(h)
+            i, f, o = torch.sigmoid(u[:, : 3 * self.channels]).chunk(3, dim=1)
+            g = tanh(u[:, 3 * self.channels :])
+            c = i * g if c is None else f * c + i * g
+            h = o * tanh(c)
             hs.append(h)
-        return torch.stack(hs), (h, c)
+        assert h is not None and c is not None
+        return to_sequence(hs), (h, c)

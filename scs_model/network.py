@@ -1,23 +1,54 @@
 """The encoder–forecaster: the same around every recurrent layer."""
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pixel_shuffle, pixel_unshuffle
 
+from scs_model.action import ActionSCS
+from scs_model.convgru import ConvGRU
 from scs_model.convlstm import ConvLSTM
 from scs_model.scs import SCS
+from scs_model.sequence import check_open_paths
+from scs_model.stack import Stack
+from scs_model.trajgru import TrajGRU
 
-CELLS: dict[str, Any] = {"scs": SCS, "convlstm": ConvLSTM}
+CELLS: dict[str, Any] = {
+    "scs": SCS,
+    "scs_action": ActionSCS,
+    "convlstm": ConvLSTM,
+    "convgru": ConvGRU,
+    "trajgru": TrajGRU,
+}
+
+
+class Streams(NamedTuple):
+    """What a network says with its subtasks.
+
+    Parameters
+    ----------
+    forecast : Tensor of shape (B, steps, 1, H, W)
+        The main stream's.
+    reconstruction : Tensor of shape (B, 1, 1, H, W)
+        T¹: the newest frame, from the spatial stream.
+    motion : Tensor of shape (B, steps, 2, H / downsample, W / downsample)
+        T²: motion of the echo from each frame to the next, the newest first, from the temporal stream; x and y, in
+        cells of `downsample` pixels a frame.
+    """
+
+    forecast: Tensor
+    reconstruction: Tensor
+    motion: Tensor
 
 
 class EncoderForecaster(nn.Module):
     """Frames in, later frames out: encode the observed ones, hand each layer's state over, unroll the forecast.
 
     Squares of ``downsample``² pixels become channels on the way in and pixels on the way out. Each lead time gets
-    the last encoder output as its input, and the newest frame is added to what comes out, so that a network that
-    has learned nothing forecasts persistence.
+    the last encoder output as its input, and the newest frame is added to what comes out: a network that has
+    learned nothing forecasts persistence.
 
     Parameters
     ----------
@@ -29,48 +60,76 @@ class EncoderForecaster(nn.Module):
         Rows and columns of the recurrent layers' kernels, odd.
     downsample : int
         Pixels to a cell of the network, each way.
+    residual : bool
+        Whether each recurrent layer's input is added to its output, where their shapes are the same.
+    subtasks : bool
+        Whether to have heads for T¹ and T².
 
     Attributes
     ----------
     downsample : int
         What rows and columns of the input must be divisible by.
     switch_layers : int
-        Layers whose paths STSGD can stop: the L of ``open_paths``.
+        Layers whose paths can be switched: the L of ``open_paths``. A layer of the encoder and the one of the
+        forecaster that goes on with its state are one.
 
     Raises
     ------
     ValueError
-        If the network can't be built from these.
+        If no network can be built from these.
 
     References
     ----------
-    The structure is that of Shi et al. 2017, arXiv 1706.03458, section 3.1.
+    Shi et al. 2017, arXiv 1706.03458, section 3.1, for the structure.
     """
 
-    def __init__(self, cell: str, widths: list[int], kernel: int, downsample: int) -> None:
+    def __init__(
+        self,
+        cell: str,
+        widths: list[int],
+        kernel: int,
+        downsample: int,
+        residual: bool = False,
+        subtasks: bool = False,
+    ) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"cell {cell!r} is none of {', '.join(CELLS)}")
         if not widths or min(widths) < 1:
-            raise ValueError(f"widths are the channels of each layer, at least one of at least 1; got {widths}")
+            raise ValueError(f"widths are the channels of each layer, of one layer or more; got {widths}")
         if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"kernel is an odd number of pixels; got {kernel}")
+            raise ValueError(f"kernel is an odd number of cells; got {kernel}")
         if downsample < 1:
-            raise ValueError(f"downsample is at least 1; got {downsample}")
-        layer = CELLS[cell]
-        self.downsample = downsample
-        self.switch_layers = len(widths) if layer.switched else 0
-        self.stem = nn.Conv2d(downsample**2, widths[0], 3, padding=1)
-        down = zip([widths[0], *widths], widths, strict=False)
-        up = zip([widths[-1], *widths[::-1]], widths[::-1], strict=False)
-        self.encoder = nn.ModuleList(layer(c_in, c_out, kernel) for c_in, c_out in down)
-        self.forecaster = nn.ModuleList(layer(c_in, c_out, kernel) for c_in, c_out in up)
-        self.head = nn.Conv2d(widths[0], downsample**2, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+            raise ValueError(f"downsample is a number of pixels, 1 or more; got {downsample}")
 
-    def forward(self, x: Tensor, steps: int, ensemble_size: int = 1, *, open_paths: Tensor | None = None) -> Tensor:
-        """Forecast ``steps`` frames.
+        def stack(channels: list[int]) -> Stack:
+            return Stack((CELLS[cell](*pair, kernel) for pair in pairwise(channels)), residual=residual)
+
+        self.downsample = downsample
+        self.stem = nn.Conv2d(downsample**2, widths[0], 3, padding=1)
+        self.encoder = stack([widths[0], *widths])
+        self.forecaster = stack([widths[-1], *widths[::-1]])
+        self.head = nn.Conv2d(widths[0], downsample**2, 3, padding=1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+        self.switch_layers = len(widths) if self.encoder.is_scs else 0
+        self.subtasks = subtasks
+        if subtasks:
+            if not self.encoder.is_scs:
+                raise ValueError(f"only SCS layers have the subtasks' streams, and {cell} is none: set no subtasks")
+            self.reconstruction_head = nn.Conv2d(widths[0], downsample**2, 3, padding=1)
+            self.motion_head = nn.Conv2d(widths[0], 2, 3, padding=1)
+
+    def forward(
+        self,
+        x: Tensor,
+        steps: int,
+        ensemble_size: int = 1,
+        *,
+        open_paths: Tensor | None = None,
+        with_subtasks: bool = False,
+    ) -> Any:
+        """Forecast ``steps`` frames: mlcast's call.
 
         Parameters
         ----------
@@ -81,55 +140,81 @@ class EncoderForecaster(nn.Module):
         ensemble_size : int
             1: the network is deterministic.
         open_paths : Tensor of shape (switch_layers, T + steps, 2), bool, or None
-            Paths open to the gradient (`scs_model.switch`); None stops nothing.
+            Paths open to the gradient (`scs_model.switch`); None opens all.
+        with_subtasks : bool
+            Whether to give all `Streams`, or the forecast alone and at its cost.
 
         Returns
         -------
-        Tensor of shape (B, steps, 1, H, W)
+        Tensor of shape (B, steps, 1, H, W), or Streams
 
         Raises
         ------
         ValueError
             If the input is none that the network can take, in words.
         """
-        self._check(x, steps, ensemble_size, open_paths)
-        T = x.shape[1]
-        z = self._frames(self.stem, pixel_unshuffle(x.transpose(0, 1), self.downsample))
-        z = leaky_relu(z, 0.2)
-        states = []
-        for index, layer in enumerate(self.encoder):
-            z, state = layer(z, None, **self._switch(open_paths, index, slice(None, T)))
-            states.append(state)
-        z = z[-1:].expand(steps, *z.shape[1:])
-        for index, layer in zip(range(len(states) - 1, -1, -1), self.forecaster, strict=True):
-            z, _ = layer(z, states[index], **self._switch(open_paths, index, slice(T, None)))
-        change = pixel_shuffle(self._frames(self.head, z), self.downsample)
-        return x[:, -1:] + change.transpose(0, 1)
-
-    @staticmethod
-    def _frames(module: nn.Module, x: Tensor) -> Tensor:
-        return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-    def _switch(self, open_paths: Tensor | None, index: int, times: slice) -> dict[str, Tensor]:
-        if open_paths is None or not self.switch_layers:
-            return {}
-        return {"open_paths": open_paths[index, times]}
-
-    def _check(self, x: Tensor, steps: int, ensemble_size: int, open_paths: Tensor | None) -> None:
+        if ensemble_size != 1:
+            raise ValueError(f"the network gives one forecast and no ensemble; got ensemble_size {ensemble_size}")
         if x.ndim != 5:
-            raise ValueError(f"input is (B, T, C, H, W), five dimensions; got {tuple(x.shape)}")
-        _, T, C, H, W = x.shape
+            raise ValueError(f"input is (B, T, C, H, W), five dimensions; got {x.ndim} in {tuple(x.shape)}")
+        if with_subtasks and not self.subtasks:
+            raise ValueError("the network was built without subtasks")
+        frames = x.transpose(0, 1)
+        self._check(frames, steps, open_paths)
+        z = self._embed(frames)
+        forecast = (frames[-1:] + self._change(z, steps, open_paths)).transpose(0, 1)
+        if not with_subtasks:
+            return forecast
+        return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
+
+    def forecast(self, x: Tensor, steps: int) -> Tensor:
+        """Forecast as `forward` does, time first: (T, B, 1, H, W) in, (steps, B, 1, H, W) out."""
+        return self(x.transpose(0, 1), steps).transpose(0, 1)
+
+    def _embed(self, frames: Tensor) -> Tensor:
+        """Turn frames (T, B, 1, H, W) into cells (T, B, widths[0], H / downsample, W / downsample)."""
+        return leaky_relu(_each(self.stem, pixel_unshuffle(frames, self.downsample)), 0.2)
+
+    def _change(self, z: Tensor, steps: int, open_paths: Tensor | None) -> Tensor:
+        """Run the main stream: what each lead time (steps, B, 1, H, W) adds to the newest frame."""
+        observed = later = None
+        if open_paths is not None and self.switch_layers:
+            observed, later = open_paths[:, : len(z)], open_paths[:, len(z) :].flip(0)
+        z, states = self.encoder(z, None, observed)
+        z, _ = self.forecaster(_repeat(z[-1], steps), states[::-1], later)
+        return pixel_shuffle(_each(self.head, z), self.downsample)
+
+    def _reconstruct(self, z: Tensor) -> Tensor:
+        """Run T¹'s stream on the newest frame's cells (1, B, ...): that frame (1, B, 1, H, W)."""
+        z = self.forecaster.spatial_stream(self.encoder.spatial_stream(z))
+        return pixel_shuffle(_each(self.reconstruction_head, z), self.downsample)
+
+    def _move(self, z: Tensor, steps: int) -> Tensor:
+        """Run T²'s stream: motion (steps, B, 2, H / downsample, W / downsample)."""
+        z, states = self.encoder.temporal_stream(z)
+        z, _ = self.forecaster.temporal_stream(_repeat(z[-1], steps), states[::-1])
+        return _each(self.motion_head, z)
+
+    def _check(self, frames: Tensor, steps: int, open_paths: Tensor | None) -> None:
+        T, _, C, H, W = frames.shape
         if C != 1:
-            raise ValueError(f"input has 1 channel; got {C} in {tuple(x.shape)} as (B, T, C, H, W)")
+            raise ValueError(f"input has 1 channel; got {C}")
         if T < 1 or steps < 1:
             raise ValueError(f"at least one frame in and one out; got {T} in, {steps} out")
         if H % self.downsample or W % self.downsample:
             raise ValueError(f"rows and columns must be divisible by {self.downsample}; got {H}×{W}: pad the grid")
-        if ensemble_size != 1:
-            raise ValueError(f"one deterministic forecast, no ensemble; got ensemble_size {ensemble_size}")
         if open_paths is not None and self.switch_layers:
-            wanted = (self.switch_layers, T + steps, 2)
-            if tuple(open_paths.shape) != wanted:
-                raise ValueError(f"open_paths is {wanted} as (layers, T + steps, 2); got {tuple(open_paths.shape)}")
-        if not torch.compiler.is_compiling() and not torch.isfinite(x).all():
-            raise ValueError("input has NaN or infinite values: fill what the radar doesn't see first")
+            check_open_paths(open_paths, self.switch_layers, T + steps, 2)
+        # A value can't be looked at while a graph is made.
+        if not torch.compiler.is_compiling() and not torch.isfinite(frames).all():
+            raise ValueError("input has NaN or infinite values: fill what was not observed first")
+
+
+def _each(module: nn.Module, x: Tensor) -> Tensor:
+    """Apply a module of frames to each of a sequence (T, B, ...)."""
+    return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def _repeat(frame: Tensor, steps: int) -> Tensor:
+    """Give a frame (B, ...) as the input of each of ``steps`` time steps."""
+    return frame.expand(steps, *frame.shape)

@@ -1,11 +1,26 @@
 """STSGD: which gradients are stopped on their way into a layer's input, and the draw that says so."""
 
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
 
 KINDS = ("off", "one_sided", "two_sided")
+
+
+def check_switch(kind: str, p: float) -> None:
+    """Refuse a switch that there isn't.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown or p is no probability.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"switch kind {kind!r} is none of {', '.join(KINDS)}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"the switch's p is a probability, and {p} is none")
 
 
 def draw_open_paths(kind: str, p: float, *, seed: int, step: int, rank: int, layers: int, steps: int) -> Tensor:
@@ -29,7 +44,8 @@ def draw_open_paths(kind: str, p: float, *, seed: int, step: int, rank: int, lay
     Returns
     -------
     Tensor of shape (L, T, 2), bool
-        True where a path is open: the spatial one at index 0, the temporal one at 1.
+        True where a path is open: the spatial one at index 0, the temporal one at 1. It lies in host memory, which
+        is where the layers want it.
 
     Raises
     ------
@@ -40,10 +56,7 @@ def draw_open_paths(kind: str, p: float, *, seed: int, step: int, rank: int, lay
     ----------
     Pang et al. 2020, Nature Machine Intelligence, arXiv 2006.00212.
     """
-    if kind not in KINDS:
-        raise ValueError(f"switch kind {kind!r} is none of {', '.join(KINDS)}")
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"the switch's p is a probability, and {p} is none")
+    check_switch(kind, p)
     if kind == "off" or layers == 0:
         return torch.ones(layers, steps, 2, dtype=torch.bool)
     r = torch.stack([_uniform(seed, step, rank, layer, steps) for layer in range(layers)])
@@ -66,6 +79,18 @@ def _uniform(seed: int, step: int, rank: int, layer: int, steps: int) -> Tensor:
     return torch.rand(steps, 2, generator=generator, dtype=torch.float64)
 
 
+class _StopGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, is_open: Tensor) -> Tensor:
+        ctx.save_for_backward(is_open)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (is_open,) = ctx.saved_tensors
+        return grad * is_open.view(-1, *(1,) * (grad.ndim - 1)), None
+
+
 def stop_gradient(x: Tensor, is_open: Tensor) -> Tensor:
-    """Give ``x`` (T, ...) unchanged; its gradient goes back only at the times where ``is_open`` (T,) is true."""
-    return torch.where(is_open.view(-1, *(1,) * (x.ndim - 1)), x, x.detach())
+    """Give ``x`` (T, ...) as it is; its gradient goes back only at the times where ``is_open`` (T,) is true."""
+    return _StopGradient.apply(x, is_open.to(x.device))

@@ -1,0 +1,108 @@
+"""The SCS layer in the action form: batch norms, a stride, and a gate that keeps the input's resolution."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, max_pool2d
+
+from scs_model.sequence import check_open_paths, check_sequence, to_frames
+from scs_model.switch import stop_gradient
+
+
+class ActionSCS(nn.Module):
+    """SCS layer, action form.
+
+    S_t = ReLU(BN(W_s * x_t)),  u_t = BN(W_x * x_t + W_c * c_{t-1}),  c_t = σ(u_t),  h_t = S_t ⊙ maxpool(c_t)
+
+    In training S is normalised over all frames of the sequence, u by each time step's own, since the next step needs
+    it. The batch norms' offsets stand for b_s and b_c.
+
+    Parameters
+    ----------
+    in_channels, channels : int
+        Channels of x and of h.
+    kernel : int
+        Rows and columns of W_s, odd; the gate's are 3.
+    stride : int
+        Of W_s, and of the pooling by which the gate meets S.
+
+    References
+    ----------
+    Pang et al. 2020, Nature Machine Intelligence, arXiv 2006.00212.
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.in_channels, self.channels, self.stride = in_channels, channels, stride
+        padding = kernel // 2
+        self.spatial = nn.Conv2d(in_channels, channels, kernel, stride, padding, bias=False)
+        self.temporal = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.state = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.spatial_norm, self.gate_norm = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.reach = max(padding, 1), 1
+
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, open_paths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run over a whole sequence.
+
+        Parameters
+        ----------
+        x : Tensor of shape (T, B, in_channels, H, W)
+            H and W divisible by the stride.
+        state : Tensor of shape (B, channels, H, W), or None
+            c_0; None is zero.
+        open_paths : Tensor of shape (T, 2), bool, or None
+            Whether the spatial and the temporal path are open to the gradient into x_t; None opens all.
+
+        Returns
+        -------
+        h : Tensor of shape (T, B, channels, H / stride, W / stride)
+        state : Tensor of shape (B, channels, H, W)
+            c_T.
+
+        Raises
+        ------
+        ValueError
+            If the input has another shape.
+        """
+        check_sequence(x, self.in_channels, stride=self.stride)
+        for_S = for_u = x
+        if open_paths is not None:
+            check_open_paths(open_paths, len(x), 2)
+            for_S, for_u = stop_gradient(x, open_paths[:, 0]), stop_gradient(x, open_paths[:, 1])
+        S = torch.relu(self.spatial_norm(self.spatial(to_frames(for_S))))
+        _, c, state = self._gate(for_u, state, self.gate_norm)
+        return (S * self._pool(c)).unflatten(0, x.shape[:2]), state
+
+    def spatial_stream(self, x: Tensor) -> Tensor:
+        """Give S alone (T, B, channels, H / stride, W / stride): subtask T¹'s stream, where c ≡ 1."""
+        S = _norm_aside(self.spatial_norm, self.spatial(to_frames(x)))
+        return torch.relu(S).unflatten(0, x.shape[:2])
+
+    def temporal_stream(self, z: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give ReLU(u), pooled where S has a stride, and the state: subtask T²'s stream, with a state of its own."""
+        u, _, state = self._gate(z, state, lambda u: _norm_aside(self.gate_norm, u))
+        return self._pool(torch.relu(u)).unflatten(0, z.shape[:2]), state
+
+    def _gate(self, x: Tensor, c: Tensor | None, norm: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Give u and c = σ(u), each (T·B, channels, H, W), and c_T."""
+        us, cs = [], []
+        for u in self.temporal(to_frames(x)).split(x.shape[1]):
+            u = norm(u if c is None else u + self.state(c))
+            c = torch.sigmoid(u)
+            us.append(u)
+            cs.append(c)
+        assert c is not None
+        return torch.cat(us), torch.cat(cs), c
+
+    def _pool(self, frames: Tensor) -> Tensor:
+        return frames if self.stride == 1 else max_pool2d(frames, self.stride)
+
+
+def _norm_aside(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Normalise as ``norm`` does, and leave its running statistics, which are the main stream's, as they are."""
+    if not norm.training:
+        return norm(x)
+    return batch_norm(x, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
