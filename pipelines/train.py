@@ -15,7 +15,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 import typer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.callbacks.progress import RichProgressBar
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
@@ -33,6 +33,21 @@ from pipelines.windows import EpochSampler, RadarWindows
 from scs_model import EncoderForecaster
 
 log = logging.getLogger(__name__)
+
+
+class CheckpointAfterValidation(Checkpoint):
+    """Save, after a validation, all that is needed to go on: from there Lightning resumes exactly.
+
+    From a checkpoint of an epoch's end it counts that epoch twice. As a `Checkpoint` this comes after the callback that
+    keeps the best model, whose state it saves too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save."""
+        trainer.save_checkpoint(self.path)
 
 
 def choose_precision(precision: str) -> str:
@@ -95,7 +110,7 @@ def train(
     validation_loader = DataLoader(
         RadarWindows(of_validation.iloc[thinned.astype(int)], length, index.size), batch_size=params.batch_size
     )
-    best = ModelCheckpoint(checkpoints, "best", monitor="validation_loss", save_last=True, enable_version_counter=False)
+    best = ModelCheckpoint(checkpoints, "best", monitor="validation_loss", enable_version_counter=False)
     last = checkpoints / "last.ckpt"
 
     tags = {
@@ -120,9 +135,9 @@ def train(
             gradient_clip_val=1.0,
             deterministic=True,
             logger=logger,
-            log_every_n_steps=10,
-            callbacks=[best, RichProgressBar(leave=True)],
+            callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
             enable_model_summary=False,
+            log_every_n_steps=min(10, params.checkpoint_steps),
             num_sanity_val_steps=0,
         )
         began = time.monotonic()

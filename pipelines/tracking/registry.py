@@ -63,6 +63,7 @@ def log_model(folder: Path) -> str:
         artifacts={"model": str(folder)},
         code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
         signature=SIGNATURE,
+        input_example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
         pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         metadata={"sha256": sha256(folder)},
     )

@@ -1,0 +1,127 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+import yaml
+from archive import write_archive
+from mlflow.entities import Run
+from safetensors.torch import load_file
+
+from pipelines.errors import UserError
+from pipelines.index import index
+from pipelines.lineage import sha256
+from pipelines.params import Params, read_params
+from pipelines.tracking.store import NAME, connect
+from pipelines.train import train
+
+ROOT = Path(__file__).parents[2]
+
+
+def small_params(folder: Path, **train_changes: object) -> Params:
+    """The repository's params.yaml, cut down to seconds, written to ``folder``."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["index"] |= {"leads": 4, "size": 32, "stride": 32, "train_wet_share": 0.0}
+    for model in content["models"].values():
+        model["widths"] = [8]
+    content["train"] |= {"steps": 12, "checkpoint_steps": 4, "validation_windows": 8, "precision": "float32"}
+    content["train"] |= train_changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    return read_params(folder / "params.yaml")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an archive, its index, a dvc.yaml, and MLflow's store, as working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    (tmp_path / "dvc.yaml").touch()
+    write_archive(tmp_path / "radar.zarr", shape=(32, 32))
+    index(Path("radar.zarr"), Path("windows.parquet"), small_params(tmp_path).index)
+    return tmp_path
+
+
+def trained(params: Params, name: str, folder: Path) -> dict[str, torch.Tensor]:
+    """Train in this process and give the weights."""
+    train(
+        name,
+        Path("radar.zarr"),
+        Path("windows.parquet"),
+        folder,
+        folder.with_suffix(".json"),
+        model=params.models[name],
+        params=params.train,
+        index=params.index,
+    )
+    return load_file(folder / "weights.safetensors")
+
+
+def only_run() -> Run:
+    """The one run in the store of this test."""
+    connect()
+    (run,) = mlflow.search_runs(experiment_names=[NAME], output_format="list")
+    return run
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["scs", "convlstm"])
+def test_training_learns_and_is_one_run(workplace: Path, name: str) -> None:
+    params = small_params(workplace, steps=300, checkpoint_steps=50, learning_rate=0.005)
+    trained(params, name, workplace / "models" / name)
+    run = only_run()
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.seed"] == str(params.train.seed)
+    assert run.data.params["model.cell"] == name
+    assert run.data.tags["model_sha256"] == sha256(workplace / "models" / name)
+    assert {"code_commit", "data_sha256", "dvc_md5.store"} <= run.data.tags.keys()
+    assert run.inputs.dataset_inputs[0].dataset.name == "windows"
+    client = mlflow.MlflowClient()
+    losses = [point.value for point in client.get_metric_history(run.info.run_id, "validation_loss")]
+    assert len(losses) >= 4
+    assert min(losses) < losses[0]
+    assert run.data.metrics["training_seconds"] > 0
+    assert not list((workplace / "data" / "checkpoints").iterdir())
+
+
+def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:
+    first = trained(small_params(workplace), "scs", workplace / "models" / "first")
+    again = trained(small_params(workplace), "scs", workplace / "models" / "again")
+    other = trained(small_params(workplace, seed=2), "scs", workplace / "models" / "other")
+    assert_equal(first, again)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
+    params = small_params(workplace, steps=60, checkpoint_steps=5)
+    command = [sys.executable, "-m", "pipelines.train", "scs", "radar.zarr", "windows.parquet", "killed", "killed.json"]
+    process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    for _ in range(1200):
+        if list(workplace.glob("data/checkpoints/*/last.ckpt")):
+            break
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (workplace / "killed").exists()
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    run = only_run()
+    assert run.info.status == "FINISHED"
+    assert_equal(load_file("killed/weights.safetensors"), trained(params, "scs", workplace / "models" / "scs"))
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(workplace: Path) -> None:
+    params = small_params(workplace, learning_rate=1e30)
+    with pytest.raises(UserError, match=r"models\.scs: the loss is .* lower train\.learning_rate") as error:
+        trained(params, "scs", workplace / "models" / "scs")
+    assert "\n" not in str(error.value)
+    assert not (workplace / "models" / "scs").exists()
