@@ -42,8 +42,10 @@ def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: 
     unit = 1000.0 if metres else 1.0
     dy, dx = grid.spacing
     extent = np.array([grid.x[0] - dx / 2, grid.x[-1] + dx / 2, grid.y[-1] - dy / 2, grid.y[0] + dy / 2]) / unit
+    # A degree of longitude is shorter than one of latitude.
+    stretch = 1.0 if metres else 1 / np.cos(np.deg2rad(grid.y.mean()))
     width = 2.7
-    height = width * min(max(H * dy / (W * dx), 0.4), 2.2)
+    height = width * min(max(stretch * H * dy / (W * dx), 0.4), 2.2)
     size = (width * len(columns) + 0.8, height * len(rows) + 1.2)
     # Compressed: maps have a shape of their own, and what is left over lies around them, where tight cuts it off.
     figure = Figure(figsize=size, dpi=120, layout="compressed")
@@ -51,14 +53,15 @@ def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: 
     for row, (name, maps) in enumerate(rows.items()):
         for column, rain_rate in enumerate(maps):
             ax = axes[row, column]
-            image = ax.imshow(rain_rate, cmap=SCALE, norm=NORM, extent=extent)
+            image = ax.imshow(rain_rate, cmap=SCALE, norm=NORM, extent=extent, aspect=stretch)
             ax.tick_params(labelsize=7)
         axes[row, 0].set_ylabel(name, fontsize=10)
     for column, heading in enumerate(columns):
         axes[0, column].set_title(heading, fontsize=9)
         axes[-1, column].set_xlabel("km" if metres else "degrees", fontsize=8)
+    pad = 0.3 / size[1]  # inches below the maps, whatever their height
     bar = figure.colorbar(
-        image, ax=axes, location="bottom", extend="max", ticks=BOUNDS, shrink=0.6, aspect=50, pad=0.02, format="%g"
+        image, ax=axes, location="bottom", extend="max", ticks=BOUNDS, shrink=0.6, aspect=50, pad=pad, format="%g"
     )
     bar.set_label("mm/h; grey: not known")
     figure.suptitle(title, fontsize=11)

@@ -46,7 +46,8 @@ def forecast_dataset(
     Dataset
         Dims (lead_time, y, x), CF-1.11.
     """
-    reference = frames[-1].time.astype("datetime64[ns]")
+    newest = frames[-1]
+    reference = newest.time.astype("datetime64[ns]")
     lead = np.arange(1, len(rain_rate) + 1) * np.int64(step_s)
     of_time = {"units_metadata": "leap_seconds: none"}
     dataset = xr.Dataset(
@@ -59,17 +60,17 @@ def forecast_dataset(
                     "long_name": "forecast rain rate",
                     "units": "kg m-2 h-1",
                     "grid_mapping": "crs",
-                    "cell_methods": "lead_time: point area: mean",
+                    "cell_methods": f"lead_time: {'mean' if newest.interval_s else 'point'} area: mean",
                 },
             ),
-            "crs": ((), np.int32(0), crs_attributes(frames[-1].grid.crs)),
+            "crs": ((), np.int32(0), crs_attributes(newest.grid.crs)),
         },
         coords={
-            **grid_coordinates(frames[-1].grid),
+            **grid_coordinates(newest.grid),
             "lead_time": (
                 "lead_time",
                 lead,
-                {"standard_name": "forecast_period", "long_name": "lead time", "units": "s", "axis": "T"},
+                {"standard_name": "forecast_period", "long_name": "lead time", "units": "s"},
             ),
             "forecast_reference_time": (
                 (),
@@ -79,12 +80,12 @@ def forecast_dataset(
             "time": (
                 "lead_time",
                 reference + lead.astype("timedelta64[s]"),
-                {"standard_name": "time", "long_name": "valid time"} | of_time,
+                {"standard_name": "time", "long_name": "valid time", "time_is": newest.time_is} | of_time,
             ),
         },
         attrs={
             "Conventions": "CF-1.11",
-            "title": f"Radar nowcast from {stamp(frames[-1].time)}",
+            "title": f"Radar nowcast from {stamp(newest.time)}",
             "institution": "not stated",
             "source": f"{model.method}: {model.name} version {model.version}",
             "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} scs forecast",
@@ -101,6 +102,10 @@ def forecast_dataset(
             "missing_frames": "none",
         },
     )
+    if newest.interval_s:
+        start = lead - (newest.interval_s if newest.time_is == "end" else 0)
+        dataset.coords["lead_time_bounds"] = (("lead_time", "nv"), np.stack([start, start + newest.interval_s], axis=1))
+        dataset["lead_time"].attrs["bounds"] = "lead_time_bounds"
     dataset["rainfall_flux"].encoding = {
         "zlib": True,
         "complevel": 1,
@@ -108,8 +113,11 @@ def forecast_dataset(
         "_FillValue": np.float32(np.nan),
         "coordinates": "forecast_reference_time lat lon time",
     }
-    for name in ("x", "y", "lat", "lon", "lead_time"):
-        dataset[name].encoding["_FillValue"] = None
+    if newest.grid.crs.is_geographic:
+        # CF wants one longitude and one latitude of a grid, and here x and y are they.
+        dataset = dataset.drop_vars(["lat", "lon"])
+        dataset["rainfall_flux"].encoding["coordinates"] = "forecast_reference_time time"
+    dataset["lead_time"].encoding["_FillValue"] = None
     for name in ("time", "forecast_reference_time"):
         dataset[name].encoding = dict(SECONDS)
     return dataset
