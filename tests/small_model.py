@@ -1,4 +1,4 @@
-"""Small networks for tests, as training leaves them: a folder of ``model.json`` and ``weights.safetensors``."""
+"""Models for tests: small networks as training leaves them, and baselines as the registry gives them."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from pipelines.forecasters import BASELINES
+from pipelines.tracking.registry import LoadedModel
 from scs_model import EncoderForecaster
 
 NETWORK: dict[str, Any] = {"cell": "convlstm", "widths": [4], "kernel": 3, "downsample": 4}
@@ -26,3 +28,10 @@ def write_model(folder: Path, description: object, *, seed: int = 0) -> Path:
     (folder / "model.json").write_text(json.dumps(description))
     save_file(untrained(seed).state_dict(), folder / "weights.safetensors")
     return folder
+
+
+def loaded(method: str, **description: Any) -> LoadedModel:
+    """A baseline as the registry gives it."""
+    said = {"method": method, "inputs": 3} | description
+    uri = "models:/radar-nowcast@champion"
+    return LoadedModel(uri, "radar-nowcast", "7", "ab" * 32, said, BASELINES[method])

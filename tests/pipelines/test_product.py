@@ -13,22 +13,15 @@ import pytest
 import xarray as xr
 from archive import moving_cells
 from matplotlib.image import imread
+from small_model import loaded
 
 from pipelines.forecasters import persistence
 from pipelines.frame import Frame
 from pipelines.grid import Grid
 from pipelines.product import NETCDF, PICTURE, forecast_dataset, publish, stamp
-from pipelines.tracking.registry import LoadedModel
 
 SHAPE = (40, 50)
-MODEL = LoadedModel(
-    "models:/radar-nowcast@champion",
-    "radar-nowcast",
-    "7",
-    "ab" * 32,
-    {"method": "persistence", "inputs": 3},
-    persistence,
-)
+MODEL = loaded("persistence")
 FMI = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +x_0=380886.31 +y_0=3395677.92 +units=m +no_defs"
 SOUTH = "+proj=aea +lat_1=-18 +lat_2=-36 +lat_0=-27.7 +lon_0=153.2 +ellps=GRS80 +units=m"
 KILOMETRE = {"left": -20000.0, "top": 30000.0, "dx": 1000.0, "dy": 1000.0, "shape": SHAPE}
