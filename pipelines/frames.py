@@ -15,6 +15,7 @@ The archive (Zarr under DVC) and the live store (Icechunk) hold the same variabl
 """
 
 import importlib.metadata
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -203,8 +204,15 @@ def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
 
 
 def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
-    """CF grid mapping parameters of a projection, with ``crs_wkt`` and GDAL's ``spatial_ref``."""
-    attributes = crs.to_cf()
+    """CF grid mapping parameters of a projection, with ``crs_wkt`` and GDAL's ``spatial_ref``.
+
+    ``crs_wkt`` alone where CF has no parameters for the projection, as for the Swiss one.
+    """
+    with warnings.catch_warnings(record=True) as lost:
+        warnings.simplefilter("always")
+        attributes = crs.to_cf()
+    if any("lost in conversion to CF" in str(warning.message) for warning in lost):
+        attributes = {"crs_wkt": attributes["crs_wkt"]}
     if attributes.get("grid_mapping_name") == "polar_stereographic":
         # pyproj leaves it out, CF wants it.
         pole = np.copysign(90.0, attributes.get("standard_parallel", 90.0))

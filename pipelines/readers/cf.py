@@ -1,6 +1,7 @@
 """CF netCDF-4 files of one time on a projected grid, such as the Rainfields of the Australian Bureau of Meteorology.
 
-Read as HDF5. pysteps' importer (``import_bom_rf3``) isn't used: it has its own idea of the ellipsoid and the edges.
+Read as HDF5, with dimensions (y, x) or (time, y, x). pysteps' importer (``import_bom_rf3``) isn't used: it has its
+own idea of the ellipsoid and the edges.
 """
 
 import json
@@ -79,7 +80,7 @@ def values(file: h5py.File) -> NDArray[np.float64]:
     for name in ("_FillValue", "missing_value"):
         if name in variable.attrs:
             result[raw == attribute(name, variable)] = np.nan
-    y, x = _axes(variable)
+    y, x = _axes(file, variable)
     return result[:: 1 if y[0] > y[1] else -1, :: 1 if x[0] < x[1] else -1]
 
 
@@ -120,15 +121,19 @@ def _moments(data: h5py.Dataset, of: h5py.Dataset) -> list[np.datetime64]:
     return list(times.astype("datetime64[s]"))
 
 
-def _axes(variable: h5py.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _axes(file: h5py.File, variable: h5py.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixel centres (y, x) in metres, as the file orders them."""
     if variable.ndim not in (2, 3) or (variable.ndim == 3 and variable.shape[0] != 1):
         raise ValueError(f"{variable.name} is {variable.shape}, not one frame")
-    scales = [variable.dims[dim][0] for dim in (-2 % variable.ndim, -1 % variable.ndim)]
+    # Not by the variable's list of dimensions: that lies in HDF5's global heap, and a broken one is read for ever.
+    scales = [_by_standard_name(file, f"projection_{name}_coordinate") for name in "yx"]
     units = [attribute("units", scale) for scale in scales]
     if not set(units) <= set(METRES):
         raise ValueError(f"a grid in {', '.join(units)}, not in metres")
-    y, x = (scale[...].astype(np.float64) * METRES[unit] for scale, unit in zip(scales, units, strict=True))
+    y, x = (
+        pixels(file, scale.name, (size,)).astype(np.float64) * METRES[unit]
+        for scale, size, unit in zip(scales, variable.shape[-2:], units, strict=True)
+    )
     return y, x
 
 
@@ -136,7 +141,7 @@ def _grid(file: h5py.File) -> Grid:
     variable = _variable(file)
     mapping = file[attribute("grid_mapping", variable)]
     parameters = {name: np.asarray(mapping.attrs[name]).ravel().tolist() for name in mapping.attrs}
-    y, x = _axes(variable)
+    y, x = _axes(file, variable)
     return Grid(_crs(json.dumps(parameters, default=bytes.decode)), np.sort(x), np.sort(y)[::-1])
 
 

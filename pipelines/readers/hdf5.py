@@ -20,7 +20,9 @@ def attribute(name: str, *groups: h5py.Group) -> Any:
     for group in groups:
         if name in group.attrs:
             value = np.asarray(group.attrs[name]).ravel()[0]
-            return value.decode("utf-8").strip("\0 ") if isinstance(value, bytes) else value
+            if isinstance(value, bytes):
+                value = value.decode("utf-8")
+            return str(value).strip("\0 ") if isinstance(value, str) else value
     raise ValueError(f"no attribute {name} in {groups[0].name}")
 
 
@@ -32,8 +34,8 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
     return child
 
 
-def pixels(parent: h5py.Group, name: str, shape: tuple[int, int]) -> NDArray[Any]:
-    """Read the numeric dataset ``name``, which must have ``shape`` (H, W)."""
+def pixels(parent: h5py.Group, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Read the numeric dataset ``name``, which must have ``shape``."""
     data = parent.get(name)
     if not isinstance(data, h5py.Dataset):
         raise ValueError(f"no dataset {name} in {parent.name}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipelines.grid import Grid
 
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
+UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
 MAX_PIXELS = 1 << 28
 
 
@@ -91,7 +92,7 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
     Raises
     ------
     ValueError
-        If there is negative rain, or no valid pixel.
+        If there is rain below `UNDERSHOOT`, or no valid pixel.
     """
     if header.unit == "dBZ":
         a, b = z_r
@@ -105,6 +106,6 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
     lowest = np.fmin.reduce(rain_rate, axis=None)
     if np.isnan(lowest):
         raise ValueError("no pixel is valid")
-    if lowest < 0:
+    if lowest < UNDERSHOOT:
         raise ValueError(f"negative rain: {lowest:.3g} mm/h")
-    return rain_rate
+    return np.maximum(rain_rate, 0)

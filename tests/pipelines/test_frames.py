@@ -141,6 +141,13 @@ def test_cf_parameters_make_the_projection_without_the_wkt():
     assert there == pytest.approx(pyproj.Proj(STEREO)(24.0, 62.0), abs=1e-3)
 
 
+def test_a_projection_that_cf_cannot_say_is_given_by_its_wkt_alone():
+    swiss = pyproj.CRS("EPSG:2056")
+    attributes = crs_attributes(swiss)
+    assert set(attributes) == {"crs_wkt", "spatial_ref"}
+    assert pyproj.CRS.from_wkt(attributes["crs_wkt"]) == swiss
+
+
 def test_frames_that_do_not_belong_together():
     with pytest.raises(ValueError, match=r"radar_0.h5: not later"):
         frames_dataset([a_frame(5), a_frame(0)], "CC0-1.0")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from radar_files import LAEA, name_of, write_fmi_pgm, write_knmi, write_odim
+from radar_files import LAEA, name_of, write_bom, write_fmi_pgm, write_knmi, write_odim
 
 from pipelines.errors import UserError
 from pipelines.frames import grid_of, open_frames
@@ -239,8 +239,8 @@ def test_source_below_the_main_checkout(tmp_path, monkeypatch):
     assert find_source(str(tmp_path / "data")) == tmp_path / "data"
 
 
-WRITERS = {"odim": write_odim, "fmi": write_fmi_pgm, "fmi_gz": write_fmi_pgm, "knmi": write_knmi}
-ENDINGS = {"odim": "h5", "fmi": "pgm", "fmi_gz": "pgm.gz", "knmi": "h5"}
+WRITERS = {"odim": write_odim, "fmi": write_fmi_pgm, "fmi_gz": write_fmi_pgm, "knmi": write_knmi, "cf": write_bom}
+ENDINGS = {"odim": "h5", "fmi": "pgm", "fmi_gz": "pgm.gz", "knmi": "h5", "cf": "nc"}
 
 
 @pytest.fixture(scope="module")

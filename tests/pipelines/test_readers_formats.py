@@ -5,6 +5,7 @@ import hashlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyproj
 import pytest
@@ -75,6 +76,23 @@ def test_odim_what_of_the_dataset_counts_for_its_data(tmp_path, raw):
     np.testing.assert_array_equal(in_data.rain_rate, in_dataset.rain_rate)
 
 
+@pytest.mark.parametrize("write", [write_odim, write_knmi])
+def test_text_attributes_of_variable_length(tmp_path, raw, write):
+    path = write(tmp_path / "a.h5", raw, TIME)
+    expected = read_frame(path, Z_R)
+
+    def rewrite(_: str, group: h5py.Group) -> None:
+        for name, value in group.attrs.items():
+            if isinstance(value, bytes):
+                group.attrs[name] = value.decode()
+
+    with h5py.File(path, "r+") as file:
+        file.visititems(rewrite)
+    frame = read_frame(path, Z_R)
+    np.testing.assert_array_equal(frame.rain_rate, expected.rain_rate)
+    assert frame.grid.difference(expected.grid) is None
+
+
 def test_odim_rate_is_mm_per_hour(tmp_path, raw):
     raw[2, 2], raw[3, 3] = 0, 255
     frame = read_frame(write_odim(tmp_path / "a.h5", raw, TIME, quantity="RATE", gain=0.1, offset=0.0), Z_R)
@@ -82,6 +100,13 @@ def test_odim_rate_is_mm_per_hour(tmp_path, raw):
     assert np.isnan(frame.rain_rate[3, 3])
     assert frame.rain_rate[1, 1] == pytest.approx(raw[1, 1] / 10)
     assert (frame.time_is, frame.z_r) == ("instant", None)
+
+
+def test_a_little_below_0_is_dry(tmp_path, raw):
+    raw[4, 4], raw[4, 5] = 1, 20
+    frame = read_frame(write_odim(tmp_path / "a.h5", raw, TIME, quantity="RATE", gain=0.1, offset=-1.0), Z_R)
+    assert frame.rain_rate[4, 4] == 0  # -0.9 mm/h
+    assert frame.rain_rate[4, 5] == pytest.approx(1.0)
 
 
 def test_odim_accumulation_is_divided_by_its_own_interval_and_ends_at_its_time(tmp_path, raw):
@@ -196,8 +221,8 @@ def test_cf_netcdf_by_xarray_comes_north_up(tmp_path, bounds):
         },
         {
             "time": ("time", [np.datetime64(TIME, "ns")], {"standard_name": "time"}),
-            "y": ("y", 3e6 + 2000.0 * np.arange(12), {"units": "m"}),
-            "x": ("x", 4e6 + 2000.0 * np.arange(16), {"units": "m"}),
+            "y": ("y", 3e6 + 2000.0 * np.arange(12), {"units": "m", "standard_name": "projection_y_coordinate"}),
+            "x": ("x", 4e6 + 2000.0 * np.arange(16), {"units": "m", "standard_name": "projection_x_coordinate"}),
         },
         {"Conventions": "CF-1.11"},
     )
