@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, max_pool2d
 
-from scs_model.sequence import check_open_paths, check_sequence, to_frames
+from scs_model.sequence import check_open_paths, check_sequence, split_times, to_frames
 from scs_model.switch import stop_gradient
 
 
@@ -40,7 +40,7 @@ class ActionSCS(nn.Module):
         self.temporal = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.state = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.spatial_norm, self.gate_norm = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
-        self.reach = max(padding, 1), 1
+        self.reach = max(padding, 1), 1, 1
 
     def forward(
         self, x: Tensor, state: Tensor | None = None, open_paths: Tensor | None = None
@@ -89,7 +89,7 @@ class ActionSCS(nn.Module):
     def _gate(self, x: Tensor, c: Tensor | None, norm: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Give u and c = σ(u), each (T·B, channels, H, W), and c_T."""
         us, cs = [], []
-        for u in self.temporal(to_frames(x)).split(x.shape[1]):
+        for u in split_times(self.temporal(to_frames(x)), len(x)):
             u = norm(u if c is None else u + self.state(c))
             c = torch.sigmoid(u)
             us.append(u)

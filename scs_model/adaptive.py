@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
 
+STATE = ("steps", "main_loss", "t1_loss", "t1_loss_at_first", "p")  # what changes from step to step
+
 
 class AdaptiveSwitch:
     """The stop probability p, from the main loss L and the loss L1 of subtask T¹.
@@ -104,6 +106,3 @@ class AdaptiveSwitch:
         """Go on from where `state_dict` was taken."""
         for name in STATE:
             setattr(self, name, state[name])
-
-
-STATE = ("steps", "main_loss", "t1_loss", "t1_loss_at_first", "p")

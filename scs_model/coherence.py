@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.utils._pytree import tree_map_only

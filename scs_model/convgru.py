@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from scs_model.sequence import check_sequence, to_frames, to_sequence
+from scs_model.sequence import check_sequence, split_times, to_frames, to_sequence
 
 SLOPE = 0.2  # of the leaky ReLU below zero
 
@@ -36,7 +36,7 @@ class ConvGRU(nn.Module):
         # The channels are those of z, r and h', in this order.
         self.input = nn.Conv2d(in_channels, 3 * channels, kernel, padding=kernel // 2)
         self.hidden = nn.Conv2d(channels, 3 * channels, state_kernel, padding=state_kernel // 2, bias=False)
-        self.reach = kernel // 2, state_kernel // 2
+        self.reach = kernel // 2, kernel // 2, state_kernel // 2
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run over a whole sequence.
@@ -60,7 +60,7 @@ class ConvGRU(nn.Module):
         """
         check_sequence(x, self.in_channels)
         h, hs = state, []
-        for from_x in self.input(to_frames(x)).split(x.shape[1]):
+        for from_x in split_times(self.input(to_frames(x)), len(x)):
             h = gru_step(from_x, None if h is None else self.hidden(h), h)
             hs.append(h)
         assert h is not None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from scs_model.activation import tanh
-from scs_model.sequence import check_sequence, to_frames, to_sequence
+from scs_model.sequence import check_sequence, split_times, to_frames, to_sequence
 
 
 class ConvLSTM(nn.Module):
@@ -32,7 +32,7 @@ class ConvLSTM(nn.Module):
         # The channels are those of i, f, o and g, in this order.
         self.input = nn.Conv2d(in_channels, 4 * channels, kernel, padding=padding)
         self.hidden = nn.Conv2d(channels, 4 * channels, kernel, padding=padding, bias=False)
-        self.reach = padding, padding
+        self.reach = padding, padding, padding
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run over a whole sequence.
@@ -57,7 +57,7 @@ class ConvLSTM(nn.Module):
         check_sequence(x, self.in_channels)
         h, c = (None, None) if state is None else state
         hs = []
-        for u in self.input(to_frames(x)).split(x.shape[1]):
+        for u in split_times(self.input(to_frames(x)), len(x)):
             if h is not None:
                 u = u + self.hidden(h)
             i, f, o = torch.sigmoid(u[:, : 3 * self.channels]).chunk(3, dim=1)

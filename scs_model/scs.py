@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from scs_model.activation import tanh
 from scs_model.recurrence import OutlineRecurrence
-from scs_model.sequence import check_open_paths, check_sequence, to_frames, to_sequence
+from scs_model.sequence import check_open_paths, check_sequence, split_times, to_frames, to_sequence
 from scs_model.switch import stop_gradient
 
 
@@ -33,7 +33,7 @@ class SCS(nn.Module):
         self.spatial = nn.Conv2d(in_channels, channels, kernel, padding=padding)
         self.temporal = nn.Conv2d(in_channels, channels, kernel, padding=padding)
         self.state = nn.Conv2d(channels, channels, kernel, padding=padding, bias=False)
-        self.reach = padding, padding
+        self.reach = padding, padding, padding
 
     def forward(
         self, x: Tensor, state: Tensor | None = None, open_paths: Tensor | None = None
@@ -95,7 +95,7 @@ class SCS(nn.Module):
     def _gate(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Give u and c = σ(u), each (T, B, channels, H, W), and c_T."""
         us, cs = [], []
-        for u in self.temporal(to_frames(x)).split(x.shape[1]):
+        for u in split_times(self.temporal(to_frames(x)), len(x)):
             if c is not None:
                 u = u + self.state(c)
             c = torch.sigmoid(u)

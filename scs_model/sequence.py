@@ -40,6 +40,14 @@ def to_frames(x: Tensor) -> Tensor:
     return x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
+def split_times(frames: Tensor, T: int) -> tuple[Tensor, ...]:
+    """Cut frames (T·B, C, H, W) into T tensors (B, C, H, W), whose gradients are joined in one go.
+
+    An exporter has to see that there are T of them, whatever B will be: `len` would fix B, one size would hide T.
+    """
+    return frames.split([frames.shape[0] // T] * T)
+
+
 def to_sequence(steps: list[Tensor]) -> Tensor:
     """Join T tensors (B, C, H, W) into (T, B, C, H, W); a `stack` would leave the channels-last layout."""
-    return torch.cat(steps).unflatten(0, (len(steps), len(steps[0])))
+    return torch.cat(steps).unflatten(0, (len(steps), steps[0].shape[0]))

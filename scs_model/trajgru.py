@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu
 
 from scs_model.convgru import SLOPE, gru_step
-from scs_model.sequence import check_sequence, to_frames, to_sequence
+from scs_model.sequence import check_sequence, split_times, to_frames, to_sequence
 
 FLOW_CHANNELS = 32  # of the network that gives the flows; Shi et al. 2017, section 3.2
 
@@ -38,7 +38,7 @@ class TrajGRU(nn.Module):
         self.flow_input = nn.Conv2d(in_channels, FLOW_CHANNELS, 5, padding=2)
         self.flow_hidden = nn.Conv2d(channels, FLOW_CHANNELS, 5, padding=2, bias=False)
         self.flow = nn.Conv2d(FLOW_CHANNELS, 2 * links, 5, padding=2)
-        self.reach = max(kernel // 2, 4), 4  # and as far as a flow points
+        self.reach = max(kernel // 2, 4), max(kernel // 2, 4), 4  # and as far as a flow points
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run over a whole sequence.
@@ -61,9 +61,10 @@ class TrajGRU(nn.Module):
             If the input has another shape.
         """
         check_sequence(x, self.in_channels)
-        frames, B = to_frames(x), x.shape[1]
+        frames, T = to_frames(x), len(x)
         h, hs = state, []
-        for from_x, flow_x in zip(self.input(frames).split(B), self.flow_input(frames).split(B), strict=True):
+        inputs, flow_inputs = split_times(self.input(frames), T), split_times(self.flow_input(frames), T)
+        for from_x, flow_x in zip(inputs, flow_inputs, strict=True):
             from_h = None
             if h is not None:
                 flow = self.flow(leaky_relu(flow_x + self.flow_hidden(h), SLOPE))
