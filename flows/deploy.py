@@ -15,12 +15,11 @@ from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 from prefect.workers.process import ProcessWorker
 
+from flows import POOL
 from flows.forecast import forecast
 from pipelines.errors import UserError
 from pipelines.params import read_params
 from pipelines.stage import run
-
-POOL = "forecasts"
 
 
 def deploy() -> None:

@@ -5,6 +5,7 @@ published again. What is wrong with the data is said in one line, in the log and
 Where there can be no forecast that state is Failed, so that an automation of Prefect can call someone.
 """
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from pipelines.frame import Frame
 from pipelines.frames import frames_of
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
-from pipelines.params import Domain, read_params
+from pipelines.params import Domain, Params, read_params
 from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
@@ -34,8 +35,8 @@ HANGS_S = 1800  # a cycle that takes longer hangs
 
 
 def may_help(_task: Any, _run: Any, state: State) -> bool:
-    """Whether another try can help: a lock or a server may be free in a while, a bad frame stays bad."""
-    return isinstance(state.result(raise_on_failure=False), Unavailable)
+    """Whether another try can help: a lock, a server or a disk may be there in a while, a bad frame stays bad."""
+    return isinstance(state.result(raise_on_failure=False), Unavailable | OSError)
 
 
 RETRY: dict[str, Any] = {
@@ -73,13 +74,9 @@ def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Da
 
 
 @task(name="publish", **RETRY)
-def publish(forecast: xr.Dataset, observed: Frame, folder: Path) -> bool:
-    """Publish a cycle that isn't published yet; tell whether it wasn't."""
-    with exclusive(folder.parent / ".lock"):
-        if folder.exists():
-            return False
-        product.publish(forecast, observed, folder)
-    return True
+def publish(forecast: xr.Dataset, observed: Frame, folder: Path) -> None:
+    """Write its files, whole or absent."""
+    product.publish(forecast, observed, folder)
 
 
 @flow(name="forecast", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -93,18 +90,27 @@ def forecast(domain: str, now: datetime | None = None) -> State:
     now : datetime, optional
         The clock by which frames are old or from the future; UTC unless it says otherwise. The wall clock by default.
     """
-    notes: list[str] = []
+    log = get_run_logger()
     clock = now or datetime.now(UTC)
     utc = clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock
-    try:
-        done = cycle(domain, np.datetime64(utc, "s"), notes)
-    except UserError as error:
-        get_run_logger().error("%s: no forecast: %s", domain, error)
-        return Failed(message=_one_line([f"no forecast: {error}", *notes]))
+    notes: list[str] = []
+    with ExitStack() as held:
+        try:
+            params = read_params()
+            lock = Path(params.domain(domain).out) / ".lock"
+            try:
+                held.enter_context(exclusive(lock, wait_s=0))
+            except Unavailable:
+                # Runs that are late start all at once: the first does for all.
+                return Completed(message=f"another run for {domain} is in progress")
+            done = cycle(domain, params, np.datetime64(utc, "s"), notes)
+        except UserError as error:
+            log.error("%s: no forecast: %s", domain, error)
+            return Failed(message=_one_line([f"no forecast: {error}", *notes]))
     return Completed(message=_one_line([done, *notes]))
 
 
-def cycle(name: str, now: np.datetime64, notes: list[str]) -> str:
+def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> str:
     """Run one cycle; give its outcome in words, and in ``notes`` what was wrong with single files.
 
     Raises
@@ -113,7 +119,6 @@ def cycle(name: str, now: np.datetime64, notes: list[str]) -> str:
         If there can be no forecast.
     """
     log = get_run_logger()
-    params = read_params()
     domain = params.domain(name)
     live = LiveStore(Path(domain.store), domain.license)
     inbox = Inbox(Path(domain.inbox))
@@ -133,13 +138,13 @@ def cycle(name: str, now: np.datetime64, notes: list[str]) -> str:
         client.update_flow_run(flow_run.id, name=f"{name} {product.stamp(reference)}")
     age = (now - reference) // np.timedelta64(60, "s")
     if domain.max_age_minutes is not None and age > domain.max_age_minutes:
-        raise UserError(f"the newest frame, of {reference} UTC, is {age} minutes old; {domain.max_age_minutes} may be")
+        allowed = f"{domain.max_age_minutes} are allowed"
+        raise UserError(f"{live.path}: the newest frame is of {reference} UTC, {age} minutes ago, and {allowed}")
     folder = Path(domain.out) / product.stamp(reference)
     if folder.exists():
         return f"{folder} is published already"
     result, observed = make_forecast(live, state.attrs["snapshot"], domain)
-    if not publish(result, observed, folder):
-        return f"{folder} is published already"
+    publish(result, observed, folder)
     show_forecast(name, folder, result, domain.store)
     return f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
 

@@ -14,7 +14,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 from mlflow import MlflowClient, set_experiment, set_tracking_uri
 from mlflow.exceptions import MlflowException
 
-from pipelines.errors import UserError
+from pipelines.errors import Unavailable
 
 NAME = "radar-nowcast"  # of the experiment and of the registered model
 
@@ -30,7 +30,7 @@ def connect() -> MlflowClient:
 
     Raises
     ------
-    UserError
+    Unavailable
         If the store can't be reached.
     """
     folder = main_checkout() / "mlflow"
@@ -47,5 +47,5 @@ def connect() -> MlflowClient:
             client.create_experiment(NAME, (folder / "artifacts").as_uri() if uri == embedded else None)
         set_experiment(NAME)
     except (MlflowException, OSError) as error:
-        raise UserError(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
+        raise Unavailable(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
     return client

@@ -1,0 +1,98 @@
+"""What is started once for the whole suite: Prefect's server with a worker, and MLflow's server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What ``python -m flows.serve`` serves, and the folder that it serves."""
+
+    folder: Path
+    prefect: str  # address of the API
+    mlflow: str
+
+
+def write_params(folder: Path, domains: dict[str, dict]) -> None:
+    """Write the repository's params.yaml with other domains, each as the default one but for what is given."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    default = params["domains"]["simulated"]
+    params["domains"] = {
+        name: default | {key: f"data/{key}/{name}" for key in ("inbox", "store", "out")} | changes
+        for name, changes in domains.items()
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes that were started with `folder` as Prefect's home."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdigit() and f"PREFECT_HOME={folder}/".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve a folder with one domain, ``worked``, and with extrapolation as the champion; stop by Ctrl-C."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "dvc.yaml").touch()
+    write_params(folder, {"worked": {}})
+    ports = free_port(), free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    environment |= {"PREFECT_HOME": f"{folder}/data/prefect", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as serve:
+        assert serve.stdout is not None
+        line = ""
+        while not line.startswith("Prefect: "):
+            line = serve.stdout.readline()
+            assert line, "flows.serve ended before it served"
+        result = Served(folder, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}")
+        _register_extrapolation(folder, result.mlflow)
+        yield result
+        serve.send_signal(signal.SIGINT)
+        said = serve.stdout.read()
+        assert serve.wait(60) == 0
+    # The one place to see it: what is served to the whole suite ends in order, and nothing of it is left.
+    order = [said.index(f"{name} stopped") for name in ("prefect-worker", "prefect-server", "mlflow")]
+    assert order == sorted(order)
+    assert processes_of(folder) == []
+
+
+def _register_extrapolation(folder: Path, mlflow_server: str) -> None:
+    import mlflow
+
+    from pipelines.tracking import registry, store
+
+    model = folder / "data" / "model"
+    model.mkdir(parents=True)
+    (model / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        client = store.connect()
+        with mlflow.start_run():
+            uri = registry.log_model(model)
+        version = mlflow.register_model(uri, store.NAME).version
+        client.set_registered_model_alias(store.NAME, "champion", version)

@@ -1,0 +1,248 @@
+"""The hourly forecast on a real Prefect server: what comes out, what is said of bad input, and that nothing is lost."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+import xarray as xr
+import yaml
+from archive import GRID_CRS, moving_cells
+from conftest import REPOSITORY, Served, write_params
+from inbox_file import write_file
+from prefect import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.objects import State
+from prefect.deployments import run_deployment
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+import pipelines.live
+from flows.forecast import forecast
+from pipelines.grid import Grid
+from pipelines.lineage import sha256
+from pipelines.live import LiveStore
+from pipelines.lock import exclusive
+
+FRAMES = moving_cells("2024-06-01T12:00:00", 8, shape=(96, 96))
+NOW = datetime(2024, 6, 1, 12, 40, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def server(served: Served) -> Iterator[Served]:
+    with temporary_settings({PREFECT_API_URL: served.prefect}):
+        yield served
+        APILogHandler().flush()  # while there is a server
+
+
+@pytest.fixture
+def domain(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one domain, ``here``, to which the age of frames matters; gives its inbox."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"here": {"max_age_minutes": 30}})
+    (tmp_path / "data" / "inbox" / "here").mkdir(parents=True)
+    return tmp_path / "data" / "inbox" / "here"
+
+
+def cycle(now: datetime = NOW) -> State:
+    return forecast("here", now, return_state=True)
+
+
+def stored(folder: Path = Path("data/store/here")) -> list[np.datetime64]:
+    return list(LiveStore(folder, "CC0-1.0").open()["time"].to_numpy().astype("datetime64[s]"))
+
+
+def published() -> list[str]:
+    return sorted(path.name for path in Path("data/out/here").iterdir() if not path.name.startswith("."))
+
+
+def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> None:
+    files = [write_file(server.folder / "data/inbox/worked", frame) for frame in FRAMES]
+    hashes = [sha256(file) for file in files]
+    run = run_deployment("forecast/worked", timeout=90, poll_interval=0.5)
+    assert run.state is not None and run.state.is_completed(), run.state
+    assert run.name == "worked 20240601T123500Z"
+    assert "published data/out/worked/20240601T123500Z: 12 lead times" in run.state.message
+
+    folder = server.folder / "data/out/worked/20240601T123500Z"
+    assert sorted(path.name for path in folder.iterdir()) == ["forecast.nc", "forecast.png"]
+    with xr.open_dataset(folder / "forecast.nc", decode_timedelta=False) as result:
+        assert result["rainfall_flux"].dims == ("lead_time", "y", "x")
+        assert result["forecast_reference_time"].item() == np.datetime64("2024-06-01T12:35", "ns").astype(int)
+        np.testing.assert_array_equal(result["lead_time"], np.arange(1, 13) * 300)
+        assert result["time"].to_numpy()[-1] == np.datetime64("2024-06-01T13:35")
+        np.testing.assert_array_equal(result["x"], 500.0 + 1000.0 * np.arange(96))
+        np.testing.assert_array_equal(result["y"], -500.0 - 1000.0 * np.arange(96))
+        crs = pyproj.CRS.from_wkt(result[result["rainfall_flux"].attrs["grid_mapping"]].attrs["crs_wkt"])
+        assert crs.to_dict() == GRID_CRS.to_dict()
+        # cells that move by (2, 1) pixels a frame are where that leads them
+        lead = result["rainfall_flux"].to_numpy()[2]
+        expected = np.roll(FRAMES[-1].rain_rate, (3, 6), axis=(0, 1))
+        inside = np.s_[24:72, 24:72]
+        assert np.corrcoef(lead[inside].ravel(), expected[inside].ravel())[0, 1] > 0.95
+        said = result.attrs
+        used = json.loads(said["input_frames"])
+    assert [frame["sha256"] for frame in used] == hashes[-3:]
+    assert (said["model_name"], said["model_version"]) == ("radar-nowcast", "1")
+    live = LiveStore(server.folder / "data/store/worked", "CC0-1.0")
+    state = live.open(said["live_store_snapshot"])
+    np.testing.assert_array_equal(state["time"].to_numpy(), [frame.time for frame in FRAMES])
+
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+        logs = " ".join(log.message for log in client.read_logs())
+        tasks = {task.name.rpartition("-")[0] for task in client.read_task_runs()}
+    shown = artifacts["forecast-worked"].data
+    for what in (folder / "forecast.nc", folder / "forecast.png"):
+        assert what.resolve().as_uri() in shown
+    assert f"{server.mlflow}/#/models/radar-nowcast/versions/1" in shown
+    assert said["live_store_snapshot"] in shown and all(digest[:12] in shown for digest in hashes[-3:])
+    assert artifacts["picture-worked"].data.startswith("data:image/png;base64,")
+    assert "radar-nowcast version 1 (extrapolation)" in logs and said["live_store_snapshot"] in logs
+    assert tasks >= {"collect", "append", "forecast", "publish"}
+
+
+def test_each_domain_is_scheduled_at_its_cron_in_utc(server: Served) -> None:
+    deadline = time.monotonic() + 20
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("forecast/worked")
+        runs = []
+        while len(runs) < 2 and time.monotonic() < deadline:
+            named = DeploymentFilter(name=DeploymentFilterName(any_=["worked"]))
+            runs = [r for r in client.read_flow_runs(deployment_filter=named) if r.auto_scheduled]
+            time.sleep(0.5)
+    (schedule,) = deployment.schedules
+    assert (schedule.schedule.cron, schedule.schedule.timezone, schedule.active) == ("0 * * * *", "UTC", True)
+    assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": "worked"}
+    starts = sorted(run.expected_start_time for run in runs)
+    assert all((start.minute, start.second) == (0, 0) for start in starts)
+    assert (starts[1] - starts[0]).total_seconds() == 3600
+
+
+def test_prefect_yaml_deploys_the_default_domain_as_params_yaml_says(server: Served) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    environment = os.environ | {"PREFECT_API_URL": server.prefect}
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+    (name, wanted), *_ = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["domains"].items()
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"forecast/{name}")
+        client.delete_deployment(deployment.id)
+    (schedule,) = deployment.schedules
+    assert (schedule.schedule.cron, schedule.schedule.timezone) == (wanted["cron"], "UTC")
+    assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": name}
+    assert deployment.pull_steps == [
+        {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
+    ]
+
+
+def test_a_published_cycle_is_not_published_again(domain: Path) -> None:
+    for frame in FRAMES[:4]:
+        write_file(domain, frame)
+    assert "published data/out/here/20240601T121500Z" in cycle().message
+    before = Path("data/out/here/20240601T121500Z/forecast.nc").stat().st_mtime_ns
+    state = cycle()
+    assert state.is_completed() and "is published already" in state.message and "no file in it" in state.message
+    assert Path("data/out/here/20240601T121500Z/forecast.nc").stat().st_mtime_ns == before
+    # a frame that comes late makes no new cycle, a newer one does
+    write_file(domain, FRAMES[5])
+    assert "no frame of 2024-06-01T12:20:00" in cycle().message
+    write_file(domain, FRAMES[4])
+    assert "published data/out/here/20240601T122500Z" in cycle().message
+    assert stored() == [frame.time for frame in FRAMES[:6]]
+    assert published() == ["20240601T121500Z", "20240601T122500Z"]
+
+
+def test_bad_files_are_told_of_in_the_state_and_good_frames_go_in(domain: Path) -> None:
+    for frame in FRAMES[:4]:
+        write_file(domain, frame)
+    unfinished = write_file(domain, FRAMES[4])
+    unfinished.write_bytes(unfinished.read_bytes()[:2000])
+    write_file(domain, FRAMES[0], name="radar_again.h5")
+    small = Grid(FRAMES[1].grid.crs, FRAMES[1].grid.x[:90], FRAMES[1].grid.y)
+    write_file(domain, replace(FRAMES[5], rain_rate=FRAMES[5].rain_rate[:, :90], grid=small), name="small.h5")
+    write_file(domain, replace(FRAMES[5], time=np.datetime64("2024-06-01T13:00:00")), name="future.h5")
+    state = cycle()
+    assert state.is_completed() and "\n" not in state.message
+    assert state.message.startswith("published data/out/here/20240601T121500Z")
+    for words in (
+        f"{unfinished.name}: can't be read yet",
+        "radar_again.h5: repeats the frame of 2024-06-01T12:00:00",
+        "small.h5: not as the frames of the store: 96×90 pixels, not 96×96",
+        "future.h5: from the future: its time is 2024-06-01T13:00:00, and now it is 2024-06-01T12:40:00 UTC",
+    ):
+        assert words in state.message
+    assert stored() == [frame.time for frame in FRAMES[:4]]
+    assert [path.name for path in domain.iterdir()] == [unfinished.name]
+    run_id = state.state_details.flow_run_id
+    with get_client(sync_client=True) as client:
+        deadline = time.monotonic() + 10
+        warnings: list[str] = []
+        while len(warnings) < 4 and time.monotonic() < deadline:
+            warnings = [log.message for log in client.read_logs() if log.flow_run_id == run_id and log.level == 30]
+            time.sleep(0.5)
+    assert len(warnings) == 4 and all(warning.startswith("here: ") for warning in warnings)
+
+
+def test_no_forecast_is_a_failure_in_one_line(domain: Path, tmp_path: Path) -> None:
+    def failed(*words: str, now: datetime = NOW) -> None:
+        state = cycle(now)
+        assert state.is_failed() and "\n" not in state.message, state
+        assert state.message.startswith("no forecast: ")
+        assert all(word in state.message for word in words), state.message
+
+    failed("nothing has been appended yet", "data/inbox/here: no file in it")
+    write_file(domain, FRAMES[0])
+    failed("1 frame(s), and models:/radar-nowcast@champion needs 3", now=datetime(2024, 6, 1, 12, 30))
+    for frame in FRAMES[1:3]:
+        write_file(domain, frame)
+    failed("the newest frame is of 2024-06-01T12:10:00 UTC, 31 minutes ago", now=datetime(2024, 6, 1, 12, 41))
+    write_params(tmp_path, {"here": {"max_age_minutes": 30, "model": "models:/radar-nowcast/7"}})
+    failed("models:/radar-nowcast/7: no such model")
+    write_params(tmp_path, {"there": {}})
+    failed("params.yaml: domains: no 'here' among there")
+    assert stored() == [frame.time for frame in FRAMES[:3]]
+    assert published() == []
+
+
+def test_runs_of_one_domain_do_not_overlap(domain: Path) -> None:
+    write_file(domain, FRAMES[0])
+    with exclusive(Path("data/out/here/.lock")):
+        state = cycle()
+    assert state.is_completed() and state.message == "another run for here is in progress"
+    assert len(list(domain.iterdir())) == 1
+
+
+def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for frame in FRAMES[:3]:
+        write_file(domain, frame)
+    monkeypatch.setattr(pipelines.live, "exclusive", lambda path: exclusive(path, wait_s=0.1))
+    locked, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with exclusive(Path("data/store/.here.lock")):
+            locked.set()
+            release.wait(1.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait()
+    state = cycle()
+    holder.join()
+    assert state.is_completed() and state.message.startswith("published")
+    with get_client(sync_client=True) as client:
+        deadline = time.monotonic() + 10
+        retried: list[str] = []
+        while not retried and time.monotonic() < deadline:
+            retried = [log.message for log in client.read_logs() if "Retry 1/3" in log.message]
+            time.sleep(0.5)
+    assert "another writer has held it" in retried[0]
