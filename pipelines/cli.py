@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from pipelines.stage import ends_in_words
 
@@ -15,8 +13,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def _log() -> None:
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
 
 
 @app.command()
@@ -29,13 +26,17 @@ def forecast(
     ),
 ) -> None:
     """Forecast from the newest frames of FOLDER; writes a CF netCDF and a picture."""
-    # Here, not above: torch and MLflow take seconds to import, and `scs --help` needs neither.
-    from pipelines import forecast as nowcast
+    # Here, not above: torch and MLflow take seconds to import, and neither `scs --help` nor a mistyped folder
+    # needs them.
     from pipelines.params import read_params
+    from pipelines.readers import radar_files
+
+    z_r = read_params().ingest_radar.z_r
+    radar_files(folder)
+    from pipelines import forecast as nowcast
     from pipelines.product import NETCDF, PICTURE, publish, stamp
     from pipelines.tracking.registry import load
 
-    z_r = read_params().ingest_radar.z_r
     loaded = load(model)
     frames, step_s = nowcast.newest_of_folder(folder, loaded, (z_r.a, z_r.b))
     result = nowcast.forecast(frames, step_s, loaded, minutes=minutes)

@@ -7,6 +7,7 @@ forecast all come through here.
 
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -56,7 +57,10 @@ def motion(rain_rate: Rain) -> NDArray[np.float64]:
 
     newest = rain_rate[-3:]
     decibels = 10 * np.log10(np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan))
-    return dense_lucaskanade(np.ma.masked_invalid(decibels))
+    with warnings.catch_warnings():
+        # Of few vectors it can't tell outliers, and says so in numpy's words.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return dense_lucaskanade(np.ma.masked_invalid(decibels))
 
 
 def extrapolation(rain_rate: Rain, leads: int) -> Rain:

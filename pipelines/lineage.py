@@ -53,7 +53,7 @@ def dvc_md5(path: Path) -> str:
         lock = YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))
     except OSError:
         return "none"
-    outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))
+    outs = (out for stage in (lock or {}).get("stages", {}).values() for out in stage.get("outs", []))
     return next((out["md5"] for out in outs if out["path"] == path.as_posix()), "none")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.atomic import whole
+from pipelines.errors import UserError
 from pipelines.forecasters import Rain
 from pipelines.frame import Frame
 from pipelines.frames import crs_attributes, grid_coordinates
@@ -124,11 +125,20 @@ def forecast_dataset(
 
 
 def publish(forecast: xr.Dataset, observed: Frame, folder: Path) -> None:
-    """Write the netCDF and its picture into ``folder``, both or neither."""
-    with whole(folder) as temporary:
-        temporary.mkdir()
-        forecast.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")
-        draw_forecast(forecast, observed, temporary / PICTURE)
+    """Write the netCDF and its picture into ``folder``, both or neither.
+
+    Raises
+    ------
+    UserError
+        If nothing can be written there.
+    """
+    try:
+        with whole(folder) as temporary:
+            temporary.mkdir()
+            forecast.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")
+            draw_forecast(forecast, observed, temporary / PICTURE)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error
 
 
 def draw_forecast(forecast: xr.Dataset, observed: Frame, path: Path) -> None:

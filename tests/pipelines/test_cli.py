@@ -1,0 +1,139 @@
+"""The command `scs` in a shell of its own: one line for a user's mistake, files for a forecast."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from radar_files import name_of, write_odim
+
+from pipelines import cli
+from pipelines.errors import UserError
+from pipelines.register import write_extrapolation
+from pipelines.stage import ends_in_words
+from pipelines.tracking.registry import ensure_version, set_alias
+
+ROOT = Path(__file__).parents[2]
+NOON = datetime(2024, 6, 1, 12)
+SHAPE = (40, 48)
+
+
+def showers(step: int) -> np.ndarray:
+    """Bytes of a composite: a shower that moves east by three pixels a step; not seen in one corner."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    pixels = (150 * np.exp(-((y - 20) ** 2 + (x - 12 - 3 * step) ** 2) / 60)).astype(np.uint8)
+    pixels[:3, :3] = 255
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder to work in: params.yaml, radar files of which the newest is cut short, a registry with a champion."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (folder / "radar").mkdir()
+    for step in range(5):
+        time = NOON + timedelta(minutes=5 * step)
+        path = write_odim(folder / "radar" / name_of(time), showers(step), time)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        write_extrapolation(folder / "extrapolation")
+        version = ensure_version("extrapolation", folder / "extrapolation", {"csi_mean": 0.5})
+        set_alias("champion", version, "the only one")
+        yield folder
+
+
+def started(*arguments: str) -> "subprocess.Popen[str]":
+    scs = Path(sys.executable).with_name("scs")
+    return subprocess.Popen(
+        [scs, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+
+
+def test_a_forecast_and_two_mistakes(place: Path) -> None:
+    runs = {
+        "champion": started("forecast", "radar", "--out", "out"),
+        "no folder": started("forecast", "nowhere", "--out", "none"),
+        "no model": started("forecast", "radar", "--out", "none", "--model", "models:/radar-nowcast/99"),
+    }
+    said = {name: run.communicate(timeout=120) for name, run in runs.items()}
+
+    assert runs["no folder"].returncode == runs["no model"].returncode == 1
+    assert said["no folder"] == ("", "error: nowhere: no such folder\n")
+    assert said["no model"][0] == ""
+    assert said["no model"][1].startswith("error: models:/radar-nowcast/99: no such model in sqlite:///")
+    assert said["no model"][1].count("\n") == 1
+    assert not (place / "none").exists()
+
+    out, told = said["champion"]
+    assert runs["champion"].returncode == 0, told
+    # The newest is broken, and passed over.
+    assert told.startswith("WARNING: radar/RAD_202406011220.h5: ")
+    assert told.count("\n") == 1
+    files = [Path("out/20240601T121500Z/forecast.nc"), Path("out/20240601T121500Z/forecast.png")]
+    assert out.split("\n")[-4:] == [
+        "radar-nowcast version 1, 12 lead times from 2024-06-01T12:15:00 UTC",
+        *map(str, files),
+        "",
+    ]
+    assert sorted(path.relative_to(place) for path in (place / "out").rglob("*.*")) == files
+    with xr.open_dataset(place / files[0], decode_timedelta=False) as dataset:
+        assert dataset.sizes == {"lead_time": 12, "y": 40, "x": 48}
+        assert dataset["time"].to_numpy()[-1] == np.datetime64("2024-06-01T13:15")
+        assert dataset.attrs["model_name"] == "radar-nowcast"
+        assert (dataset.attrs["model_version"], dataset.attrs["method"]) == ("1", "extrapolation")
+        # After three steps of the shower the peak is nine pixels further east than in the newest frame.
+        peak = np.unravel_index(np.nanargmax(dataset["rainfall_flux"].to_numpy()[2]), SHAPE)
+        assert peak == pytest.approx((20, 12 + 3 * (3 + 3)), abs=1)
+
+
+def times(place: Path) -> dict[Path, int]:
+    """When each file was last changed, but MLflow's own."""
+    return {path: path.stat().st_mtime_ns for path in place.rglob("*") if "ml" not in path.relative_to(place).parts[0]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["radar", "--minutes", "4"], "error: no lead time up to 4 minutes in steps of 300 s"),
+        (["radar", "--model", "models:/nobody@champion"], "error: models:/nobody@champion: no such model in "),
+        (["radar", "--model", "runs:/abc/model"], "error: runs:/abc/model: no such model in "),
+        (["radar", "--model", "no/such/folder"], "error: no/such/folder: no such model in "),
+        (["radar", "--out", "params.yaml"], "error: params.yaml/20240601T121500Z: can't be written: "),
+    ],
+)
+def test_other_mistakes(place: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["scs", "forecast", *arguments])
+    before = times(place)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert str(end.value.code).startswith(words)  # what Python prints on stderr, before status 1
+    assert "\n" not in str(end.value.code)
+    assert times(place) == before
+
+
+def test_a_mistake_in_params_is_told_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["scs", "forecast", "radar"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == "error: params.yaml: No such file or directory"
+
+
+def test_how_a_stage_ends() -> None:
+    with pytest.raises(SystemExit) as end, ends_in_words():
+        raise UserError("params.yaml: index.size: wrong")
+    assert end.value.code == "error: params.yaml: index.size: wrong"
+    with pytest.raises(SystemExit) as end, ends_in_words():
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    with pytest.raises(ZeroDivisionError), ends_in_words():  # a mistake of ours is not hidden
+        _ = 1 / 0
