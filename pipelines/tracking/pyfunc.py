@@ -1,25 +1,24 @@
-"""The registered model's code: MLflow runs this file to build it, so that nothing of it is pickled."""
+"""How MLflow loads a registered model by itself (`mlflow.pyfunc.load_model`, `mlflow models serve`)."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlflow.models import set_model
-from mlflow.pyfunc.model import PythonModel
 
-from pipelines.forecasters import load_forecaster
+from pipelines.forecasters import Forecaster, Rain, load_forecaster
 
 
-class RadarNowcast(PythonModel):
-    """Rain rate (T_in, H, W) in mm/h with NaN in, rain rate (leads, H, W) in mm/h out; see pipelines.forecasters."""
+class RadarNowcast:
+    """What MLflow calls: rain rate (T_in, H, W) in mm/h with NaN in, rain rate (leads, H, W) in mm/h out."""
 
-    def load_context(self, context: Any) -> None:
-        """Build the forecaster from the artifact folder ``model``."""
-        self.forecaster = load_forecaster(Path(context.artifacts["model"]))
+    def __init__(self, forecaster: Forecaster) -> None:
+        self.forecaster = forecaster
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints as a schema
+    def predict(self, rain_rate: Rain, params: dict[str, Any] | None = None) -> Rain:
         """Forecast ``params["leads"]`` frames."""
-        return self.forecaster(np.asarray(model_input, np.float32), (params or {}).get("leads", 12))
+        return self.forecaster(np.asarray(rain_rate, np.float32), (params or {}).get("leads", 12))
 
 
-set_model(RadarNowcast())
+def _load_pyfunc(folder: str) -> RadarNowcast:
+    """Load the model from its folder: the name and call that MLflow prescribes."""
+    return RadarNowcast(load_forecaster(Path(folder)))

@@ -1,5 +1,6 @@
 """The registered model ``radar-nowcast``: its versions, found by content, and loading one of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -59,8 +60,8 @@ def log_model(folder: Path) -> str:
     """Log the model in ``folder`` to the active run, with the code that it needs; give its URI."""
     info = mlflow.pyfunc.log_model(
         name="model",
-        python_model=str(Path(__file__).with_name("pyfunc.py")),
-        artifacts={"model": str(folder)},
+        loader_module="pipelines.tracking.pyfunc",
+        data_path=str(folder),
         code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
         signature=SIGNATURE,
         input_example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
@@ -150,20 +151,21 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
     client = connect()
     name = version = "none"
     try:
-        if uri.startswith("models:/"):
-            name, at, alias = uri.removeprefix("models:/").partition("@")
-            name, _, version = name.partition("/")
-            if at:
+        of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+        if of_registry:
+            name, alias, version = of_registry.groups()
+            if alias:
                 version = str(client.get_model_version_by_alias(name, alias).version)
-            downloaded = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
+            uri_of_version = f"models:/{name}/{version}"
         else:
-            downloaded = Path(mlflow.artifacts.download_artifacts(uri))
+            uri_of_version = uri
+        downloaded = Path(mlflow.artifacts.download_artifacts(uri_of_version))
         flavors = Model.load(downloaded).flavors
     except (MlflowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}") from None
     try:
-        folder = downloaded / flavors["python_function"]["artifacts"]["model"]["path"]
+        folder = downloaded / flavors["python_function"]["data"]
     except (KeyError, TypeError):
-        raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no artifact `model`") from None
+        raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no data") from None
     return LoadedModel(uri, name, version, sha256(folder), read_description(folder), load_forecaster(folder))

@@ -20,8 +20,8 @@ NAME = "radar-nowcast"  # of the experiment and of the registered model
 
 for noisy in ("mlflow", "alembic"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
-# Advice on schemas and type hints, which doesn't hold for arrays.
-for advice in (".*type hints to the `predict`", ".*Inferred schema contains integer", ".*dataset source can be"):
+# Advice on schemas, which doesn't hold for arrays.
+for advice in (".*Inferred schema contains integer", ".*dataset source can be"):
     warnings.filterwarnings("ignore", advice)
 
 
