@@ -21,8 +21,8 @@ from pipelines.stage import run
 from pipelines.tracking.registry import (
     Version,
     ensure_version,
+    find_alias,
     load,
-    read_alias,
     set_alias,
 )
 from pipelines.tracking.store import NAME
@@ -36,9 +36,7 @@ def write_extrapolation(folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
 
 
-def register(
-    store: Path, windows: Path, tables: Mapping[str, pd.DataFrame], models: Path, *, params: Params
-) -> dict[str, Version]:
+def register(store: Path, tables: Mapping[str, pd.DataFrame], models: Path, *, params: Params) -> dict[str, Version]:
     """Give extrapolation and every model in ``models`` a version with its scores; give what stands for each name."""
     step_s = usual_step(open_frames(store)["time"].to_numpy())
     versions = {}
@@ -63,10 +61,10 @@ def choose(
     challenger = max(params.models, key=lambda name: (csi[name], name))
     set_alias("challenger", versions[challenger], f"best mean CSI of the networks, {csi[challenger]:.4f}")
 
-    champion = read_alias("champion")
+    champion = find_alias("champion")
     if champion is None:
         set_alias("champion", versions["extrapolation"], "the first champion: no model to compare with yet")
-        champion = read_alias("champion")
+        champion = find_alias("champion")
     assert champion is not None
     present = next((name for name, version in versions.items() if version.sha256 == champion.sha256), None)
     if present is not None:
@@ -95,7 +93,7 @@ def main(store: Path, windows: Path, scores: Path, models: Path) -> None:
     """Register the MODELS with their SCORES; an experiment (`dvc exp run`) never moves an alias."""
     params = read_params()
     tables = read_scores(scores, params)
-    versions = register(store, windows, tables, models, params=params)
+    versions = register(store, tables, models, params=params)
     for name, version in versions.items():
         print(f"{name}: version {version.number}" + (", new" if version.new else ""))
     if "DVC_EXP_NAME" in os.environ:

@@ -120,7 +120,7 @@ def _log_scores(client: MlflowClient, run_id: str, metrics: Mapping[str, float])
             client.log_metric(run_id, key, value)
 
 
-def read_alias(alias: str) -> Version | None:
+def find_alias(alias: str) -> Version | None:
     """Version that ``alias`` points to, or None."""
     try:
         found = connect().get_model_version_by_alias(NAME, alias)
@@ -133,7 +133,7 @@ def read_alias(alias: str) -> Version | None:
 
 def set_alias(alias: str, version: Version, reason: str) -> None:
     """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
-    if read_alias(alias) == Version(version.number, version.sha256):
+    if find_alias(alias) == Version(version.number, version.sha256):
         return
     client = connect()
     client.set_model_version_tag(NAME, version.number, f"{alias}_because", reason)

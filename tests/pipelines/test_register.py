@@ -1,0 +1,186 @@
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from archive import write_archive
+from safetensors.torch import save_file
+from test_train import small_params
+
+from pipelines.errors import UserError
+from pipelines.evaluate import evaluate
+from pipelines.forecasters import BASELINES, load_forecaster
+from pipelines.index import index
+from pipelines.lineage import sha256
+from pipelines.params import Params
+from pipelines.register import choose, register
+from pipelines.tracking.registry import NAME, find_alias, load
+from pipelines.tracking.store import connect
+from pipelines.verification import mean_csi
+from scs_model import EncoderForecaster
+
+STORE, WINDOWS, MODELS = Path("radar.zarr"), Path("windows.parquet"), Path("models")
+
+
+def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
+    """Write an untrained network, which forecasts persistence plus a little that depends on ``seed``."""
+    torch.manual_seed(seed)
+    network = EncoderForecaster(**params.models[name].model_dump(exclude={"switch"}))
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.001 * torch.randn(parameter.shape)
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    description = {
+        "method": "network",
+        "name": name,
+        "inputs": params.index.inputs,
+        "step_seconds": 300,
+        "network": params.models[name].model_dump(exclude={"switch"}),
+    }
+    (folder / "model.json").write_text(json.dumps(description))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dict[str, pd.DataFrame]]:
+    """A folder with store, index and two models, the parameters, and what each method scored."""
+    folder = tmp_path_factory.mktemp("archive")
+    params = small_params(folder)
+    (folder / "dvc.yaml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_archive(STORE, shape=(32, 32))
+        index(STORE, WINDOWS, params.index)
+        forecasters = dict(BASELINES)
+        for name in params.models:
+            write_model(name, params, MODELS / name)
+            forecasters[name] = load_forecaster(MODELS / name)
+        tables = {
+            name: evaluate(forecaster, name, STORE, WINDOWS, index=params.index, params=params.evaluate)
+            for name, forecaster in forecasters.items()
+        }
+    return folder, params, tables
+
+
+@pytest.fixture
+def workplace(
+    archive: tuple[Path, Params, dict[str, pd.DataFrame]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Params, dict[str, pd.DataFrame]]:
+    """The archive as working directory, with an MLflow store of the test's own."""
+    folder, params, tables = archive
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return params, tables
+
+
+def versions() -> list[str]:
+    return sorted(version.version for version in connect().search_model_versions(f"name = '{NAME}'"))
+
+
+def test_extrapolation_is_version_1_and_the_first_champion(
+    workplace: tuple[Params, dict[str, pd.DataFrame]],
+) -> None:
+    params, tables = workplace
+    made = register(STORE, tables, MODELS, params=params)
+    assert made["extrapolation"].number == "1"
+    choose(STORE, WINDOWS, tables, made, params=params)
+    champion = load()
+    assert (champion.method, champion.version) == ("extrapolation", "1")
+    # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
+    assert find_alias("challenger").number in {made[name].number for name in params.models}
+    tags = connect().get_model_version(NAME, "1").tags
+    assert "first champion" in tags["champion_because"]
+    assert float(tags["csi_mean"]) == pytest.approx(mean_csi(tables["extrapolation"]), abs=1e-4)
+
+
+def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    first = register(STORE, tables, MODELS, params=params)
+    again = register(STORE, tables, MODELS, params=params)
+    assert {name: version.number for name, version in first.items()} == {
+        name: version.number for name, version in again.items()
+    }
+    assert len(versions()) == len(params.models) + 1
+    assert len(mlflow.search_runs(experiment_names=[NAME], output_format="list")) == len(params.models) + 1
+
+
+def test_a_better_network_becomes_champion_and_says_why(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    made = register(STORE, tables, MODELS, params=params)
+    choose(STORE, WINDOWS, tables, made, params=params)
+    # As if the network had forecast what extrapolation did, and extrapolation what persistence did.
+    better = tables | {"scs": tables["extrapolation"], "extrapolation": tables["persistence"]}
+    choose(STORE, WINDOWS, better, made, params=params)
+    assert find_alias("champion").number == made["scs"].number == find_alias("challenger").number
+    reason = connect().get_model_version(NAME, made["scs"].number).tags["champion_because"]
+    assert f"{mean_csi(tables['extrapolation']):.4f}" in reason
+    assert f"{mean_csi(tables['persistence']):.4f}" in reason
+
+
+def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, tables = workplace
+    made = register(STORE, tables, MODELS, params=params)
+    connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
+    # The next training made other models: the champion is none of them.
+    for name in params.models:
+        write_model(name, params, tmp_path / name, seed=7)
+    others = register(STORE, tables, tmp_path, params=params)
+    assert others["scs"].number != made["scs"].number
+    choose(STORE, WINDOWS, tables | dict.fromkeys(params.models, tables["persistence"]), others, params=params)
+    said = capsys.readouterr().out
+    assert f"version {made['scs'].number}" in said
+    assert f"{mean_csi(tables['scs']):.4f}" in said
+
+
+def test_a_registered_model_needs_nothing_but_itself(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    made = register(STORE, tables, MODELS, params=params)
+    uri = f"models:/{NAME}/{made['scs'].number}"
+    ours = load(uri)
+    assert ours.sha256 == sha256(MODELS / "scs")
+    rain_rate = np.random.default_rng(1).gamma(0.5, 4.0, (4, 30, 35)).astype(np.float32)
+    rain_rate[:, :3] = np.nan
+    forecast = ours.forecaster(rain_rate, 5)
+    assert forecast.shape == (5, 30, 35)
+    np.testing.assert_array_equal(np.isnan(forecast), np.isnan(rain_rate[-1:]).repeat(5, axis=0))
+    np.testing.assert_array_equal(mlflow.pyfunc.load_model(uri).predict(rain_rate, params={"leads": 5}), forecast)
+
+    files = [path for path in Path(mlflow.artifacts.download_artifacts(uri)).rglob("*") if path.is_file()]
+    assert any(path.name == "weights.safetensors" for path in files)
+    assert any(path.name == "network.py" for path in files)
+    assert not any(path.suffix in {".pkl", ".pickle", ".pt", ".pth"} for path in files)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["models:/radar-nowcast@nobody", "models:/radar-nowcast/99", "models:/nothing/1", "no/such/folder", "runs:/a/b"],
+)
+def test_a_model_that_is_not_there_is_one_line(workplace: tuple[Params, dict[str, pd.DataFrame]], uri: str) -> None:
+    with pytest.raises(UserError, match="no such model") as error:
+        load(uri)
+    assert uri in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_foreign_model_is_refused_and_its_pickle_left_alone(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path
+) -> None:
+    connect()
+
+    class Foreign(mlflow.pyfunc.PythonModel):
+        def __reduce__(self) -> object:
+            return (Path.touch, (tmp_path / "unpickled",))
+
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return model_input
+
+    mlflow.pyfunc.save_model(tmp_path / "foreign", python_model=Foreign(), pip_requirements=[])
+    (tmp_path / "unpickled").unlink(missing_ok=True)
+    with pytest.raises(UserError, match="not a model that"):
+        load(str(tmp_path / "foreign"))
+    assert not (tmp_path / "unpickled").exists()
