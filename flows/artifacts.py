@@ -3,12 +3,16 @@
 import base64
 import json
 import os
+from io import BytesIO
 from pathlib import Path
 
 import xarray as xr
+from PIL import Image
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from pipelines.product import NETCDF, PICTURE
+
+WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 
 
 def show_forecast(domain: str, folder: Path, forecast: xr.Dataset, store: str) -> None:
@@ -44,8 +48,15 @@ def show_forecast(domain: str, folder: Path, forecast: xr.Dataset, store: str) -
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     markdown = f"| {said['title']} | |\n|---|---|\n{table}"
     create_markdown_artifact(markdown, key=f"forecast-{domain}", description=said["title"])
-    # In the artifact itself: a page from the server may not load a file of the machine.
-    picture = base64.b64encode(files[PICTURE].read_bytes()).decode()
     create_image_artifact(
-        f"data:image/png;base64,{picture}", key=f"picture-{domain}", description=f"{said['title']}, {said['source']}"
+        _small(files[PICTURE]), key=f"picture-{domain}", description=f"{said['title']}, {said['source']}"
     )
+
+
+def _small(picture: Path) -> str:
+    """Give a small copy of a picture as a data URI: a page from the server may not load a file of the machine."""
+    with Image.open(picture) as image:
+        image.thumbnail((WIDTH, WIDTH))
+        copy = BytesIO()
+        image.convert("RGB").save(copy, "WEBP", quality=60)
+    return f"data:image/webp;base64,{base64.b64encode(copy.getvalue()).decode()}"

@@ -5,6 +5,7 @@ published again. What is wrong with the data is said in one line, in the log and
 Where there can be no forecast that state is Failed, so that an automation of Prefect can call someone.
 """
 
+import logging
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import xarray as xr
 from prefect import flow, get_client, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
@@ -32,6 +34,18 @@ from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
+
+
+class Told(logging.Filter):
+    """Drops Prefect's traceback of a state Failed that a flow has returned: the state says why, in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to keep the record."""
+        return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
+
+
+for name in ("prefect.flow_runs", "prefect.engine"):
+    logging.getLogger(name).addFilter(Told())
 
 
 def may_help(_task: Any, _run: Any, state: State) -> bool:

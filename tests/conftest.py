@@ -82,17 +82,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def _register_extrapolation(folder: Path, mlflow_server: str) -> None:
-    import mlflow
-
-    from pipelines.tracking import registry, store
+    from pipelines.tracking.registry import ensure_version, set_alias
 
     model = folder / "data" / "model"
     model.mkdir(parents=True)
     (model / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-        client = store.connect()
-        with mlflow.start_run():
-            uri = registry.log_model(model)
-        version = mlflow.register_model(uri, store.NAME).version
-        client.set_registered_model_alias(store.NAME, "champion", version)
+        set_alias("champion", ensure_version("extrapolation", model, {}), "for the tests")

@@ -107,9 +107,20 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
         assert what.resolve().as_uri() in shown
     assert f"{server.mlflow}/#/models/radar-nowcast/versions/1" in shown
     assert said["live_store_snapshot"] in shown and all(digest[:12] in shown for digest in hashes[-3:])
-    assert artifacts["picture-worked"].data.startswith("data:image/png;base64,")
+    assert artifacts["picture-worked"].data.startswith("data:image/webp;base64,")
     assert "radar-nowcast version 1 (extrapolation)" in logs and said["live_store_snapshot"] in logs
     assert tasks >= {"collect", "append", "forecast", "publish"}
+
+
+def test_a_deployed_cycle_that_fails_says_so_in_one_line_and_no_traceback(server: Served) -> None:
+    run = run_deployment("forecast/worked", parameters={"domain": "nowhere"}, timeout=90, poll_interval=0.5)
+    assert run.state is not None and run.state.is_failed()
+    assert run.state.message == "no forecast: params.yaml: domains: no 'nowhere' among worked"
+    time.sleep(3)  # the process sends its last lines after the state
+    with get_client(sync_client=True) as client:
+        said = [log.message for log in client.read_logs() if log.flow_run_id == run.id]
+    assert "nowhere: no forecast: params.yaml: domains: no 'nowhere' among worked" in said
+    assert not any("Traceback" in line for line in said)
 
 
 def test_each_domain_is_scheduled_at_its_cron_in_utc(server: Served) -> None:
