@@ -51,6 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")
     write_params(folder)
     first = moving_cells("2024-06-01T12:00", COUNT, shape=SHAPE, speed=(2.0, 1.0), seed=1)
+    first[4].rain_rate[20:28, 30:38] = np.nan  # not seen for once
     second = moving_cells("2024-06-02T12:00", COUNT, shape=SHAPE, speed=(-2.0, 0.0), seed=2)
     dry = [blank(frame, 0.0) for frame in moving_cells("2024-06-03T12:00", COUNT, shape=SHAPE)]
     unseen = [blank(frame, np.nan) for frame in moving_cells("2024-06-04T12:00", COUNT, shape=SHAPE)]
