@@ -8,7 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 from PIL import Image
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from pipelines.product import NETCDF, PICTURE
 
@@ -16,7 +16,7 @@ WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 
 
 def show_forecast(domain: str, folder: Path, forecast: xr.Dataset, store: str) -> None:
-    """Make two artifacts: ``forecast-DOMAIN`` says what there is and what it was made from; ``picture-DOMAIN`` is seen.
+    """Make the artifact ``forecast-DOMAIN``: the picture, where the files are, and what they were made from.
 
     Parameters
     ----------
@@ -33,24 +33,23 @@ def show_forecast(domain: str, folder: Path, forecast: xr.Dataset, store: str) -
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if server.startswith("http") and said["model_version"] != "none":
         model = f"[{model}]({server.rstrip('/')}/#/models/{said['model_name']}/versions/{said['model_version']})"
-    files = {name: (folder / name).resolve() for name in (NETCDF, PICTURE)}
+    folder = folder.resolve()
+    files = [f"[{name}]({(folder / name).as_uri()})" for name in (NETCDF, PICTURE)]
     leads = forecast["lead_time"].to_numpy() // 60
-    rows = {
-        "forecast": f"[{files[NETCDF]}]({files[NETCDF].as_uri()})",
-        "picture": f"[{files[PICTURE]}]({files[PICTURE].as_uri()})",
-        "lead times": f"{leads[0]} to {leads[-1]} minutes, {leads.size} of them",
-        "model": f"{model}, {said['method']}, sha256 `{said['model_sha256'][:12]}`",
-        "live store": f"{Path(store).resolve()}, snapshot `{said['live_store_snapshot']}`",
-        "code": f"`{said['code_commit']}`",
-    }
-    for frame in json.loads(said["input_frames"]):
-        rows[f"frame of {frame['time']}"] = f"{frame['file']}, sha256 `{frame['sha256'][:12]}`"
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    markdown = f"| {said['title']} | |\n|---|---|\n{table}"
-    create_markdown_artifact(markdown, key=f"forecast-{domain}", description=said["title"])
-    create_image_artifact(
-        _small(files[PICTURE]), key=f"picture-{domain}", description=f"{said['title']}, {said['source']}"
-    )
+    lines = [
+        f"![{said['title']}]({_small(folder / PICTURE)})",
+        "",
+        f"- files: {', '.join(files)} in {folder}",
+        f"- lead times: {leads.size}, {leads[0]} to {leads[-1]} minutes",
+        f"- model: {model} ({said['method']}), sha256 `{said['model_sha256'][:12]}`",
+        f"- live store: {Path(store).resolve()}, snapshot `{said['live_store_snapshot']}`",
+        f"- code: `{said['code_commit']}`",
+    ]
+    lines += [
+        f"- frame of {frame['time']} UTC: {frame['file']}, sha256 `{frame['sha256'][:12]}`"
+        for frame in json.loads(said["input_frames"])
+    ]
+    create_markdown_artifact("\n".join(lines), key=f"forecast-{domain}", description=said["title"])
 
 
 def _small(picture: Path) -> str:

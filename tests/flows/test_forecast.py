@@ -1,7 +1,9 @@
 """The hourly forecast on a real Prefect server: what comes out, what is said of bad input, and that nothing is lost."""
 
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ import yaml
 from archive import GRID_CRS, moving_cells
 from conftest import REPOSITORY, Served, write_params
 from inbox_file import write_file
+from PIL import Image
 from prefect import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import State
@@ -107,7 +111,8 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
         assert what.resolve().as_uri() in shown
     assert f"{server.mlflow}/#/models/radar-nowcast/versions/1" in shown
     assert said["live_store_snapshot"] in shown and all(digest[:12] in shown for digest in hashes[-3:])
-    assert artifacts["picture-worked"].data.startswith("data:image/webp;base64,")
+    (picture,) = re.findall(r"^!\[.*\]\(data:image/webp;base64,(.*)\)$", shown, re.MULTILINE)
+    assert Image.open(BytesIO(base64.b64decode(picture))).width == 1000
     assert "radar-nowcast version 1 (extrapolation)" in logs and said["live_store_snapshot"] in logs
     assert tasks >= {"collect", "append", "forecast", "publish"}
 
