@@ -52,7 +52,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
     (folder / "dvc.yaml").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_archive(STORE, shape=(32, 32))
+        write_archive(STORE)
         index(STORE, WINDOWS, params.index)
         forecasters = dict(BASELINES)
         for name in params.models:

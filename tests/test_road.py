@@ -1,0 +1,217 @@
+"""The README, run: the whole road in a repository of its own, on a smaller archive."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import xarray as xr
+import yaml
+from conftest import free_port
+
+ROOT = Path(__file__).parents[1]
+
+
+def sh(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would in an activated environment; it must succeed."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=clean_environment(folder) | environment,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """The environment without what other tests have set, with this repository's packages first."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_", "DVC_"))}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return ours | {"PATH": path, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone as it would be of the working tree, with a smaller archive and short trainings."""
+    folder = tmp_path_factory.mktemp("road") / "repository"
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).exists():  # not one that is deleted and still in the index
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["simulate"] |= {"events": 5, "hours": 1.5, "size": 64}
+    params["index"] |= {"size": 32, "stride": 32, "leads": 6}
+    params["train"] |= {"steps": 6, "checkpoint_steps": 3, "validation_windows": 4}
+    for model in params["models"].values():
+        model["widths"] = [8]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    identity = "-c user.name=test -c user.email=test@localhost"
+    sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
+    # The README's environment is the one that runs the tests.
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def demo(repository: Path) -> str:
+    """What ``make demo`` says."""
+    # The environment is made already: `make` is told that its stamp is new.
+    return sh("make --assume-old=.venv/installed demo", repository).stdout
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+TESTED = {
+    "git clone <this repository> && cd <its folder>": "by the fixture `repository`, and by whoever runs this",
+    "make demo": "test_demo_says_where_everything_is",
+    "dvc repro": "test_repro_again_changes_nothing",
+    "dvc metrics show": "test_metrics",
+    "make ui": "test_ui",
+    "dvc exp run -S train.steps=400 -S models.scs.switch.p=0.25": "test_experiment_moves_no_alias",
+    "dvc exp show": "test_experiment_moves_no_alias",
+    "dvc metrics diff": "test_experiment_moves_no_alias",
+    "dvc exp run -S ingest_radar.source=/path/to/radar -S index.leads=8 -S index.max_event_hours=1.1": "test_own_radar",
+    "scs forecast data/raw/simulated": "test_demo_says_where_everything_is",
+    "scs forecast data/raw/simulated --model models:/radar-nowcast/2": "test_forecast_by_a_version",
+    "make serve": "tests/flows",
+    "scs replay data/raw/simulated data/inbox/simulated --speed 60": "tests/pipelines/test_replay.py",
+}
+
+
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    assert sorted(readme_commands()) == sorted(TESTED)
+
+
+def registry(repository: Path) -> dict[str, dict[str, str]]:
+    """Alias and tags of each version, as the MLflow client tells it."""
+    code = """
+import json, mlflow
+client = mlflow.MlflowClient("sqlite:///mlflow/mlflow.db")
+aliases = client.get_registered_model("radar-nowcast").aliases
+versions = client.search_model_versions("name = 'radar-nowcast'")
+print(json.dumps({"aliases": aliases, **{v.version: v.tags for v in versions}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_demo_says_where_everything_is(demo: str, repository: Path) -> None:
+    for said in ("data/comparison/table.md", "data/comparison/csi.png", "data/comparison/maps.png", "mlflow/mlflow.db"):
+        assert said in demo
+        assert (repository / said).stat().st_size > 0
+    (forecast,) = repository.glob("data/forecasts/*/forecast.nc")
+    with xr.open_dataset(forecast) as dataset:
+        assert dataset.attrs["model_version"] == str(registry(repository)["aliases"]["champion"])
+        assert dataset.sizes["lead_time"] == 12
+    table = (repository / "data/comparison/table.md").read_text()
+    for method in ("scs", "convlstm", "persistence", "extrapolation"):
+        assert f"| {method} |" in table
+    known = registry(repository)
+    assert known["1"]["model"] == "extrapolation"
+    assert {known[v]["model"] for v in known if v not in ("1", "aliases")} == {"scs", "convlstm"}
+    trained = next(tags for v, tags in known.items() if tags.get("model") == "scs")
+    lock = yaml.safe_load((repository / "dvc.lock").read_text())
+    stored = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
+    assert trained["dvc_md5.store"] == stored["data/zarr/radar.zarr"]
+    assert len(trained["code_commit"].removesuffix("-dirty")) == 40
+
+
+def test_repro_again_changes_nothing(demo: str, repository: Path) -> None:
+    lock = (repository / "dvc.lock").read_bytes()
+    before = registry(repository)
+    said = sh("dvc repro", repository).stdout
+    assert re.findall(r"Running stage '(.*)'", said) == ["register"]
+    assert (repository / "dvc.lock").read_bytes() == lock
+    assert registry(repository) == before
+
+
+def test_metrics(demo: str, repository: Path) -> None:
+    shown = json.loads(sh("dvc metrics show --json", repository).stdout)
+    files = next(iter(shown.values()))["data"]
+    assert 0 < files["data/metrics/test/extrapolation.json"]["data"]["csi_mean"] <= 1
+    assert "csi_1mm_30min" in files["data/metrics/test/scs.json"]["data"]
+    sh("dvc metrics show", repository)
+
+
+def test_a_registry_that_was_lost_is_filled_again(demo: str, repository: Path) -> None:
+    shutil.move(repository / "mlflow", repository / "mlflow-before")
+    try:
+        sh("dvc repro register", repository)
+        known = registry(repository)
+        assert {known[v]["model"] for v in known if v != "aliases"} == {"extrapolation", "scs", "convlstm"}
+        assert known["1"]["model"] == "extrapolation"
+        assert "champion" in known["aliases"]
+    finally:
+        shutil.rmtree(repository / "mlflow")
+        shutil.move(repository / "mlflow-before", repository / "mlflow")
+
+
+def test_forecast_by_a_version(demo: str, repository: Path) -> None:
+    sh("scs forecast data/raw/simulated --model models:/radar-nowcast/2 --out by_version", repository)
+    (forecast,) = repository.glob("by_version/*/forecast.nc")
+    with xr.open_dataset(forecast) as dataset:
+        assert dataset.attrs["model_version"] == "2"
+        assert dataset.attrs["model_sha256"] == registry(repository)["2"]["model_sha256"]
+
+
+def test_ui(demo: str, repository: Path) -> None:
+    port = str(free_port())
+    command = ["make", "--assume-old=.venv/installed", "ui"]
+    environment = clean_environment(repository) | {"MLFLOW_PORT": port}
+    with subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True) as ui:
+        try:
+            for _ in range(600):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/version", timeout=5) as answer:
+                        assert answer.status == 200
+                    break
+                except OSError:
+                    assert ui.poll() is None
+                    time.sleep(0.1)
+            else:
+                pytest.fail("the UI doesn't answer")
+        finally:
+            os.killpg(ui.pid, signal.SIGTERM)
+
+
+def test_experiment_moves_no_alias(demo: str, repository: Path) -> None:
+    before = registry(repository)
+    sh("dvc exp run --name p25 -S train.steps=9 -S models.scs.switch.p=0.25", repository)
+    after = registry(repository)
+    assert after["aliases"] == before["aliases"]
+    assert len(after) == len(before) + 2  # both networks were trained for longer
+    assert "p25" in sh("dvc exp show --csv", repository).stdout
+    changed = json.loads(sh("dvc metrics diff --json", repository).stdout)
+    assert changed
+    sh("git checkout -q params.yaml && dvc repro", repository)
+
+
+def test_own_radar(demo: str, repository: Path, tmp_path: Path) -> None:
+    """One event in a folder outside the repository, as `dvc exp run -S` is told of it."""
+    (event, *_) = sorted((repository / "data/raw/simulated").iterdir())
+    shutil.copytree(event, tmp_path / "radar")
+    (tmp_path / "radar" / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    # 18 frames of 5 minutes: three events of 6 frames.
+    shorter = "-S index.inputs=2 -S index.leads=2 -S index.max_event_hours=0.5"
+    sh(f"dvc exp run -S ingest_radar.source={tmp_path}/radar {shorter}", repository)
+    assert "broken.h5" in (repository / "data/zarr/quarantine.csv").read_text()
+    with xr.open_zarr(repository / "data/zarr/radar.zarr", consolidated=False) as frames:
+        assert frames.sizes["time"] == 18
+    sh("git checkout -q params.yaml && dvc repro", repository)
