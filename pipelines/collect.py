@@ -138,7 +138,6 @@ class Inbox:
     def _move(self, path: Path, look: Look, where: str) -> Path | None:
         """Move a file that is still as it was looked at into a folder beside the inbox."""
         folder = self.folder.with_name(f"{self.folder.name}-{where}")
-        folder.mkdir(exist_ok=True)
         target = folder / path.name
         if not path.exists() and not path.is_symlink():
             return None
@@ -146,9 +145,15 @@ class Inbox:
             # What is there now is another file, and nobody has read it.
             self.notes.append(f"{path.name}: replaced while it was read; left for the next cycle")
             return None
-        if target.is_file() and (digest := sha256(path)) != sha256(target):
-            target = folder / f"{path.stem}-{digest[:8]}{path.suffix}"
-        return Path(shutil.move(path, target))
+        try:
+            folder.mkdir(exist_ok=True)
+            if target.is_file() and (digest := sha256(path)) != sha256(target):
+                target = folder / f"{path.stem}-{digest[:8]}{path.suffix}"
+            return Path(shutil.move(path, target))
+        except OSError as error:
+            # It will be read again, and stored once: no reason to go without a forecast.
+            self.notes.append(f"{path.name}: can't be moved into {folder}: {error.strerror or error}")
+            return None
 
 
 def _look(path: Path) -> Look:

@@ -178,6 +178,15 @@ def test_a_file_replaced_while_it_is_read_stays_for_the_next_cycle(folder: Path,
     assert times(live) == [FRAMES[0].time, FRAMES[1].time]
 
 
+def test_files_that_can_not_be_moved_are_told_of_and_stored_once(folder: Path, live: LiveStore) -> None:
+    folder.with_name("inbox-done").touch()  # a file where the folder should be
+    path = write_file(folder, FRAMES[0])
+    for stored in (1, 0):
+        count, notes = cycle(folder, live)
+        assert count == stored and notes[-1].startswith(f"{path.name}: can't be moved into")
+    assert times(live) == [FRAMES[0].time]
+
+
 def test_after_an_outage_frames_go_in_by_batches(
     folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
