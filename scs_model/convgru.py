@@ -61,18 +61,20 @@ class ConvGRU(nn.Module):
         check_sequence(x, self.in_channels)
         h, hs = state, []
         for from_x in split_times(self.input(to_frames(x)), len(x)):
-            h = gru_step(from_x, None if h is None else self.hidden(h), h)
+            if h is None:
+                h, from_h = torch.zeros_like(from_x[:, : self.channels]), torch.zeros_like(from_x)
+            else:
+                from_h = self.hidden(h)
+            h = gru_step(from_x, from_h, h)
             hs.append(h)
         assert h is not None
         return to_sequence(hs), h
 
 
-def gru_step(from_x: Tensor, from_h: Tensor | None, h: Tensor | None) -> Tensor:
-    """Give h_t from what x_t and h_{t-1} (None: zero) add to z, r and h', in this order of channels."""
-    channels = from_x.shape[1] // 3
-    gates, candidate = from_x.split([2 * channels, channels], dim=1)
-    if from_h is None or h is None:
-        return (1 - torch.sigmoid(gates[:, :channels])) * leaky_relu(candidate, SLOPE)
-    gates_h, candidate_h = from_h.split([2 * channels, channels], dim=1)
+def gru_step(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+    """Give h_t from what x_t and h_{t-1} add to z, r and h', in this order of channels."""
+    sizes = [2 * h.shape[1], h.shape[1]]
+    gates, candidate = from_x.split(sizes, dim=1)
+    gates_h, candidate_h = from_h.split(sizes, dim=1)
     z, r = torch.sigmoid(gates + gates_h).chunk(2, dim=1)
     return torch.lerp(leaky_relu(candidate + r * candidate_h, SLOPE), h, z)

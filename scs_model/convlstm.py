@@ -60,9 +60,11 @@ class ConvLSTM(nn.Module):
         for u in split_times(self.input(to_frames(x)), len(x)):
             if h is not None:
                 u = u + self.hidden(h)
-            i, f, o = torch.sigmoid(u[:, : 3 * self.channels]).chunk(3, dim=1)
-            g = tanh(u[:, 3 * self.channels :])
-            c = i * g if c is None else f * c + i * g
+            gates, candidate = u.split([3 * self.channels, self.channels], dim=1)
+            i, f, o = torch.sigmoid(gates).chunk(3, dim=1)
+            g = tanh(candidate)
+            # A zero c for the first step, so that f's gradient has the others' memory layout and none is copied.
+            c = f * (torch.zeros_like(f) if c is None else c) + i * g
             h = o * tanh(c)
             hs.append(h)
         assert h is not None and c is not None

@@ -50,7 +50,7 @@ class OutlineRecurrence(torch.autograd.Function):
         T, B, _, H, W = x.shape
         channels, padding = len(W_s), W_s.shape[-1] // 2
         ctx.open_paths, ctx.steps, ctx.input_dtype = open_paths or [[True, True]] * T, (T, B), x.dtype
-        ctx.sum_dtype = W_s.dtype
+        ctx.weight_dtype = W_s.dtype
         frames = to_frames(x.to(dtype))
         b_s, b_c = b_s.to(dtype), b_c.to(dtype)
         W_s, W_x, W_c = (w.to(dtype, memory_format=NHWC) for w in (W_s, W_x, W_c))
@@ -82,7 +82,9 @@ class OutlineRecurrence(torch.autograd.Function):
         T, B = ctx.steps
         wants_x, wants_c_0 = ctx.needs_input_grad[:2]
         grad_frames = torch.empty_like(frames) if wants_x else None
-        grads = [torch.zeros_like(w, dtype=ctx.sum_dtype) for w in (W_s, W_s[:, 0, 0, 0], W_x, W_x[:, 0, 0, 0], W_c)]
+        sum_dtype = torch.promote_types(ctx.weight_dtype, torch.float32)
+        parameters = W_s, W_s[:, 0, 0, 0], W_x, W_x[:, 0, 0, 0], W_c  # a bias has a number for each kernel
+        grads = [torch.zeros_like(w, dtype=sum_dtype) for w in parameters]
         chunks = list(_chunks(ctx))
         for index in reversed(range(len(chunks))):
             now = chunks[index]
@@ -100,7 +102,8 @@ class OutlineRecurrence(torch.autograd.Function):
                 torch.ops.aten.sigmoid_backward.grad_input(into_c, c[at], grad_input=into_c)
                 if start or index or wants_c_0:
                     carried = _conv_backward(into_c, c[at], W_c, of_input=True)[0]
-            _add(grads[4:], _conv_backward(into_u[B:], c[:-B], W_c, of_weight=True)[1:2])
+            if len(c) > B:
+                _add(grads[4:], _conv_backward(into_u[B:], c[:-B], W_c, of_weight=True)[1:2])
             if before is not None:
                 _add(grads[4:], _conv_backward(into_u[:B], before, W_c, of_weight=True)[1:2])
             parts = []
@@ -116,7 +119,7 @@ class OutlineRecurrence(torch.autograd.Function):
             if grad_frames is not None:
                 _sum(parts, out=grad_frames[now])
         grad_x = None if grad_frames is None else grad_frames.unflatten(0, (T, B)).to(ctx.input_dtype)
-        return grad_x, carried if wants_c_0 else None, *grads, None, None
+        return grad_x, carried if wants_c_0 else None, *(g.to(ctx.weight_dtype) for g in grads), None, None
 
 
 def _chunks(ctx: Any) -> Iterator[slice]:

@@ -65,8 +65,9 @@ class TrajGRU(nn.Module):
         h, hs = state, []
         inputs, flow_inputs = split_times(self.input(frames), T), split_times(self.flow_input(frames), T)
         for from_x, flow_x in zip(inputs, flow_inputs, strict=True):
-            from_h = None
-            if h is not None:
+            if h is None:
+                h, from_h = torch.zeros_like(from_x[:, : self.channels]), torch.zeros_like(from_x)
+            else:
                 flow = self.flow(leaky_relu(flow_x + self.flow_hidden(h), SLOPE))
                 from_h = self.hidden(self._warp(h, flow))
             h = gru_step(from_x, from_h, h)
