@@ -5,6 +5,7 @@ Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -45,6 +46,8 @@ def serve(
     logs.mkdir(parents=True, exist_ok=True)
     check_port(prefect_port, "--prefect-port")
     services = Services(logs, environment)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: services.stopping.set())
     try:
         if own_mlflow:
             check_port(mlflow_port, "--mlflow-port")

@@ -30,15 +30,13 @@ class Services:
     Attributes
     ----------
     stopping : threading.Event
-        Set by Ctrl-C or SIGTERM.
+        To be set by whoever wants all to stop.
     """
 
     def __init__(self, logs: Path, environment: dict[str, str]) -> None:
         self.logs, self.environment = logs, environment
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.stopping = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self.stopping.set())
 
     def start(self, name: str, *module: str, shown: bool = False) -> None:
         """Start ``python -m MODULE``; what it prints goes to its log file, or to ours if it is to be ``shown``."""

@@ -1,0 +1,64 @@
+"""Processes that belong together are watched, and end when they are to end."""
+
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import free_port
+
+from flows.services import Services, check_port
+from pipelines.errors import UserError
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    return Services(tmp_path, dict(os.environ))
+
+
+def test_a_service_is_waited_for_and_stopped_with_what_it_started(services: Services, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "family.py").write_text(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"subprocess.run([sys.executable, '-m', 'http.server', '{port}', '--bind', '127.0.0.1'])\n"
+    )
+    services.environment["PYTHONPATH"] = str(tmp_path)
+    services.start("family", "family")
+    services.wait_for("family", f"http://127.0.0.1:{port}/")
+    group = services.running["family"].pid
+    assert services.stop("family") and not services.stop("family")
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _members(group):
+        time.sleep(0.1)
+    assert not _members(group)
+
+
+def _members(group: int) -> list[str]:
+    """Live processes of a group; a zombie that waits for its new parent is none."""
+    members = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            state, _, process_group, *_ = path.read_text().rpartition(") ")[2].split()
+            if int(process_group) == group and state != "Z":
+                members.append(path.parent.name)
+    return members
+
+
+def test_a_service_that_ends_is_told_of_with_its_log(services: Services, tmp_path: Path) -> None:
+    services.start("broken", "no_such_module")
+    with pytest.raises(UserError, match=rf"broken ended with status 1; see {tmp_path}/broken\.log"):
+        services.wait_for("broken", f"http://127.0.0.1:{free_port()}/")
+    assert "no_such_module" in (tmp_path / "broken.log").read_text()
+
+
+def test_a_port_that_is_taken_is_told_of(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port}: Address already in use; choose another with --some-port"):
+            check_port(port, "--some-port")
+    check_port(port, "--some-port")
