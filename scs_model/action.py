@@ -73,8 +73,8 @@ class ActionSCS(nn.Module):
             check_open_paths(open_paths, len(x), 2)
             for_S, for_u = stop_gradient(x, open_paths[:, 0]), stop_gradient(x, open_paths[:, 1])
         S = torch.relu(self.spatial_norm(self.spatial(to_frames(for_S))))
-        _, c, state = self._gate(for_u, state, self.gate_norm)
-        return (S * self._pool(c)).unflatten(0, x.shape[:2]), state
+        _, c = self._gate(for_u, state, self.gate_norm)
+        return (S * self._pool(torch.cat(c))).unflatten(0, x.shape[:2]), c[-1]
 
     def spatial_stream(self, x: Tensor) -> Tensor:
         """Give S alone (T, B, channels, H / stride, W / stride): subtask T¹'s stream, where c ≡ 1."""
@@ -83,19 +83,18 @@ class ActionSCS(nn.Module):
 
     def temporal_stream(self, z: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give ReLU(u), pooled where S has a stride, and the state: subtask T²'s stream, with a state of its own."""
-        u, _, state = self._gate(z, state, lambda u: _norm_aside(self.gate_norm, u))
-        return self._pool(torch.relu(u)).unflatten(0, z.shape[:2]), state
+        u, c = self._gate(z, state, lambda u: _norm_aside(self.gate_norm, u))
+        return self._pool(torch.relu(torch.cat(u))).unflatten(0, z.shape[:2]), c[-1]
 
-    def _gate(self, x: Tensor, c: Tensor | None, norm: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Give u and c = σ(u), each (T·B, channels, H, W), and c_T."""
+    def _gate(self, x: Tensor, c: Tensor | None, norm: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Give u_t and c_t = σ(u_t), each (B, channels, H, W), for all t."""
         us, cs = [], []
         for u in split_times(self.temporal(to_frames(x)), len(x)):
             u = norm(u if c is None else u + self.state(c))
             c = torch.sigmoid(u)
             us.append(u)
             cs.append(c)
-        assert c is not None
-        return torch.cat(us), torch.cat(cs), c
+        return us, cs
 
     def _pool(self, frames: Tensor) -> Tensor:
         return frames if self.stride == 1 else max_pool2d(frames, self.stride)

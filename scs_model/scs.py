@@ -80,8 +80,8 @@ class SCS(nn.Module):
         if open_paths is not None:
             for_S, for_u = stop_gradient(x, open_paths[:, 0]), stop_gradient(x, open_paths[:, 1])
         S = self.spatial_stream(for_S)
-        _, c, state = self._gate(for_u, state)
-        return S * c, state
+        _, c = self._gate(for_u, state)
+        return S * to_sequence(c), c[-1]
 
     def spatial_stream(self, x: Tensor) -> Tensor:
         """Give S alone (T, B, channels, H, W): subtask T¹'s stream, where c ≡ 1."""
@@ -89,17 +89,15 @@ class SCS(nn.Module):
 
     def temporal_stream(self, z: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give ReLU(u) (T, B, channels, H, W) and the state: subtask T²'s stream, with a state of its own."""
-        u, _, state = self._gate(z, state)
-        return torch.relu(u), state
+        u, c = self._gate(z, state)
+        return torch.relu(to_sequence(u)), c[-1]
 
-    def _gate(self, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Give u and c = σ(u), each (T, B, channels, H, W), and c_T."""
+    def _gate(self, x: Tensor, c: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Give u_t and c_t = σ(u_t), each (B, channels, H, W), for all t."""
         us, cs = [], []
         for u in split_times(self.temporal(to_frames(x)), len(x)):
-            if c is not None:
-                u = u + self.state(c)
+            u = u if c is None else u + self.state(c)
             c = torch.sigmoid(u)
             us.append(u)
             cs.append(c)
-        assert c is not None
-        return to_sequence(us), to_sequence(cs), c
+        return us, cs
