@@ -25,6 +25,7 @@ from pipelines.frame import Frame
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
 from pipelines.readers import radar_files, read_frame
+from pipelines.readers.guarded import guarded
 
 SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far apart
 PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for so long it is broken
@@ -101,7 +102,7 @@ class Inbox:
         for path in files:
             try:
                 look = _look(path)
-                frame = read_frame(path, z_r)
+                frame = guarded(read_frame, path, z_r)
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:

@@ -18,6 +18,7 @@ from pipelines.frame import Frame
 from pipelines.frames import difference
 from pipelines.product import forecast_dataset
 from pipelines.readers import radar_files, read_frame, read_time
+from pipelines.readers.guarded import Failure, decoders, guarded
 from pipelines.tracking.registry import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -79,11 +80,12 @@ def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float])
     files = radar_files(folder)
     times: dict[Path, np.datetime64] = {}
     unreadable: list[UnreadableFile] = []
-    for path in track(files, "read times", transient=True):
-        try:
-            times[path] = read_time(path)
-        except UnreadableFile as error:
-            unreadable.append(error)
+    answers = decoders().map(read_time, [(path,) for path in files])
+    for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):
+        if isinstance(answer, Failure):
+            unreadable.append(UnreadableFile(path, answer.reason))
+        else:
+            times[path] = answer
     if not times:
         raise UserError(f"{folder}: none of its {len(files)} file(s) is a radar file that can be read; {unreadable[0]}")
     for passed_over in unreadable:
@@ -97,7 +99,7 @@ def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float])
         if unread is None:
             break
         try:
-            frames[unread] = read_frame(unread, z_r)
+            frames[unread] = guarded(read_frame, unread, z_r)
         except UnreadableFile as error:
             log.warning("%s", error)
             del times[unread]

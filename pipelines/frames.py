@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pyproj
 import xarray as xr
@@ -67,6 +68,18 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
     ValueError
         If the frames are not in time order, or differ in grid, meaning of time or Z–R.
     """
+    rain_rate = np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
+    return _dataset(frames, rain_rate, license, sharded)
+
+
+def frames_outline(frames: Sequence[Frame], license: str) -> xr.Dataset:
+    """Dataset as of :func:`frames_dataset`, without the pixels: ``to_zarr(compute=False)`` writes all else."""
+    shape = frames[0].grid.shape
+    nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
+    return _dataset(frames, nothing, license, sharded=True)
+
+
+def _dataset(frames: Sequence[Frame], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
     first = frames[0]
     for earlier, frame in pairwise(frames):
         if frame.time <= earlier.time:
@@ -75,7 +88,6 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
             raise ValueError(f"{frame.source}: {words}")
 
     shape = first.grid.shape
-    rain_rate = np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
     rain = xr.Variable(
         ("time", "y", "x"),
         rain_rate,

@@ -46,6 +46,8 @@ class IngestRadar(Section):
 
     source: str = Field(min_length=1, description="folder of radar files, searched with its subfolders")
     z_r: ZR
+    max_rate: float = Field(gt=0, le=655.34, description="a higher rain rate is clutter or hail, mm/h")
+    above_max_rate: Literal["clip", "mask"] = Field(description="make it max_rate, or unknown")
     license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
 
 

@@ -20,7 +20,8 @@ from pipelines.frame import Frame
 from pipelines.readers import cf, fmi, knmi, mch, odim
 from pipelines.readers.measured import Header, to_rain_rate, utc
 
-# A format's module has recognises(), header() and values(); all take an open HDF5 file, or else the content.
+# A format's module has recognises(), header() and values(); all take an open HDF5 file, or else the content. One whose
+# files may have several frames has headers() and values(file, number) instead.
 HDF5_FORMATS = (odim, knmi, cf)
 OTHER_FORMATS = (fmi, mch)
 PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
@@ -49,25 +50,34 @@ def radar_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def read_frame(path: Path, z_r: tuple[float, float]) -> Frame:
-    """Read a radar file.
+def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None) -> Frame:
+    """Read a frame of a radar file.
 
     Parameters
     ----------
     path : Path
     z_r : tuple of float
         a and b of Z = a·R^b, for files of reflectivity.
+    number : int, optional
+        Which of the headers of :func:`read_headers`; without it, the file must have one frame alone.
 
     Raises
     ------
     UnreadableFile
         If it can't become a frame, whatever the reason.
     """
+    source = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     with _unreadable(path):
         content = path.read_bytes()
         with _opened(content) as (format_, file):
-            header = format_.header(file)
-            rain_rate = to_rain_rate(format_.values(file), header, z_r)
+            if hasattr(format_, "headers"):
+                headers = format_.headers(file)
+                header = _only(headers) if number is None else headers[number]
+                values = format_.values(file, number or 0)
+                source += f"#{number}" if len(headers) > 1 else ""
+            else:
+                header, values = format_.header(file), format_.values(file)
+            rain_rate = to_rain_rate(values, header, z_r)
         _check_name(path, header)
         if rain_rate.shape != header.grid.shape:
             raise ValueError(f"{rain_rate.shape} pixels on a grid of {header.grid.shape}")
@@ -78,18 +88,25 @@ def read_frame(path: Path, z_r: tuple[float, float]) -> Frame:
         header.time_is,
         header.interval_s,
         z_r if header.unit == "dBZ" else None,
-        os.fsencode(path.name).decode("utf-8", "backslashreplace"),
+        source,
         hashlib.sha256(content).hexdigest(),
     )
 
 
-def read_header(path: Path) -> Header:
-    """Read all but the pixels of a radar file; raises as :func:`read_frame` does, without looking at the pixels."""
+def read_headers(path: Path) -> list[Header]:
+    """Read all but the pixels of a radar file, frame by frame; raises as :func:`read_frame` does."""
     with _unreadable(path):
         with _opened(path.read_bytes()) as (format_, file):
-            header = format_.header(file)
-        _check_name(path, header)
-    return header
+            headers = format_.headers(file) if hasattr(format_, "headers") else [format_.header(file)]
+        for header in headers:
+            _check_name(path, header)
+    return headers
+
+
+def read_header(path: Path) -> Header:
+    """Read all but the pixels of a radar file of one frame; raises as :func:`read_frame`, but for the pixels."""
+    with _unreadable(path):
+        return _only(read_headers(path))
 
 
 def read_time(path: Path) -> np.datetime64:
@@ -136,6 +153,12 @@ def _unreadable(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = str(error.args[0]) if error.args and not isinstance(error, ValueError) else str(error)
         raise UnreadableFile(path, reason or type(error).__name__) from error
+
+
+def _only(headers: list[Header]) -> Header:
+    if len(headers) > 1:
+        raise ValueError(f"{len(headers)} frames in one file; only `scs ingest` and the stage ingest_radar take such")
+    return headers[0]
 
 
 def _check_name(path: Path, header: Header) -> None:

@@ -21,6 +21,7 @@ from pipelines.frames import (
     shard_frames,
 )
 from pipelines.grid import Grid
+from pipelines.shards import Shards, assemble
 
 STEREO = pyproj.CRS("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m")
 GRID = Grid.from_edges(STEREO, left=-1000.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(5, 7))
@@ -186,11 +187,11 @@ def test_missing_times():
 
 def test_the_public_validator_passes_all_but_three_years(tmp_path):
     """Runs mlcast-dataset-validator as its users do, on a store with a gap."""
-    from pipelines.ingest_radar import write_frames
-
     grid = Grid.from_edges(STEREO, left=0.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(256, 256))
     frames = [a_frame(minutes, "end", grid) for minutes in (0, 5, 10, 25, 30)]
-    write_frames(frames, tmp_path / "a.zarr", "CC-BY-4.0")
+    shards = Shards(tmp_path / "shards")
+    shards.make(frames, ["a"])
+    assemble(frames, [shards.path(["a"])], tmp_path / "a.zarr", "CC-BY-4.0")
     tool = Path(sys.executable).with_name("mlcast.validate_dataset")
     done = subprocess.run(
         [tool, "source_data", "radar_precipitation", tmp_path / "a.zarr"],

@@ -20,7 +20,7 @@ from pipelines.ingest_radar import find_source, ingest_radar
 from pipelines.params import ZR, IngestRadar
 
 START = datetime(2021, 2, 28, 23, 50)
-PARAMS = IngestRadar(source="unused", z_r=ZR(a=200.0, b=1.6), license="CC0-1.0")
+PARAMS = IngestRadar(source="unused", z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip")
 
 
 def at(i: int) -> datetime:
@@ -41,9 +41,10 @@ class Result:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.table = folder / "out" / "radar.zarr", folder / "out" / "quarantine.csv"
+        self.quality = folder / "out" / "quality.csv"
 
     def run(self, source: Path) -> "Result":
-        ingest_radar(source, self.store, self.table, PARAMS)
+        ingest_radar(source, self.store, self.table, self.quality, PARAMS)
         return self
 
     @property
@@ -203,7 +204,8 @@ def test_nothing_of_use_is_one_line_and_harms_nothing(tmp_path):
         result.run(tmp_path / "in")
     assert result.bytes == before
     assert len(result.reasons) == 2
-    assert sorted(path.name for path in result.store.parent.iterdir()) == ["quarantine.csv", "radar.zarr"]
+    named = sorted(path.name for path in result.store.parent.glob("[!.]*"))
+    assert named == ["quality.csv", "quarantine.csv", "radar.zarr"]
     with pytest.raises(UserError, match="no such folder"):
         result.run(tmp_path / "nowhere")
 
@@ -214,12 +216,13 @@ def test_same_bytes_however_often_and_in_whichever_process(tmp_path):
     script = (
         "from pathlib import Path; from pipelines.ingest_radar import ingest_radar; "
         "from pipelines.params import ZR, IngestRadar; import sys; "
-        "ingest_radar(*map(Path, sys.argv[1:]), IngestRadar(source='x', z_r=ZR(a=200.0, b=1.6), license='CC0-1.0'))"
+        "ingest_radar(*map(Path, sys.argv[1:]), IngestRadar(source='x', z_r=ZR(a=200.0, b=1.6), license='CC0-1.0', "
+        "max_rate=655.34, above_max_rate='clip'))"
     )
     second = Result(tmp_path / "b")
     shutil.copytree(tmp_path / "in", tmp_path / "moved")
     subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "moved", second.store, second.table],
+        [sys.executable, "-c", script, tmp_path / "moved", second.store, second.table, second.quality],
         check=True,
         capture_output=True,
         env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin:/bin"},
