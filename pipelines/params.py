@@ -5,7 +5,7 @@ key is found by the first stage that runs, in one line that names it.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -75,27 +75,60 @@ class Index(Section):
         return self
 
 
+class Adaptive(Section):
+    """ASTSGD: how the switch's p follows the training; see scs_model.adaptive."""
+
+    fraction: float = Field(gt=0, lt=1, description="T¹ counts as learned at this share of its first loss (f)")
+    gain: float = Field(ge=0, description="answer of p to the main loss being worse than T¹'s (α)")
+    warmup: Positive = Field(description="steps whose mean is T¹'s first loss (K)")
+    smoothing: float = Field(ge=0, lt=1, description="weight of the past in a loss's mean, for each step")
+
+
 class Switch(Section):
     """Which gradients STSGD stops."""
 
     kind: Literal["off", "one_sided", "two_sided"]
-    p: Share = Field(description="stop probability of the temporal path")
+    p: Share = Field(description="stop probability of the temporal path; with adaptive, that of a learned T¹ (p0)")
+    adaptive: Adaptive | None = Field(default=None, description="ASTSGD; without it p stays")
+
+    def describe(self) -> str:
+        """Name the switch as papers do."""
+        if self.kind == "off":
+            return "off"
+        return f"{'ASTSGD' if self.adaptive else 'STSGD'} {self.kind} p={self.p:g}"
+
+
+class Subtasks(Section):
+    """Weights of the subtasks' losses beside the main one."""
+
+    t1: float = Field(ge=0, description="of T¹, the newest frame reconstructed")
+    t2: float = Field(ge=0, description="of T², the echo's motion")
 
 
 class Model(Section):
     """An encoder–forecaster of one recurrent cell."""
 
-    cell: Literal["scs", "convlstm"]
+    cell: Literal["scs", "convlstm", "convgru", "trajgru"]
     widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
     kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
     downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
     switch: Switch
+    subtasks: Subtasks | None = Field(default=None, description="without it they cost nothing")
 
     @model_validator(mode="after")
     def _only_scs_switches(self) -> "Model":
         if self.cell != "scs" and self.switch.kind != "off":
             raise ValueError("only the cell scs has paths to switch: set switch.kind to off")
+        if self.cell != "scs" and self.subtasks:
+            raise ValueError("only the cell scs has streams for subtasks: leave subtasks out")
+        if self.switch.adaptive and (self.switch.kind == "off" or not self.subtasks):
+            raise ValueError("switch.adaptive needs a switch, and subtasks, whose T¹ it follows")
         return self
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of the network that forecasts: all but what only training needs."""
+        return self.model_dump(include={"cell", "widths", "kernel", "downsample"})
 
 
 class Train(Section):

@@ -8,7 +8,7 @@ import shutil
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from pipelines.atomic import whole
 from pipelines.cadence import usual_step
+from pipelines.echo_motion import WithMotion
 from pipelines.errors import UserError
 from pipelines.frames import open_frames
 from pipelines.lineage import code_commit, dvc_md5, frames_digest, main_checkout, sha256
@@ -93,15 +94,16 @@ def train(
     checkpoints = main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
-    network = EncoderForecaster(**model.model_dump(exclude={"switch"}))
+    network = EncoderForecaster(**model.network, subtasks=model.subtasks is not None)
     module = NowcastTraining(
-        network, model.switch, inputs=index.inputs, learning_rate=params.learning_rate, seed=params.seed
+        network, model.switch, model.subtasks, inputs=index.inputs, learning_rate=params.learning_rate, seed=params.seed
     )
     length = index.inputs + index.leads
     of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
     thinned = np.linspace(0, len(of_validation) - 1, min(len(of_validation), params.validation_windows)).round()
-    train_loader = DataLoader(
-        RadarWindows(of_train, length, index.size),
+    samples = RadarWindows(of_train, length, index.size)
+    train_loader: DataLoader[Any] = DataLoader(
+        WithMotion(samples, index.inputs) if model.subtasks else samples,
         batch_size=params.batch_size,
         sampler=EpochSampler(
             of_train["wet_fraction"].to_numpy(), params.checkpoint_steps * params.batch_size, params.seed
@@ -116,7 +118,7 @@ def train(
     tags = {
         "model": name,
         "cell": model.cell,
-        "switch": f"{model.switch.kind} p={model.switch.p}",
+        "switch": model.switch.describe(),
         "code_commit": code_commit(),
         "data_sha256": data_sha256,
         "dvc_md5.store": dvc_md5(store),
@@ -152,13 +154,14 @@ def train(
             ) from None
         assert best.best_model_score is not None  # there is a validation at the end of every epoch
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
-        weights = {k.removeprefix("network."): v.contiguous() for k, v in weights.items()}
+        forecaster = EncoderForecaster(**model.network)  # without the subtasks' heads
+        weights = {name: weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
         description = {
             "method": "network",
             "name": name,
             "inputs": index.inputs,
             "step_seconds": usual_step(open_frames(store)["time"].to_numpy()),
-            "network": model.model_dump(exclude={"switch"}),
+            "network": model.network,
         }
         with whole(folder) as temporary:
             temporary.mkdir()
@@ -166,7 +169,7 @@ def train(
             save_file(weights, temporary / "weights.safetensors")
         result = {
             "validation_loss": best.best_model_score.item(),
-            "parameters": sum(p.numel() for p in network.parameters()),
+            "parameters": sum(weight.numel() for weight in weights.values()),
         }
         with whole(metrics) as temporary:
             temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
