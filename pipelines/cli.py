@@ -47,6 +47,35 @@ def forecast(
 
 
 @app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(help="folder of radar files, searched with its subfolders")],
+    store: Annotated[Path, typer.Argument(help="Zarr store to write, NAME.zarr; its tables lie beside it")],
+    strict: Annotated[bool, typer.Option("--strict", help="stop at the first bad file")] = False,
+) -> None:
+    """Write the radar files of SOURCE into STORE, as params.yaml's ingest_radar says.
+
+    Exit status 0 if all are in; 10 and as many more as are in quarantine (110 for a hundred and more).
+    """
+    from pipelines.ingest_radar import QUARANTINE_STATUS, ingest_radar, tables_of
+    from pipelines.params import read_params
+
+    bad = ingest_radar(source, store, *tables_of(store), read_params().ingest_radar, strict=strict)
+    if bad:
+        raise typer.Exit(QUARANTINE_STATUS + min(bad, 100))
+
+
+@app.command()
+def inspect(
+    store: Annotated[Path, typer.Argument(help="Zarr store of frames")],
+    html: Annotated[Path | None, typer.Option(help="page to write; else NAME.html beside the store")] = None,
+) -> None:
+    """Say what is in STORE, as text and as one HTML page with pictures: look at it before training."""
+    from pipelines.inspect_store import inspect_store
+
+    print(inspect_store(store, html or store.with_suffix(".html")))
+
+
+@app.command()
 def replay(
     folder: Annotated[Path, typer.Argument(help="folder of radar files")],
     inbox: Annotated[Path, typer.Argument(help="folder to copy them into")],
@@ -57,6 +86,55 @@ def replay(
 
     for path, time in archive.replay(folder, inbox, speed):
         print(f"{time} UTC  {path}", flush=True)
+
+
+@app.command()
+def chains(
+    layers: Annotated[str, typer.Option(help="numbers of layers: 1..17, or 2,5,10")] = "1..17",
+    steps: Annotated[str, typer.Option(help="numbers of time steps, likewise")] = "1..20",
+    p: Annotated[str, typer.Option(help="stop probabilities of the temporal path")] = "0,0.25,0.5,0.75,1",
+    one_sided: Annotated[bool, typer.Option("--one-sided", help="the one-sided switch, not the two-sided")] = False,
+    out: Annotated[Path, typer.Option(help="folder to write chains.csv and chains.png into")] = Path("data/chains"),
+) -> None:
+    """Tabulate and draw the back-propagation chains that STSGD leaves (the paper's Fig. 4)."""
+    from pipelines.chains import parse_probabilities, parse_range, write_chains
+
+    files = out / "chains.csv", out / "chains.png"
+    kind = "one_sided" if one_sided else "two_sided"
+    write_chains(parse_range(layers), parse_range(steps), parse_probabilities(p), kind, *files)
+    print(*files, sep="\n")
+
+
+@app.command()
+def describe(
+    model: Annotated[str, typer.Argument(help="a key of params.yaml's section models, or an MLflow URI")],
+    grid: Annotated[tuple[int, int], typer.Option(help="rows and columns of the grid, pixels")] = (256, 256),
+) -> None:
+    """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
+    from pipelines.errors import UserError
+    from pipelines.params import read_params
+    from scs_model import EncoderForecaster
+    from scs_model.describe import describe as describe_network
+
+    params = read_params()
+    if model in params.models:
+        network, inputs = EncoderForecaster(**params.models[model].network), params.index.inputs
+    else:
+        from pipelines.tracking.registry import load
+
+        description = load(model).description
+        if "network" not in description:
+            raise UserError(f"{model}: {description['method']}, which is no network")
+        network, inputs = EncoderForecaster(**description["network"]), description["inputs"]
+    said = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
+    flow = ", and further wherever its flows point" if said.follows_flow else ""
+    print(f"live parameters      {said.live_parameters:,}")
+    print(f"multiply-adds/frame  {said.multiply_adds_per_frame:.3g} on {grid[0]}×{grid[1]} pixels")
+    print(
+        f"receptive field      {said.newest_receptive_field_pixels} pixels of the newest frame for the first forecast, "
+        f"{said.receptive_field_pixels} of the oldest for the last{flow}"
+    )
+    print(f"wants                {said.wants}")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import yaml
 from conftest import free_port
 
 ROOT = Path(__file__).parents[1]
+MODELS = ["scs_astsgd", "convlstm"]  # of those in params.yaml
 
 
 def sh(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,9 +56,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["simulate"] |= {"events": 5, "hours": 1.5, "size": 64}
     params["index"] |= {"size": 32, "stride": 32, "leads": 6}
     params["train"] |= {"steps": 6, "checkpoint_steps": 3, "validation_windows": 4}
-    for model in params["models"].values():
-        model["widths"] = [8]
+    params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    stages = (folder / "dvc.yaml").read_text()
+    assert (trained := re.search(r"- trained: (\[.*\])", stages))
+    assert yaml.safe_load(trained[1]) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
+    (folder / "dvc.yaml").write_text(stages.replace(trained[1], f"[{', '.join(MODELS)}]"))
     identity = "-c user.name=test -c user.email=test@localhost"
     sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
     # The README's environment is the one that runs the tests.
@@ -84,13 +88,15 @@ TESTED = {
     "dvc repro": "test_repro_again_changes_nothing",
     "dvc metrics show": "test_metrics",
     "make ui": "test_ui",
-    "dvc exp run -S train.steps=400 -S models.scs.switch.p=0.25": "test_experiment_moves_no_alias",
+    "dvc exp run -S train.steps=400 -S models.scs_stsgd.switch.p=0.25": "test_experiment_moves_no_alias",
     "dvc exp show": "test_experiment_moves_no_alias",
     "dvc metrics diff": "test_experiment_moves_no_alias",
     "dvc exp run -S ingest_radar.source=/path/to/radar -S index.leads=8 -S index.max_event_hours=1.1": "test_own_radar",
     "scs forecast data/raw/simulated": "test_demo_says_where_everything_is",
     "scs forecast data/raw/simulated --model models:/radar-nowcast/2": "test_forecast_by_a_version",
     "make serve": "tests/flows",
+    "scs chains": "test_chains_and_describe",
+    "scs describe scs_stsgd": "test_chains_and_describe",
     "scs replay data/raw/simulated data/inbox/simulated --speed 60": "tests/pipelines/test_replay.py",
 }
 
@@ -121,12 +127,12 @@ def test_demo_says_where_everything_is(demo: str, repository: Path) -> None:
         assert dataset.attrs["model_version"] == str(registry(repository)["aliases"]["champion"])
         assert dataset.sizes["lead_time"] == 12
     table = (repository / "data/comparison/table.md").read_text()
-    for method in ("scs", "convlstm", "persistence", "extrapolation"):
+    for method in (*MODELS, "persistence", "extrapolation"):
         assert f"| {method} |" in table
     known = registry(repository)
     assert known["1"]["model"] == "extrapolation"
-    assert {known[v]["model"] for v in known if v not in ("1", "aliases")} == {"scs", "convlstm"}
-    trained = next(tags for v, tags in known.items() if tags.get("model") == "scs")
+    assert {known[v]["model"] for v in known if v not in ("1", "aliases")} == set(MODELS)
+    trained = next(tags for v, tags in known.items() if tags.get("model") == MODELS[0])
     lock = yaml.safe_load((repository / "dvc.lock").read_text())
     stored = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
     assert trained["dvc_md5.store"] == stored["data/zarr/radar.zarr"]
@@ -146,7 +152,7 @@ def test_metrics(demo: str, repository: Path) -> None:
     shown = json.loads(sh("dvc metrics show --json", repository).stdout)
     files = next(iter(shown.values()))["data"]
     assert 0 < files["data/metrics/test/extrapolation.json"]["data"]["csi_mean"] <= 1
-    assert "csi_1mm_30min" in files["data/metrics/test/scs.json"]["data"]
+    assert "csi_1mm_30min" in files["data/metrics/test/scs_astsgd.json"]["data"]
     sh("dvc metrics show", repository)
 
 
@@ -155,7 +161,7 @@ def test_a_registry_that_was_lost_is_filled_again(demo: str, repository: Path) -
     try:
         sh("dvc repro register", repository)
         known = registry(repository)
-        assert {known[v]["model"] for v in known if v != "aliases"} == {"extrapolation", "scs", "convlstm"}
+        assert {known[v]["model"] for v in known if v != "aliases"} == {"extrapolation", *MODELS}
         assert known["1"]["model"] == "extrapolation"
         assert "champion" in known["aliases"]
     finally:
@@ -169,6 +175,12 @@ def test_forecast_by_a_version(demo: str, repository: Path) -> None:
     with xr.open_dataset(forecast) as dataset:
         assert dataset.attrs["model_version"] == "2"
         assert dataset.attrs["model_sha256"] == registry(repository)["2"]["model_sha256"]
+
+
+def test_chains_and_describe(repository: Path) -> None:
+    assert "data/chains/chains.png" in sh("scs chains", repository).stdout
+    assert (repository / "data/chains/chains.csv").read_text().count("\n") == 1 + 17 * 20 * 6
+    assert re.search(r"live parameters +[\d,]+", sh("scs describe convlstm", repository).stdout)
 
 
 def test_ui(demo: str, repository: Path) -> None:
@@ -193,7 +205,7 @@ def test_ui(demo: str, repository: Path) -> None:
 
 def test_experiment_moves_no_alias(demo: str, repository: Path) -> None:
     before = registry(repository)
-    sh("dvc exp run --name p25 -S train.steps=9 -S models.scs.switch.p=0.25", repository)
+    sh("dvc exp run --name p25 -S train.steps=9 -S models.scs_astsgd.switch.p=0.25", repository)
     after = registry(repository)
     assert after["aliases"] == before["aliases"]
     assert len(after) == len(before) + 2  # both networks were trained for longer

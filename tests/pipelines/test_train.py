@@ -74,14 +74,14 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         torch.testing.assert_close(a[key], b[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["scs", "convlstm"])
+@pytest.mark.parametrize("name", ["scs_stsgd", "convlstm"])
 def test_training_learns_and_is_one_run(workplace: Path, name: str) -> None:
     params = small_params(workplace, steps=300, checkpoint_steps=50, learning_rate=0.005)
     trained(params, name, workplace / "models" / name)
     run = only_run()
     assert run.info.status == "FINISHED"
     assert run.data.params["train.seed"] == str(params.train.seed)
-    assert run.data.params["model.cell"] == name
+    assert run.data.params["model.cell"] == params.models[name].cell
     assert run.data.tags["model_sha256"] == sha256(workplace / "models" / name)
     assert {"code_commit", "data_sha256", "dvc_md5.store"} <= run.data.tags.keys()
     assert run.inputs.dataset_inputs[0].dataset.name == "windows"
@@ -103,7 +103,16 @@ def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:
 
 def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
     params = small_params(workplace, steps=60, checkpoint_steps=5)
-    command = [sys.executable, "-m", "pipelines.train", "scs", "radar.zarr", "windows.parquet", "killed", "killed.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.train",
+        "scs_astsgd",
+        "radar.zarr",
+        "windows.parquet",
+        "killed",
+        "killed.json",
+    ]
     process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     for _ in range(1200):
         if list(workplace.glob("data/checkpoints/*/last.ckpt")):
@@ -116,7 +125,7 @@ def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     run = only_run()
     assert run.info.status == "FINISHED"
-    assert_equal(load_file("killed/weights.safetensors"), trained(params, "scs", workplace / "models" / "scs"))
+    assert_equal(load_file("killed/weights.safetensors"), trained(params, "scs_astsgd", workplace / "models" / "again"))
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace: Path) -> None:
