@@ -41,6 +41,8 @@ from pipelines.stage import run
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
 CODE = ("frame", "frames", "grid", "ingest_radar", "known_files", "quality", "shards", "readers/*")
 
+QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
+
 Part = tuple[Path, int]  # a frame in a file
 
 
@@ -73,7 +75,7 @@ def ingest_radar(
     UserError
         If there is no file that can become a frame, another run is at work on the store, or the run is strict.
     """
-    files = radar_files(source)
+    files = radar_files(source, stores=True)
     work = store.with_name(f".{store.name}.ingest")
     with (
         exclusive(work / ".lock", wait_s=1.0),
@@ -105,6 +107,13 @@ def ingest_radar(
         + (f": {quarantine}" if ingestion.rejected else "")
     )
     return len(ingestion.rejected)
+
+
+def tables_of(store: Path) -> tuple[Path, Path]:
+    """Give the tables of quarantine and quality beside a store: with its name, or as the stage has them without."""
+    named = store.with_suffix(".quarantine.csv"), store.with_suffix(".quality.csv")
+    plain = store.with_name("quarantine.csv"), store.with_name("quality.csv")
+    return plain if all(table.exists() for table in plain) and not named[1].exists() and store.exists() else named
 
 
 def made_by(params: IngestRadar) -> str:
@@ -298,12 +307,12 @@ def _difference(header: Header, other: Header) -> str | None:
 
 
 def _look(path: Path) -> str:
-    """Size and time of change of a file; empty if there is none."""
+    """Size and time of change of a file, or of all in a store; empty if there is none."""
     try:
-        stat = path.stat()
+        stats = [one.stat() for one in (path, *path.rglob("*"))]
     except OSError:
         return ""
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    return f"{sum(stat.st_size for stat in stats)} {max(stat.st_mtime_ns for stat in stats)}"
 
 
 def _text(name: str | Path) -> str:

@@ -11,6 +11,8 @@ import h5py
 import netCDF4
 import numpy as np
 import pyproj
+import rasterio
+import rasterio.shutil
 from PIL import Image
 
 LAEA = "+proj=laea +lat_0=55 +lon_0=10 +x_0=0 +y_0=0 +ellps=WGS84 +units=m"
@@ -190,6 +192,67 @@ def write_bom(
         rain.standard_name, rain.units, rain.grid_mapping = "precipitation_amount", "kg m-2", "proj"
         rain.scale_factor, rain.add_offset = 0.05, 0.0
         rain[:] = raw
+    return path
+
+
+def write_radolan(
+    path: Path,
+    raw: np.ndarray,
+    time: datetime,
+    *,
+    product: str = "YW",
+    precision: str = "E-02",
+    minutes: int = 5,
+) -> Path:
+    """RADOLAN composite; ``raw`` (1100, 900) or (900, 900) uint16 as stored, row 0 south; in gzip by the name."""
+    H, W = raw.shape
+    tail = f"VS 3SW   2.18.3PR {precision}INT{minutes:4}U0GP{H:4}x{W:4}MF 00000000MS 10<boo,ros>\x03".encode("ascii")
+    pixels = raw.astype("<u2").tobytes()
+    front = f"{product}{time:%d%H%M}10000{time:%m%y}BY".encode("ascii")
+    content = front + f"{len(front) + 7 + len(tail) + len(pixels):7}".encode("ascii") + tail + pixels
+    path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    return path
+
+
+def write_geotiff(path: Path, values: np.ndarray, time: datetime | None, *, nodata: float = -1.0, **tags: str) -> Path:
+    """GeoTIFF in LAEA; ``values`` (H, W), row 0 north; tags as given, and the time if there is one."""
+    if time is not None:
+        tags |= {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}"}
+    H, W = values.shape
+    transform = rasterio.Affine(1000.0, 0.0, 0.0, 0.0, -1000.0, 0.0)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=W, height=H, count=1, dtype=values.dtype, crs=LAEA, transform=transform,
+        nodata=nodata,
+    ) as file:  # fmt: skip
+        file.write(values, 1)
+        file.update_tags(**tags)
+    return path
+
+
+def write_mrms(path: Path, values: np.ndarray, time: datetime) -> Path:
+    """GRIB2 as of MRMS: ``values`` (H, W) in mm/h, -3 no radar; row 0 north, longitudes from 0 to 360, 0.01°."""
+    H, W = values.shape
+    transform = rasterio.Affine(0.01, 0.0, 230.0, 0.0, -0.01, 55.0)
+    profile = {"width": W, "height": H, "count": 1, "dtype": "float32", "crs": "+proj=longlat +R=6371229"}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", transform=transform, **profile) as file:
+            file.write(values.astype(np.float32), 1)
+        rasterio.shutil.copy(
+            memory.name,
+            path,
+            driver="GRIB",
+            DISCIPLINE="209",
+            IDS=f"CENTER=161 SUBCENTER=0 MASTER_TABLE=255 SIGNF_REF_TIME=3 REF_TIME={time:%Y-%m-%dT%H:%M:%SZ}",
+            PDS_PDTN="0",
+            PDS_TEMPLATE_ASSEMBLED_VALUES="6 1 8 0 97 0 0 0 0 102 0 0 255 1 0",
+            DATA_ENCODING="IEEE_FLOATING_POINT",
+        )
+    return path
+
+
+def write_meteonet(path: Path, data: np.ndarray, dates: list[datetime]) -> Path:
+    """MeteoNet's NPZ; ``data`` (T, 515 or 565, 784) int16, row 0 north."""
+    np.savez_compressed(path, data=data, dates=np.array(dates, dtype=object), miss_dates=np.array([], dtype=object))
     return path
 
 

@@ -17,18 +17,22 @@ import numpy as np
 
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
-from pipelines.readers import cf, fmi, knmi, mch, odim
-from pipelines.readers.measured import Header, to_rain_rate, utc
+from pipelines.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
+from pipelines.readers.measured import NAMED_TIME, Header, to_rain_rate, utc
 
 # A format's module has recognises(), header() and values(); all take an open HDF5 file, or else the content. One whose
 # files may have several frames has headers() and values(file, number) instead.
-HDF5_FORMATS = (odim, knmi, cf)
-OTHER_FORMATS = (fmi, mch)
+HDF5_FORMATS = (odim, knmi)
+OTHER_FORMATS = (fmi, mch, radolan, cf)
+NAMED_FORMATS = (raster, meteonet)  # what these take has the name too
+ZARR_MARKS = ("zarr.json", ".zgroup")
 PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 
 
-def radar_files(folder: Path) -> list[Path]:
+def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     """All files below ``folder`` in sorted order, but hidden ones and those that a copy has not finished.
+
+    With ``stores``, Zarr stores too, each by its folder, and not the files in it.
 
     Raises
     ------
@@ -37,13 +41,20 @@ def radar_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = [
+    found = list(folder.rglob("*"))
+    inside: list[Path] = []
+    if stores:
+        for mark in sorted((path for path in found if path.name in ZARR_MARKS), key=lambda mark: mark.parent):
+            if not any(mark.is_relative_to(store) for store in inside):
+                inside.append(mark.parent)
+    files = inside + [
         path
-        for path in folder.rglob("*")
+        for path in found
         # A link to nowhere is listed too, so that someone hears of it; a pipe would be waited on for ever.
         if (path.is_file() or (path.is_symlink() and not path.exists()))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not path.name.lower().endswith(PARTIAL)
+        and not any(path.is_relative_to(store) for store in inside)
     ]
     if not files:
         raise UserError(f"{folder}: no file in it")
@@ -68,8 +79,8 @@ def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None) 
     """
     source = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     with _unreadable(path):
-        content = path.read_bytes()
-        with _opened(content) as (format_, file):
+        content, digest = _content(path)
+        with _opened(content, path.name) as (format_, file):
             if hasattr(format_, "headers"):
                 headers = format_.headers(file)
                 header = _only(headers) if number is None else headers[number]
@@ -89,14 +100,14 @@ def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None) 
         header.interval_s,
         z_r if header.unit == "dBZ" else None,
         source,
-        hashlib.sha256(content).hexdigest(),
+        digest,
     )
 
 
 def read_headers(path: Path) -> list[Header]:
     """Read all but the pixels of a radar file, frame by frame; raises as :func:`read_frame` does."""
     with _unreadable(path):
-        with _opened(path.read_bytes()) as (format_, file):
+        with _opened(_content(path)[0], path.name) as (format_, file):
             headers = format_.headers(file) if hasattr(format_, "headers") else [format_.header(file)]
         for header in headers:
             _check_name(path, header)
@@ -114,9 +125,23 @@ def read_time(path: Path) -> np.datetime64:
     return read_header(path).time
 
 
+def _content(path: Path) -> tuple[bytes | Path, str]:
+    """Give a file's content, or the path of a Zarr store, and the SHA-256 of it, with a store's names."""
+    if not any((path / mark).exists() for mark in ZARR_MARKS):
+        content = path.read_bytes()
+        return content, hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file()):
+        digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return path, digest.hexdigest()
+
+
 @contextmanager
-def _opened(content: bytes) -> Iterator[tuple[ModuleType, Any]]:
+def _opened(content: bytes | Path, name: str) -> Iterator[tuple[ModuleType, Any]]:
     """Give the module for ``content``, and what its functions take."""
+    if isinstance(content, Path):
+        yield cf, content
+        return
     if content.startswith(b"\x1f\x8b"):
         try:
             content = gzip.decompress(content)
@@ -128,10 +153,11 @@ def _opened(content: bytes) -> Iterator[tuple[ModuleType, Any]]:
                 if format_.recognises(file):
                     yield format_, file
                     return
+        if not cf.recognises(content):
             raise ValueError("HDF5, but neither ODIM_H5, KNMI's nor CF netCDF")
-    for format_ in OTHER_FORMATS:
+    for format_ in (*OTHER_FORMATS, *NAMED_FORMATS):
         if format_.recognises(content):
-            yield format_, content
+            yield format_, raster.Named(content, name) if format_ in NAMED_FORMATS else content
             return
     if not content:
         raise ValueError("empty")
@@ -165,11 +191,14 @@ def _check_name(path: Path, header: Header) -> None:
     """Refuse a file whose name has times, none of which is its time: one of the two is wrong."""
     named = []
     minute, second = np.timedelta64(59, "s"), np.timedelta64(0, "s")
-    for found in re.finditer(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4})(\d\d)?(?!\d)", path.name):
+    for found in NAMED_TIME.finditer(path.name):
         with suppress(ValueError):  # digits that are no time
             named.append((utc(found[1] + found[2] + (found[3] or "")), second if found[3] else minute))
     for found in re.finditer(r"^[A-Z]{3}(\d{9})[A-Z]", path.name):  # MeteoSwiss
         with suppress(ValueError):
             named.append((mch.day_of_year(found[1]), minute))
+    for found in re.finditer(r"-(\d{10})-dwd-", path.name):
+        with suppress(ValueError):
+            named.append((utc(f"20{found[1]}"), minute))
     if named and not any(abs(moment - time) <= tolerance for time, tolerance in named for moment in header.moments):
         raise ValueError(f"its name says {named[0][0]}, and its content {header.time}")

@@ -149,7 +149,8 @@ def guarded(function: Callable[..., Result], path: Path, *arguments: Any) -> Res
     UnreadableFile
         As the function does, and if it crashes or hangs.
     """
-    answer = decoders().call(function, (path, *arguments))
+    # Absolute: a worker stays in the folder where this process was when it started it.
+    answer = decoders().call(function, (path.absolute(), *arguments))
     if isinstance(answer, Failure):
         raise UnreadableFile(path, answer.reason)
     return answer

@@ -13,6 +13,8 @@ from pipelines.grid import Grid
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
 UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
 MAX_PIXELS = 1 << 28
+# A time in a file's name, UTC.
+NAMED_TIME = re.compile(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4})(\d\d)?(?!\d)")
 
 
 @dataclass(frozen=True, eq=False)
