@@ -11,6 +11,7 @@ second is printed beside it. Times are medians of rounds in which every side run
 import argparse
 import functools
 import itertools
+import os
 import platform
 import statistics
 import subprocess
@@ -205,6 +206,7 @@ def main() -> int:
     name, has_bf16 = processor()
     print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
     print(f"{name}, {torch.get_num_threads()} threads, bf16 in hardware: {'yes' if has_bf16 else 'no'}")
+    print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)")
     measure("cpu", arguments.size or list(SIZES), arguments.compiled, list(DTYPES) if has_bf16 else ["float32"])
     if torch.cuda.is_available():
         print(torch.cuda.get_device_name())

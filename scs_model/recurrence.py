@@ -20,7 +20,7 @@ from torch.nn.functional import conv2d
 from scs_model.activation import tanh_
 from scs_model.sequence import to_frames
 
-CACHED = 1 << 18  # elements of a layer's output that are worked on at once on a processor
+CACHED = 1 << 20  # elements of a layer's output that are worked on at once on a processor
 
 NHWC = torch.channels_last
 
