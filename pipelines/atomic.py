@@ -23,7 +23,8 @@ def whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.iterdir():
         ours = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.partial.*", left.name)
-        if ours and not Path(f"/proc/{ours[1]}").exists():
+        # One of this process's own number is of a killed one that had it before, as in a container each time.
+        if ours and (int(ours[1]) == os.getpid() or not Path(f"/proc/{ours[1]}").exists()):
             _remove(left)
     # The file's own ending stays last: some writers choose a format by it.
     temporary = path.parent / f".{path.name}.{os.getpid()}.partial{path.suffix}"

@@ -24,10 +24,13 @@ def sha256(path: Path) -> str:
 
 
 def code_commit() -> str:
-    """Commit of the code in use, with ``-dirty`` where tracked files differ; ``unknown`` outside a checkout."""
+    """Commit of the code in use, with ``-dirty`` where tracked files differ; ``unknown`` where git knows none."""
     here = Path(__file__).parent
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    done = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git here
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

@@ -82,3 +82,10 @@ def test_other_files_beside_it_are_left_alone(tmp_path):
     with whole(tmp_path / "out") as temporary:
         temporary.touch()
     assert entries(tmp_path) == [".other.99999999.partial", "out", "outlier"]
+
+
+def test_a_killed_writer_may_have_had_this_process_s_number(tmp_path):
+    (tmp_path / f".store.{os.getpid()}.partial").mkdir()
+    with whole(tmp_path / "store") as temporary:
+        temporary.mkdir()
+    assert entries(tmp_path) == ["store"]

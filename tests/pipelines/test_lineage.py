@@ -44,6 +44,11 @@ def test_the_commit_is_git_s() -> None:
     assert re.fullmatch("[0-9a-f]{40}(-dirty)?|unknown", code_commit())
 
 
+def test_without_git_no_commit_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert code_commit() == "unknown"
+
+
 def test_the_main_checkout_is_found_from_its_folders_and_from_an_experiment_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
