@@ -13,12 +13,13 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient, set_experiment, set_tracking_uri
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.errors import Unavailable
 
 NAME = "radar-nowcast"  # of the experiment and of the registered model
 
-for noisy in ("mlflow", "alembic"):
+for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
 # Advice on schemas, which doesn't hold for arrays.
 for advice in (".*Inferred schema contains integer", ".*dataset source can be"):
@@ -35,7 +36,8 @@ def connect() -> MlflowClient:
     """
     folder = main_checkout() / "mlflow"
     embedded = f"sqlite:///{folder / 'mlflow.db'}"
-    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", embedded)  # stages started from here use the same
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or embedded  # or: it may be set and empty
+    os.environ["MLFLOW_TRACKING_URI"] = uri  # stages started from here use the same
     set_tracking_uri(uri)
     # A server that is down should be told of, not waited for through minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -44,8 +46,10 @@ def connect() -> MlflowClient:
             folder.mkdir(exist_ok=True)
         client = MlflowClient()
         if client.get_experiment_by_name(NAME) is None:
-            client.create_experiment(NAME, (folder / "artifacts").as_uri() if uri == embedded else None)
+            # A server knows where. For a database MLflow would take the working directory, which may be an
+            # experiment's, gone when that ends.
+            client.create_experiment(NAME, None if uri.startswith("http") else (folder / "artifacts").as_uri())
         set_experiment(NAME)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # ImportError: a database's driver
         raise Unavailable(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
     return client

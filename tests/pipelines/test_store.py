@@ -1,0 +1,46 @@
+"""Where MLflow keeps things, and what is said where it can't."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import Unavailable
+from pipelines.tracking.store import NAME, connect
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # and what it is set to later is undone
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_empty_address_is_none(repository: Path) -> None:
+    connect()
+    assert (repository / "mlflow/mlflow.db").is_file()
+
+
+def test_a_database_s_artifacts_outlive_the_experiment_that_made_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = repository / ".dvc/tmp/exps/tmpab12"
+    experiment.mkdir(parents=True)
+    monkeypatch.chdir(experiment)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository}/other.db")
+    made = connect().get_experiment_by_name(NAME)
+    assert made.artifact_location == (repository / "mlflow/artifacts").as_uri()
+
+
+@pytest.mark.parametrize("address", ["sqlite:///{}/foreign.db", "nonsense://x", "oracle://x", "http://127.0.0.1:9"])
+def test_a_store_that_can_t_be_used_is_one_line(
+    address: str, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "foreign.db").write_text("no database")
+    uri = address.format(repository)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(Unavailable) as refused:
+        connect()
+    assert str(refused.value).startswith(f"MLflow store {uri}: ")
+    assert "\n" not in str(refused.value)
