@@ -25,8 +25,8 @@ HOW = (
     "and at the newest observed one, and where extrapolation knows what comes from upstream. Pooled: scores of the "
     "counts summed over all test events. Per event: the score of each event by itself, then mean [lowest to highest], "
     "which is no confidence interval. Mean CSI: over the thresholds {thresholds} mm/h and the "
-    "lead times {first:g} to {last:g} minutes, undefined ones left out; MAE: over the lead times. Bias is frequency "
-    "bias, 1 is best; nan is an undefined score."
+    "lead times {first:g} to {last:g} minutes, but those at which no such rain was observed; MAE: over the lead times. "
+    "Bias is frequency bias, 1 is best; nan is an undefined score."
 )
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipelines.cadence import usual_step
 from pipelines.compare import read_scores
+from pipelines.errors import UserError
 from pipelines.evaluate import evaluate
 from pipelines.frames import open_frames
 from pipelines.params import Params, read_params
@@ -49,13 +50,28 @@ def register(store: Path, tables: Mapping[str, pd.DataFrame], models: Path, *, p
     return versions
 
 
+def score_anew(version: Version, store: Path, windows: Path, params: Params) -> pd.DataFrame:
+    """Evaluate a registered model on the present test events.
+
+    Raises
+    ------
+    UserError
+        If it is lost, or wants more frames or other steps than these windows have.
+    """
+    model = load(f"models:/{NAME}/{version.number}")
+    step_s = usual_step(open_frames(store)["time"].to_numpy())
+    if model.description.get("step_seconds", step_s) != step_s:
+        raise UserError(f"its steps are of {model.description['step_seconds']} s, and those of {store} of {step_s} s")
+    return evaluate(model.forecaster, model.method, store, windows, index=params.index, params=params.evaluate)
+
+
 def choose(
     store: Path, windows: Path, tables: Mapping[str, pd.DataFrame], versions: Mapping[str, Version], *, params: Params
 ) -> None:
     """Point ``challenger`` at the best network, and ``champion`` at it too if it beats the present champion.
 
     Both are measured by mean CSI on the same forecasts; a champion that isn't among the present models is scored
-    anew on them.
+    anew on them. One that can't be (it wants more frames, or other steps, or is lost) stays.
     """
     csi = {name: mean_csi(table) for name, table in tables.items() if name in versions}
     challenger = max(params.models, key=lambda name: (csi[name], name))
@@ -70,11 +86,11 @@ def choose(
     if present is not None:
         champion_csi = csi[present]
     else:
-        model = load(f"models:/{NAME}/{champion.number}")
-        index = params.index
-        champion_csi = mean_csi(
-            evaluate(model.forecaster, model.method, store, windows, index=index, params=params.evaluate)
-        )
+        try:
+            champion_csi = mean_csi(score_anew(champion, store, windows, params))
+        except UserError as error:
+            print(f"champion: version {champion.number} stays, since it can't be scored on these forecasts: {error}")
+            return
     if csi[challenger] > champion_csi:
         reason = (
             f"{challenger}: mean CSI {csi[challenger]:.4f} on the test events, version {champion.number}, "

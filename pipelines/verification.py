@@ -68,8 +68,13 @@ def pooled(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def mean_csi(table: pd.DataFrame) -> float:
-    """Mean over thresholds and lead times of the pooled CSI, undefined ones left out; NaN if all are."""
-    return float(pooled(table, ["threshold", "lead"])["csi"].mean())
+    """Mean of the pooled CSI over those thresholds and lead times at which rain was observed; NaN if at none.
+
+    Where none was, CSI is 0 for a method with a false alarm and undefined for one without: no mean of either kind would
+    be over the same for all.
+    """
+    scores = pooled(table, ["threshold", "lead"])
+    return float(scores["csi"][scores["pod"].notna()].mean())
 
 
 def headline(table: pd.DataFrame, step_s: int) -> dict[str, float]:
@@ -80,7 +85,7 @@ def headline(table: pd.DataFrame, step_s: int) -> dict[str, float]:
     scores = pooled(table, ["threshold", "lead"])
     result = {"csi_mean": mean_csi(table)}
     for minutes in (30, 60):
-        lead = minutes * 60 // step_s
+        lead = minutes * 60 / step_s
         for threshold in scores.index.unique("threshold"):
             if (threshold, lead) in scores.index:
                 at = scores.loc[(threshold, lead)]

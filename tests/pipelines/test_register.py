@@ -137,6 +137,24 @@ def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
     assert f"{mean_csi(tables['scs']):.4f}" in said
 
 
+def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, tables = workplace
+    made = register(STORE, tables, MODELS, params=params)
+    connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
+    present = {name: version for name, version in made.items() if name != "scs"}
+    fewer = params.model_copy(
+        update={
+            "models": {name: model for name, model in params.models.items() if name != "scs"},
+            "index": params.index.model_copy(update={"inputs": params.index.inputs - 1}),
+        }
+    )
+    choose(STORE, WINDOWS, tables, present, params=fewer)
+    assert find_alias("champion").number == made["scs"].number
+    assert f"the model wants {params.index.inputs} frames" in capsys.readouterr().out
+
+
 def test_a_registered_model_needs_nothing_but_itself(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
     params, tables = workplace
     made = register(STORE, tables, MODELS, params=params)

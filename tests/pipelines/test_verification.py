@@ -126,8 +126,11 @@ def rows(leads: int) -> pd.DataFrame:
     return pd.DataFrame(of_lead).assign(correct_negatives=80, absolute_error=20.0)
 
 
-def test_mean_csi_leaves_out_what_is_undefined() -> None:
-    assert mean_csi(rows(12)) == pytest.approx(np.mean(np.arange(1, 13) / 20))
+@pytest.mark.parametrize("false_alarms", [0, 3])
+def test_mean_csi_is_over_the_same_for_all_methods_where_nothing_was_observed(false_alarms: int) -> None:
+    table = rows(12)
+    table.loc[table["threshold"] == 2.0, "false_alarms"] = false_alarms
+    assert mean_csi(table) == pytest.approx(np.mean(np.arange(1, 13) / 20))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,7 @@ def test_mean_csi_leaves_out_what_is_undefined() -> None:
         (12, 600, {"csi_0.5mm_30min": 3 / 20, "csi_0.5mm_60min": 6 / 20}),
         (6, 300, {"csi_0.5mm_30min": 6 / 20}),
         (5, 300, {}),
+        (8, 420, {}),  # no lead time of 30 or 60 minutes
     ],
 )
 def test_headline_is_at_half_and_whole_hours(leads: int, step_s: int, named: dict[str, float]) -> None:
