@@ -68,8 +68,12 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
     ValueError
         If the frames are not in time order, or differ in grid, meaning of time or Z–R.
     """
-    rain_rate = np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
-    return _dataset(frames, rain_rate, license, sharded)
+    return _dataset(frames, stacked(frames), license, sharded)
+
+
+def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
+    """Rain rates of ``frames``, of shape (T, H, W), as they can be packed."""
+    return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
 
 
 def frames_outline(frames: Sequence[Frame], license: str) -> xr.Dataset:
@@ -79,14 +83,9 @@ def frames_outline(frames: Sequence[Frame], license: str) -> xr.Dataset:
     return _dataset(frames, nothing, license, sharded=True)
 
 
-def _dataset(frames: Sequence[Frame], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
+def rain_variable(frames: Sequence[Frame], rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
+    """``rainfall_flux`` of ``frames``, of shape (T, H, W) in mm/h, with its metadata and packing."""
     first = frames[0]
-    for earlier, frame in pairwise(frames):
-        if frame.time <= earlier.time:
-            raise ValueError(f"{frame.source}: not later than the frame before it")
-        if words := difference(first, frame):
-            raise ValueError(f"{frame.source}: {words}")
-
     shape = first.grid.shape
     rain = xr.Variable(
         ("time", "y", "x"),
@@ -114,7 +113,17 @@ def _dataset(frames: Sequence[Frame], rain_rate: Any, license: str, sharded: boo
     if first.z_r is not None:
         rain.attrs["z_r_a"], rain.attrs["z_r_b"] = first.z_r
         rain.attrs["z_r_comment"] = "Z = a R^b, Z in mm6 m-3, R in mm/h; reflectivity was converted so"
+    return rain
 
+
+def _dataset(frames: Sequence[Frame], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
+    first = frames[0]
+    for earlier, frame in pairwise(frames):
+        if frame.time <= earlier.time:
+            raise ValueError(f"{frame.source}: not later than the frame before it")
+        if words := difference(first, frame):
+            raise ValueError(f"{frame.source}: {words}")
+    rain = rain_variable(frames, rain_rate, sharded=sharded)
     coordinates = grid_coordinates(first.grid) | _time_coordinates(frames)
     crs = xr.Variable((), np.int32(0), crs_attributes(first.grid.crs))
     return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates, _global_attributes(frames[-1], license))

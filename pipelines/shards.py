@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 
 from pipelines.frame import Frame
-from pipelines.frames import CLOCK, frames_dataset, frames_outline, missing_times
+from pipelines.frames import CLOCK, frames_outline, missing_times, rain_variable, stacked
 
 PIXELS = Path("rainfall_flux", "c")
 SHARD = PIXELS / "0" / "0" / "0"
@@ -42,7 +42,8 @@ class Shards:
         """Make the shard of ``frames``, whole or not at all."""
         self._folder.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=self._folder) as temporary:
-            frames_dataset(frames, "").to_zarr(temporary, mode="w", zarr_format=3, consolidated=False)
+            rain = xr.Dataset({"rainfall_flux": rain_variable(frames, stacked(frames))})
+            rain.to_zarr(temporary, mode="w", zarr_format=3, consolidated=False)
             made = Path(temporary, SHARD)
             made.parent.mkdir(parents=True, exist_ok=True)
             with made.open("ab") as stream:  # Zarr writes no shard of missing values alone: then an empty file
