@@ -35,8 +35,8 @@ test-full: .venv/installed
 
 ui: .venv/installed
 	mlflow server --host 127.0.0.1 --port $${MLFLOW_PORT:-5000} --workers 1 \
-	  --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow/mlflow.db} \
-	  --artifacts-destination $(CURDIR)/mlflow/artifacts
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow/mlflow.db}" \
+	  --artifacts-destination "$(CURDIR)/mlflow/artifacts"
 
 serve: .venv/installed
 	python -m flows.serve

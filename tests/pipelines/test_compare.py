@@ -139,7 +139,7 @@ def test_the_stage_writes_two_tables_and_two_pictures(
     assert [(one / file).read_bytes() for file in files] == [(two / file).read_bytes() for file in files]
     assert (one / "table.md").read_text() in capsys.readouterr().out
     scores = pd.DataFrame(json.loads((one / "table.json").read_text())["scores"])
-    assert set(scores["method"]) == {"persistence", "extrapolation", "scs", "convlstm"}
+    assert set(scores["method"]) == {"persistence", "extrapolation", *read_params().models}
     assert scores.loc[scores["method"] == "persistence", "csi"].between(0, 1).any()
     tall, wide = imread(one / "maps.png").shape[:2]
     assert 0.5 < tall / wide < 2.0  # five rows of five maps, nearly square
