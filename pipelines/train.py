@@ -112,7 +112,13 @@ def train(
     validation_loader = DataLoader(
         RadarWindows(of_validation.iloc[thinned.astype(int)], length, index.size), batch_size=params.batch_size
     )
-    best = ModelCheckpoint(checkpoints, "best", monitor="validation_loss", enable_version_counter=False)
+    best = ModelCheckpoint(
+        checkpoints,
+        "best",
+        monitor="validation_loss",
+        save_on_train_epoch_end=False,  # but after validation, so that the last checkpoint knows of it
+        enable_version_counter=False,
+    )
     last = checkpoints / "last.ckpt"
 
     tags = {

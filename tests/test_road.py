@@ -59,9 +59,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     stages = (folder / "dvc.yaml").read_text()
-    assert (trained := re.search(r"- trained: (\[.*\])", stages))
-    assert yaml.safe_load(trained[1]) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
-    (folder / "dvc.yaml").write_text(stages.replace(trained[1], f"[{', '.join(MODELS)}]"))
+    (trained,) = re.findall(r"- trained: (\[.*\])", stages)
+    assert yaml.safe_load(trained) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
+    (folder / "dvc.yaml").write_text(stages.replace(trained, f"[{', '.join(MODELS)}]"))
     identity = "-c user.name=test -c user.email=test@localhost"
     sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
     # The README's environment is the one that runs the tests.
