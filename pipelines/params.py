@@ -63,7 +63,7 @@ class Index(Section):
     wet_share: Share = Field(description="wet share that a frame needs not to be dry")
     train_wet_share: Share = Field(description="wet share that a window of the train split needs")
     dry_hours: float = Field(gt=0, description="dry or missing hours that end an event")
-    max_event_hours: float = Field(gt=0, description="a longer event is cut here, hours")
+    max_event_hours: float = Field(ge=0.01, description="a longer event is cut here, hours")
     validation_share: float = Field(gt=0, lt=1, description="share of the events for validation, one at least")
     test_share: float = Field(gt=0, lt=1, description="share of the events for test, one at least")
     seed: int = Field(ge=0, description="seed of the draw of events into splits")

@@ -68,6 +68,7 @@ def at(key: str, value: object) -> Callable[[Content], None]:
         ("index.wet_rate", float("inf"), "finite"),
         ("index.dry_hours", float("nan"), "finite"),
         ("index.dry_hours", "one", "valid number"),
+        ("index.max_event_hours", 1e-4, "greater than or equal to 0.01"),  # no second: no event would be cut
         ("index.wet_share", 1.5, "less than or equal to 1"),
         ("index.test_share", 0.0, "greater than 0"),
         ("index.inputs", 1, "greater than or equal to 2"),
