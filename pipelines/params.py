@@ -112,6 +112,7 @@ class Model(Section):
     widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
     kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
     downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
+    residual: bool = Field(description="whether a recurrent layer's input is added to its output")
     switch: Switch
     subtasks: Subtasks | None = Field(default=None, description="without it they cost nothing")
 
@@ -128,7 +129,7 @@ class Model(Section):
     @property
     def network(self) -> dict[str, Any]:
         """Arguments of the network that forecasts: all but what only training needs."""
-        return self.model_dump(include={"cell", "widths", "kernel", "downsample"})
+        return self.model_dump(include={"cell", "widths", "kernel", "downsample", "residual"})
 
 
 class Train(Section):

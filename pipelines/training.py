@@ -83,7 +83,7 @@ class NowcastTraining(LightningModule):
             rank=self.global_rank,
             layers=self.network.switch_layers,
             steps=windows.shape[1],
-        ).to(windows.device)
+        )
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
         said = self.network(
             normalise(observed), future.shape[1], open_paths=open_paths, with_subtasks=self.subtasks is not None
