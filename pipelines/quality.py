@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.frame import Frame
 
@@ -20,6 +21,8 @@ class Quality:
         Of all pixels, those that the radar sees, after the control.
     wet_share : float
         Of the valid pixels, those of at least `WET_RATE`.
+    mean : float
+        Rain rate over the valid pixels after the control, mm/h.
     maximum : float
         Highest rain rate before the control, mm/h.
     clipped : int
@@ -28,6 +31,7 @@ class Quality:
 
     valid_share: float
     wet_share: float
+    mean: float
     maximum: float
     clipped: int
 
@@ -40,6 +44,15 @@ def control(frame: Frame, max_rate: float, above: Literal["clip", "mask"]) -> tu
     if clipped:
         rain_rate = np.where(high, np.float32(max_rate if above == "clip" else np.nan), rain_rate)
         frame = replace(frame, rain_rate=rain_rate)
+    return frame, describe(rain_rate, maximum, clipped)
+
+
+def describe(rain_rate: NDArray[np.floating], maximum: float, clipped: int) -> Quality:
+    """Quality of a rain rate field (H, W), mm/h."""
     valid = int(np.count_nonzero(np.isfinite(rain_rate)))
+    if not valid:
+        return Quality(0.0, 0.0, 0.0, maximum, clipped)
     wet = int(np.count_nonzero(rain_rate >= np.float32(WET_RATE)))
-    return frame, Quality(valid / rain_rate.size, wet / valid if valid else 0.0, maximum, clipped)
+    return Quality(
+        valid / rain_rate.size, wet / valid, float(np.nanmean(rain_rate, dtype=np.float64)), maximum, clipped
+    )

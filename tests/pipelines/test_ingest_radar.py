@@ -6,16 +6,16 @@ import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from radar_files import LAEA, name_of, write_bom, write_fmi_pgm, write_knmi, write_odim
+from radar_files import LAEA, name_of, write_fmi_pgm, write_knmi, write_odim
 
 from pipelines.errors import UserError
-from pipelines.frames import grid_of, open_frames
+from pipelines.frames import open_frames
 from pipelines.ingest_radar import find_source, ingest_radar
 from pipelines.params import ZR, IngestRadar
 
@@ -242,64 +242,50 @@ def test_source_below_the_main_checkout(tmp_path, monkeypatch):
     assert find_source(str(tmp_path / "data")) == tmp_path / "data"
 
 
-WRITERS = {"odim": write_odim, "fmi": write_fmi_pgm, "fmi_gz": write_fmi_pgm, "knmi": write_knmi, "cf": write_bom}
-ENDINGS = {"odim": "h5", "fmi": "pgm", "fmi_gz": "pgm.gz", "knmi": "h5", "cf": "nc"}
+@pytest.mark.parametrize(("above", "stored"), [("clip", 50.0), ("mask", np.nan)])
+def test_impossible_rain_is_clipped_or_masked_and_counted(tmp_path, capsys, above, stored):
+    archive(
+        tmp_path / "in", 2, lambda path, raw, time: write_odim(path, raw, time, quantity="RATE", gain=0.1, offset=0.0)
+    )
+    raw = np.zeros((12, 16), np.uint16)
+    raw[0, 0], raw[2, 3], raw[4, 5], raw[5, 6] = 60000, 501, 30000, 500
+    write_odim(tmp_path / "in" / name_of(at(1)), raw, at(1), quantity="RATE", gain=0.1, offset=0.0, nodata=60000.0)
+    result = Result(tmp_path)
+    params = PARAMS.model_copy(update={"max_rate": 50.0, "above_max_rate": above})
+    ingest_radar(tmp_path / "in", result.store, result.table, result.quality, params)
+    rain = open_frames(result.store)["rainfall_flux"][1].to_numpy()
+    np.testing.assert_equal(rain[[2, 4], [3, 5]], stored)
+    assert rain[5, 6] == 50.0
+    assert "2 pixels above 50 mm/h" in capsys.readouterr().out
+    row = pd.read_csv(result.quality).iloc[1]
+    valid = 191 if above == "clip" else 189
+    assert (row["time"], row["file"], row["clipped"]) == ("2021-02-28T23:55:00", name_of(at(1)), 2)
+    assert row["valid_share"] == pytest.approx(valid / 192, rel=1e-5)
+    assert row["wet_share"] == pytest.approx((3 if above == "clip" else 1) / valid, rel=1e-5)
+    assert row["maximum"] == 3000
+    assert row["mean"] == pytest.approx((150 if above == "clip" else 50) / valid, rel=1e-4)
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory) -> dict[str, tuple[Path, Result]]:
-    """A folder of three good files of each format, and the store of them."""
-    made = {}
-    for kind, write in WRITERS.items():
-        folder = tmp_path_factory.mktemp(kind)
-        for i in range(3):
-            write(folder / name_of(at(i), ENDINGS[kind]), pixels(i), at(i))
-        made[kind] = folder, Result(tmp_path_factory.mktemp("store")).run(folder)
-    return made
+def test_strict_stops_at_the_first_bad_file(tmp_path):
+    archive(tmp_path / "in", 3)
+    (tmp_path / "in" / "bad.h5").write_bytes(b"")
+    result = Result(tmp_path)
+    with pytest.raises(UserError, match=r"bad\.h5: empty"):
+        ingest_radar(tmp_path / "in", result.store, result.table, result.quality, PARAMS, strict=True)
+    assert not result.store.exists()
 
 
-@st.composite
-def corruption(draw, content: bytes) -> bytes:
-    """Change, cut out, insert or cut off some bytes."""
-    start = draw(st.integers(0, len(content) - 1))
-    length = draw(st.integers(1, 40))
-    match draw(st.sampled_from(["flip", "overwrite", "digits", "delete", "insert", "truncate"])):
-        case "flip":
-            flipped = content[start] ^ (1 << draw(st.integers(0, 7)))
-            return content[:start] + bytes([flipped]) + content[start + 1 :]
-        case "overwrite":
-            noise = draw(st.binary(min_size=length, max_size=length))
-            return content[:start] + noise + content[start + length :]
-        case "digits":
-            digits = [i for i, byte in enumerate(content) if byte in b"0123456789"]
-            i = draw(st.sampled_from(digits)) if digits else start
-            return content[:i] + str(draw(st.integers(0, 9))).encode() + content[i + 1 :]
-        case "delete":
-            return content[:start] + content[start + length :]
-        case "insert":
-            return content[:start] + draw(st.binary(min_size=1, max_size=40)) + content[start:]
-        case _:
-            return content[:start]
+def test_several_frames_in_a_file(tmp_path):
+    from test_readers_more_formats import cf_dataset
 
-
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_corruption_stops_the_run_or_gives_a_wrong_time_or_grid(data, good, tmp_path):
-    kind = data.draw(st.sampled_from(sorted(WRITERS)))
-    number = data.draw(st.integers(0, 2))
-    folder, out = tmp_path / "in", tmp_path / "out"
-    for path in (folder, out):
-        shutil.rmtree(path, ignore_errors=True)
-    shutil.copytree(good[kind][0], folder)
-    victim = folder / name_of(at(number), ENDINGS[kind])
-    victim.write_bytes(data.draw(corruption(victim.read_bytes())))
-
-    result = Result(tmp_path).run(folder)
-    dataset, expected = open_frames(result.store), open_frames(good[kind][1].store)
-    others = [at(i) for i in range(3) if i != number]
-    assert set(others) <= set(result.times) <= {*others, at(number)}
-    assert result.times == sorted(result.times)
-    assert (len(result.times) == 3) != (set(result.reasons) == {victim.name})
-    assert grid_of(expected).difference(grid_of(dataset)) is None
-    np.testing.assert_array_equal(dataset["rainfall_flux"].sel(time=others), expected["rainfall_flux"].sel(time=others))
-    assert dataset["rainfall_flux"].to_numpy().shape == (len(result.times), 12, 16)
+    (tmp_path / "in").mkdir()
+    cf_dataset(3).to_netcdf(tmp_path / "in" / "a.nc")
+    dataset = cf_dataset(5)
+    dataset["rr"][3] = np.nan
+    dataset["rr"][1] += 1
+    dataset.to_netcdf(tmp_path / "in" / "b.nc")
+    result = Result(tmp_path).run(tmp_path / "in")
+    assert open_frames(result.store)["source_file"].to_numpy().tolist() == ["a.nc#0", "a.nc#1", "a.nc#2", "b.nc#4"]
+    assert set(result.reasons) == {"b.nc#1", "b.nc#3"}
+    assert result.reasons["b.nc#3"] == "no pixel is valid"
+    assert "other content for 2021-03-01T00:00:00 UTC than a.nc#1" in result.reasons["b.nc#1"]
