@@ -27,19 +27,21 @@ from pipelines.atomic import whole
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.frames import shard_frames
+from pipelines.grid import Grid
 from pipelines.known_files import Facts, KnownFiles
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
 from pipelines.params import IngestRadar, read_params
-from pipelines.quality import Quality, control
+from pipelines.quality import Quality, control, describe
 from pipelines.readers import radar_files, read_frame, read_headers
 from pipelines.readers.guarded import Failure, decoders
 from pipelines.readers.measured import Header
+from pipelines.regrid import regrid, target_grid
 from pipelines.shards import Shards, assemble
 from pipelines.stage import run
 
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
-CODE = ("frame", "frames", "grid", "ingest_radar", "known_files", "quality", "shards", "readers/*")
+CODE = ("frame", "frames", "grid", "ingest_radar", "known_files", "quality", "regrid", "shards", "readers/*")
 
 QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
 
@@ -128,8 +130,13 @@ def made_by(params: IngestRadar) -> str:
 
 
 def decode(path: Path, number: int, params: IngestRadar) -> tuple[Frame, Quality]:
-    """Read a frame and control its quality; raises as :func:`read_frame` does."""
-    return control(read_frame(path, (params.z_r.a, params.z_r.b), number), params.max_rate, params.above_max_rate)
+    """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
+    frame = read_frame(path, (params.z_r.a, params.z_r.b), number)
+    frame, quality = control(frame, params.max_rate, params.above_max_rate)
+    if params.regrid is None:
+        return frame, quality
+    frame = regrid(frame, params.regrid)
+    return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)
 
 
 @dataclass
@@ -194,7 +201,7 @@ class _Ingestion:
         parts = sorted(self.good, key=self._order)
         bar = self.progress.add_task("read frames", total=len(parts))
         waiting = iter([list(group) for _, group in groupby(parts, key=lambda part: self[part].header.time)])
-        size = shard_frames(self[parts[0]].header.grid.shape) if parts else 0
+        size = shard_frames(self.grid(parts[0]).shape) if parts else 0
         while True:
             batch: list[list[Part]] = []  # the parts of each time; the first is taken
             frames: dict[Part, Frame] = {}
@@ -227,13 +234,18 @@ class _Ingestion:
         return Frame(
             np.empty((0, 0), np.float32),
             header.time,
-            header.grid,
+            self.grid(part),
             header.time_is,
             header.interval_s,
             (self.params.z_r.a, self.params.z_r.b) if header.unit == "dBZ" else None,
             _text(part[0].name) + self._suffix(part),
             self[part].sha256 or "",
         )
+
+    def grid(self, part: Part) -> Grid:
+        """Grid of a frame in the store."""
+        grid = self[part].header.grid
+        return grid if self.params.regrid is None else target_grid(grid, self.params.regrid)
 
     def __getitem__(self, part: Part) -> Facts:
         return self.facts[part[0]][part[1]]
@@ -264,7 +276,7 @@ class _Ingestion:
             )
             header = self[part].header
             same = (frame.time, frame.interval_s) == (header.time, header.interval_s)
-            if not same or header.grid.difference(frame.grid) or self[part].sha256 not in (None, frame.sha256):
+            if not same or self.grid(part).difference(frame.grid) or self[part].sha256 not in (None, frame.sha256):
                 self._reject(part, "it changed while it was read")
             else:
                 frames[part] = frame

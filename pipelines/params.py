@@ -41,6 +41,14 @@ class ZR(Section):
     b: float = Field(gt=0)
 
 
+class Regrid(Section):
+    """Another grid for the store than the files'."""
+
+    crs: str | None = Field(description="projection in PROJ's words, such as EPSG:3035; null for the files' own")
+    resolution: float = Field(gt=0, description="pixel size in the projection's unit")
+    min_valid: Share = Field(description="share of what a pixel is made of that must be known")
+
+
 class IngestRadar(Section):
     """Where the radar files are and how reflectivity becomes rain."""
 
@@ -48,6 +56,7 @@ class IngestRadar(Section):
     z_r: ZR
     max_rate: float = Field(gt=0, le=655.34, description="a higher rain rate is clutter or hail, mm/h")
     above_max_rate: Literal["clip", "mask"] = Field(description="make it max_rate, or unknown")
+    regrid: Regrid | None = Field(default=None, description="another grid; null for the files' own")
     license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
 
 

@@ -58,7 +58,7 @@ class Decoders:
     def map(self, function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result | Failure]:
         """Call ``function`` with each of ``tasks`` in the workers, side by side; results come in order.
 
-        The function is of a module, and raises nothing but `UnreadableFile`; all results are kept until they
+        The function is of a module; what it raises but `UnreadableFile` is raised here. All results are kept until they
         are asked for.
         """
         return self._threads.map(partial(self.call, function), tasks)
@@ -98,13 +98,17 @@ class _Worker:
     def ask(self, function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure:
         try:
             self._connection.send((function, task))
-            return self._connection.recv()
+            answer = self._connection.recv()
+            if isinstance(answer, Exception):  # not of the file: a mistake in the program, which must be heard of
+                raise answer
+            return answer
         except (EOFError, ConnectionError):
             status = self._process.wait()
         if status == -signal.SIGALRM:
             return Failure(f"decoding it took longer than {self._limit_s:g} s", passing=True)
-        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return Failure(f"it crashed its decoder ({cause})", passing=True)
+        if status > 0:
+            raise RuntimeError(f"a worker process for decoding ended with status {status}")
+        return Failure(f"it crashed its decoder ({signal.Signals(-status).name})", passing=True)
 
 
 def work(descriptor: str, limit_s: str) -> None:
@@ -122,13 +126,15 @@ def work(descriptor: str, limit_s: str) -> None:
             connection.send(answer)
 
 
-def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure:
+def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure | Exception:
     try:
         return function(*task)
     except UnreadableFile as error:
         # An error with a number is the file system's, not the content's.
         cause = error.__cause__
         return Failure(error.reason, isinstance(cause, MemoryError) or getattr(cause, "errno", None) is not None)
+    except Exception as error:
+        return error
 
 
 def decoders() -> Decoders:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import numpy as np

@@ -57,3 +57,12 @@ def test_a_worker_ends_with_its_run():
 def test_guarded_raises_what_the_function_raises(tmp_path):
     with pytest.raises(UnreadableFile, match=r"none\.h5: No such file"):
         guarded(read_time, tmp_path / "none.h5")
+
+
+def test_a_mistake_in_the_program_is_no_bad_file():
+    decoders = Decoders(1)
+    with pytest.raises(ZeroDivisionError):
+        decoders.call(divmod, (1, 0))
+    with pytest.raises(RuntimeError, match="status 3"):
+        decoders.call(os._exit, (3,))
+    assert decoders.call(divmod, (7, 2)) == (3, 1)
