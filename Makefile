@@ -28,10 +28,10 @@ test: .venv/installed
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest -n 2 --dist loadfile
 
 test-full: .venv/installed
-	pytest -m "full or not full"
+	pytest -n 2 --dist loadfile -m "full or not full"
 
 ui: .venv/installed
 	mlflow server --host 127.0.0.1 --port $${MLFLOW_PORT:-5000} --workers 1 \

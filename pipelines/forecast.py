@@ -80,7 +80,7 @@ def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float])
     files = radar_files(folder)
     times: dict[Path, np.datetime64] = {}
     unreadable: list[UnreadableFile] = []
-    answers = decoders().map(read_time, [(path,) for path in files])
+    answers = decoders().map(read_time, [(path.absolute(),) for path in files])
     for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):
         if isinstance(answer, Failure):
             unreadable.append(UnreadableFile(path, answer.reason))

@@ -97,8 +97,18 @@ class Switch(Section):
     """Which gradients STSGD stops."""
 
     kind: Literal["off", "one_sided", "two_sided"]
-    p: Share = Field(description="stop probability of the temporal path; with adaptive, that of a learned T¹ (p0)")
+    p: Share = Field(
+        default=0.0, description="stop probability of the temporal path; with adaptive, p0 of a learned T¹"
+    )
     adaptive: Adaptive | None = Field(default=None, description="ASTSGD; without it p stays")
+
+    @model_validator(mode="after")
+    def _p_belongs_to_a_switch(self) -> "Switch":
+        if self.kind == "off" and (self.p or self.adaptive):
+            raise ValueError("kind off stops nothing: leave p and adaptive out")
+        if self.kind != "off" and "p" not in self.model_fields_set:
+            raise ValueError(f"kind {self.kind} needs p")
+        return self
 
     def describe(self) -> str:
         """Name the switch as papers do."""
@@ -131,8 +141,8 @@ class Model(Section):
             raise ValueError("only the cell scs has paths to switch: set switch.kind to off")
         if self.cell != "scs" and self.subtasks:
             raise ValueError("only the cell scs has streams for subtasks: leave subtasks out")
-        if self.switch.adaptive and (self.switch.kind == "off" or not self.subtasks):
-            raise ValueError("switch.adaptive needs a switch, and subtasks, whose T¹ it follows")
+        if self.switch.adaptive and not self.subtasks:
+            raise ValueError("switch.adaptive needs subtasks: it follows their T¹")
         return self
 
     @property
@@ -184,6 +194,12 @@ class Params(Section):
     models: dict[ModelName, Model] = Field(min_length=1)
     train: Train
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _names_are_not_taken(self) -> "Params":
+        if taken := {"persistence", "extrapolation"} & self.models.keys():
+            raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
+        return self
 
     @model_validator(mode="after")
     def _windows_fit_the_networks(self) -> "Params":

@@ -15,7 +15,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from pipelines.errors import UserError
-from pipelines.forecasters import Forecaster, load_forecaster, read_description
+from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
 from pipelines.lineage import code_commit, sha256
 from pipelines.tracking.store import NAME, connect
 
@@ -94,6 +94,9 @@ def ensure_version(name: str, folder: Path, metrics: Mapping[str, float]) -> Ver
         found = min(known, key=lambda version: int(version.version))
         assert found.run_id is not None  # every version is made from a run, below
         _log_scores(client, found.run_id, metrics)
+        for key, value in _tags(metrics).items():
+            if found.tags.get(key) != value:
+                client.set_model_version_tag(NAME, str(found.version), key, value)
         return Version(str(found.version), model_sha256)
 
     made_it = f"{of_content} and attributes.status = 'FINISHED'"
@@ -103,13 +106,18 @@ def ensure_version(name: str, folder: Path, metrics: Mapping[str, float]) -> Ver
     else:
         with mlflow.start_run(run_name=name) as run:
             mlflow.set_tags({"model": name, "model_sha256": model_sha256, "code_commit": code_commit()})
-            mlflow.set_tag("imported", "this store doesn't have the run that made the model")
+            if name not in BASELINES:
+                mlflow.set_tag("imported", "this store doesn't have the run that made the model")
             log_model(folder)
     _log_scores(client, run.info.run_id, metrics)
     lineage = {key: run.data.tags[key] for key in LINEAGE if key in run.data.tags}
-    tags = {"model": name, "model_sha256": model_sha256} | lineage | {k: f"{v:.4f}" for k, v in metrics.items()}
+    tags = {"model": name, "model_sha256": model_sha256} | lineage | _tags(metrics)
     made = mlflow.register_model(f"runs:/{run.info.run_id}/model", NAME, tags=tags)
     return Version(str(made.version), model_sha256, new=True)
+
+
+def _tags(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {key: f"{value:.4f}" for key, value in metrics.items()}
 
 
 def _log_scores(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:

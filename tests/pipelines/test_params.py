@@ -108,7 +108,7 @@ def test_of_a_misspelt_key_the_spelling_is_told_not_what_is_missing(content: Con
     assert refusal(file) == "train.stpes: unknown key"
 
 
-@pytest.mark.parametrize("key", ["train.steps", "index", "models.scs.switch.p", "ingest_radar.z_r.b"])
+@pytest.mark.parametrize("key", ["train.steps", "index", "models.scs.switch.kind", "ingest_radar.z_r.b"])
 def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
     *sections, last = key.split(".")
     section = content
@@ -123,6 +123,8 @@ def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
     ("changes", "words"),
     [
         ({"models.convlstm.switch": {"kind": "two_sided", "p": 0.5}}, r"^models\.convlstm: .* switch\.kind"),
+        ({"models.scs.switch": {"kind": "off", "p": 0.5}}, r"^models\.scs\.switch: .*kind off stops nothing"),
+        ({"models.scs.switch": {"kind": "two_sided"}}, r"^models\.scs\.switch: .*needs p"),
         ({"index.size": 30}, r"index\.size .* models\.\w+\.downsample, 4"),
         (
             {"index.validation_share": 0.5, "index.test_share": 0.5},
