@@ -92,7 +92,7 @@ class AdaptiveSwitch:
     def _p(self) -> float:
         learned = self.fraction * self.t1_loss_at_first
         excess = self.t1_loss - learned
-        if excess <= 0:
+        if excess <= 0 or learned == 0:  # T¹ is learned, or began without a loss to measure it by
             return self.p0
         answer = self.gain * (self.main_loss / self.t1_loss - 1) + 1
         p = self.p0 + (1 - self.p0) * excess / (self.t1_loss_at_first - learned) * answer

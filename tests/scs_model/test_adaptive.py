@@ -63,7 +63,9 @@ def test_a_resumed_run_goes_on_as_it_was():
 
 
 def test_a_loss_of_zero_from_the_start():
-    assert AdaptiveSwitch(p0=0.3).update(scalar(0), scalar(0)) == 0.3
+    switch = AdaptiveSwitch(p0=0.3, warmup=1)
+    assert switch.update(scalar(0), scalar(0)) == 0.3
+    assert switch.update(scalar(1), scalar(1)) == 0.3
 
 
 def test_refusals():
