@@ -196,14 +196,18 @@ class EncoderForecaster(nn.Module):
         return _each(self.motion_head, z)
 
     def _check(self, frames: Tensor, steps: int, open_paths: Tensor | None) -> None:
-        T, _, C, H, W = frames.shape
+        T, B, C, H, W = frames.shape
         if C != 1:
             raise ValueError(f"input has 1 channel; got {C}")
+        if not frames.is_floating_point():
+            raise ValueError(f"input is of floating point; got {frames.dtype}")
         if T < 1 or steps < 1:
             raise ValueError(f"at least one frame in and one out; got {T} in, {steps} out")
+        if B < 1 or H < 1 or W < 1:
+            raise ValueError(f"at least one sample, of one pixel or more; got {B} of {H}×{W}")
         if H % self.downsample or W % self.downsample:
             raise ValueError(f"rows and columns must be divisible by {self.downsample}; got {H}×{W}: pad the grid")
-        if open_paths is not None and self.switch_layers:
+        if open_paths is not None:
             check_open_paths(open_paths, self.switch_layers, T + steps, 2)
         # A value can't be looked at while a graph is made.
         if not torch.compiler.is_compiling() and not torch.isfinite(frames).all():

@@ -10,13 +10,15 @@ def check_sequence(x: Tensor, channels: int, *, stride: int = 1) -> None:
     Raises
     ------
     ValueError
-        If ``x`` is not (T, B, channels, H, W) with at least one frame, or the stride doesn't divide H and W.
+        If ``x`` is not (T, B, channels, H, W) with something in it, or the stride doesn't divide H and W.
     """
     if x.ndim != 5:
         raise ValueError(f"a layer's input is (T, B, C, H, W), five dimensions; got {x.ndim} in {tuple(x.shape)}")
-    T, _, C, H, W = x.shape
+    T, B, C, H, W = x.shape
     if T < 1:
         raise ValueError("a layer's input has at least one frame; got none")
+    if B < 1 or H < 1 or W < 1:
+        raise ValueError(f"a layer's input has at least one sample, of one pixel or more; got {tuple(x.shape)}")
     if channels != C:
         raise ValueError(f"a layer's input has {channels} channels; got {C} in {tuple(x.shape)} as (T, B, C, H, W)")
     if H % stride or W % stride:

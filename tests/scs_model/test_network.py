@@ -131,6 +131,9 @@ def test_motion_error_by_hand():
         (torch.zeros(1, 3, 1, 9, 8), {}, "divisible by 2; got 9×8: pad"),
         (torch.zeros(1, 0, 1, 8, 8), {}, "at least one frame in"),
         (torch.zeros(1, 3, 1, 8, 8), {"steps": 0}, "one out"),
+        (torch.zeros(0, 3, 1, 8, 8), {}, "at least one sample, .* got 0 of 8×8"),
+        (torch.zeros(1, 3, 1, 0, 8), {}, "got 1 of 0×8"),
+        (torch.zeros(1, 3, 1, 8, 8).long(), {}, "floating point; got torch.int64"),
         (torch.full((1, 3, 1, 8, 8), math.nan), {}, "NaN or infinite"),
         (torch.zeros(1, 3, 1, 8, 8), {"ensemble_size": 4}, "no ensemble; got ensemble_size 4"),
         (torch.zeros(1, 3, 1, 8, 8), {"open_paths": torch.ones(2, 3, 2).bool()}, r"shape \(2, 5, 2\)"),
@@ -139,6 +142,13 @@ def test_motion_error_by_hand():
 def test_refusals(x, call, reason):
     with pytest.raises(ValueError, match=reason):
         build()(x, **{"steps": 2, **call})
+
+
+def test_draws_for_a_network_that_has_nothing_to_switch_are_refused():
+    network, x = build("convlstm"), torch.zeros(1, 3, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"shape \(0, 5, 2\); got \(2, 5, 2\)"):
+        network(x, 2, open_paths=torch.ones(2, 5, 2).bool())
+    network(x, 2, open_paths=draws(network, 5))
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,8 @@ def test_refusals(layer):
         layer(torch.zeros(2, 1, 2, 6, 6))
     with pytest.raises(ValueError, match="at least one frame"):
         layer(torch.zeros(0, 1, 3, 6, 6))
+    with pytest.raises(ValueError, match="at least one sample"):
+        layer(torch.zeros(2, 0, 3, 6, 6))
 
 
 def test_refusals_of_strides_and_draws():
