@@ -61,13 +61,13 @@ def write_chains(
     with whole(table) as temporary:
         rows.to_csv(temporary, index=False)
     panels = list(rows.groupby(["kind", "p"], sort=False))
-    finite = rows["log10_chains"].replace(-np.inf, np.nan)
-    levels = {"vmin": min(0.0, finite.min()), "vmax": finite.max(), "cmap": "viridis", "shading": "nearest"}
+    logs = rows["log10_chains"]
+    levels = {"vmin": min(0.0, logs.min()), "vmax": logs.max(), "cmap": "viridis", "shading": "nearest"}
     drawing = Figure(figsize=(2.4 * len(panels) + 1.2, 3.2), dpi=100, layout="constrained")
     axes = drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, ((of_kind, p), panel) in zip(axes, panels, strict=True):
         counts = panel.pivot_table(index="layers", columns="steps", values="log10_chains")
-        image = ax.pcolormesh(counts.columns, counts.index, counts.replace(-np.inf, np.nan), **levels)
+        image = ax.pcolormesh(counts.columns, counts.index, counts, **levels)
         ax.set_title(
             "plain back-propagation" if of_kind == "off" else f"{of_kind.replace('_', '-')}, p = {p:g}", fontsize=9
         )

@@ -42,7 +42,7 @@ def log_expected_chains(layers: int, steps: int, kind: str, p: float) -> Tensor:
     Returns
     -------
     Tensor of shape (layers, steps), float64
-        For L = 1..layers and T = 1..steps; -inf where there is none.
+        For L = 1..layers and T = 1..steps.
     """
     if layers < 1 or steps < 1:
         raise ValueError(f"at least one layer and one step; got {layers} and {steps}")
@@ -99,7 +99,7 @@ def chain_table(
     Returns
     -------
     list of dict
-        ``kind``, ``p``, ``layers``, ``steps``, ``log10_chains`` (-inf where there is none) and ``chains`` (inf
+        ``kind``, ``p``, ``layers``, ``steps``, ``log10_chains`` and ``chains`` (inf
         beyond float's range). The rows of plain back-propagation are of kind "off" and p 0.
     """
     rows: list[dict[str, float | int | str]] = []
