@@ -24,6 +24,7 @@ import pandas as pd
 from rich.progress import Progress
 
 from pipelines.atomic import whole
+from pipelines.decode import decode
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.frames import shard_frames
@@ -32,16 +33,16 @@ from pipelines.known_files import Facts, KnownFiles
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
 from pipelines.params import IngestRadar, read_params
-from pipelines.quality import Quality, control, describe
-from pipelines.readers import radar_files, read_frame, read_headers
+from pipelines.quality import Quality
+from pipelines.readers import radar_files, read_headers
 from pipelines.readers.guarded import Failure, decoders
 from pipelines.readers.measured import Header
-from pipelines.regrid import regrid, target_grid
+from pipelines.regrid import target_grid
 from pipelines.shards import Shards, assemble
 from pipelines.stage import run
 
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
-CODE = ("frame", "frames", "grid", "ingest_radar", "known_files", "quality", "regrid", "shards", "readers/*")
+CODE = ("decode", "frame", "frames", "grid", "ingest_radar", "known_files", "quality", "regrid", "shards", "readers/*")
 
 QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
 
@@ -127,16 +128,6 @@ def made_by(params: IngestRadar) -> str:
     for name in LIBRARIES:
         digest.update(f"{name} {importlib.metadata.version(name)}".encode())
     return digest.hexdigest()
-
-
-def decode(path: Path, number: int, params: IngestRadar) -> tuple[Frame, Quality]:
-    """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
-    frame = read_frame(path, (params.z_r.a, params.z_r.b), number)
-    frame, quality = control(frame, params.max_rate, params.above_max_rate)
-    if params.regrid is None:
-        return frame, quality
-    frame = regrid(frame, params.regrid)
-    return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)
 
 
 @dataclass
