@@ -45,7 +45,8 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     inside: list[Path] = []
     if stores:
         for mark in sorted((path for path in found if path.name in ZARR_MARKS), key=lambda mark: mark.parent):
-            if not any(mark.is_relative_to(store) for store in inside):
+            hidden = any(part.startswith(".") for part in mark.parent.relative_to(folder).parts)
+            if not hidden and not any(mark.is_relative_to(store) for store in inside):
                 inside.append(mark.parent)
     files = inside + [
         path

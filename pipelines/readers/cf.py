@@ -104,7 +104,7 @@ def values(content: bytes | Path, number: int) -> NDArray[np.float64]:
 @contextmanager
 def _open(content: bytes | Path) -> Iterator[xr.Dataset]:
     if isinstance(content, Path):
-        with xr.open_zarr(content, chunks=None, decode_coords=False) as dataset:
+        with xr.open_zarr(content, chunks=None, decode_coords=False, consolidated=False) as dataset:
             yield dataset
         return
     with netCDF4.Dataset("content", memory=content) as file:

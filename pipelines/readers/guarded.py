@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -115,6 +116,7 @@ def work(descriptor: str, limit_s: str) -> None:
     """Be a worker: answer what comes through the connection with this file descriptor until it is closed."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    warnings.simplefilter("ignore")  # a library's, once for each of a million files; what matters is a reason
     connection: Connection[Any, Any] = Connection(int(descriptor))
     with suppress(EOFError, ConnectionError):
         connection.send("ready")
