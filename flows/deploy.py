@@ -1,7 +1,7 @@
 """Register the hourly forecast of every domain in params.yaml with a Prefect server: ``python -m flows.deploy``.
 
-One deployment a domain, with its cron in UTC. To deploy again changes what differs. What is set by hand in Prefect's
-UI is set back: params.yaml is where it belongs.
+One deployment a domain, with its cron in UTC. To deploy again changes what differs, and removes deployments of this
+folder whose domain is no more. What is set by hand in Prefect's UI is set back: params.yaml is where it belongs.
 """
 
 from contextlib import suppress
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, WorkPoolFilter, WorkPoolFilterName
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import EntrypointType
@@ -30,7 +31,7 @@ def deploy() -> None:
     UserError
         If a cron is none.
     """
-    domains = read_params().domains
+    domains, here = read_params().domains, {"working_dir": str(Path.cwd())}
     with get_client(sync_client=True) as client:
         template = ProcessWorker.get_default_base_job_template()
         with suppress(ObjectAlreadyExists):
@@ -47,11 +48,20 @@ def deploy() -> None:
             parameters={"domain": name},
             tags=[name],
             work_pool_name=POOL,
-            job_variables={"working_dir": str(Path.cwd())},
+            job_variables=here,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         deployment.apply()
         print(f"forecast/{name}: {domain.cron} UTC, {domain.inbox} -> {domain.out}")
+    with get_client(sync_client=True) as client:
+        ours = client.read_deployments(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[forecast.name])),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+        )
+        for old in ours:
+            if old.job_variables == here and old.name not in domains:
+                client.delete_deployment(old.id)  # else it would go on to fail at every cron
+                print(f"forecast/{old.name}: removed")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ for name in ("prefect.flow_runs", "prefect.engine"):
 
 def may_help(_task: Any, _run: Any, state: State) -> bool:
     """Whether another try can help: a lock, a server or a disk may be there in a while, a bad frame stays bad."""
-    return isinstance(state.result(raise_on_failure=False), Unavailable | OSError)
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, Unavailable | OSError) or isinstance(error.__cause__, OSError)
 
 
 RETRY: dict[str, Any] = {
@@ -141,8 +142,8 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
         z_r = params.ingest_radar.z_r
         stored = append(inbox, files, live, (z_r.a, z_r.b), now) if files else 0
     finally:
-        notes += inbox.notes
-        for note in inbox.notes:
+        notes += dict.fromkeys(inbox.notes)  # another try says some again
+        for note in notes:
             log.warning("%s: %s", name, note)
 
     state = live.open()

@@ -1,6 +1,7 @@
 """The hourly forecast on a real Prefect server: what comes out, what is said of bad input, and that nothing is lost."""
 
 import base64
+import errno
 import json
 import os
 import re
@@ -31,7 +32,9 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import pipelines.live
+from flows.deploy import deploy
 from flows.forecast import forecast
+from pipelines import product
 from pipelines.grid import Grid
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
@@ -161,6 +164,20 @@ def test_prefect_yaml_deploys_the_default_domain_as_params_yaml_says(server: Ser
     ]
 
 
+def test_deploying_again_changes_a_cron_and_removes_what_is_no_domain_any_more(domain: Path, tmp_path: Path) -> None:
+    def deployed(domains: dict[str, dict]) -> dict[str, list[str]]:
+        write_params(tmp_path, domains)
+        deploy()
+        with get_client(sync_client=True) as client:
+            return {d.name: [s.schedule.cron for s in d.schedules] for d in client.read_deployments()}
+
+    others = deployed({"one": {}, "two": {"cron": "5 * * * *"}})
+    assert (others.pop("one"), others.pop("two")) == (["0 * * * *"], ["5 * * * *"])
+    assert "worked" in others, "of another folder"
+    assert deployed({"two": {"cron": "35 * * * *"}}) == others | {"two": ["35 * * * *"]}
+    assert deployed({}) == others
+
+
 def test_a_published_cycle_is_not_published_again(domain: Path) -> None:
     for frame in FRAMES[:4]:
         write_file(domain, frame)
@@ -238,6 +255,21 @@ def test_runs_of_one_domain_do_not_overlap(domain: Path) -> None:
     assert len(list(domain.iterdir())) == 1
 
 
+def test_a_disk_that_fails_once_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for frame in FRAMES[:3]:
+        write_file(domain, frame)
+    draw, failures = product.draw_forecast, [OSError(errno.EIO, "Input/output error")]
+
+    def fail_once(*arguments: object) -> None:
+        if failures:
+            raise failures.pop()
+        draw(*arguments)
+
+    monkeypatch.setattr(product, "draw_forecast", fail_once)
+    assert cycle().message.startswith("published")
+    assert not failures and published() == ["20240601T121000Z"]
+
+
 def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for frame in FRAMES[:3]:
         write_file(domain, frame)
@@ -259,6 +291,6 @@ def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest
         deadline = time.monotonic() + 10
         retried: list[str] = []
         while not retried and time.monotonic() < deadline:
-            retried = [log.message for log in client.read_logs() if "Retry 1/3" in log.message]
+            retried = [log.message for log in client.read_logs() if "another writer has held it" in log.message]
             time.sleep(0.5)
-    assert "another writer has held it" in retried[0]
+    assert "Retry 1/3" in retried[0]
