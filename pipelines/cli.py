@@ -116,9 +116,14 @@ def describe(
     from scs_model import EncoderForecaster
     from scs_model.describe import describe as describe_network
 
+    if min(grid) < 1:
+        raise UserError(f"--grid: rows and columns are 1 or more; got {grid[0]} {grid[1]}")
     params = read_params()
-    if model in params.models:
-        network, inputs = EncoderForecaster(**params.models[model].network), params.index.inputs
+    if of_params := params.models.get(model):
+        network = EncoderForecaster(**of_params.network, subtasks=of_params.subtasks is not None)
+        inputs = params.index.inputs
+    elif ":" not in model and "/" not in model:
+        raise UserError(f"params.yaml: models: no {model!r} among {', '.join(params.models)}")
     else:
         from pipelines.tracking.registry import load
 
@@ -128,7 +133,8 @@ def describe(
         network, inputs = EncoderForecaster(**description["network"]), description["inputs"]
     said = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
     flow = ", and further wherever its flows point" if said.follows_flow else ""
-    print(f"live parameters      {said.live_parameters:,}")
+    heads = f", and {said.other_parameters:,} of the subtasks' heads in training" if said.other_parameters else ""
+    print(f"live parameters      {said.live_parameters:,}{heads}")
     print(f"multiply-adds/frame  {said.multiply_adds_per_frame:.3g} on {grid[0]}×{grid[1]} pixels")
     print(
         f"receptive field      {said.newest_receptive_field_pixels} pixels of the newest frame for the first forecast, "

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from radar_files import name_of, write_odim
 
 from pipelines import cli
 from pipelines.errors import UserError
+from pipelines.params import read_params
 from pipelines.register import write_extrapolation
 from pipelines.stage import ends_in_words
 from pipelines.tracking.registry import ensure_version, set_alias
@@ -118,6 +120,45 @@ def test_other_mistakes(place: Path, monkeypatch: pytest.MonkeyPatch, arguments:
     assert str(end.value.code).startswith(words)  # what Python prints on stderr, before status 1
     assert "\n" not in str(end.value.code)
     assert times(place) == before
+
+
+def test_a_network_is_described(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scs", "describe", "scs_astsgd"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    model = read_params().models["scs_astsgd"]
+    w, k, pixels = model.widths, model.kernel, model.downsample**2
+
+    def conv(inputs: int, outputs: int, kernel: int = 3) -> int:
+        return kernel**2 * inputs * outputs + outputs
+
+    pairs = [*pairwise([w[0], *w]), *pairwise([w[-1], *w[::-1]])]  # encoder, forecaster
+    layers = sum(2 * conv(i, o, k) + k**2 * o * o for i, o in pairs)  # W_s and W_x with biases, and W_c
+    live = conv(pixels, w[0]) + layers + conv(w[0], pixels)
+    heads = conv(w[0], pixels) + conv(w[0], 2)
+    out = capsys.readouterr().out
+    assert out.startswith(f"live parameters      {live:,}, and {heads:,} of the subtasks' heads in training\n")
+    assert f"H and W divisible by {model.downsample}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["scs_sgd"], "error: params.yaml: models: no 'scs_sgd' among scs, scs_stsgd"),
+        (["scs", "--grid", "0", "64"], "error: --grid: rows and columns are 1 or more; got 0 64"),
+        (["models:/radar-nowcast/1"], "error: models:/radar-nowcast/1: extrapolation, which is no network"),
+    ],
+)
+def test_what_is_no_network_is_one_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scs", "describe", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert str(end.value.code).startswith(words)
 
 
 def test_a_mistake_in_params_is_told_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
