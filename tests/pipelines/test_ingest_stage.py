@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import REPOSITORY, write_params
 from radar_files import name_of, write_odim
 from test_ingest_radar import Result
@@ -44,6 +45,7 @@ def repro(folder: Path, source: str) -> str:
     return done.stdout
 
 
+@pytest.mark.full  # that a stage runs at all, test_road.py sees
 def test_repro(tmp_path):
     archive(tmp_path / "a", range(35), (12, 16))
     archive(tmp_path / "b", range(3), (20, 10))
