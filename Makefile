@@ -34,9 +34,7 @@ test-full: .venv/installed
 	pytest -n 2 --dist loadfile -m "full or not full"
 
 ui: .venv/installed
-	mlflow server --host 127.0.0.1 --port $${MLFLOW_PORT:-5000} --workers 1 \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow/mlflow.db}" \
-	  --artifacts-destination "$(CURDIR)/mlflow/artifacts"
+	set -a; . ./mlflow/server.env; exec mlflow server
 
 serve: .venv/installed
 	python -m flows.serve

@@ -29,7 +29,7 @@ from pipelines.frame import Frame
 from pipelines.frames import frames_of
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
-from pipelines.params import Domain, Params, read_params
+from pipelines.params import Domain, IngestRadar, Params, read_params
 from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
@@ -69,9 +69,9 @@ def collect(inbox: Inbox) -> list[Path]:
 
 
 @task(name="append", **RETRY)
-def append(inbox: Inbox, files: list[Path], live: LiveStore, z_r: tuple[float, float], now: np.datetime64) -> int:
+def append(inbox: Inbox, files: list[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
     """Store their frames, all in one transaction."""
-    return inbox.store(files, live, z_r, now)
+    return inbox.store(files, live, params, now)
 
 
 @task(name="forecast", **RETRY)
@@ -139,8 +139,7 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
     inbox = Inbox(Path(domain.inbox))
     try:
         files = collect(inbox)
-        z_r = params.ingest_radar.z_r
-        stored = append(inbox, files, live, (z_r.a, z_r.b), now) if files else 0
+        stored = append(inbox, files, live, params.ingest_radar, now) if files else 0
     finally:
         notes += dict.fromkeys(inbox.notes)  # another try says some again
         for note in notes:

@@ -30,15 +30,16 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.name}.{os.getpid()}.partial{path.suffix}"
     try:
         yield temporary
+        for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+            if file.is_file():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
         if path.is_dir() and not path.is_symlink():
             old = path.parent / f".{path.name}.{os.getpid()}.partial-old"
             path.rename(old)
             temporary.rename(path)
             shutil.rmtree(old)
         else:
-            if temporary.is_file():
-                with temporary.open("rb") as stream:
-                    os.fsync(stream.fileno())
             temporary.replace(path)
     finally:
         _remove(temporary)

@@ -31,14 +31,14 @@ def forecast(
     from pipelines.params import read_params
     from pipelines.readers import radar_files
 
-    z_r = read_params().ingest_radar.z_r
+    params = read_params().ingest_radar
     radar_files(folder)
     from pipelines import forecast as nowcast
     from pipelines.product import NETCDF, PICTURE, publish, stamp
     from pipelines.tracking.registry import load
 
     loaded = load(model)
-    frames, step_s = nowcast.newest_of_folder(folder, loaded, (z_r.a, z_r.b))
+    frames, step_s = nowcast.newest_of_folder(folder, loaded, params)
     result = nowcast.forecast(frames, step_s, loaded, minutes=minutes)
     published = out / stamp(frames[-1].time)
     publish(result, frames[-1], published)

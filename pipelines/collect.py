@@ -20,11 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.decode import decode
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
-from pipelines.readers import radar_files, read_frame
+from pipelines.params import IngestRadar
+from pipelines.readers import radar_files
 from pipelines.readers.guarded import guarded
 
 SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far apart
@@ -74,7 +76,7 @@ class Inbox:
             self.notes.append(f"{path.name}: still being written; left for the next cycle")
         return [path for path in looks if path not in unfinished]
 
-    def store(self, files: Iterable[Path], live: LiveStore, z_r: tuple[float, float], now: np.datetime64) -> int:
+    def store(self, files: Iterable[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
         """Put the frames of ``files`` into the live store, and each file into the folder where it belongs.
 
         Parameters
@@ -82,8 +84,8 @@ class Inbox:
         files : iterable of Path
             From :meth:`find_whole`; those that are gone by now are passed over.
         live : LiveStore
-        z_r : tuple of float
-            a and b of Z = a·R^b, for files of reflectivity.
+        params : IngestRadar
+            How a file becomes a frame: as in the archive.
         now : numpy.datetime64
             UTC; a frame of later is refused.
 
@@ -102,7 +104,7 @@ class Inbox:
         for path in files:
             try:
                 look = _look(path)
-                frame = guarded(read_frame, path, z_r)
+                frame, _ = guarded(decode, path, None, params)
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:

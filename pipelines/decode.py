@@ -1,4 +1,4 @@
-"""What a worker does with a radar file on its way into the archive.
+"""What a worker does with a radar file on its way into the archive, the live store or a forecast.
 
 In a module of its own: a worker finds a function by its module's name, and a stage's module is run as ``__main__``.
 """
@@ -12,7 +12,7 @@ from pipelines.readers import read_frame
 from pipelines.regrid import regrid
 
 
-def decode(path: Path, number: int, params: IngestRadar) -> tuple[Frame, Quality]:
+def decode(path: Path, number: int | None, params: IngestRadar) -> tuple[Frame, Quality]:
     """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
     frame = read_frame(path, (params.z_r.a, params.z_r.b), number)
     frame, quality = control(frame, params.max_rate, params.above_max_rate)

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.cadence import usual_step
+from pipelines.decode import decode
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.frames import difference
+from pipelines.params import IngestRadar
 from pipelines.product import forecast_dataset
-from pipelines.readers import radar_files, read_frame, read_time
+from pipelines.readers import radar_files, read_time
 from pipelines.readers.guarded import Failure, decoders, guarded
 from pipelines.tracking.registry import LoadedModel
 
@@ -66,7 +68,7 @@ def choose_inputs(
     return chosen, step_s
 
 
-def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float]) -> tuple[list[Frame], int]:
+def newest_of_folder(folder: Path, model: LoadedModel, params: IngestRadar) -> tuple[list[Frame], int]:
     """Read the newest frames of a folder of radar files that ``model`` needs, and the seconds between them.
 
     Files that can't be read are told of in the log and passed over; of several of the same time and kind the first
@@ -99,7 +101,7 @@ def newest_of_folder(folder: Path, model: LoadedModel, z_r: tuple[float, float])
         if unread is None:
             break
         try:
-            frames[unread] = guarded(read_frame, unread, z_r)
+            frames[unread], _ = guarded(decode, unread, None, params)
         except UnreadableFile as error:
             log.warning("%s", error)
             del times[unread]

@@ -164,6 +164,8 @@ def difference(frame: Frame, other: Frame) -> str | None:
         return words
     if (frame.time_is, frame.z_r) != (other.time_is, other.z_r):
         return f"time as {other.time_is} and Z–R {other.z_r}, not {frame.time_is} and {frame.z_r}"
+    if frame.interval_s != other.interval_s:
+        return f"over {other.interval_s} s, not {frame.interval_s} s"
     return None
 
 

@@ -143,6 +143,8 @@ class Model(Section):
             raise ValueError("only the cell scs has streams for subtasks: leave subtasks out")
         if self.switch.adaptive and not self.subtasks:
             raise ValueError("switch.adaptive needs subtasks: it follows their T¹")
+        if self.switch.adaptive and self.switch.kind != "two_sided":
+            raise ValueError("switch.adaptive is of the two-sided switch")
         return self
 
     @property

@@ -16,10 +16,11 @@ from pipelines.collect import Inbox
 from pipelines.errors import UserError
 from pipelines.grid import Grid
 from pipelines.live import LiveStore
+from pipelines.params import read_params
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 5)
 NOW = np.datetime64("2024-06-01T12:20:00")
-Z_R = (200.0, 1.6)
+INGEST = read_params(Path(__file__).parents[2] / "params.yaml").ingest_radar
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def cycle(folder: Path, live: LiveStore, now: np.datetime64 = NOW) -> tuple[int, list[str]]:
     inbox = Inbox(folder)
-    return inbox.store(inbox.find_whole(), live, Z_R, now), inbox.notes
+    return inbox.store(inbox.find_whole(), live, INGEST, now), inbox.notes
 
 
 def names(folder: Path) -> list[str]:

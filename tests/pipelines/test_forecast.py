@@ -15,10 +15,11 @@ from small_model import loaded
 
 from pipelines.errors import UserError
 from pipelines.forecast import choose_inputs, forecast, newest_of_folder
+from pipelines.params import read_params
 from pipelines.tracking.registry import LoadedModel
 
 MODEL = loaded("extrapolation")
-Z_R = (200.0, 1.6)
+INGEST = read_params(Path(__file__).parents[2] / "params.yaml").ingest_radar
 NOON = datetime(2024, 6, 1, 12)
 
 
@@ -111,7 +112,7 @@ def marshall_palmer(code: int) -> float:
 
 def test_frames_of_a_folder(tmp_path: Path) -> None:
     paths = write_radar(tmp_path, 0, 5, 10, 15, 20)
-    frames, step_s = newest_of_folder(tmp_path, MODEL, Z_R)
+    frames, step_s = newest_of_folder(tmp_path, MODEL, INGEST)
     assert step_s == 300
     assert [frame.source for frame in frames] == [path.name for path in paths[2:]]
     assert [frame.time for frame in frames] == at_minutes(10, 15, 20).tolist()
@@ -121,6 +122,15 @@ def test_frames_of_a_folder(tmp_path: Path) -> None:
     assert np.isnan(frames[-1].rain_rate[-1, -1])
 
 
+def test_impossible_rain_is_treated_as_in_the_archive(tmp_path: Path) -> None:
+    write_radar(tmp_path, 0, 5, 10)
+    assert marshall_palmer(110) > 0.5
+    clipped = INGEST.model_copy(update={"max_rate": 0.5, "above_max_rate": "clip"})
+    masked = INGEST.model_copy(update={"max_rate": 0.5, "above_max_rate": "mask"})
+    assert newest_of_folder(tmp_path, MODEL, clipped)[0][-1].rain_rate[5, 5] == 0.5
+    assert np.isnan(newest_of_folder(tmp_path, MODEL, masked)[0][-1].rain_rate[5, 5])
+
+
 @pytest.mark.parametrize("broken", ["cut", "empty", "foreign"])
 def test_a_broken_newest_file_is_told_of_and_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
@@ -128,7 +138,7 @@ def test_a_broken_newest_file_is_told_of_and_passed_over(
     *_, newest = write_radar(tmp_path, 0, 5, 10, 15)
     content = {"cut": newest.read_bytes()[:900], "empty": b"", "foreign": b"<html>not found</html>"}
     newest.write_bytes(content[broken])
-    frames, _ = newest_of_folder(tmp_path, MODEL, Z_R)
+    frames, _ = newest_of_folder(tmp_path, MODEL, INGEST)
     assert [frame.time for frame in frames] == at_minutes(0, 5, 10).tolist()
     (told,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert told.startswith(f"{newest}: ")
@@ -140,7 +150,7 @@ def test_a_file_with_a_good_header_and_broken_pixels_is_passed_over_too(
     times = [NOON + timedelta(minutes=minute) for minute in (0, 5, 10, 15)]
     *_, newest = (write_fmi_pgm(tmp_path / name_of(time, "pgm"), raw(), time) for time in times)
     newest.write_bytes(newest.read_bytes()[:-20])
-    frames, _ = newest_of_folder(tmp_path, MODEL, Z_R)
+    frames, _ = newest_of_folder(tmp_path, MODEL, INGEST)
     assert [frame.time for frame in frames] == at_minutes(0, 5, 10).tolist()
     assert [record.getMessage() for record in caplog.records] == [f"{newest}: 172 pixels, and the header says 12×16"]
 
@@ -149,7 +159,7 @@ def test_a_broken_file_among_the_newest_is_a_gap(tmp_path: Path) -> None:
     paths = write_radar(tmp_path, 0, 5, 10, 15, 20)
     paths[3].write_bytes(paths[3].read_bytes()[:900])
     with pytest.raises(UserError, match="no frame of 2024-06-01T12:15:00 UTC") as error:
-        newest_of_folder(tmp_path, MODEL, Z_R)
+        newest_of_folder(tmp_path, MODEL, INGEST)
     one_line(error)
 
 
@@ -158,7 +168,7 @@ def test_the_same_frame_twice_is_one(tmp_path: Path) -> None:
     (tmp_path / "copies").mkdir()
     for path in paths:
         (tmp_path / "copies" / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-    frames, step_s = newest_of_folder(tmp_path, MODEL, Z_R)
+    frames, step_s = newest_of_folder(tmp_path, MODEL, INGEST)
     assert [frame.source for frame in frames] == [path.name for path in paths]
     assert (frames[0].source, step_s) == (first.name, 300)
 
@@ -169,7 +179,7 @@ def test_two_grids_are_one_line(tmp_path: Path) -> None:
         tmp_path / name_of(NOON + timedelta(minutes=15)), raw(shape=(12, 20)), datetime(2024, 6, 1, 12, 15)
     )
     with pytest.raises(UserError, match=rf"RAD_.*\.h5: not as {other.name}: 12×16 pixels, not 12×20") as error:
-        newest_of_folder(tmp_path, MODEL, Z_R)
+        newest_of_folder(tmp_path, MODEL, INGEST)
     one_line(error)
 
 
@@ -180,7 +190,7 @@ def test_two_grids_at_the_same_times_are_refused_not_chosen_among(tmp_path: Path
         time = NOON + timedelta(minutes=minute)
         write_odim(tmp_path / "elsewhere" / name_of(time), raw(), time, left=50_000.0)
     with pytest.raises(UserError, match="pixels elsewhere") as error:
-        newest_of_folder(tmp_path, MODEL, Z_R)
+        newest_of_folder(tmp_path, MODEL, INGEST)
     one_line(error)
 
 
@@ -189,14 +199,14 @@ def test_two_kinds_of_product_are_refused(tmp_path: Path) -> None:
     accumulated = {"quantity": "ACRR", "gain": 0.01, "offset": 0.0}
     write_odim(tmp_path / "accumulated.h5", raw(), NOON + timedelta(minutes=10), **accumulated)
     with pytest.raises(UserError, match=r"not as accumulated\.h5: time as instant") as error:
-        newest_of_folder(tmp_path, MODEL, Z_R)
+        newest_of_folder(tmp_path, MODEL, INGEST)
     one_line(error)
 
 
 def test_an_older_grid_is_of_no_matter(tmp_path: Path) -> None:
     write_radar(tmp_path, 15, 20, 25)
     write_odim(tmp_path / name_of(NOON), raw(shape=(30, 30)), NOON)
-    frames, _ = newest_of_folder(tmp_path, MODEL, Z_R)
+    frames, _ = newest_of_folder(tmp_path, MODEL, INGEST)
     assert {frame.grid.shape for frame in frames} == {(12, 16)}
 
 
@@ -218,7 +228,7 @@ def test_a_folder_without_a_radar_file_is_one_line(
         for name, data in content.items():
             (folder / name).write_bytes(data)
     with pytest.raises(UserError, match=words) as error:
-        newest_of_folder(folder, MODEL, Z_R)
+        newest_of_folder(folder, MODEL, INGEST)
     assert one_line(error).startswith(f"{folder}: ")
     assert not caplog.records
 
