@@ -92,13 +92,17 @@ class _Worker:
         except EOFError:
             raise RuntimeError("a worker process for decoding doesn't start") from None
 
+    def __del__(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def ask(self, function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure:
         try:
-            self._connection.send((function, task))
+            self._connection.send((Path.cwd(), function, task))  # paths may be relative
             answer = self._connection.recv()
             if isinstance(answer, Exception):  # not of the file: a mistake in the program, which must be heard of
                 raise answer
@@ -121,7 +125,8 @@ def work(descriptor: str, limit_s: str) -> None:
     with suppress(EOFError, ConnectionError):
         connection.send("ready")
         while True:
-            function, task = connection.recv()
+            folder, function, task = connection.recv()
+            os.chdir(folder)
             signal.setitimer(signal.ITIMER_REAL, float(limit_s))
             answer = _answer(function, task)
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -66,3 +66,13 @@ def test_a_mistake_in_the_program_is_no_bad_file():
     with pytest.raises(RuntimeError, match="status 3"):
         decoders.call(os._exit, (3,))
     assert decoders.call(divmod, (7, 2)) == (3, 1)
+
+
+def test_relative_paths_are_from_where_the_run_is(tmp_path, monkeypatch):
+    decoders = Decoders(1)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        write_odim(Path("here.h5"), np.ones((12, 16), np.uint8), TIME)
+        assert decoders.call(read_time, (Path("here.h5"),)) == np.datetime64(TIME)
+        Path("here.h5").unlink()
