@@ -94,7 +94,8 @@ def _facts(dataset: xr.Dataset, quality: pd.DataFrame) -> Rows:
     step = f"every {usual_step(time) / 60:g} minutes" if time.size > 1 else "one frame"
     absent = missing_times(time)
     missing = f", {absent.size} missing between the first and the last" if absent is not None else ", irregular"
-    operation = grid.crs.coordinate_operation
+    # A CRS with a shift to WGS84 says what the shift is, and its source what the projection is.
+    operation = (grid.crs.source_crs if grid.crs.is_bound and grid.crs.source_crs else grid.crs).coordinate_operation
     projection = operation.method_name if operation else "latitude and longitude"
     valid, wet, highest = quality["valid_share"], quality["wet_share"], quality["maximum"]
     clipped = quality["clipped"]
