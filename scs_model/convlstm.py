@@ -19,18 +19,20 @@ class ConvLSTM(nn.Module):
         Channels of x and of h.
     kernel : int
         Rows and columns of the kernels, odd.
+    stride : int
+        Of W_x: h and c lie on the coarser grid.
 
     References
     ----------
     Shi et al. 2015, arXiv 1506.04214, equation 3 without the terms W_c ∘ C.
     """
 
-    def __init__(self, in_channels: int, channels: int, kernel: int = 3) -> None:
+    def __init__(self, in_channels: int, channels: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.in_channels, self.channels = in_channels, channels
+        self.in_channels, self.channels, self.stride = in_channels, channels, stride
         padding = kernel // 2
         # The channels are those of i, f, o and g, in this order.
-        self.input = nn.Conv2d(in_channels, 4 * channels, kernel, padding=padding)
+        self.input = nn.Conv2d(in_channels, 4 * channels, kernel, stride, padding)
         self.hidden = nn.Conv2d(channels, 4 * channels, kernel, padding=padding, bias=False)
         self.reach = padding, padding, padding
 
@@ -40,13 +42,14 @@ class ConvLSTM(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (T, B, in_channels, H, W)
-        state : pair of Tensors of shape (B, channels, H, W), or None
+            H and W divisible by the stride.
+        state : pair of Tensors of shape (B, channels, H / stride, W / stride), or None
             h_0 and c_0; None is zero.
 
         Returns
         -------
-        h : Tensor of shape (T, B, channels, H, W)
-        state : pair of Tensors of shape (B, channels, H, W)
+        h : Tensor of shape (T, B, channels, H / stride, W / stride)
+        state : pair of Tensors of shape (B, channels, H / stride, W / stride)
             h_T and c_T.
 
         Raises
@@ -54,7 +57,7 @@ class ConvLSTM(nn.Module):
         ValueError
             If the input has another shape.
         """
-        check_sequence(x, self.in_channels)
+        check_sequence(x, self.in_channels, stride=self.stride)
         h, c = (None, None) if state is None else state
         hs = []
         for u in split_times(self.input(to_frames(x)), len(x)):

@@ -1,9 +1,12 @@
-"""Losses of the subtasks on the radar road, beside the main loss.
+"""T²'s losses, beside the main loss.
 
-T¹'s loss is the main loss's own function, of `Streams.reconstruction` and the newest frame: ASTSGD compares the two,
-which is only fair between losses of one kind and scale. T²'s is here.
+T¹'s loss is the main loss's own function, of T¹'s stream: ASTSGD compares the two, which is only fair between losses
+of one kind and scale. T²'s are here: the echo's motion on radar, optical flow in videos.
 """
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -42,3 +45,38 @@ def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
     normalised = sums / weight.clamp(min=0.5 / d**2) / d
     error = (motion.flatten(0, 1).float() - normalised).square()
     return (weight * error).sum() / (2 * weight.sum()).clamp(min=1.0)
+
+
+def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
+    """Mean squared error of the flow, averaged over the scales.
+
+    Parameters
+    ----------
+    flows : sequence of Tensors of shape (T, B, 2, H / s, W / s), s in 4, 8, 16, 32
+        `scs_model.recognition.ActionStreams.flows`.
+    target : Tensor of shape (t, B, 2, H / 4, W / 4)
+        Observed motion from the frame before, in cells of 4 pixels, to each of the last t frames, 1 <= t <= T:
+        nothing comes before a first frame.
+
+    Returns
+    -------
+    Tensor, scalar
+        Cells² a frame².
+
+    Raises
+    ------
+    ValueError
+        If the shapes don't belong together.
+    """
+    errors = []
+    for flow in flows:
+        T, B, _, h, w = flow.shape
+        d = target.shape[-1] // w
+        if not 1 <= len(target) <= T or d < 1 or target.shape[1:] != (B, 2, h * d, w * d):
+            raise ValueError(
+                f"a flow is (T, B, 2, H / s, W / s) and its target (t, B, 2, H / 4, W / 4), t from 1 to T; got "
+                f"{tuple(flow.shape)} and {tuple(target.shape)}"
+            )
+        coarse = avg_pool2d(target.flatten(0, 1).float(), d)
+        errors.append((flow[-len(target) :].flatten(0, 1).float() - coarse).square().mean())
+    return torch.stack(errors).mean()
