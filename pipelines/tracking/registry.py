@@ -1,4 +1,4 @@
-"""The registered model ``radar-nowcast``: its versions, found by content, and loading one of them."""
+"""The registered models: their versions, found by content, and loading one of them."""
 
 import re
 from collections.abc import Mapping
@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.models import Model
 
 from pipelines.errors import UserError
 from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
 from pipelines.lineage import code_commit, sha256
+from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.store import NAME, connect
 
-RAIN = Schema([TensorSpec(np.dtype(np.float32), (-1, -1, -1), name=None)])
-SIGNATURE = ModelSignature(RAIN, RAIN, ParamSchema([ParamSpec("leads", "long", 12)]))
-REQUIREMENTS = ["mlflow", "numpy", "opencv-python-headless", "pysteps", "safetensors", "scipy", "torch"]
-LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows")
+LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
 CODE = Path(__file__).resolve().parents[2]
 
 
@@ -56,16 +52,16 @@ class LoadedModel:
         return self.description.get("name", self.description["method"])
 
 
-def log_model(folder: Path) -> str:
+def log_model(folder: Path, of: Kind = RADAR) -> str:
     """Log the model in ``folder`` to the active run, with the code that it needs; give its URI."""
     info = mlflow.pyfunc.log_model(
         name="model",
-        loader_module="pipelines.tracking.pyfunc",
+        loader_module=of.loader,
         data_path=str(folder),
         code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
-        signature=SIGNATURE,
-        input_example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
-        pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
+        signature=of.signature,
+        input_example=of.example,
+        pip_requirements=[f"{name}=={installed(name)}" for name in of.requirements],
         metadata={"sha256": sha256(folder)},
     )
     return info.model_uri
@@ -80,27 +76,27 @@ class Version:
     new: bool = False
 
 
-def ensure_version(name: str, folder: Path, metrics: Mapping[str, float]) -> Version:
+def ensure_version(name: str, folder: Path, metrics: Mapping[str, float], of: Kind = RADAR) -> Version:
     """Find the version that holds the model in ``folder``, or make one; log its scores on the test events.
 
     The version belongs to the run that trained the model. Where this store doesn't know that run (after `dvc pull`),
     a run is made that says so.
     """
-    client = connect()
+    client = connect(of.name)
     model_sha256 = sha256(folder)
     of_content = f"tags.model_sha256 = '{model_sha256}'"
-    known = client.search_model_versions(f"name = '{NAME}' and {of_content}")
+    known = client.search_model_versions(f"name = '{of.name}' and {of_content}")
     if known:
         found = min(known, key=lambda version: int(version.version))
         assert found.run_id is not None  # every version is made from a run, below
         _log_scores(client, found.run_id, metrics)
         for key, value in _tags(metrics).items():
             if found.tags.get(key) != value:
-                client.set_model_version_tag(NAME, str(found.version), key, value)
+                client.set_model_version_tag(of.name, str(found.version), key, value)
         return Version(str(found.version), model_sha256)
 
     made_it = f"{of_content} and attributes.status = 'FINISHED'"
-    runs = mlflow.search_runs(experiment_names=[NAME], filter_string=made_it, output_format="list")
+    runs = mlflow.search_runs(experiment_names=[of.name], filter_string=made_it, output_format="list")
     if runs:
         run = runs[0]
     else:
@@ -108,11 +104,11 @@ def ensure_version(name: str, folder: Path, metrics: Mapping[str, float]) -> Ver
             mlflow.set_tags({"model": name, "model_sha256": model_sha256, "code_commit": code_commit()})
             if name not in BASELINES:
                 mlflow.set_tag("imported", "this store doesn't have the run that made the model")
-            log_model(folder)
+            log_model(folder, of)
     _log_scores(client, run.info.run_id, metrics)
     lineage = {key: run.data.tags[key] for key in LINEAGE if key in run.data.tags}
     tags = {"model": name, "model_sha256": model_sha256} | lineage | _tags(metrics)
-    made = mlflow.register_model(f"runs:/{run.info.run_id}/model", NAME, tags=tags)
+    made = mlflow.register_model(f"runs:/{run.info.run_id}/model", of.name, tags=tags)
     return Version(str(made.version), model_sha256, new=True)
 
 
@@ -128,10 +124,10 @@ def _log_scores(client: MlflowClient, run_id: str, metrics: Mapping[str, float])
             client.log_metric(run_id, key, value)
 
 
-def find_alias(alias: str) -> Version | None:
+def find_alias(alias: str, of: Kind = RADAR) -> Version | None:
     """Version that ``alias`` points to, or None."""
     try:
-        found = connect().get_model_version_by_alias(NAME, alias)
+        found = connect(of.name).get_model_version_by_alias(of.name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
@@ -139,17 +135,26 @@ def find_alias(alias: str) -> Version | None:
     return Version(str(found.version), found.tags["model_sha256"])
 
 
-def set_alias(alias: str, version: Version, reason: str) -> None:
+def set_alias(alias: str, version: Version, reason: str, of: Kind = RADAR) -> None:
     """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
-    if find_alias(alias) == Version(version.number, version.sha256):
+    if find_alias(alias, of) == Version(version.number, version.sha256):
         return
-    client = connect()
-    client.set_model_version_tag(NAME, version.number, f"{alias}_because", reason)
-    client.set_registered_model_alias(NAME, alias, version.number)
+    client = connect(of.name)
+    client.set_model_version_tag(of.name, version.number, f"{alias}_because", reason)
+    client.set_registered_model_alias(of.name, alias, version.number)
 
 
-def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
-    """Load a model by its MLflow URI: its description and weights, none of the code or pickles that may lie there.
+@dataclass(frozen=True)
+class Found:
+    """A registered model's folder, as it was trained, and which version it is ("none" outside the registry)."""
+
+    name: str
+    version: str
+    folder: Path
+
+
+def find(uri: str) -> Found:
+    """Fetch a model by its MLflow URI: its description and weights, none of the code or pickles that may lie there.
 
     Raises
     ------
@@ -176,4 +181,19 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
         folder = downloaded / flavors["python_function"]["data"]
     except (KeyError, TypeError):
         raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no data") from None
-    return LoadedModel(uri, name, version, sha256(folder), read_description(folder), load_forecaster(folder))
+    return Found(name, version, folder)
+
+
+def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
+    """Load a forecaster by its MLflow URI; see `find`.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or it isn't one of ours.
+    """
+    found = find(uri)
+    folder = found.folder
+    return LoadedModel(
+        uri, found.name, found.version, sha256(folder), read_description(folder), load_forecaster(folder)
+    )

@@ -12,13 +12,19 @@ from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers import MLFlowLogger
 
 from pipelines.lineage import sha256
+from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.registry import log_model
-from pipelines.tracking.store import NAME, connect
+from pipelines.tracking.store import connect
 
 
 @contextmanager
 def training_run(
-    name: str, resume: Path, params: Mapping[str, Any], tags: Mapping[str, str], windows: pd.DataFrame
+    name: str,
+    resume: Path,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    samples: pd.DataFrame,
+    of: Kind = RADAR,
 ) -> Iterator[MLFlowLogger]:
     """Open the run of a training, or the one that an interrupted training began.
 
@@ -30,15 +36,17 @@ def training_run(
         File that keeps the run's id until the training is done.
     params, tags : mapping
         What the run is compared by and found by.
-    windows : DataFrame
-        The index that it is trained on; logged as the run's dataset.
+    samples : DataFrame
+        What it is trained on, column ``store`` with the rest; logged as the run's dataset.
+    of : Kind
+        What is trained.
 
     Yields
     ------
     MLFlowLogger
         For Lightning's Trainer.
     """
-    client = connect()
+    client = connect(of.name)
     run_id = resume.read_text(encoding="utf-8") if resume.exists() else None
     if run_id is not None:
         try:
@@ -49,15 +57,15 @@ def training_run(
         if run_id is None:
             mlflow.set_tags(dict(tags))
             mlflow.log_params(dict(params))
-            dataset = from_pandas(windows, source=windows["store"].iloc[0], name="windows")
+            dataset = from_pandas(samples, source=samples["store"].iloc[0], name=of.samples)
             mlflow.log_input(dataset, context="training")
             resume.parent.mkdir(parents=True, exist_ok=True)
             resume.write_text(run.info.run_id, encoding="utf-8")
-        yield MLFlowLogger(NAME, tracking_uri=mlflow.get_tracking_uri(), run_id=run.info.run_id)
+        yield MLFlowLogger(of.name, tracking_uri=mlflow.get_tracking_uri(), run_id=run.info.run_id)
 
 
-def log_trained(folder: Path, metrics: Mapping[str, float]) -> None:
+def log_trained(folder: Path, metrics: Mapping[str, float], of: Kind = RADAR) -> None:
     """Log the trained model in ``folder`` to the active run, which can be found by it from now on."""
     mlflow.log_metrics(dict(metrics))
-    log_model(folder)
+    log_model(folder, of)
     mlflow.set_tag("model_sha256", sha256(folder))

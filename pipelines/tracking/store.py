@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.errors import Unavailable
 
-NAME = "radar-nowcast"  # of the experiment and of the registered model
+NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
 
 for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -26,8 +26,8 @@ for advice in (".*Inferred schema contains integer", ".*dataset source can be"):
     warnings.filterwarnings("ignore", advice)
 
 
-def connect() -> MlflowClient:
-    """Client of the tracking store, with the experiment `NAME` in it, made where it isn't there yet.
+def connect(experiment: str = NAME) -> MlflowClient:
+    """Client of the tracking store, with the experiment in it and active, made where it isn't there yet.
 
     Raises
     ------
@@ -45,11 +45,11 @@ def connect() -> MlflowClient:
         if uri == embedded:
             folder.mkdir(exist_ok=True)
         client = MlflowClient()
-        if client.get_experiment_by_name(NAME) is None:
+        if client.get_experiment_by_name(experiment) is None:
             # A server knows where. For a database MLflow would take the working directory, which may be an
             # experiment's, gone when that ends.
-            client.create_experiment(NAME, None if uri.startswith("http") else (folder / "artifacts").as_uri())
-        set_experiment(NAME)
+            client.create_experiment(experiment, None if uri.startswith("http") else (folder / "artifacts").as_uri())
+        set_experiment(experiment)
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # ImportError: a database's driver
         raise Unavailable(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
     return client
