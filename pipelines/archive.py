@@ -134,14 +134,13 @@ def _write(parts: Sequence[xr.Dataset], path: Path) -> None:
     frames = [(part["rainfall_flux"], number) for part in parts for number in range(part.sizes["time"])]
     rain = parts[0]["rainfall_flux"]
     with netCDF4.Dataset(path, "a") as file:
-        chunks, no_data = (1, *rain.shape[1:]), np.uint16(NO_DATA)
         packed = file.createVariable(
             "rainfall_flux",
             "u2",
             ("time", "y", "x"),
             zlib=True,
             complevel=4,
-            chunksizes=chunks,
+            chunksizes=(1, *rain.shape[1:]),
             fill_value=np.uint16(NO_DATA),
         )
         # In 32 bits, as the live store decodes: the same values to the last bit.
