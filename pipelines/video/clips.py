@@ -1,0 +1,198 @@
+"""The store of clips: frames of all videos in one Zarr group, and a table that says which are whose.
+
+``store``              Zarr v3 group, readable by xarray: one variable a column of the table, dimension ``clip_number``
+``store/pixels/HxW``   uint8 (frame, y, x, channel), RGB: all clips of H × W pixels
+``store/flow/HxW``     float16 (frame, y, x, component), where it is stored: row i is the flow from frame i - 1 to i
+
+A clip has shards of its own: it begins at a whole multiple of `SHARD` frames, and the rest of its last shard is empty
+and costs nothing. So a shard is a function of its file alone, and is made once, whatever other files come and go.
+"""
+
+import os
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from pipelines.errors import UserError
+from pipelines.video.flow import SCALE
+
+SHARD = 128  # frames of a shard
+CHUNK = 8  # frames of a chunk
+COLUMNS = {
+    "clip": "name of the clip: its file's path below the source folder, without the ending",
+    "label": "number of its class",
+    "label_name": "name of its class",
+    "group": "source of the clip; clips of one group are in one split",
+    "split": "train, validation, test or unused",
+    "first_frame": "row of its first frame in pixels/HxW",
+    "frames": "number of its frames",
+    "height": "rows of a frame, pixels",
+    "width": "columns of a frame, pixels",
+    "fps": "frames a second, as stored",
+    "source": "path of the file below the source folder",
+    "sha256": "SHA-256 of the file",
+}
+
+
+def array_outline(kind: str, rows: int, height: int, width: int) -> dict[str, Any]:
+    """Arguments of `zarr.create_array` for the frames (``kind`` pixels) or the flow (``flow``) of clips of one size."""
+    shape = (height, width, 3) if kind == "pixels" else (height // SCALE, width // SCALE, 2)
+    return {
+        "shape": (rows, *shape),
+        "chunks": (CHUNK, *shape),
+        "shards": (SHARD, *shape),
+        "dtype": "uint8" if kind == "pixels" else "float16",
+        "fill_value": 0,
+        "compressors": ZstdCodec(level=1),
+        "dimension_names": ("frame", "y", "x", "channel" if kind == "pixels" else "component"),
+    }
+
+
+def shards_of(frames: int) -> int:
+    """Count the shards of a clip."""
+    return -(-frames // SHARD)
+
+
+def assemble(
+    table: pd.DataFrame,
+    shards: dict[str, list[list[Path]]],
+    classes: list[str],
+    attributes: dict[str, Any],
+    store: Path,
+) -> None:
+    """Write the store of the clips in ``table``; ``store`` must not be there yet.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the columns `COLUMNS` but ``first_frame``, which is found here.
+    shards : dict
+        For ``pixels``, and for ``flow`` where it is stored, the files of each clip's finished shards; they are linked.
+    classes : list of str
+        Names of the classes, by number.
+    attributes : dict
+        What else there is to say about all of it.
+    store : Path
+    """
+    table = table.reset_index(drop=True)
+    rows = table["frames"].map(shards_of) * SHARD
+    table["first_frame"] = rows.groupby([table["height"], table["width"]]).cumsum() - rows
+    columns = {name: ("clip_number", _column(table[name]), {"long_name": meaning}) for name, meaning in COLUMNS.items()}
+    xr.Dataset(columns, attrs=attributes | {"classes": classes}).to_zarr(
+        store, mode="w-", zarr_format=3, consolidated=False
+    )
+    group = zarr.open_group(store, mode="r+")
+    for (height, width), same_size in table.groupby(["height", "width"]):
+        for kind, files in shards.items():
+            name = f"{kind}/{height}x{width}"
+            group.create_array(name, **array_outline(kind, int(rows[same_size.index].sum()), height, width))
+            for number, first_frame in same_size["first_frame"].items():
+                for k, shard in enumerate(files[number]):
+                    if not shard.stat().st_size:
+                        continue  # all zero, which Zarr doesn't write
+                    _link(shard, store / name / "c" / str(first_frame // SHARD + k) / "0" / "0" / "0")
+
+
+def _column(values: pd.Series) -> NDArray[Any]:
+    """Give a column as xarray writes it the same each time: pandas' own strings are not what Zarr knows."""
+    return values.to_numpy(dtype=None if pd.api.types.is_numeric_dtype(values) else object)
+
+
+def _link(shard: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True)
+    try:
+        os.link(shard, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(shard, target)
+
+
+class Clips:
+    """A store of clips; frames are read as they are asked for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row a clip, with the columns `COLUMNS`.
+    classes : list of str
+        Names of the classes; a label is a number into it.
+    attributes : dict
+        What the store says about itself: layout, rate, short side, licence and the like.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            with xr.open_zarr(self.path, consolidated=False) as found:
+                self.table = pd.DataFrame({name: found[name].to_numpy() for name in COLUMNS})
+                self.attributes: dict[str, Any] = dict(found.attrs)
+            self.classes: list[str] = list(self.attributes.pop("classes"))
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(f"{path}: no store of clips: {error}") from None
+        self._places = list(self.table[["first_frame", "frames", "height", "width"]].itertuples(index=False, name=None))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def _arrays(self) -> dict[str, zarr.Array]:
+        group = zarr.open_group(self.path, mode="r")
+        return {
+            f"{kind}/{name}": array
+            for kind in ("pixels", "flow")
+            if kind in group
+            for name, array in group[kind].arrays()  # type: ignore[union-attr]
+        }
+
+    @cached_property
+    def has_flow(self) -> bool:
+        """Whether optical flow is stored."""
+        return any(name.startswith("flow/") for name in self._arrays)
+
+    def frames(self, i: int, start: int = 0, count: int | None = None) -> NDArray[np.uint8]:
+        """Read frames of clip ``i``, of shape (count, H, W, 3), RGB, from its frame ``start`` on; all by default.
+
+        Raises
+        ------
+        IndexError
+            If the clip has no such frames.
+        """
+        first, count, size = self._place(i, start, count)
+        return np.asarray(self._arrays[f"pixels/{size}"][first : first + count])
+
+    def flow(self, i: int, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
+        """Read the stored flow between the frames that :meth:`frames` gives, of shape (count - 1, H / 4, W / 4, 2).
+
+        Displacement from each frame to the next, x and y, in pixels of the frames.
+        """
+        first, count, size = self._place(i, start, count)
+        return np.asarray(self._arrays[f"flow/{size}"][first + 1 : first + count]).astype(np.float32)
+
+    def _place(self, i: int, start: int, count: int | None) -> tuple[int, int, str]:
+        first, frames, height, width = self._places[i]
+        count = frames - start if count is None else count
+        if start < 0 or count < 1 or start + count > frames:
+            raise IndexError(f"frames {start} to {start + count} of clip {i}, which has {frames}")
+        return first + start, count, f"{height}x{width}"
+
+
+def open_clips(path: Path) -> Clips:
+    """Open a store of clips.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    return Clips(path)

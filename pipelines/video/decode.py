@@ -1,0 +1,292 @@
+"""What a worker does with a video on its way into the store: decode, sample, resize, and write its shards.
+
+A video streams through: however long it is, a shard of it is in memory.
+"""
+
+import hashlib
+import re
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import zarr
+from av.error import FFmpegError
+from numpy.typing import NDArray
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from pipelines.atomic import whole
+from pipelines.errors import UnreadableFile
+from pipelines.lineage import sha256
+from pipelines.readers.guarded import LIMIT_S
+from pipelines.video.clips import SHARD, array_outline
+from pipelines.video.flow import SCALE, flow_between
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+NOT_FRAMES = re.compile(r"flow[_xy]", re.IGNORECASE)  # optical flow as pictures, beside the frames
+CUT_SHORT = 0.9  # share of the frames that a file says it has, from which on it is whole
+SHARD_KEY = "c/0/0/0/0"
+LONGEST_GAP_S = 60.0  # between two frames; a longer one is a mistake in the time stamps
+
+Image = NDArray[np.uint8]
+Timed = tuple[float, Callable[[], Image]]  # seconds since the first frame, and what makes the picture
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How videos become clips; see the section ingest_video of pipelines.params."""
+
+    short_side: int
+    rate: float | None
+    min_frames: int
+    frame_folder_rate: float
+    with_flow: bool
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a video.
+
+    Parameters
+    ----------
+    sha256 : str
+        Hex digest of the file, or of a folder of pictures.
+    key : str
+        Of its shards; see :func:`shard_path`.
+    frames, height, width : int
+    fps : float
+        Frames a second, as stored.
+    """
+
+    sha256: str
+    key: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+
+def shard_path(folder: Path, key: str, kind: str, number: int) -> Path:
+    """Where a shard of a video is; ``kind`` is pixels or flow."""
+    return folder / f"{key}.{kind}.{number}"
+
+
+def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding: Decoding, folder: Path) -> Decoded:
+    """Decode a video, or part of one, into shards in ``folder``.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder of pictures.
+    start_s, end_s : float or None
+        The part that is wanted, seconds; None for all of it.
+    decoding : Decoding
+    folder : Path
+
+    Raises
+    ------
+    UnreadableFile
+        If it can't become a clip, whatever the reason.
+    """
+    try:
+        look = path.stat()
+        digest = sha256(path)
+        key = hashlib.sha256(f"{digest} {start_s} {end_s}".encode()).hexdigest()
+        opened = _pictures(path, decoding) if path.is_dir() else _video(path, start_s, end_s, decoding)
+        (height, width), fps, source = opened
+        with closing(source) as timed:
+            frames = _write(_sampled(timed, decoding.rate, fps), key, (height, width), decoding, folder)
+        after = path.stat()
+        if (look.st_size, look.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InterruptedError(4, "it changed while it was read")
+    except OSError as error:
+        raise UnreadableFile(path, error.strerror or str(error)) from error
+    except FFmpegError as error:  # its number is no errno: what a file's content is doesn't pass
+        raise UnreadableFile(path, f"no video that can be decoded: {error.strerror}") from None
+    # What a decoder raises on bytes that someone else broke can't be listed; the file is bad whatever it is.
+    except Exception as error:
+        raise UnreadableFile(path, str(error) or type(error).__name__) from error
+    return Decoded(digest, key, frames, height, width, decoding.rate or fps)
+
+
+def target_size(height: float, width: float, short_side: int) -> tuple[int, int]:
+    """Rows and columns of a clip's frames: the short side as asked for, both whole multiples of the flow's cells."""
+    scale = short_side / min(height, width)
+    return max(SCALE, round(height * scale / SCALE) * SCALE), max(SCALE, round(width * scale / SCALE) * SCALE)
+
+
+def _video(
+    path: Path, start_s: float | None, end_s: float | None, decoding: Decoding
+) -> tuple[tuple[int, int], float, Generator[Timed]]:
+    """Give size, own frame rate and frames of a video file."""
+    if not path.stat().st_size:
+        raise ValueError("empty")
+    container = av.open(str(path))
+    try:
+        if not container.streams.video:
+            raise ValueError("it has no video, sound alone" if container.streams.audio else "it has no video")
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"  # the workers are what runs side by side
+        if start_s:
+            container.seek(int(start_s * av.time_base))
+        decoded = container.decode(stream)
+        first = next(decoded, None)
+        if first is None:
+            raise ValueError("it has no frame")
+        turns = round(first.rotation / 90) % 4
+        height, width = float(first.height), first.width * float(stream.sample_aspect_ratio or 1)
+        if turns % 2:
+            height, width = width, height
+        size = target_size(height, width, decoding.short_side)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        convert = partial(_converted, size=size, turns=turns)
+    except BaseException:
+        container.close()
+        raise
+
+    def frames() -> Generator[Timed]:
+        count, origin, time = 0, None, 0.0
+        with container:
+            frame: av.VideoFrame | None = first
+            while frame is not None:
+                count += 1
+                now = frame.time if frame.time is not None else time + float(1 / rate)
+                if (start_s is None or now >= start_s - 1e-3) and (end_s is None or now < end_s - 1e-3):
+                    origin = now if origin is None else origin
+                    yield now - origin, partial(convert, frame)
+                elif end_s is not None and now >= end_s:
+                    break
+                time = now
+                try:
+                    frame = next(decoded, None)
+                except FFmpegError as error:
+                    raise ValueError(f"broken after {count} frames: {error.strerror}") from None
+        if stream.frames and end_s is None and start_s is None and count < CUT_SHORT * stream.frames:
+            raise ValueError(f"cut short: {count} of {stream.frames} frames")
+
+    return size, float(rate), frames()
+
+
+def _converted(frame: av.VideoFrame, size: tuple[int, int], turns: int) -> Image:
+    """Pixels of a decoded frame: resized, upright, RGB."""
+    height, width = size[::-1] if turns % 2 else size
+    pixels: Any = frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1).to_ndarray()
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _pictures(folder: Path, decoding: Decoding) -> tuple[tuple[int, int], float, Generator[Timed]]:
+    """Give size, frame rate and frames of a folder of pictures, in the order of the numbers in their names."""
+    files = sorted(
+        (file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not NOT_FRAMES.match(file.name)),
+        key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)],
+    )
+    if not files:
+        raise ValueError("no picture in it")
+
+    height, width = _picture(files[0]).shape[:2]
+    size = target_size(height, width, decoding.short_side)
+    rate = decoding.frame_folder_rate
+    return size, rate, ((i / rate, partial(_resized, file, size)) for i, file in enumerate(files))
+
+
+def _picture(file: Path) -> Image:
+    picture: Any = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise ValueError(f"{file.name} is no picture")
+    return picture
+
+
+def _resized(file: Path, size: tuple[int, int]) -> Image:
+    pixels: Any = cv2.resize(_picture(file), size[::-1], interpolation=cv2.INTER_AREA)
+    return pixels
+
+
+def _sampled(timed: Iterator[Timed], rate: float | None, own_rate: float) -> Iterator[Image]:
+    """Pictures ``rate`` times a second, each the one nearest in time; all there are where there is no rate.
+
+    Raises
+    ------
+    ValueError
+        If time goes back, or makes a leap.
+    """
+    number = 0
+    before: Timed | None = None
+
+    def until(end: float) -> Iterator[Image]:
+        nonlocal number
+        picture = None
+        while before is not None and rate is not None and number / rate < end:
+            picture = before[1]() if picture is None else picture
+            number += 1
+            yield picture
+
+    for time, make in timed:
+        if before is not None:
+            if time < before[0]:
+                raise ValueError(f"its time stamps go back, after {before[0]:.2f} s")
+            if time - before[0] > LONGEST_GAP_S:
+                raise ValueError(f"its time stamps leap by {time - before[0]:.0f} s, after {before[0]:.2f} s")
+        if rate is None:
+            yield make()
+        elif before is not None:
+            yield from until((before[0] + time) / 2)
+        before = time, make
+    if before is not None:
+        yield from until(before[0] + 0.5 / own_rate)
+
+
+def _write(pictures: Iterator[Image], key: str, size: tuple[int, int], decoding: Decoding, folder: Path) -> int:
+    """Write the shards of a clip, and count its frames."""
+    written: list[Path] = []
+    count, last = 0, None
+    try:
+        while shard := list(islice(pictures, SHARD)):
+            _still_alive()
+            number = len(written) // (1 + decoding.with_flow)
+            count += len(shard)
+            written.append(_write_shard("pixels", np.stack(shard), shard_path(folder, key, "pixels", number), size))
+            if decoding.with_flow:
+                flow = flow_between(shard if last is None else [last, *shard])
+                if last is None:  # nothing comes before the first frame
+                    flow = np.concatenate([np.zeros((1, *flow.shape[1:]), np.float32), flow])
+                written.append(_write_shard("flow", flow, shard_path(folder, key, "flow", number), size))
+            last = shard[-1]
+        if count < decoding.min_frames:
+            raise ValueError(f"{count or 'no'} frame{'s' * (count != 1)}, and min_frames is {decoding.min_frames}")
+    except BaseException:
+        for path in written:
+            path.unlink()
+        raise
+    return count
+
+
+def _write_shard(kind: str, rows: NDArray[Any], path: Path, size: tuple[int, int]) -> Path:
+    content, array = _one_shard(kind, *size)
+    content.pop(SHARD_KEY, None)
+    array[: len(rows)] = rows
+    encoded = content.get(SHARD_KEY)  # Zarr writes no shard of zeros alone: then an empty file
+    with whole(path) as temporary:
+        temporary.write_bytes(encoded.to_bytes() if encoded else b"")
+    return path
+
+
+@lru_cache(maxsize=16)
+def _one_shard(kind: str, height: int, width: int) -> tuple[dict[str, Buffer], zarr.Array]:
+    """Give an array of one shard, kept: making one takes as long as filling it; and the content of its store."""
+    content: dict[str, Buffer] = {}
+    return content, zarr.create_array(MemoryStore(content), **array_outline(kind, SHARD, height, width))
+
+
+def _still_alive() -> None:
+    """Tell the kernel's timer of a worker that this is a long video, not one on which the decoder hangs."""
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        signal.setitimer(signal.ITIMER_REAL, LIMIT_S)

@@ -1,0 +1,127 @@
+"""Pieces of clips as training samples."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from pipelines.errors import UserError
+from pipelines.video.clips import Clips
+from pipelines.video.flow import SCALE, flow_between
+
+Sample = tuple[Tensor, int, Tensor] | tuple[Tensor, int]
+
+
+class ClipSamples(Dataset[Sample]):
+    """Pieces of the clips of one split: frames, label and, if asked for, optical flow.
+
+    Sample ``n`` is a piece of clip ``n % len``. Of the train split its first frame and its square are drawn, a function
+    of (seed, n) alone; `ClipSampler` counts n on from epoch to epoch. Of other splits both are the middle ones. Nothing
+    is mirrored or turned: that would make another class of a motion.
+
+    ========  =======  ====================  =====================================================================
+    frames    uint8    (T, 3, H, W)          RGB; a clip shorter than T holds its last frame
+    label     int                            number into ``clips.classes``
+    flow      float32  (T - 1, 2, H/4, W/4)  from each frame to the next, x and y, in pixels of the frames a frame
+    ========  =======  ====================  =====================================================================
+
+    The flow is that of the whole frames, cut out; it is read where the store has it, and else computed.
+
+    Parameters
+    ----------
+    clips : Clips
+    split : str
+        train, validation or test.
+    length : int
+        Frames of a sample (T).
+    size : int
+        Rows and columns of a sample (H, W), a multiple of 4.
+    flow : bool
+        Whether a sample has optical flow.
+    seed : int
+        Of the draws.
+
+    Raises
+    ------
+    UserError
+        If the split is empty, or its frames are smaller than ``size``.
+    """
+
+    def __init__(self, clips: Clips, split: str, length: int, size: int, *, flow: bool, seed: int) -> None:
+        self.clips, self.split, self.length, self.size, self.with_flow, self.seed = (
+            clips, split, length, size, flow, seed,
+        )  # fmt: skip
+        table = clips.table[clips.table["split"] == split]
+        if table.empty:
+            raise UserError(f"{clips.path}: no clip of the split {split!r}")
+        if size % SCALE:
+            raise UserError(f"size {size}: not a multiple of {SCALE}, the pixels of a cell of the flow")
+        smallest = int(table[["height", "width"]].min(axis=None))
+        if smallest < size:
+            raise UserError(f"{clips.path}: frames of {smallest} pixels, and samples of {size} are asked for")
+        self.numbers = table.index.to_numpy()
+        self.labels = table["label"].to_numpy()
+        self._shapes = table[["frames", "height", "width"]].to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, n: int) -> Sample:
+        row = n % len(self)
+        frames, height, width = (int(value) for value in self._shapes[row])
+        start, top, left = self._corner(n, frames, height, width)
+        count = min(self.length, frames)
+        number = int(self.numbers[row])
+        whole = self.clips.frames(number, start, count)
+        held = np.arange(self.length).clip(max=count - 1)
+        pixels = whole[held, top : top + self.size, left : left + self.size].transpose(0, 3, 1, 2)
+        sample = torch.from_numpy(np.ascontiguousarray(pixels)), int(self.labels[row])
+        return (*sample, self._flow(number, whole, start, top, left)) if self.with_flow else sample
+
+    def _corner(self, n: int, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """First frame, row and column of sample ``n``; row and column are on cells of the flow."""
+        room = max(frames - self.length, 0), (height - self.size) // SCALE, (width - self.size) // SCALE
+        if self.split == "train":
+            rng = np.random.default_rng((self.seed, n))
+            start, top, left = (int(rng.integers(most + 1)) for most in room)
+        else:
+            start, top, left = (most // 2 for most in room)
+        return start, top * SCALE, left * SCALE
+
+    def _flow(self, number: int, whole: np.ndarray, start: int, top: int, left: int) -> Tensor:
+        flow = self.clips.flow(number, start, len(whole)) if self.clips.has_flow else flow_between(whole)
+        cells = self.size // SCALE
+        cut = flow[:, top // SCALE :, left // SCALE :][:, :cells, :cells].transpose(0, 3, 1, 2)
+        out = torch.zeros(self.length - 1, 2, cells, cells)
+        out[: len(cut)] = torch.from_numpy(np.ascontiguousarray(cut))  # a held frame doesn't move
+        return out
+
+
+class ClipSampler(Sampler[int]):
+    """Sample numbers of ``samples``, ``count`` an epoch: a function of (seed, epoch) alone.
+
+    Each pass over the clips is a shuffle of all of them; passes go on across epochs, so that every clip is seen
+    equally often however long an epoch is, and no two samples of a training have the same number.
+    """
+
+    def __init__(self, samples: ClipSamples, count: int | None = None) -> None:
+        self.samples, self.count, self.epoch = samples, count or len(samples), 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to draw; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        clips, position = len(self.samples), self.epoch * self.count
+        end = position + self.count
+        while position < end:
+            number = position // clips
+            order = np.random.default_rng((self.samples.seed, number)).permutation(clips)
+            for i in range(position % clips, min(clips, end - number * clips)):
+                yield int(number * clips + order[i])
+            position = (number + 1) * clips
