@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 	touch $@
 
 demo: .venv/installed
-	dvc repro
+	dvc repro register
 	scs forecast data/raw/simulated
 	@printf '%s\n' '' \
 	  'The table:        data/comparison/table.md (all lead times: table.json)' \
