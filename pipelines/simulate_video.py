@@ -69,17 +69,14 @@ class Scene:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size: int) -> "Scene":
-        """Draw a scene; the figure is bright where the background is dark, and the other way round."""
-        low, high = (0.05, 0.45), (0.6, 0.98)
-        back, front = (low, high) if rng.random() < 0.5 else (high, low)
-        tint = rng.uniform(*back, size=(2, 3))
+        """Draw a scene; the background's colours are dull, and the figure has a dark one and a bright one."""
         grain = _noise(rng, size, size / 16)[..., None]
-        dark, bright = sorted(rng.uniform(*front, size=(2, 3)), key=np.sum)
+        one, other = rng.uniform(0.25, 0.75, size=(2, 3))
         return cls(
-            tint[0] + (tint[1] - tint[0]) * grain,
-            rng.normal(0, 0.05, 6) * [0, 1, 1, 1, 1, 1],
-            _noise(rng, 64, 5),
-            np.stack([dark * (0.45 if front == high else 0.2), bright]),
+            background=one + (other - one) * grain,
+            outline=rng.normal(0, 0.05, 6) * [0, 1, 1, 1, 1, 1],
+            texture=_noise(rng, 64, 3.5),
+            colours=np.stack([rng.uniform(0.0, 0.2, 3), rng.uniform(0.6, 1.0, 3)]),
         )
 
 
@@ -194,7 +191,7 @@ def _pattern(scene: Scene, name: str, u: Array, v: Array) -> Array:
 def _noise(rng: np.random.Generator, size: int, width: float) -> Array:
     """Smooth noise from 0 to 1 whose edges join."""
     field = gaussian_filter(rng.normal(size=(size, size)), width, mode="wrap")
-    return np.clip(0.5 + 0.25 * (field - field.mean()) / field.std(), 0, 1)
+    return np.clip(0.5 + 0.3 * (field - field.mean()) / field.std(), 0, 1)
 
 
 def frames(scene: Scene, name: str, phases: Phases, count: int) -> Iterator[Image]:
