@@ -43,7 +43,11 @@ SPEED = 1 / 30  # of what moves, in frames' widths a frame; what turns or zooms 
 SWING, SLOW, FAST = 0.2, 1 / 40, 1 / 13  # way to each side, in shares of the frame; rounds a frame
 ZOOM = 2.5  # size of a figure where it fades out, in those where it comes
 LISTED_TEST = 0.25  # share of the groups in the test list
-CODECS = {".avi": ("mpeg4", {"qscale": "2", "flags": "+qscale"}), ".mp4": ("libx264", {"crf": "12"})}
+CODECS = {
+    ".avi": ("mpeg4", {"qscale": "2", "flags": "+qscale"}),
+    # Without that parameter, x264's result depends on how memory happens to be aligned.
+    ".mp4": ("libx264", {"crf": "12", "x264-params": "cpu-independent=1"}),
+}
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,9 @@ def write_video(path: Path, images: Iterator[Image], rate: int) -> None:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         for image in chain([first], images):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            # In one thread: with more, not every run has the same pixels.
+            container.mux(stream.encode(frame.reformat(format="yuv420p", threads=1)))
         container.mux(stream.encode())
 
 

@@ -136,7 +136,9 @@ def _video(
             raise ValueError("it has no video, sound alone" if container.streams.audio else "it has no video")
         stream = container.streams.video[0]
         stream.thread_type = "NONE"  # the workers are what runs side by side
-        if start_s:
+        # AVI has no time stamps, but a constant rate; what FFmpeg makes up goes back where there are B-frames.
+        timed = container.format.name != "avi"
+        if start_s and timed:
             container.seek(int(start_s * av.time_base))
         decoded = container.decode(stream)
         first = next(decoded, None)
@@ -154,18 +156,17 @@ def _video(
         raise
 
     def frames() -> Generator[Timed]:
-        count, origin, time = 0, None, 0.0
+        count, origin, now = 0, None, -float(1 / rate)
         with container:
             frame: av.VideoFrame | None = first
             while frame is not None:
                 count += 1
-                now = frame.time if frame.time is not None else time + float(1 / rate)
+                now = frame.time if timed and frame.time is not None else now + float(1 / rate)
                 if (start_s is None or now >= start_s - 1e-3) and (end_s is None or now < end_s - 1e-3):
                     origin = now if origin is None else origin
                     yield now - origin, partial(convert, frame)
                 elif end_s is not None and now >= end_s:
                     break
-                time = now
                 try:
                     frame = next(decoded, None)
                 except FFmpegError as error:
