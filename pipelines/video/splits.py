@@ -27,26 +27,27 @@ def draw_splits(table: pd.DataFrame, *, validation_share: float, test_share: flo
     if not (split == "test").any():
         split = split.replace("validation", "test")
     # A group with clips in another split too, by a list that parts it, stays where it is.
-    known = set(table["group"][split != "train"])
+    stay = set(table["group"][split != "train"])
+    label_of = table[~table["group"].isin(stay)].groupby("group")["label"].agg(lambda labels: labels.mode().iloc[0])
     for name, share in (("test", test_share), ("validation", validation_share)):
         if not (split == name).any():
-            open_groups = table[(split == "train") & ~table["group"].isin(known)]
-            drawn = _draw(open_groups, share, np.random.default_rng((seed, len(name))))
+            drawn = _draw(
+                label_of, set(table["group"][split == "train"]), share, np.random.default_rng((seed, len(name)))
+            )
             split = split.mask(table["group"].isin(drawn), name)
-            known |= drawn
     return split
 
 
-def _draw(table: pd.DataFrame, share: float, rng: np.random.Generator) -> set[str]:
-    """Draw a share of the groups of each class, one at least where two or more are left for training.
+def _draw(label_of: pd.Series, left: set[str], share: float, rng: np.random.Generator) -> set[str]:
+    """Draw from the groups that are ``left`` a share of those of each class: one at least, and never the last.
 
     A group counts for the class that it has most clips of.
     """
-    label_of = table.groupby("group")["label"].agg(lambda labels: labels.mode().iloc[0])
     drawn: set[str] = set()
     for _, groups in label_of.groupby(label_of):
-        wanted = min(max(1, round(share * len(groups))), len(groups) - 2)
-        drawn |= set(rng.permutation(groups.index.to_numpy())[: max(wanted, 0)])
+        open_groups = [group for group in groups.index if group in left]
+        wanted = min(max(1, round(share * len(groups))), len(open_groups) - 1)
+        drawn |= set(rng.permutation(open_groups)[: max(wanted, 0)].tolist())
     return drawn
 
 
