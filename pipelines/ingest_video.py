@@ -22,14 +22,15 @@ from pipelines.lock import exclusive
 from pipelines.params import IngestVideo, read_params
 from pipelines.readers.guarded import Decoders, Failure
 from pipelines.stage import run
-from pipelines.video.clips import assemble, shards_of
+from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
 from pipelines.video.journal import Journal
 from pipelines.video.layouts import Listing, Video, list_videos
+from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
-LIBRARIES = ("av", "numpy", "opencv-python-headless", "zarr")
-CODE = ("video/clips.py", "video/decode.py", "video/flow.py")  # what makes a shard
+LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
+CODE = ("video/clips.py", "video/decode.py", "video/flow.py", "video/shard_file.py")  # what makes a shard
 TOLD = 20  # videos in quarantine that are told of one by one
 
 
@@ -81,13 +82,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         table["split"] = draw_splits(
             table, validation_share=params.validation_share, test_share=params.test_share, seed=params.seed
         )
-        files = {
-            kind: [
-                [shard_path(shards, decoded.key, kind, k) for k in range(shards_of(decoded.frames))]
-                for _, decoded in clips
-            ]
-            for kind in (("pixels", "flow") if decoding.with_flow else ("pixels",))
-        }
+        files = {kind: [_shards_of(decoded, kind, shards) for _, decoded in clips] for kind in _kinds(decoding)}
         about = {
             "layout": listing.layout,
             "short_side": params.short_side,
@@ -109,7 +104,11 @@ def _outcomes(
     listing: Listing, decoding: Decoding, journal: Journal, shards: Path
 ) -> list[tuple[Video, Decoded | str]]:
     """Find out what becomes of each video: as the journal knows, or else decoded now."""
-    known = {video: found for video in listing.videos if (found := journal.get(video)) is not None}
+    known: dict[Video, Decoded | str] = {}
+    for video in listing.videos:
+        found = journal.get(video)
+        if isinstance(found, str) or (found and _is_whole(found, decoding, shards)):
+            known[video] = found
     new = [video for video in listing.videos if video not in known]
     tasks = [(video.path.absolute(), video.start_s, video.end_s, decoding, shards.absolute()) for video in new]
     columns = (
@@ -131,6 +130,19 @@ def _outcomes(
             bad += isinstance(outcome, str)
             progress.update(bar, advance=1, frames=frames, bad=bad)
     return [(video, known[video]) for video in listing.videos]
+
+
+def _shards_of(decoded: Decoded, kind: str, shards: Path) -> list[Path]:
+    return [shard_path(shards, decoded.key, kind, k) for k in range(shards_of(decoded.frames))]
+
+
+def _kinds(decoding: Decoding) -> tuple[str, ...]:
+    return ("pixels", "flow") if decoding.with_flow else ("pixels",)
+
+
+def _is_whole(decoded: Decoded, decoding: Decoding, shards: Path) -> bool:
+    paths = [path for kind in _kinds(decoding) for path in _shards_of(decoded, kind, shards)]
+    return all(is_whole(path, SHARD // CHUNK) for path in paths)
 
 
 @cache

@@ -1,40 +1,37 @@
 """What a worker does with a video on its way into the store: decode, sample, resize, and write its shards.
 
-A video streams through: however long it is, a shard of it is in memory.
+A video streams through: however long it is, a few frames of it are in memory.
 """
 
 import hashlib
+import itertools
 import re
 import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache, partial
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
-import zarr
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
 
-from pipelines.atomic import whole
 from pipelines.errors import UnreadableFile
 from pipelines.lineage import sha256
 from pipelines.readers.guarded import LIMIT_S
-from pipelines.video.clips import SHARD, array_outline
+from pipelines.video.clips import CHUNK, LEVEL, SHARD
 from pipelines.video.flow import SCALE, flow_between
+from pipelines.video.shard_file import ShardFile
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NOT_FRAMES = re.compile(r"flow[_xy]", re.IGNORECASE)  # optical flow as pictures, beside the frames
 CUT_SHORT = 0.9  # share of the frames that a file says it has, from which on it is whole
-SHARD_KEY = "c/0/0/0/0"
 LONGEST_GAP_S = 60.0  # between two frames; a longer one is a mistake in the time stamps
 
 Image = NDArray[np.uint8]
@@ -104,7 +101,7 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
         opened = _pictures(path, decoding) if path.is_dir() else _video(path, start_s, end_s, decoding)
         (height, width), fps, source = opened
         with closing(source) as timed:
-            frames = _write(_sampled(timed, decoding.rate, fps), key, (height, width), decoding, folder)
+            frames = _write(_sampled(timed, decoding.rate, fps), key, decoding, folder)
         after = path.stat()
         if (look.st_size, look.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InterruptedError(4, "it changed while it was read")
@@ -149,19 +146,20 @@ def _video(
         if turns % 2:
             height, width = width, height
         size = target_size(height, width, decoding.short_side)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        convert = partial(_converted, size=size, turns=turns)
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        convert = partial(_converted, VideoReformatter(), size=size, turns=turns)
     except BaseException:
         container.close()
         raise
 
     def frames() -> Generator[Timed]:
-        count, origin, now = 0, None, -float(1 / rate)
+        step = 1 / rate
+        count, origin, now = 0, None, -step
         with container:
             frame: av.VideoFrame | None = first
             while frame is not None:
                 count += 1
-                now = frame.time if timed and frame.time is not None else now + float(1 / rate)
+                now = frame.time if timed and frame.time is not None else now + step
                 if (start_s is None or now >= start_s - 1e-3) and (end_s is None or now < end_s - 1e-3):
                     origin = now if origin is None else origin
                     yield now - origin, partial(convert, frame)
@@ -174,13 +172,13 @@ def _video(
         if stream.frames and end_s is None and start_s is None and count < CUT_SHORT * stream.frames:
             raise ValueError(f"cut short: {count} of {stream.frames} frames")
 
-    return size, float(rate), frames()
+    return size, rate, frames()
 
 
-def _converted(frame: av.VideoFrame, size: tuple[int, int], turns: int) -> Image:
-    """Pixels of a decoded frame: resized, upright, RGB."""
+def _converted(reformatter: VideoReformatter, frame: av.VideoFrame, size: tuple[int, int], turns: int) -> Image:
+    """Pixels of a decoded frame: resized, upright, RGB. A frame's own reformat would set up the scaling each time."""
     height, width = size[::-1] if turns % 2 else size
-    pixels: Any = frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1).to_ndarray()
+    pixels: Any = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1).to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
@@ -245,22 +243,31 @@ def _sampled(timed: Iterator[Timed], rate: float | None, own_rate: float) -> Ite
         yield from until(before[0] + 0.5 / own_rate)
 
 
-def _write(pictures: Iterator[Image], key: str, size: tuple[int, int], decoding: Decoding, folder: Path) -> int:
-    """Write the shards of a clip, and count its frames."""
+def _write(pictures: Iterator[Image], key: str, decoding: Decoding, folder: Path) -> int:
+    """Write the shards of a clip, and count its frames; nothing is left if it can't be done."""
     written: list[Path] = []
-    count, last = 0, None
+    count = 0
+    last: list[Image] = []  # the frame before a chunk, from which its first flow is
+    kinds = ("pixels", "flow") if decoding.with_flow else ("pixels",)
+    chunks = iter(lambda: list(islice(pictures, CHUNK)), [])
     try:
-        while shard := list(islice(pictures, SHARD)):
+        for number in itertools.count():
+            of_shard = list(islice(chunks, 1))
+            if not of_shard:
+                break
             _still_alive()
-            number = len(written) // (1 + decoding.with_flow)
-            count += len(shard)
-            written.append(_write_shard("pixels", np.stack(shard), shard_path(folder, key, "pixels", number), size))
-            if decoding.with_flow:
-                flow = flow_between(shard if last is None else [last, *shard])
-                if last is None:  # nothing comes before the first frame
-                    flow = np.concatenate([np.zeros((1, *flow.shape[1:]), np.float32), flow])
-                written.append(_write_shard("flow", flow, shard_path(folder, key, "flow", number), size))
-            last = shard[-1]
+            paths = [shard_path(folder, key, kind, number) for kind in kinds]
+            with ExitStack() as stack:
+                files = [stack.enter_context(ShardFile(path, SHARD // CHUNK, LEVEL)) for path in paths]
+                for chunk in chain(of_shard, islice(chunks, SHARD // CHUNK - 1)):
+                    files[0].add(_filled(np.stack(chunk)))
+                    if decoding.with_flow:
+                        flow = flow_between(last + chunk)
+                        nothing = np.zeros((1 - len(last), *flow.shape[1:]), np.float32)  # before the first frame
+                        files[1].add(_filled(np.concatenate([nothing, flow]).astype("<f2")))
+                        last = chunk[-1:]
+                    count += len(chunk)
+            written += paths
         if count < decoding.min_frames:
             raise ValueError(f"{count or 'no'} frame{'s' * (count != 1)}, and min_frames is {decoding.min_frames}")
     except BaseException:
@@ -270,21 +277,11 @@ def _write(pictures: Iterator[Image], key: str, size: tuple[int, int], decoding:
     return count
 
 
-def _write_shard(kind: str, rows: NDArray[Any], path: Path, size: tuple[int, int]) -> Path:
-    content, array = _one_shard(kind, *size)
-    content.pop(SHARD_KEY, None)
-    array[: len(rows)] = rows
-    encoded = content.get(SHARD_KEY)  # Zarr writes no shard of zeros alone: then an empty file
-    with whole(path) as temporary:
-        temporary.write_bytes(encoded.to_bytes() if encoded else b"")
-    return path
-
-
-@lru_cache(maxsize=16)
-def _one_shard(kind: str, height: int, width: int) -> tuple[dict[str, Buffer], zarr.Array]:
-    """Give an array of one shard, kept: making one takes as long as filling it; and the content of its store."""
-    content: dict[str, Buffer] = {}
-    return content, zarr.create_array(MemoryStore(content), **array_outline(kind, SHARD, height, width))
+def _filled(rows: NDArray[Any]) -> NDArray[Any]:
+    """Give a whole chunk, with zeros after the rows that there are."""
+    if len(rows) == CHUNK:
+        return rows
+    return np.concatenate([rows, np.zeros((CHUNK - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
 def _still_alive() -> None:

@@ -74,4 +74,4 @@ def _key(video: Video) -> str:
     except OSError:
         stats = []
     look = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-    return f"{video.path.resolve()} {video.start_s} {video.end_s} {look[0]} {look[1]}"
+    return f"{video.path.absolute()} {video.start_s} {video.end_s} {look[0]} {look[1]}"

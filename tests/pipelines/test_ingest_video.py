@@ -22,10 +22,11 @@ from pipelines import ingest_video as stage
 from pipelines.errors import UserError
 from pipelines.ingest_video import ingest_video
 from pipelines.lineage import sha256
-from pipelines.video.clips import COLUMNS, open_clips
+from pipelines.video.clips import COLUMNS, SHARD, open_clips
 from pipelines.video.flow import flow_between
 from pipelines.video.samples import ClipSamples
 
+LONG = SHARD + 22
 PARAMS = ingest_params(short_side=32, rate=None, min_frames=2)
 
 
@@ -55,10 +56,10 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    """Two classes, three groups, eight videos; one is of another shape, and one has 150 frames."""
+    """Two classes, three groups, eight videos; one is of another shape, and one has more frames than a shard."""
     found = Run(tmp_path)
     for number in range(8):
-        height, count = (48 if number == 3 else 32), (150 if number == 5 else 6 + number)
+        height, count = (48 if number == 3 else 32), (LONG if number == 5 else 6 + number)
         name = f"{'ab'[number % 2]}/v_x_g{number % 3}_c{number}.mkv"
         write(found.raw / name, noise(number, count, height, 32))
     return found
@@ -84,8 +85,8 @@ def test_store(run):
         assert f"_{row['group']}_" in path.name
     assert clips.table.groupby("group")["split"].nunique().tolist() == [1, 1, 1]
     long = int(clips.table["frames"].idxmax())
-    assert np.array_equal(clips.frames(long, 120, 20), clips.frames(long)[120:140])
-    for start, count in ((0, 151), (-1, 3), (150, 1), (3, 0)):
+    assert np.array_equal(clips.frames(long, SHARD - 8, 20), clips.frames(long)[SHARD - 8 : SHARD + 12])
+    for start, count in ((0, LONG + 1), (-1, 3), (LONG, 1), (3, 0)):
         with pytest.raises(IndexError):
             clips.frames(long, start, count)
 
@@ -94,7 +95,7 @@ def test_store_is_what_others_can_open(run):
     run(flow="store")
     group = zarr.open_group(run.store, mode="r")
     pixels = group["pixels/32x32"]
-    assert (pixels.metadata.zarr_format, pixels.dtype, pixels.shards[0]) == (3, np.uint8, 128)
+    assert (pixels.metadata.zarr_format, pixels.dtype, pixels.shards[0]) == (3, np.uint8, SHARD)
     assert group["flow/32x32"].shape == (pixels.shape[0], 8, 8, 2)
     with xr.open_zarr(run.store, consolidated=False) as table:
         assert table["label_name"].to_numpy().tolist().count("b") == 4
@@ -106,7 +107,7 @@ def test_flow_stored_or_computed_is_the_same(run):
     stored = open_clips(run.store)
     long = int(stored.table["frames"].idxmax())  # over two shards
     np.testing.assert_allclose(stored.flow(long), flow_between(stored.frames(long)), rtol=1e-3, atol=1e-3)
-    np.testing.assert_array_equal(stored.flow(long, 120, 20), stored.flow(long)[120:139])
+    np.testing.assert_array_equal(stored.flow(long, SHARD - 8, 20), stored.flow(long)[SHARD - 8 : SHARD + 11])
     from_store = [ClipSamples(stored, "train", 5, 32, flow=True, seed=1)[n] for n in range(4)]
     run(flow="loader")
     computed = open_clips(run.store)
@@ -271,8 +272,9 @@ def test_stage(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stage.main(Path("clips.zarr"), Path("quarantine.csv"))
     clips = open_clips(tmp_path / "clips.zarr")
-    # Those with 6 and 7 frames of 25 a second have 3 of 12 a second; 150 frames last 6 seconds.
-    assert clips.table["frames"].tolist() == [72]
+    # Those with 6 and 7 frames of 25 a second have 3 of 12 a second; the long one's last begins at 533/25 = 21.32 s,
+    # and 256/12 = 21.33 s is nearest to that.
+    assert clips.table["frames"].tolist() == [257]
     assert clips.table[["height", "width", "fps"]].iloc[0].tolist() == [64, 64, 12]
     with pytest.raises(UserError, match="no store of clips"):
         open_clips(tmp_path / "nothing.zarr")
