@@ -10,7 +10,8 @@ with `frame.reformat`, and with one reformatter a file, as ours has: the first i
 beside it.
 
 Loader: steps of the 17-layer SCS network at an eighth of the width, 8 pieces of 16 frames of 64 × 64 pixels with
-optical flow computed as they are loaded, against the same steps on batches in memory.
+optical flow, against the same steps on batches in memory: of a split whose clips fit into memory, and of one that is
+read all the time.
 
 Times are the best of rounds in which every side runs once: others' load only adds.
 """
@@ -101,9 +102,9 @@ def decode_bare(path: Path, size: tuple[int, int], one_reformatter: bool) -> int
     return len(pixels)
 
 
-def ingest_params(short_side: int) -> IngestVideo:
+def ingest_params(short_side: int, flow: str = "loader") -> IngestVideo:
     return IngestVideo(
-        source="-", short_side=short_side, rate=None, min_frames=1, frame_folder_rate=25.0, flow="loader",
+        source="-", short_side=short_side, rate=None, min_frames=1, frame_folder_rate=25.0, flow=flow,
         official_split=1, group=None, validation_share=0.2, test_share=0.2, seed=1, license="CC0-1.0",
     )  # fmt: skip
 
@@ -138,13 +139,18 @@ def measure_ingest(folder: Path) -> None:
 def measure_loader(folder: Path, device: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         simulate_video(folder / "raw", SimulateVideo(seed=1, groups=6, clips=1, frames=24, rate=12, size=SIZE))
-        ingest_video(folder / "raw", folder / "clips.zarr", folder / "quarantine.csv", ingest_params(SIZE))
-    samples = ClipSamples(open_clips(folder / "clips.zarr"), "train", LENGTH, SIZE, flow=True, seed=1)
-    sampler = ClipSampler(samples, STEPS * BATCH)
+        for flow in ("loader", "store"):
+            params = ingest_params(SIZE, flow)
+            ingest_video(folder / "raw", folder / f"{flow}.zarr", folder / "quarantine.csv", params)
     # On the CPU all cores compute; beside a GPU they load.
     workers = 0 if device == "cpu" else len(os.sched_getaffinity(0))
-    loader = DataLoader(samples, BATCH, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
-    in_memory = list(loader)
+
+    def load(flow: str, keep_bytes: int) -> DataLoader:
+        clips = open_clips(folder / f"{flow}.zarr")
+        samples = ClipSamples(clips, "train", LENGTH, SIZE, flow=True, seed=1, keep_bytes=keep_bytes)
+        sampler = ClipSampler(samples, STEPS * BATCH)
+        return DataLoader(samples, BATCH, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
+
     network = Recognizer("scs", 17, 8, len(CLASSES)).to(device)
     optimizer = torch.optim.Adam(network.parameters())
     draw = draw_open_paths("two_sided", 0.5, seed=1, step=0, rank=0, layers=network.switch_layers, steps=LENGTH)
@@ -164,9 +170,18 @@ def measure_loader(folder: Path, device: str) -> None:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    took = best_seconds({"memory": partial(train, in_memory), "store": partial(train, loader)}, ROUNDS)
+    loaders = {
+        "memory": list(load("loader", 1 << 30)),
+        "kept": load("loader", 1 << 30),
+        "read": load("store", 0),
+        "read, computed": load("loader", 0),
+    }
+    took = best_seconds({name: partial(train, batches) for name, batches in loaders.items()}, ROUNDS)
     print(f"loader {device}, ms a step: { {name: round(1e3 * s / STEPS, 1) for name, s in took.items()} }")
-    claim(f"loader {device} step rate from the store / from memory", took["memory"] / took["store"], ">=", 0.85)
+    what = {"kept": "a split that fits into memory", "read": "a larger one, flow stored"}
+    for name, split in what.items():
+        claim(f"loader {device} step rate, {split} / batches in memory", took["memory"] / took[name], ">=", 0.85)
+    print(f"  beside it, a larger one, flow computed: {took['memory'] / took['read, computed']:.3f}")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -11,6 +12,10 @@ from pipelines.errors import UserError
 from pipelines.video.clips import Clips
 from pipelines.video.flow import SCALE, flow_between
 
+NO_FLOW = np.zeros((0, 0, 0, 2), np.float32)
+BYTES_A_PIXEL = 3.5  # of a frame in memory, with its flow
+
+Piece = tuple[NDArray[np.uint8], NDArray[np.float32]]  # frames (T, H, W, 3), flow (T - 1, H / 4, W / 4, 2)
 Sample = tuple[Tensor, int, Tensor] | tuple[Tensor, int]
 
 
@@ -27,7 +32,9 @@ class ClipSamples(Dataset[Sample]):
     flow      float32  (T - 1, 2, H/4, W/4)  from each frame to the next, x and y, in pixels of the frames a frame
     ========  =======  ====================  =====================================================================
 
-    The flow is that of the whole frames, cut out; it is read where the store has it, and else computed.
+    The flow is that of the whole frames, cut out; it is read where the store has it, and else computed. Where all clips
+    of the split fit into ``keep_bytes``, each is read once and kept, with its flow; else pieces are read as they are
+    asked for.
 
     Parameters
     ----------
@@ -42,6 +49,8 @@ class ClipSamples(Dataset[Sample]):
         Whether a sample has optical flow.
     seed : int
         Of the draws.
+    keep_bytes : int
+        Memory for decoded frames and flow; each worker of a loader has its own.
 
     Raises
     ------
@@ -49,7 +58,17 @@ class ClipSamples(Dataset[Sample]):
         If the split is empty, or its frames are smaller than ``size``.
     """
 
-    def __init__(self, clips: Clips, split: str, length: int, size: int, *, flow: bool, seed: int) -> None:
+    def __init__(
+        self,
+        clips: Clips,
+        split: str,
+        length: int,
+        size: int,
+        *,
+        flow: bool,
+        seed: int,
+        keep_bytes: int = 1 << 30,
+    ) -> None:
         self.clips, self.split, self.length, self.size, self.with_flow, self.seed = (
             clips, split, length, size, flow, seed,
         )  # fmt: skip
@@ -64,6 +83,8 @@ class ClipSamples(Dataset[Sample]):
         self.numbers = table.index.to_numpy()
         self.labels = table["label"].to_numpy()
         self._shapes = table[["frames", "height", "width"]].to_numpy()
+        pixels = int(table[["frames", "height", "width"]].prod(axis=1).sum())
+        self._kept: dict[int, Piece] | None = {} if pixels * BYTES_A_PIXEL <= keep_bytes else None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -73,12 +94,11 @@ class ClipSamples(Dataset[Sample]):
         frames, height, width = (int(value) for value in self._shapes[row])
         start, top, left = self._corner(n, frames, height, width)
         count = min(self.length, frames)
-        number = int(self.numbers[row])
-        whole = self.clips.frames(number, start, count)
+        whole, flow = self._piece(int(self.numbers[row]), start, count)
         held = np.arange(self.length).clip(max=count - 1)
         pixels = whole[held, top : top + self.size, left : left + self.size].transpose(0, 3, 1, 2)
         sample = torch.from_numpy(np.ascontiguousarray(pixels)), int(self.labels[row])
-        return (*sample, self._flow(number, whole, start, top, left)) if self.with_flow else sample
+        return (*sample, self._cut(flow, top, left)) if self.with_flow else sample
 
     def _corner(self, n: int, frames: int, height: int, width: int) -> tuple[int, int, int]:
         """First frame, row and column of sample ``n``; row and column are on cells of the flow."""
@@ -90,8 +110,22 @@ class ClipSamples(Dataset[Sample]):
             start, top, left = (most // 2 for most in room)
         return start, top * SCALE, left * SCALE
 
-    def _flow(self, number: int, whole: np.ndarray, start: int, top: int, left: int) -> Tensor:
-        flow = self.clips.flow(number, start, len(whole)) if self.clips.has_flow else flow_between(whole)
+    def _piece(self, number: int, start: int, count: int) -> Piece:
+        """Give frames of a clip, and the flow between them."""
+        if self._kept is None:
+            return self._read(number, start, count)
+        if number not in self._kept:
+            self._kept[number] = self._read(number, 0, None)
+        frames, flow = self._kept[number]
+        return frames[start : start + count], flow[start : start + count - 1]
+
+    def _read(self, number: int, start: int, count: int | None) -> Piece:
+        frames = self.clips.frames(number, start, count)
+        if not self.with_flow:
+            return frames, NO_FLOW
+        return frames, self.clips.flow(number, start, count) if self.clips.has_flow else flow_between(frames)
+
+    def _cut(self, flow: NDArray[np.float32], top: int, left: int) -> Tensor:
         cells = self.size // SCALE
         cut = flow[:, top // SCALE :, left // SCALE :][:, :cells, :cells].transpose(0, 3, 1, 2)
         out = torch.zeros(self.length - 1, 2, cells, cells)

@@ -119,6 +119,14 @@ def test_sampler(clips):
     assert Counter(n % 28 for n in whole) == Counter(range(28))
 
 
+@pytest.mark.parametrize("store", ["clips", "wide"])  # computed flow, stored flow
+def test_kept_or_read_each_time_is_the_same(store, request):
+    clips = request.getfixturevalue(store)
+    kept, read = (ClipSamples(clips, "train", 7, 24, flow=True, seed=1, keep_bytes=keep) for keep in (1 << 30, 0))
+    for n in [0, 3, 0, len(kept), 3 + 2 * len(kept)]:
+        assert all(np.array_equal(a, b) for a, b in zip(kept[n], read[n], strict=True))
+
+
 def test_in_workers(clips):
     """Loaded in other processes, it is the same."""
     samples = ClipSamples(clips, "train", 4, 32, flow=True, seed=1)
