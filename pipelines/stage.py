@@ -6,14 +6,19 @@ from contextlib import contextmanager
 
 import typer
 
-from pipelines.errors import UserError
+from pipelines.errors import Unavailable, UserError
+
+TRY_AGAIN = 75  # exit status of what may go well in a minute: EX_TEMPFAIL of sysexits.h
 
 
 @contextmanager
 def ends_in_words() -> Iterator[None]:
-    """Turn a `UserError` into one line and exit status 1, Ctrl-C into status 130."""
+    """Turn a `UserError` into one line and exit status 1 (75 where another try may help), Ctrl-C into status 130."""
     try:
         yield
+    except Unavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(TRY_AGAIN)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
