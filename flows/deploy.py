@@ -1,7 +1,8 @@
-"""Register the hourly forecast of every domain in params.yaml with a Prefect server: ``python -m flows.deploy``.
+"""Register the hourly forecast of every domain, and training, with a Prefect server: ``python -m flows.deploy``.
 
-One deployment a domain, with its cron in UTC. To deploy again changes what differs, and removes deployments of this
-folder whose domain is no more. What is set by hand in Prefect's UI is set back: params.yaml is where it belongs.
+One deployment a domain of params.yaml, with its cron in UTC, and prefect.yaml's of training. To deploy again changes
+what differs, and removes deployments of this folder whose domain is no more. What is set by hand in Prefect's UI is set
+back: those files are where it belongs.
 """
 
 from contextlib import suppress
@@ -16,15 +17,16 @@ from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 from prefect.workers.process import ProcessWorker
 
-from flows import POOL
+from flows import GPU_POOL, POOL, TRAINING_POOL
 from flows.forecast import forecast
+from flows.training_deployments import deploy_training
 from pipelines.errors import UserError
 from pipelines.params import read_params
 from pipelines.stage import run
 
 
 def deploy() -> None:
-    """Make the work pool and the deployments; flow runs will work in the present folder, where params.yaml is.
+    """Make the work pools and the deployments; flow runs will work in the present folder, where params.yaml is.
 
     Raises
     ------
@@ -34,8 +36,9 @@ def deploy() -> None:
     domains, here = read_params().domains, {"working_dir": str(Path.cwd())}
     with get_client(sync_client=True) as client:
         template = ProcessWorker.get_default_base_job_template()
-        with suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        for pool in (POOL, TRAINING_POOL, GPU_POOL):
+            with suppress(ObjectAlreadyExists):
+                client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
     for name, domain in domains.items():
         try:
             schedule = Cron(domain.cron, timezone="UTC")
@@ -62,6 +65,7 @@ def deploy() -> None:
             if old.job_variables == here and old.name not in domains:
                 client.delete_deployment(old.id)  # else it would go on to fail at every cron
                 print(f"forecast/{old.name}: removed")
+    deploy_training(here)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Prefect's server and worker, the deployments, and MLflow's server, all on 127.0.0.1: ``python -m flows.serve``.
+"""Prefect's server and workers, the deployments, and MLflow's server, all on 127.0.0.1: ``python -m flows.serve``.
 
 Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to.
 """
@@ -15,13 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import POOL
+from flows import POOL, TRAINING_POOL
 from flows.services import HOST, Services, check_port
+from flows.training_deployments import training_deployments
 from pipelines.errors import UserError
 from pipelines.lineage import main_checkout
 from pipelines.stage import run
 
-MLFLOW, SERVER, WORKER = "mlflow", "prefect-server", "prefect-worker"
+MLFLOW, SERVER, WORKER, TRAINER = "mlflow", "prefect-server", "prefect-worker", "prefect-trainer"
 
 
 def serve(
@@ -67,10 +68,13 @@ def serve(
             if subprocess.run([sys.executable, "-m", "flows.deploy"], env=environment, check=False).returncode:
                 raise UserError("without deployments there is nothing to serve")
             services.start(WORKER, "prefect", "worker", "start", "--pool", POOL, shown=True)
+            if training_deployments():
+                services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
             print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {environment['MLFLOW_TRACKING_URI']}", flush=True)
         while not services.stopping.wait(0.5):
             services.check()
     finally:
+        services.stop(TRAINER)
         if services.stop(WORKER):
             with suppress(OSError):  # where the server has ended before us
                 tell_of_interrupted_runs(api)
@@ -81,11 +85,11 @@ def serve(
 def tell_of_interrupted_runs(api: str) -> None:
     """Set flow runs that are said to be running to Crashed, while no worker is there: what ran them is gone.
 
-    The next cycle does what they have not done.
+    The next cycle, or the next training, does what they have not done.
     """
     unfinished = {
         "flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}},
-        "work_pools": {"name": {"any_": [POOL]}},
+        "work_pools": {"name": {"any_": [POOL, TRAINING_POOL]}},
     }
     for flow_run in _post(f"{api}/flow_runs/filter", unfinished):
         state = {"type": "CRASHED", "name": "Crashed", "message": "its worker was stopped"}

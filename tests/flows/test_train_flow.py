@@ -22,6 +22,7 @@ import flows.stages
 from flows.slots import Slots
 from flows.stages import Processes, failure, plan, reproduce
 from flows.train import train
+from flows.training_deployments import deploy_training
 from pipelines.errors import Unavailable, UserError
 
 # Two of a matrix that each wait until the other has begun: they end only side by side.
@@ -235,3 +236,18 @@ def test_ctrl_c_ends_the_stages(repository: Path, server: Served) -> None:
         flow.wait(40)
     assert not Path(f"/proc/{pid}").exists()
     assert json.loads(dvc("status", "--json"))["slow"], "not done"
+
+
+def test_prefect_yamls_trainings_are_deployed(repository: Path, server: Served) -> None:
+    (repository / "prefect.yaml").write_bytes((Path(__file__).parents[2] / "prefect.yaml").read_bytes())
+    deploy_training({"working_dir": str(repository)})
+    with get_client(sync_client=True) as client:
+        retrain = client.read_deployment_by_name("train/retrain")
+        gpu = client.read_deployment_by_name("train/gpu")
+        client.delete_deployment(retrain.id)
+        client.delete_deployment(gpu.id)
+    (schedule,) = retrain.schedules
+    assert (schedule.schedule.cron, schedule.schedule.timezone) == ("0 2 * * 0", "UTC")
+    assert (retrain.work_pool_name, gpu.work_pool_name) == ("training", "training-gpu")
+    assert gpu.parameters == {"remote": True} and not gpu.schedules
+    assert retrain.job_variables == {"working_dir": str(repository)}
