@@ -26,7 +26,7 @@ from pipelines.video.flow import SCALE
 
 SHARD = 512  # frames of a shard, which is a file
 CHUNK = 8  # frames of a chunk
-LEVEL = -10  # Zstandard's: more than twice as fast as 1, and a fifth larger
+LEVEL = -20  # Zstandard's: four times as fast as 1 and a third larger; decoding is nearly as fast as without it
 COLUMNS = {
     "clip": "name of the clip: its file's path below the source folder, without the ending",
     "label": "number of its class",

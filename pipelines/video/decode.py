@@ -96,7 +96,7 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
     """
     try:
         look = path.stat()
-        digest = sha256(path)
+        digest = sha256(path) if path.is_dir() else _sha256(path)
         key = hashlib.sha256(f"{digest} {start_s} {end_s}".encode()).hexdigest()
         opened = _pictures(path, decoding) if path.is_dir() else _video(path, start_s, end_s, decoding)
         (height, width), fps, source = opened
@@ -113,6 +113,16 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
     except Exception as error:
         raise UnreadableFile(path, str(error) or type(error).__name__) from error
     return Decoded(digest, key, frames, height, width, decoding.rate or fps)
+
+
+def _sha256(path: Path) -> str:
+    """Hex digest of a file that may be many gigabytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            _still_alive()
+    return digest.hexdigest()
 
 
 def target_size(height: float, width: float, short_side: int) -> tuple[int, int]:
@@ -159,6 +169,8 @@ def _video(
             frame: av.VideoFrame | None = first
             while frame is not None:
                 count += 1
+                if count % 64 == 0:
+                    _still_alive()
                 now = frame.time if timed and frame.time is not None else now + step
                 if (start_s is None or now >= start_s - 1e-3) and (end_s is None or now < end_s - 1e-3):
                     origin = now if origin is None else origin
@@ -255,11 +267,11 @@ def _write(pictures: Iterator[Image], key: str, decoding: Decoding, folder: Path
             of_shard = list(islice(chunks, 1))
             if not of_shard:
                 break
-            _still_alive()
             paths = [shard_path(folder, key, kind, number) for kind in kinds]
             with ExitStack() as stack:
                 files = [stack.enter_context(ShardFile(path, SHARD // CHUNK, LEVEL)) for path in paths]
                 for chunk in chain(of_shard, islice(chunks, SHARD // CHUNK - 1)):
+                    _still_alive()
                     files[0].add(_filled(np.stack(chunk)))
                     if decoding.with_flow:
                         flow = flow_between(last + chunk)
