@@ -31,6 +31,7 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C. Where MLFLOW_TRACKING_URI names a store already, no MLflow server is started."""
     checkout = main_checkout()
+    store = checkout / "mlflow"
     api = f"http://{HOST}:{prefect_port}/api"
     environment = {
         "PREFECT_HOME": str(checkout / "data/prefect"),
@@ -39,7 +40,9 @@ def serve(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for what nobody here asks for
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",
-        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store / 'mlflow.db'}",
+        "MLFLOW_ARTIFACTS_DESTINATION": str(store / "artifacts"),
+        **os.environ,  # which may name PostgreSQL and S3 for both; see docs/operations.md
         "PREFECT_API_URL": api,
     }
     own_mlflow = "MLFLOW_TRACKING_URI" not in os.environ
@@ -52,13 +55,8 @@ def serve(
     try:
         if own_mlflow:
             check_port(mlflow_port, "--mlflow-port")
-            store = checkout / "mlflow"
             store.mkdir(exist_ok=True)
-            backend = f"sqlite:///{store / 'mlflow.db'}"
-            kept = ["--backend-store-uri", backend, "--artifacts-destination", str(store / "artifacts")]
-            services.start(
-                MLFLOW, "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1", *kept
-            )
+            services.start(MLFLOW, "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1")
         services.start(SERVER, "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port))
         services.wait_for(SERVER, f"{api}/health")
         if own_mlflow:

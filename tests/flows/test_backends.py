@@ -1,0 +1,133 @@
+"""Both servers on a real PostgreSQL and artifacts on S3 (moto's server), by environment variables alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import boto3
+import psycopg2
+import pytest
+from conftest import REPOSITORY, free_port, write_params
+
+pytestmark = pytest.mark.full
+
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+# What a stage does with the store: a model logged and registered, an alias, and the model loaded again.
+ROUND = """
+import json, sys
+from pathlib import Path
+from pipelines.tracking.registry import ensure_version, load, set_alias
+folder = Path("model")
+folder.mkdir()
+(folder / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}))
+set_alias("champion", ensure_version("extrapolation", folder, {"csi_mean": 0.5}), "for the test")
+print(load("models:/radar-nowcast@champion").method)
+"""
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """Serve a cluster of its own on 127.0.0.1 with databases mlflow and prefect; gives USER@HOST:PORT."""
+    if not POSTGRES:
+        pytest.skip("no PostgreSQL: apt-get install postgresql")
+    tools, port = POSTGRES[-1].parent, free_port()
+    user = {"user": "postgres"} if os.getuid() == 0 else {}  # it refuses to run as root
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir="/tmp") as scratch:
+        if user:
+            subprocess.run(["chown", "postgres", scratch], check=True)
+        data = f"{scratch}/data"
+
+        def tool(name: str, *arguments: str) -> None:
+            subprocess.run([tools / name, *arguments], check=True, cwd=scratch, stdout=subprocess.DEVNULL, **user)
+
+        tool("initdb", "-D", data, "-U", "scs", "-A", "trust", "--no-sync")
+        options = f"-h 127.0.0.1 -p {port} -k {scratch} -F"
+        tool("pg_ctl", "-D", data, "-w", "-l", f"{scratch}/log", "-o", options, "start")
+        try:
+            for database in ("mlflow", "prefect"):
+                tool("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "scs", database)
+            yield f"scs@127.0.0.1:{port}"
+        finally:
+            tool("pg_ctl", "-D", data, "-m", "fast", "stop")
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """Serve S3 with the bucket ``models``; gives its address."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(300):
+                with suppress(OSError), urllib.request.urlopen(f"{address}/moto-api/", timeout=5):
+                    break
+                time.sleep(0.1)
+            client(address).create_bucket(Bucket="models")
+            yield address
+        finally:
+            server.terminate()
+
+
+def client(address: str):
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=address, **keys)
+
+
+def rows(database: str, query: str) -> list[tuple]:
+    user, _, host = database.partition("@")
+    address, _, port_and_name = host.partition(":")
+    port, _, name = port_and_name.partition("/")
+    with psycopg2.connect(host=address, port=port, user=user, dbname=name) as connection:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def test_runs_registry_and_flows_on_postgresql_and_artifacts_on_s3(tmp_path: Path, postgresql: str, s3: str) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    write_params(tmp_path, {"worked": {}})
+    ports = str(free_port()), str(free_port())
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    environment |= {
+        "PREFECT_HOME": f"{tmp_path}/data/prefect",
+        "PYTHONPATH": str(REPOSITORY),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MLFLOW_S3_ENDPOINT_URL": s3,
+        "MLFLOW_ARTIFACTS_DESTINATION": "s3://models/mlflow",
+        "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{postgresql}/mlflow",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgresql}/prefect",
+    }
+    command = [sys.executable, "-m", "flows.serve", "--prefect-port", ports[0], "--mlflow-port", ports[1]]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as serve:
+        try:
+            assert serve.stdout is not None
+            while line := serve.stdout.readline():
+                if line.startswith("Prefect: "):
+                    break
+            assert line, "flows.serve ended before it served"
+            # A client has the servers' addresses, and no key to S3 or the databases.
+            ours = {k: v for k, v in environment.items() if not k.startswith(("AWS_", "MLFLOW_", "PREFECT_API"))}
+            ours |= {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports[1]}"}
+            done = subprocess.run(
+                [sys.executable, "-c", ROUND], cwd=tmp_path, env=ours, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[-1] == "extrapolation"
+        finally:
+            serve.send_signal(signal.SIGINT)
+            serve.wait(90)
+    assert rows(f"{postgresql}/mlflow", "select name, version from model_versions") == [("radar-nowcast", 1)]
+    assert rows(f"{postgresql}/prefect", "select name from deployment where name = 'worked'") == [("worked",)]
+    keys = [one["Key"] for one in client(s3).list_objects_v2(Bucket="models")["Contents"]]
+    assert any(key.startswith("mlflow/") and key.endswith("model.json") for key in keys)
+    assert not list((tmp_path / "mlflow").iterdir()), "nothing is kept in the folder of the embedded store"
