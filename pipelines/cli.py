@@ -143,6 +143,17 @@ def describe(
     print(f"wants                {said.wants}")
 
 
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="page to write")] = Path("data/report.html"),
+    experiment: Annotated[str, typer.Option(help="MLflow's")] = "radar-nowcast",
+) -> None:
+    """Compare the trainings that MLflow has kept on one HTML page: tables, curves, maps."""
+    from pipelines.report import write_report
+
+    print(f"{write_report(out, experiment)} trainings: {out}")
+
+
 def main() -> None:
     """Run the command; a user's mistake is one line and exit status 1."""
     with ends_in_words():

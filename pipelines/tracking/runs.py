@@ -1,5 +1,6 @@
 """One training, one MLflow run: parameters, curves, seeds, data, commit and the model."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ def training_run(
     with mlflow.start_run(run_id, run_name=None if run_id else name) as run:
         if run_id is None:
             mlflow.set_tags(dict(tags))
+            if experiment := os.environ.get("DVC_EXP_NAME"):
+                mlflow.set_tag("dvc_exp", experiment)  # so that `dvc exp show` and MLflow name it alike
             mlflow.log_params(dict(params))
             dataset = from_pandas(samples, source=samples["store"].iloc[0], name=of.samples)
             mlflow.log_input(dataset, context="training")
