@@ -8,7 +8,7 @@ import itertools
 import re
 import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -94,17 +94,40 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
     UnreadableFile
         If it can't become a clip, whatever the reason.
     """
-    try:
+    with _unreadable(path):
         look = path.stat()
         digest = sha256(path) if path.is_dir() else _sha256(path)
         key = hashlib.sha256(f"{digest} {start_s} {end_s}".encode()).hexdigest()
-        opened = _pictures(path, decoding) if path.is_dir() else _video(path, start_s, end_s, decoding)
-        (height, width), fps, source = opened
+        (height, width), fps, source = _opened(path, start_s, end_s, decoding)
         with closing(source) as timed:
             frames = _write(_sampled(timed, decoding.rate, fps), key, decoding, folder)
         after = path.stat()
         if (look.st_size, look.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InterruptedError(4, "it changed while it was read")
+    return Decoded(digest, key, frames, height, width, decoding.rate or fps)
+
+
+def read_frames(path: Path, decoding: Decoding) -> Iterator[Image]:
+    """Give the frames of a video (H, W, 3), RGB, as they come: those that :func:`decode_clip` would store.
+
+    Raises
+    ------
+    UnreadableFile
+        As soon as there is something wrong with it.
+    """
+    with _unreadable(path):
+        _, fps, source = _opened(path, None, None, decoding)
+        with closing(source) as timed:
+            yield from _sampled(timed, decoding.rate, fps)
+
+
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """Turn all that goes wrong with a video into `UnreadableFile`."""
+    try:
+        yield
+    except UnreadableFile:
+        raise
     except OSError as error:
         raise UnreadableFile(path, error.strerror or str(error)) from error
     except FFmpegError as error:  # its number is no errno: what a file's content is doesn't pass
@@ -112,7 +135,13 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
     # What a decoder raises on bytes that someone else broke can't be listed; the file is bad whatever it is.
     except Exception as error:
         raise UnreadableFile(path, str(error) or type(error).__name__) from error
-    return Decoded(digest, key, frames, height, width, decoding.rate or fps)
+
+
+def _opened(
+    path: Path, start_s: float | None, end_s: float | None, decoding: Decoding
+) -> tuple[tuple[int, int], float, Generator[Timed]]:
+    """Give size, own frame rate and frames of a video, file or folder."""
+    return _pictures(path, decoding) if path.is_dir() else _video(path, start_s, end_s, decoding)
 
 
 def _sha256(path: Path) -> str:

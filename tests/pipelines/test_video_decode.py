@@ -14,7 +14,7 @@ from video_files import PLAIN, grey_levels, noise, turn_clockwise, write, write_
 
 from pipelines.errors import UnreadableFile
 from pipelines.video.clips import SHARD, array_outline
-from pipelines.video.decode import Decoding, decode_clip, shard_path, target_size
+from pipelines.video.decode import Decoding, decode_clip, read_frames, shard_path, target_size
 
 
 def decoded(path: Path, decoding: Decoding = PLAIN, start_s=None, end_s=None) -> np.ndarray:
@@ -85,6 +85,16 @@ def test_variable_rate(tmp_path):
 def test_b_frames_come_in_order(tmp_path, ending):
     path = write(tmp_path / f"a{ending}", grey_levels(40, step=6), codec="mpeg4", b_frames=2)
     assert levels(decoded(path), step=6) == list(range(40))
+
+
+def test_frames_as_they_come_are_those_that_are_stored(tmp_path):
+    path = write(tmp_path / "a.mp4", noise(4, 40, 64, 96), codec="mpeg4")
+    decoding = replace(PLAIN, rate=10.0)
+    stream = read_frames(path, decoding)
+    assert np.array_equal(np.stack(list(stream)), decoded(path, decoding))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UnreadableFile, match="no video that can be decoded"):
+        next(read_frames(path, decoding))
 
 
 def test_rotated(tmp_path):
