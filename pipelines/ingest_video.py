@@ -209,12 +209,14 @@ def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repea
         print(f"and {len(rejected) - TOLD} more in {quarantine}")
     counts = table["split"].value_counts()
     parted = parted_groups(table)
+    unseen = sorted(set(table["label_name"]) - set(table["label_name"][table["split"] == "train"]))
     print(
         f"{len(table)} clips ({table['frames'].sum()} frames) of {table['label'].nunique()} classes"
         f" in {table['group'].nunique()} groups, layout {listing.layout}: "
         + ", ".join(f"{counts[name]} {name}" for name in ("train", "validation", "test", "unused") if name in counts)
         + (f", {repeated} repeated files skipped" if repeated else "")
         + (f"; the official lists part {len(parted)} groups ({', '.join(parted[:3])}, …)" if parted else "")
+        + (f"; nothing to train on of {', '.join(unseen)}" if unseen else "")
         + f"; {len(rejected)} in quarantine"
         + (f": {quarantine}" if rejected else "")
     )

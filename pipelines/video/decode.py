@@ -313,7 +313,7 @@ def _write(pictures: Iterator[Image], key: str, decoding: Decoding, folder: Path
             raise ValueError(f"{count or 'no'} frame{'s' * (count != 1)}, and min_frames is {decoding.min_frames}")
     except BaseException:
         for path in written:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another worker may have had another file of the same content
         raise
     return count
 

@@ -170,10 +170,17 @@ def test_official_lists_that_part_a_group(run, capsys):
         target = run.raw / split / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
+    (run.raw / "test" / "b").mkdir()
     for empty in ("a", "b"):
         (run.raw / empty).rmdir()
     run()
-    assert "the official lists part 1 groups (g0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "the official lists part 1 groups (g0" in told
+    assert "nothing to train on" not in told
+    for path in (run.raw / "train" / "b").iterdir():
+        path.rename(run.raw / "test" / "b" / path.name)
+    run()
+    assert "; nothing to train on of b; 0 in quarantine" in capsys.readouterr().out
 
 
 def test_grows_and_shrinks(run, monkeypatch):
