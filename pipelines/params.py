@@ -162,6 +162,7 @@ class Train(Section):
     checkpoint_steps: Positive = Field(description="steps from one checkpoint and validation to the next")
     validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")
     batch_size: Positive
+    devices: Positive = Field(default=1, description="GPUs of a machine, or processes of its CPU, that share a batch")
     learning_rate: float = Field(gt=0)
     precision: Literal["auto", "bf16", "float32"] = Field(description="auto: bf16 where the processor has it")
 

@@ -5,8 +5,11 @@ import json
 import logging
 import math
 import shutil
+import signal
+import sys
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +20,9 @@ import torch
 import typer
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.callbacks.progress import RichProgressBar
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
 from pipelines.atomic import whole
 from pipelines.cadence import usual_step
@@ -27,6 +31,7 @@ from pipelines.errors import UserError
 from pipelines.frames import open_frames
 from pipelines.lineage import code_commit, dvc_md5, frames_digest, main_checkout, sha256
 from pipelines.params import Index, Model, Train, read_params
+from pipelines.ranks import PartOf, is_first, part_of_batch, trainer_arguments
 from pipelines.stage import run
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training import NowcastTraining
@@ -98,20 +103,19 @@ def train(
     module = NowcastTraining(
         network, model.switch, model.subtasks, inputs=index.inputs, learning_rate=params.learning_rate, seed=params.seed
     )
-    length = index.inputs + index.leads
+    length, share = index.inputs + index.leads, part_of_batch(params.batch_size, params.devices)
     of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
     thinned = np.linspace(0, len(of_validation) - 1, min(len(of_validation), params.validation_windows)).round()
     samples = RadarWindows(of_train, length, index.size)
     train_loader: DataLoader[Any] = DataLoader(
         WithMotion(samples, index.inputs) if model.subtasks else samples,
-        batch_size=params.batch_size,
-        sampler=EpochSampler(
-            of_train["wet_fraction"].to_numpy(), params.checkpoint_steps * params.batch_size, params.seed
+        batch_size=share,
+        sampler=PartOf(
+            EpochSampler(of_train["wet_fraction"].to_numpy(), params.checkpoint_steps * params.batch_size, params.seed)
         ),
     )
-    validation_loader = DataLoader(
-        RadarWindows(of_validation.iloc[thinned.astype(int)], length, index.size), batch_size=params.batch_size
-    )
+    seen = RadarWindows(of_validation.iloc[thinned.astype(int)], length, index.size)
+    validation_loader = DataLoader(seen, batch_size=share, sampler=PartOf(SequentialSampler(seen)))
     best = ModelCheckpoint(
         checkpoints,
         "best",
@@ -133,10 +137,11 @@ def train(
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
     flat = pd.json_normalize(settings).iloc[0].to_dict()
-    with training_run(name, checkpoints / "mlflow_run_id", flat, tags, table) as logger:
+    first = is_first()
+    run_of_all = training_run(name, checkpoints / "mlflow_run_id", flat, tags, table) if first else nullcontext(False)
+    with run_of_all as logger:
         trainer = pl.Trainer(
-            accelerator="auto",
-            devices=1,
+            **trainer_arguments(params.devices),
             precision=choose_precision(params.precision),  # type: ignore[arg-type]
             max_epochs=math.ceil(params.steps / params.checkpoint_steps),
             max_steps=params.steps,
@@ -154,10 +159,14 @@ def train(
             log.warning("%s: going on from %s", name, last)
         try:
             trainer.fit(module, train_loader, validation_loader, ckpt_path=resumed, weights_only=True)
+        except SIGTERMException:
+            sys.exit(128 + signal.SIGTERM)  # Lightning's own status would be 0, as if the training were done
         except FloatingPointError as error:
             raise UserError(
                 f"models.{name}: {error}; lower train.learning_rate, or set train.precision: float32"
             ) from None
+        if not first:
+            return
         assert best.best_model_score is not None  # there is a validation at the end of every epoch
         weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
         forecaster = EncoderForecaster(**model.network)  # without the subtasks' heads

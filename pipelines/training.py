@@ -9,6 +9,7 @@ from torch import Tensor
 from pipelines.forecasters import DRY
 from pipelines.params import Subtasks, Switch
 from pipelines.rain import normalise
+from pipelines.ranks import check_finite, mean_over_ranks
 from scs_model import EncoderForecaster
 from scs_model.adaptive import AdaptiveSwitch
 from scs_model.subtasks import motion_error
@@ -33,7 +34,8 @@ def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
     valid = rain_rate.isfinite()
     error = (forecast - normalise(rain_rate)).float()
     weight = (1.0 + rain_rate.nan_to_num(0.0).clamp(0.0, HEAVY)) * valid
-    return (weight * (error.abs() + error.square())).sum() / weight.sum().clamp(min=1.0)
+    # The weights of the whole batch, which several processes may share: the mean of their errors is then one's.
+    return (weight * (error.abs() + error.square())).sum() / mean_over_ranks(weight.sum()).clamp(min=1.0)
 
 
 class NowcastTraining(LightningModule):
@@ -95,19 +97,18 @@ class NowcastTraining(LightningModule):
             t1_loss = weighted_error(said.reconstruction, observed[:, -1:])
             t2_loss = motion_error(said.motion, batch[1], windows[:, self.inputs - 1 : -1] >= DRY)
             loss = main_loss + self.subtasks.t1 * t1_loss + self.subtasks.t2 * t2_loss
-            self.log_dict({"t1_loss": t1_loss, "t2_loss": t2_loss})
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}")
+            self.log_dict({"t1_loss": t1_loss, "t2_loss": t2_loss}, sync_dist=True)
+        check_finite(loss, self.global_step)
         if self.adaptive:
             self.log("switch_p", self.adaptive.update(main_loss, t1_loss))
-        self.log("train_loss", main_loss, prog_bar=True)
+        self.log("train_loss", main_loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, windows: Tensor, _: int) -> None:
         """Log the main loss of one batch; nothing is drawn."""
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
         loss = weighted_error(self.network(normalise(observed), future.shape[1]), future)
-        self.log("validation_loss", loss, prog_bar=True, batch_size=len(windows))
+        self.log("validation_loss", loss, prog_bar=True, batch_size=len(windows), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what p follows."""

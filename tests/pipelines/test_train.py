@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -126,6 +127,42 @@ def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
     run = only_run()
     assert run.info.status == "FINISHED"
     assert_equal(load_file("killed/weights.safetensors"), trained(params, "scs_astsgd", workplace / "models" / "again"))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["scs_stsgd", "scs_astsgd", "convlstm"])
+def test_training_that_is_stopped_again_and_again_ends_with_the_same_weights(workplace: Path, name: str) -> None:
+    """Ctrl-C, SIGTERM and kill -9, each at a random step."""
+    params = small_params(workplace, steps=240, checkpoint_steps=8)
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.train",
+        name,
+        "radar.zarr",
+        "windows.parquet",
+        "out",
+        "out.json",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    seed = random.randrange(1000)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    draw.shuffle(numbers)
+    for number in numbers:
+        before = {path: path.stat().st_mtime_ns for path in workplace.glob("data/checkpoints/*/last.ckpt")}
+        with subprocess.Popen(command, start_new_session=True, env=environment) as process:
+            while {path: path.stat().st_mtime_ns for path in workplace.glob("data/checkpoints/*/last.ckpt")} == before:
+                assert process.poll() is None
+                time.sleep(0.02)
+            time.sleep(draw.uniform(0, 1))
+            os.killpg(process.pid, number)
+            assert process.wait(60) != 0
+        assert not (workplace / "out").exists()
+    subprocess.run(command, check=True, env=environment)
+    assert only_run().info.status == "FINISHED"
+    assert_equal(load_file("out/weights.safetensors"), trained(params, name, workplace / "models" / "again"))
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(workplace: Path) -> None:
