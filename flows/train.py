@@ -21,6 +21,7 @@ from flows.slots import Slot, Slots
 from flows.stages import Processes, Stage, plan, reproduce
 from flows.training_artifact import said_of, show_training
 from pipelines.errors import Unavailable, UserError
+from pipelines.params import read_params
 
 LOOK_S = 5.0  # from one look for a free slot to the next, where another flow has the GPUs
 
@@ -67,13 +68,13 @@ def train(targets: list[str] | None = None, slots: int = 1, remote: bool = False
     targets : list of str, optional
         Stages, with all that they need; the whole of dvc.yaml by default.
     slots : int
-        Stages to run at a time on a machine without GPUs. On one with GPUs, each is a slot.
+        Stages to run at a time on a machine without GPUs. With GPUs, a slot is ``train.devices`` of them.
     remote : bool
         Whether to pull what is missing from DVC's default remote, and to push to it what was made.
     """
     log = get_run_logger()
     try:
-        places = Slots(slots)
+        places = Slots(slots, read_params().train.devices)
         stages = plan(targets or ())
     except UserError as error:
         log.error("%s", error)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Served
+from conftest import REPOSITORY, Served
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
@@ -64,6 +64,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     dvc("init", "--no-scm", "--quiet")
     (tmp_path / "meet.py").write_text(MEET)
+    (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
     (tmp_path / "raw").write_text("1")
     pair = {
         "foreach": {"a": {"other": "b"}, "b": {"other": "a"}},
@@ -226,7 +227,7 @@ def test_a_gpu_is_one_stages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_ctrl_c_ends_the_stages(repository: Path, server: Served) -> None:
     write_stages(repository, slow=stage("echo $$ > pid; sleep 300; cp raw slow", deps=["raw"], outs=["slow"]))
     code = "from flows.train import train; train()"
-    environment = os.environ | {"PREFECT_API_URL": server.prefect, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PREFECT_API_URL": server.prefect, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL) as flow:
         while not (repository / "pid").exists() or not (repository / "pid").read_text():
             assert flow.poll() is None
@@ -239,7 +240,7 @@ def test_ctrl_c_ends_the_stages(repository: Path, server: Served) -> None:
 
 
 def test_prefect_yamls_trainings_are_deployed(repository: Path, server: Served) -> None:
-    (repository / "prefect.yaml").write_bytes((Path(__file__).parents[2] / "prefect.yaml").read_bytes())
+    (repository / "prefect.yaml").write_bytes((REPOSITORY / "prefect.yaml").read_bytes())
     deploy_training({"working_dir": str(repository)})
     with get_client(sync_client=True) as client:
         retrain = client.read_deployment_by_name("train/retrain")
