@@ -19,6 +19,7 @@ from pipelines.evaluate import evaluate
 from pipelines.frames import open_frames
 from pipelines.params import Params, read_params
 from pipelines.stage import run
+from pipelines.tracking.history import log_comparison
 from pipelines.tracking.registry import (
     Version,
     ensure_version,
@@ -116,6 +117,7 @@ def main(store: Path, windows: Path, scores: Path, models: Path) -> None:
         print("an experiment moves no alias")
     else:
         choose(store, windows, tables, versions, params=params)
+        log_comparison(scores.parent / "comparison")  # for `scs report`, which asks MLflow alone
 
 
 if __name__ == "__main__":
