@@ -3,7 +3,7 @@
 import base64
 import html
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -21,11 +21,12 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200p
 table { border-collapse: collapse; font-size: 13px } th, td { padding: 4px 9px; text-align: right; white-space: nowrap }
 th { background: #f2f4f7; position: sticky; top: 0 } tr { border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left } .best { font-weight: 700; background: #e8f5e9 }
-pre { background: #f7f7f7; padding: 1rem; overflow-x: auto; font-size: 12px } small { color: #666 }
+pre { background: #f7f7f7; padding: 1rem; white-space: pre-wrap; font-size: 12px } small { color: #666 }
 """
 # Params that say what a training was; others are shown where runs differ in them.
 ALWAYS = ("model.cell", "train.seed", "train.steps")
-SECONDS = "training_seconds"
+FIRST = ("validation_loss", "csi_mean")  # of the metrics; then in alphabetical order
+LEFT_OUT = {"epoch", "switch_p", "train_loss"}  # where the last step left them
 LOWER_IS_BETTER = ("loss", "mae", "seconds", "parameters", "far")
 
 
@@ -83,12 +84,9 @@ def _table(runs: Sequence[PastRun], alias_of: dict[str, str]) -> str:
     keys = sorted({key for run in runs for key in run.params})
     differ = [key for key in keys if len({run.params.get(key) for run in runs}) > 1 and key not in ALWAYS]
     shown = [*ALWAYS, *differ]
-    metrics = sorted({key for run in runs for key in run.metrics} - {"epoch", "switch_p", "train_loss"})
-    best = {}
-    for key in metrics:
-        known = [run.metrics[key] for run in runs if key in run.metrics]
-        lower = any(word in key for word in LOWER_IS_BETTER)
-        best[key] = min(known, default=None) if lower else max(known, default=None)
+    logged = {key for run in runs for key in run.metrics} - LEFT_OUT
+    metrics = [*(key for key in FIRST if key in logged), *sorted(logged - {*FIRST})]
+    best = {key: max((run.metrics[key] for run in runs if key in run.metrics), key=_goodness(key)) for key in metrics}
     heads = ["model", "experiment", "switch", *shown, *metrics, "alias", "started, UTC"]
     rows = []
     for run in runs:
@@ -102,6 +100,13 @@ def _table(runs: Sequence[PastRun], alias_of: dict[str, str]) -> str:
         rows.append(f"<tr>{''.join(row)}</tr>")
     head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _goodness(key: str) -> Callable[[float], float]:
+    """Give what is higher the better a metric is; of a frequency bias 1 is best."""
+    if "bias" in key:
+        return lambda value: -abs(value - 1)
+    return (lambda value: -value) if any(word in key for word in LOWER_IS_BETTER) else (lambda value: value)
 
 
 def _curves(runs: Sequence[PastRun], key: str) -> bytes:
