@@ -1,4 +1,4 @@
-# make demo | test | test-full | ui | serve | clean. Everything is installed into .venv from requirements.lock.
+# make demo | demo-video | test | test-full | ui | serve | clean. Everything is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-full ui serve clean
+.PHONY: demo demo-video test test-full ui serve clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,12 @@ demo: .venv/installed
 	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png' \
 	  'The forecast:     data/forecasts/, one folder a reference time: forecast.nc, forecast.png' \
 	  'The MLflow store: mlflow/mlflow.db, mlflow/artifacts/; its UI: make ui, then http://127.0.0.1:5000'
+
+demo-video: .venv/installed
+	dvc repro register_action
+	@printf '%s\n' '' \
+	  'The table:        data/action/comparison/table.md' \
+	  'The pictures:     data/action/comparison/anticipation.png, data/action/confusion/'
 
 test: .venv/installed
 	ruff check .

@@ -154,6 +154,26 @@ def report(
     print(f"{write_report(out, experiment)} trainings: {out}")
 
 
+@app.command()
+def recognize(
+    clip: Annotated[Path, typer.Argument(help="video file, of any length, or a folder of pictures")],
+    model: Annotated[
+        str, typer.Option(help="MLflow URI of a registered model")
+    ] = "models:/action-recognition@champion",
+) -> None:
+    """Print the five most probable actions of CLIP."""
+    from pipelines.errors import UserError
+
+    if not clip.exists():
+        raise UserError(f"{clip}: no such file")
+    from pipelines.recognize import recognize as recognize_clip
+
+    probabilities, name, version = recognize_clip(clip, model)
+    print(f"{clip}: by {name}, version {version}")
+    for label, probability in list(probabilities.items())[:5]:
+        print(f"{probability:7.1%}  {label}")
+
+
 def main() -> None:
     """Run the command; a user's mistake is one line and exit status 1."""
     with ends_in_words():

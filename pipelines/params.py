@@ -121,23 +121,19 @@ class Switch(Section):
 class Subtasks(Section):
     """Weights of the subtasks' losses beside the main one."""
 
-    t1: float = Field(ge=0, description="of T¹, the newest frame reconstructed")
-    t2: float = Field(ge=0, description="of T², the echo's motion")
+    t1: float = Field(ge=0, description="of T¹, the task's spatial half: the newest frame reconstructed, or the class")
+    t2: float = Field(ge=0, description="of T², motion: the echo's, or optical flow")
 
 
-class Model(Section):
-    """An encoder–forecaster of one recurrent cell."""
+class Switched(Section):
+    """What every network has that SCS may be in: which gradients are stopped, and what the subtasks weigh."""
 
-    cell: Literal["scs", "convlstm", "convgru", "trajgru"]
-    widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
-    kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
-    downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
-    residual: bool = Field(description="whether a recurrent layer's input is added to its output")
+    cell: str
     switch: Switch
     subtasks: Subtasks | None = Field(default=None, description="without it they cost nothing")
 
     @model_validator(mode="after")
-    def _only_scs_switches(self) -> "Model":
+    def _only_scs_switches(self) -> "Switched":
         if self.cell != "scs" and self.switch.kind != "off":
             raise ValueError("only the cell scs has paths to switch: set switch.kind to off")
         if self.cell != "scs" and self.subtasks:
@@ -148,23 +144,38 @@ class Model(Section):
             raise ValueError("switch.adaptive is of the two-sided switch")
         return self
 
+
+class Model(Switched):
+    """An encoder–forecaster of one recurrent cell."""
+
+    cell: Literal["scs", "convlstm", "convgru", "trajgru"]
+    widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
+    kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
+    downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
+    residual: bool = Field(description="whether a recurrent layer's input is added to its output")
+
     @property
     def network(self) -> dict[str, Any]:
         """Arguments of the network that forecasts: all but what only training needs."""
         return self.model_dump(include={"cell", "widths", "kernel", "downsample", "residual"})
 
 
-class Train(Section):
-    """How a network is trained; the same for every model."""
+class Fit(Section):
+    """How a network is trained, whatever its task; the same for every model of it."""
 
     seed: int = Field(ge=0)
     steps: Positive = Field(description="optimiser steps")
     checkpoint_steps: Positive = Field(description="steps from one checkpoint and validation to the next")
-    validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")
     batch_size: Positive
     devices: Positive = Field(default=1, description="GPUs of a machine, or processes of its CPU, that share a batch")
     learning_rate: float = Field(gt=0)
     precision: Literal["auto", "bf16", "float32"] = Field(description="auto: bf16 where the processor has it")
+
+
+class Train(Fit):
+    """How a network that forecasts is trained."""
+
+    validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")
 
 
 class Evaluate(Section):
@@ -220,6 +231,35 @@ class IngestVideo(Section):
         return self
 
 
+class ActionModel(Switched):
+    """A network that recognises actions; see scs_model.recognition."""
+
+    cell: Literal["scs", "convlstm", "cnn", "cnn_lstm"]
+    depth: Positive = Field(description="layers; the paper's network has 17")
+    width: Positive = Field(description="channels of the first layer, and more at coarser scales; the paper's has 64")
+    coherence: float = Field(default=0.0, ge=0, description="weight of overlapping pieces' agreement (λ)")
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of the network but for the number of classes."""
+        return self.model_dump(include={"cell", "depth", "width"}) | {"subtasks": self.subtasks is not None}
+
+
+class TrainAction(Fit):
+    """How a network that recognises actions is trained."""
+
+    devices: Literal[1] = 1  # several backward passes make a step, which Lightning's DDP can't share
+    frames: int = Field(ge=2, description="frames of a sample")
+    piece: int = Field(ge=2, description="frames that are run at once; pieces overlap by a quarter")
+    size: int = Field(ge=32, multiple_of=32, description="rows and columns of a sample, pixels")
+
+
+class EvaluateAction(Section):
+    """What the tables of action recognition say."""
+
+    observed: list[Positive] = Field(min_length=1, description="frames after which to say what a clip shows")
+
+
 class Domain(Section):
     """A radar's area: where its frames come in, and what goes out when."""
 
@@ -244,6 +284,9 @@ class Params(Section):
     models: dict[ModelName, Model] = Field(min_length=1)
     train: Train
     evaluate: Evaluate
+    action_models: dict[ModelName, ActionModel] = Field(min_length=1)
+    train_action: TrainAction
+    evaluate_action: EvaluateAction
     simulate_video: SimulateVideo
     ingest_video: IngestVideo
 

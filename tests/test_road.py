@@ -56,13 +56,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["simulate"] |= {"events": 5, "hours": 1.5, "size": 64}
     params["index"] |= {"size": 32, "stride": 32, "leads": 6}
     params["simulate_video"] |= {"groups": 4, "clips": 1, "frames": 12}
+    action = "cnn_lstm"
+    params["action_models"] = {action: params["action_models"][action] | {"depth": 5, "width": 4}}
+    params["train_action"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "frames": 8}
     params["train"] |= {"steps": 6, "checkpoint_steps": 3, "validation_windows": 4}
     params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     stages = (folder / "dvc.yaml").read_text()
     (trained,) = re.findall(r"- trained: (\[.*\])", stages)
     assert yaml.safe_load(trained) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
-    (folder / "dvc.yaml").write_text(stages.replace(trained, f"[{', '.join(MODELS)}]"))
+    (trained_action,) = re.findall(r"- trained_action: (\[.*\])", stages)
+    assert yaml.safe_load(trained_action) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["action_models"])
+    stages = stages.replace(trained, f"[{', '.join(MODELS)}]").replace(trained_action, f"[{action}]")
+    (folder / "dvc.yaml").write_text(stages)
     identity = "-c user.name=test -c user.email=test@localhost"
     sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
     # The README's environment is the one that runs the tests.

@@ -1,0 +1,162 @@
+"""Stage ``evaluate_action``: what a network says of the test clips, whole and after their first frames."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.progress import track
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, confusion_matrix
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipelines.atomic import whole
+from pipelines.errors import UserError
+from pipelines.params import EvaluateAction, read_params
+from pipelines.stage import run
+from pipelines.video.clips import Clips, open_clips
+from pipelines.video.recognizer import ActionRecognizer, load_recognizer
+
+WHOLE = 0  # in column observed: all frames of a clip
+
+
+def said_of(recognizer: ActionRecognizer, frames: Iterable[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+    """Give what the network says of each frame of a clip, by stream.
+
+    Returns
+    -------
+    dict
+        ``main`` (T, K) and, where it was trained with subtasks, ``t1`` (T, K), log-probabilities, and ``motion``
+        (T, C), T²'s features.
+    """
+    if not recognizer.network.flow_heads:
+        return {"main": np.concatenate([piece.cpu().numpy()[:, 0] for piece in recognizer.stream(frames)])}
+    pieces = list(recognizer.stream(frames, with_subtasks=True))
+    names = {"main": "main", "t1": "spatial", "motion": "motion"}
+    return {
+        key: np.concatenate([getattr(piece, name).float().cpu().numpy()[:, 0] for piece in pieces])
+        for key, name in names.items()
+    }
+
+
+def rank_of(scores: NDArray[np.floating], label: int) -> int:
+    """Place of the true class among all by their scores (K,), 1 for the best; a tie counts against it."""
+    others = np.delete(scores, label)
+    return 1 + int((others >= scores[label]).sum())
+
+
+def evaluate_action(
+    recognizer: ActionRecognizer, clips: Clips, params: EvaluateAction
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Score a recognizer on the test clips.
+
+    Returns
+    -------
+    DataFrame
+        A row a clip, stream (main, t1, t2_probe) and number of observed frames (0: all): columns clip, group, label,
+        predicted (names), stream, observed, rank.
+    dict
+        Scores of whole clips.
+
+    Raises
+    ------
+    UserError
+        If the clips are of other classes, or there are none to test on.
+    """
+    if recognizer.classes != clips.classes:
+        raise UserError(f"{clips.path}: its classes aren't those of the model {recognizer.name}")
+    table, classes = clips.table, clips.classes
+    test = table.index[table["split"] == "test"]
+    if test.empty:
+        raise UserError(f"{clips.path}: no clip of the split 'test'")
+    rows: list[dict[str, object]] = []
+    whole_clips: list[NDArray[np.floating]] = []
+    features: dict[int, NDArray[np.floating]] = {}
+
+    def note(i: int, stream: str, observed: int, scores: NDArray[np.floating]) -> None:
+        clip = table.loc[i]
+        rank, predicted = rank_of(scores, int(clip["label"])), classes[int(scores.argmax())]
+        rows.append(
+            {"clip": clip["clip"], "group": clip["group"], "label": clip["label_name"], "predicted": predicted}
+            | {"stream": stream, "observed": observed, "rank": rank}
+        )
+
+    for i in track(list(test), f"evaluate {recognizer.name}", transient=True):
+        said = said_of(recognizer, clips.frames(i))
+        if "motion" in said:
+            features[i] = said.pop("motion").mean(0)
+        for stream, scores in said.items():
+            note(i, stream, WHOLE, scores.mean(0))
+            for observed in params.observed if stream == "main" else []:
+                note(i, stream, observed, scores[:observed].mean(0))
+        whole_clips.append(log_softmax(said["main"].mean(0)))
+    if features:
+        train = table.index[table["split"] == "train"]
+        learned = [said_of(recognizer, clips.frames(i))["motion"].mean(0) for i in train]
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        probe.fit(np.stack(learned), table.loc[train, "label"].to_numpy())
+        known = probe[-1].classes_
+        for i, scores_of_known in zip(
+            features, probe.predict_log_proba(np.stack(list(features.values()))), strict=True
+        ):
+            scores = np.full(len(classes), -np.inf)
+            scores[known] = scores_of_known
+            note(i, "t2_probe", WHOLE, scores)
+
+    result = pd.DataFrame(rows)
+    at_end = result[result["observed"] == WHOLE]
+    metrics = {}
+    for stream, of_stream in at_end.groupby("stream"):
+        prefix = "" if stream == "main" else f"{stream}_"
+        metrics[f"{prefix}top1"] = float((of_stream["rank"] <= 1).mean())
+        metrics[f"{prefix}top5"] = float((of_stream["rank"] <= 5).mean())
+    labels, probabilities = table.loc[test, "label"].to_numpy(), np.exp(np.stack(whole_clips))
+    precisions = [average_precision_score(labels == k, probabilities[:, k]) for k in np.unique(labels)]
+    metrics["mean_average_precision"] = float(np.mean(precisions))
+    return result, metrics
+
+
+def draw_confusion(result: pd.DataFrame, classes: list[str], title: str, path: Path) -> None:
+    """Draw which classes were taken for which, a share of each true class's clips."""
+    at_end = result[(result["stream"] == "main") & (result["observed"] == WHOLE)]
+    with np.errstate(invalid="ignore"):
+        counts = confusion_matrix(at_end["label"], at_end["predicted"], labels=classes).astype(float)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    side = 2.5 + 0.28 * min(len(classes), 100)
+    figure = Figure(figsize=(side + 0.8, side), dpi=100, layout="constrained")
+    ax = figure.subplots()
+    image = ax.imshow(shares, vmin=0, vmax=1, cmap="viridis")
+    if len(classes) <= 100:
+        ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
+        ax.set_yticks(range(len(classes)), classes, fontsize=7)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true")
+    ax.set_title(title, fontsize=9)
+    figure.colorbar(image, shrink=0.7, label="share of the true class's clips")
+    with whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
+    """Write scores as JSON."""
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) -> None:
+    """Evaluate MODEL on STORE's test clips into TABLE (Parquet), PICTURE (confusion matrix, PNG) and METRICS (JSON)."""
+    clips, recognizer = open_clips(store), load_recognizer(model)
+    result, scores = evaluate_action(recognizer, clips, read_params().evaluate_action)
+    with whole(table) as temporary:
+        result.to_parquet(temporary, index=False)
+    draw_confusion(result, clips.classes, f"{recognizer.name}: top-1 {scores['top1']:.2f}", picture)
+    write_metrics(scores, metrics)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,158 @@
+"""Fitting a network, whatever its task: Lightning's loop, which goes on exactly where it was interrupted."""
+
+import hashlib
+import json
+import logging
+import math
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks.progress import RichProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pipelines.errors import UserError
+from pipelines.lineage import main_checkout
+from pipelines.params import Fit
+from pipelines.ranks import trainer_arguments
+
+log = logging.getLogger(__name__)
+GRADIENT_CLIP = 1.0  # norm of the whole gradient
+
+
+class CheckpointAfterValidation(Checkpoint):
+    """Save, after a validation, all that is needed to go on: from there Lightning resumes exactly.
+
+    From a checkpoint of an epoch's end it counts that epoch twice. As a `Checkpoint` this comes after the callback that
+    keeps the best model, whose state it saves too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save."""
+        trainer.save_checkpoint(self.path)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of it.
+
+    Parameters
+    ----------
+    weights : dict of Tensor
+        The module's, where its validation loss was lowest.
+    validation_loss : float
+        The lowest.
+    seconds : float
+        That this process took.
+    """
+
+    weights: dict[str, Tensor]
+    validation_loss: float
+    seconds: float
+
+
+def checkpoint_folder(name: str, settings: Mapping[str, Any], data_sha256: str) -> Path:
+    """Give the folder of a training's checkpoints: the same settings and data go on from the same ones."""
+    key = hashlib.sha256((json.dumps(settings, sort_keys=True) + data_sha256).encode()).hexdigest()
+    return main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
+
+
+def choose_precision(precision: str) -> str:
+    """Name Lightning's precision for ``auto``, ``bf16`` or ``float32``: auto is bf16 where the hardware has it."""
+    if torch.cuda.is_available():
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if precision == "bf16" or (precision == "auto" and has_bf16) else "32-true"
+
+
+def fit(
+    module: pl.LightningModule,
+    train_loader: DataLoader[Any],
+    validation_loader: DataLoader[Any],
+    checkpoints: Path,
+    logger: Logger | bool,
+    params: Fit,
+    *,
+    model: str,
+    section: str,
+) -> Fitted:
+    """Train a module that logs ``validation_loss``, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    module : LightningModule
+        It raises FloatingPointError where its loss isn't finite.
+    train_loader, validation_loader : DataLoader
+        What the first gives is a function of the epoch.
+    checkpoints : Path
+        See `checkpoint_folder`; who calls this removes it when the model is written.
+    logger : Logger or False
+        Of the first process; others have none.
+    params : Fit
+    model, section : str
+        Keys of params.yaml to name when it goes wrong.
+
+    Raises
+    ------
+    UserError
+        If the loss isn't finite.
+    """
+    best = ModelCheckpoint(
+        checkpoints,
+        "best",
+        monitor="validation_loss",
+        save_on_train_epoch_end=False,  # but after validation, so that the last checkpoint knows of it
+        enable_version_counter=False,
+    )
+    last = checkpoints / "last.ckpt"
+    trainer = pl.Trainer(
+        **trainer_arguments(params.devices),
+        precision=choose_precision(params.precision),  # type: ignore[arg-type]
+        max_epochs=math.ceil(params.steps / params.checkpoint_steps),
+        max_steps=params.steps,
+        gradient_clip_val=GRADIENT_CLIP if module.automatic_optimization else None,  # else the module does it
+        deterministic=True,
+        logger=logger,
+        callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
+        enable_model_summary=False,
+        log_every_n_steps=min(10, params.checkpoint_steps),
+        num_sanity_val_steps=0,
+    )
+    began = time.monotonic()
+    resumed = last if last.exists() else None
+    if resumed:
+        log.warning("%s: going on from %s", model, last)
+    try:
+        trainer.fit(module, train_loader, validation_loader, ckpt_path=resumed, weights_only=True)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # Lightning's own status would be 0, as if the training were done
+    except FloatingPointError as error:
+        raise UserError(
+            f"{model}: {error}; lower {section}.learning_rate, or set {section}.precision: float32"
+        ) from None
+    assert best.best_model_score is not None  # there is a validation at the end of every epoch
+    weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+    return Fitted(weights, best.best_model_score.item(), time.monotonic() - began)
+
+
+def quieten() -> None:
+    """Silence what Lightning says that isn't so here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # samples are made faster than they are used
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # to go on from it is the purpose
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own, from torch
