@@ -3,11 +3,9 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +15,11 @@ from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro  # type: ignore[import-untyped]
 
+from flows import leash
 from pipelines.errors import Unavailable, UserError
 from pipelines.stage import TRY_AGAIN
 
 BUSY_S = 20.0  # from one look at a stage that another `dvc repro` is at to the next
-# Ctrl-C first: a training then closes its MLflow run. Prefect kills a flow that it cancels after 30 s.
-STOP = ((signal.SIGINT, 12.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 UNREACHABLE = re.compile(rf"exited with {TRY_AGAIN}$|API request to \S+ failed|Connection(Refused|Reset)Error")
 
 
@@ -79,7 +76,7 @@ def plan(targets: Iterable[str] = ()) -> list[Stage]:
 
 
 class Processes:
-    """Processes that run side by side, each in a group of its own, and end with us."""
+    """Processes that run side by side, and end with us, however we end."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -100,19 +97,19 @@ class Processes:
             if self.stopping.is_set():
                 raise UserError("stopped")
             process = subprocess.Popen(
-                command,
+                [sys.executable, leash.__file__, *command],
                 env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,  # which ends a line at \r, too: a progress bar's
                 errors="replace",
-                start_new_session=True,
+                start_new_session=True,  # a group for the leash to stop; Ctrl-C is for us alone
             )
             self._running.add(process)
         try:
-            assert process.stdout is not None
-            with process.stdout:
+            assert process.stdout is not None and process.stdin is not None
+            with process.stdout, process.stdin:
                 for line in process.stdout:
                     if line := line.rstrip():
                         lines.append(line)
@@ -126,25 +123,11 @@ class Processes:
         with self._lock:
             self.stopping.set()
             running = list(self._running)
-        for number, seconds in STOP:
-            for process in running:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            deadline = time.monotonic() + seconds
-            while any(map(_is_there, running)) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            if not any(map(_is_there, running)):
-                return
-
-
-def _is_there(process: subprocess.Popen[str]) -> bool:
-    """Whether anything of a process's group is left."""
-    process.poll()  # so that it is no zombie, which would count
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in running:
+            process.wait()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -224,7 +225,8 @@ def test_a_gpu_is_one_stages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Slots(1, gpus_each=2)
 
 
-def test_ctrl_c_ends_the_stages(repository: Path, server: Served) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_stages_end_with_the_flow(repository: Path, server: Served, number: int) -> None:
     write_stages(repository, slow=stage("echo $$ > pid; sleep 300; cp raw slow", deps=["raw"], outs=["slow"]))
     code = "from flows.train import train; train()"
     environment = os.environ | {"PREFECT_API_URL": server.prefect, "PYTHONPATH": str(REPOSITORY)}
@@ -233,8 +235,11 @@ def test_ctrl_c_ends_the_stages(repository: Path, server: Served) -> None:
             assert flow.poll() is None
             time.sleep(0.05)
         pid = int((repository / "pid").read_text())
-        flow.terminate()
+        flow.send_signal(number)
         flow.wait(40)
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists()
     assert json.loads(dvc("status", "--json"))["slow"], "not done"
 
