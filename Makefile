@@ -1,4 +1,4 @@
-# make demo | demo-video | test | test-full | ui | serve | clean. Everything is installed into .venv from requirements.lock.
+# make demo | demo-video | test | test-full | ui | serve | clean. All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from pipelines.errors import UserError
 from pipelines.lineage import main_checkout
 from pipelines.params import Fit
-from pipelines.ranks import trainer_arguments
+from pipelines.ranks import is_first, trainer_arguments
 
 log = logging.getLogger(__name__)
 GRADIENT_CLIP = 1.0  # norm of the whole gradient
@@ -90,7 +90,7 @@ def fit(
     *,
     model: str,
     section: str,
-) -> Fitted:
+) -> Fitted | None:
     """Train a module that logs ``validation_loss``, from its last checkpoint if there is one.
 
     Parameters
@@ -106,6 +106,11 @@ def fit(
     params : Fit
     model, section : str
         Keys of params.yaml to name when it goes wrong.
+
+    Returns
+    -------
+    Fitted or None
+        None in all processes but the first.
 
     Raises
     ------
@@ -145,6 +150,8 @@ def fit(
         raise UserError(
             f"{model}: {error}; lower {section}.learning_rate, or set {section}.precision: float32"
         ) from None
+    if not is_first():
+        return None
     assert best.best_model_score is not None  # there is a validation at the end of every epoch
     weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
     return Fitted(weights, best.best_model_score.item(), time.monotonic() - began)

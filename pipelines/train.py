@@ -2,13 +2,7 @@
 
 import hashlib
 import json
-import logging
-import math
 import shutil
-import signal
-import sys
-import time
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +12,6 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 import typer
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
-from pytorch_lightning.callbacks.progress import RichProgressBar
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, SequentialSampler
 
@@ -28,41 +19,16 @@ from pipelines.atomic import whole
 from pipelines.cadence import usual_step
 from pipelines.echo_motion import WithMotion
 from pipelines.errors import UserError
+from pipelines.fitting import checkpoint_folder, fit, quieten
 from pipelines.frames import open_frames
-from pipelines.lineage import code_commit, dvc_md5, frames_digest, main_checkout, sha256
+from pipelines.lineage import code_commit, dvc_md5, frames_digest, sha256
 from pipelines.params import Index, Model, Train, read_params
-from pipelines.ranks import PartOf, is_first, part_of_batch, trainer_arguments
+from pipelines.ranks import PartOf, is_first, part_of_batch
 from pipelines.stage import run
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training import NowcastTraining
 from pipelines.windows import EpochSampler, RadarWindows
 from scs_model import EncoderForecaster
-
-log = logging.getLogger(__name__)
-
-
-class CheckpointAfterValidation(Checkpoint):
-    """Save, after a validation, all that is needed to go on: from there Lightning resumes exactly.
-
-    From a checkpoint of an epoch's end it counts that epoch twice. As a `Checkpoint` this comes after the callback that
-    keeps the best model, whose state it saves too.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save."""
-        trainer.save_checkpoint(self.path)
-
-
-def choose_precision(precision: str) -> str:
-    """Name Lightning's precision for ``auto``, ``bf16`` or ``float32``: auto is bf16 where the hardware has it."""
-    if torch.cuda.is_available():
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if precision == "bf16" or (precision == "auto" and has_bf16) else "32-true"
 
 
 def train(
@@ -95,8 +61,7 @@ def train(
         "train": params.model_dump(),
         "index": index.model_dump(include={"inputs", "leads", "size"}),
     }
-    key = hashlib.sha256((json.dumps(settings, sort_keys=True) + data_sha256).encode()).hexdigest()
-    checkpoints = main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
+    checkpoints = checkpoint_folder(name, settings, data_sha256)
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
     network = EncoderForecaster(**model.network, subtasks=model.subtasks is not None)
@@ -116,14 +81,6 @@ def train(
     )
     seen = RadarWindows(of_validation.iloc[thinned.astype(int)], length, index.size)
     validation_loader = DataLoader(seen, batch_size=share, sampler=PartOf(SequentialSampler(seen)))
-    best = ModelCheckpoint(
-        checkpoints,
-        "best",
-        monitor="validation_loss",
-        save_on_train_epoch_end=False,  # but after validation, so that the last checkpoint knows of it
-        enable_version_counter=False,
-    )
-    last = checkpoints / "last.ckpt"
 
     tags = {
         "model": name,
@@ -140,37 +97,15 @@ def train(
     first = is_first()
     run_of_all = training_run(name, checkpoints / "mlflow_run_id", flat, tags, table) if first else nullcontext(False)
     with run_of_all as logger:
-        trainer = pl.Trainer(
-            **trainer_arguments(params.devices),
-            precision=choose_precision(params.precision),  # type: ignore[arg-type]
-            max_epochs=math.ceil(params.steps / params.checkpoint_steps),
-            max_steps=params.steps,
-            gradient_clip_val=1.0,
-            deterministic=True,
-            logger=logger,
-            callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
-            enable_model_summary=False,
-            log_every_n_steps=min(10, params.checkpoint_steps),
-            num_sanity_val_steps=0,
+        fitted = fit(
+            *(module, train_loader, validation_loader, checkpoints, logger, params),
+            model=f"models.{name}",
+            section="train",
         )
-        began = time.monotonic()
-        resumed = last if last.exists() else None
-        if resumed:
-            log.warning("%s: going on from %s", name, last)
-        try:
-            trainer.fit(module, train_loader, validation_loader, ckpt_path=resumed, weights_only=True)
-        except SIGTERMException:
-            sys.exit(128 + signal.SIGTERM)  # Lightning's own status would be 0, as if the training were done
-        except FloatingPointError as error:
-            raise UserError(
-                f"models.{name}: {error}; lower train.learning_rate, or set train.precision: float32"
-            ) from None
-        if not first:
+        if fitted is None:
             return
-        assert best.best_model_score is not None  # there is a validation at the end of every epoch
-        weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
         forecaster = EncoderForecaster(**model.network)  # without the subtasks' heads
-        weights = {name: weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
+        weights = {name: fitted.weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
         description = {
             "method": "network",
             "name": name,
@@ -183,12 +118,12 @@ def train(
             (temporary / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
             save_file(weights, temporary / "weights.safetensors")
         result = {
-            "validation_loss": best.best_model_score.item(),
+            "validation_loss": fitted.validation_loss,
             "parameters": sum(weight.numel() for weight in weights.values()),
         }
         with whole(metrics) as temporary:
             temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        log_trained(folder, {**result, "training_seconds": time.monotonic() - began})
+        log_trained(folder, {**result, "training_seconds": fitted.seconds})
     shutil.rmtree(checkpoints)
 
 
@@ -203,10 +138,7 @@ def main(
     params = read_params()
     if name not in params.models:
         raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml lists it under vars")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # frames lie in memory; see RadarWindows
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # to go on from it is the purpose
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own, from torch
+    quieten()
     train(name, store, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
 
 

@@ -88,6 +88,7 @@ def train_action(
             model=f"action_models.{name}",
             section="train_action",
         )
+        assert fitted is not None  # one process trains
         of_network = {key.removeprefix("network."): w.contiguous() for key, w in fitted.weights.items()}
         description = {
             "method": "recognizer",
