@@ -20,14 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.functional import pad
 
+from pipelines import lagrangian
 from pipelines.errors import UserError
-from pipelines.rain import denormalise, normalise
+from pipelines.rain import DRY, Rain, denormalise, normalise
 from scs_model import EncoderForecaster
 
-Rain = NDArray[np.float32]
 Forecaster = Callable[[Rain, int], Rain]
 
-DRY = 0.1  # mm/h; below it is no rain to an optical flow
 logging.getLogger("pysteps").setLevel(logging.WARNING)
 
 
@@ -93,15 +92,22 @@ class NetworkForecaster:
 
     @torch.inference_mode()
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
-        """Forecast; NaN where the newest frame is NaN."""
+        """Forecast; NaN where the newest frame is NaN.
+
+        Rain that comes from outside the grid is not known of: none is forecast there.
+        """
         if len(rain_rate) < self.inputs:
             raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
+        if self.network.leads is not None and leads > self.network.leads:
+            raise UserError(f"the model forecasts up to {self.network.leads} frames, and {leads} are asked for")
         _, H, W = rain_rate.shape
-        x = normalise(torch.from_numpy(np.ascontiguousarray(rain_rate[-self.inputs :])))[None, :, None]
-        divisor = self.network.downsample
+        newest = np.ascontiguousarray(rain_rate[-self.inputs :])
+        motion = lagrangian.motion(newest)
+        x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
+        divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
         y = denormalise(self.network(x, leads))[0, :, 0, :H, :W].numpy()
-        return np.where(np.isfinite(rain_rate[-1]), y, np.float32(np.nan))
+        return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
 
 
 BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}

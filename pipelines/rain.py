@@ -1,7 +1,12 @@
 """Rain rate as a network sees it, and back."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Rain = NDArray[np.float32]
+DRY = 0.1  # mm/h; below it is no rain to an optical flow
 
 
 def normalise(rain_rate: Tensor) -> Tensor:

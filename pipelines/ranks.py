@@ -65,7 +65,7 @@ def check_finite(loss: Tensor, step: int) -> None:
         raise FloatingPointError(f"the loss is {mean.item()} at step {step}")
 
 
-class PartOf(Sampler[int]):
+class PartOf(Sampler[Any]):
     """The part of one process of what a sampler draws.
 
     It is every n-th sample, so that the k-th batches of all n processes together are the k-th batch of one process. The
@@ -76,7 +76,7 @@ class PartOf(Sampler[int]):
     sampler : Sampler
     """
 
-    def __init__(self, sampler: Sampler[int]) -> None:
+    def __init__(self, sampler: Sampler[Any]) -> None:
         self.sampler = sampler
 
     def set_epoch(self, epoch: int) -> None:
@@ -88,7 +88,7 @@ class PartOf(Sampler[int]):
         assert isinstance(self.sampler, Sized)
         return len(self.sampler) // (distributed.get_world_size() if _together() else 1)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         rank, world = (distributed.get_rank(), distributed.get_world_size()) if _together() else (0, 1)
         return islice(iter(self.sampler), rank, len(self) * world, world)
 

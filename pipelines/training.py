@@ -6,36 +6,14 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from pipelines.forecasters import DRY
 from pipelines.params import Subtasks, Switch
-from pipelines.rain import normalise
+from pipelines.rain import DRY, normalise
 from pipelines.ranks import check_finite, mean_over_ranks
+from pipelines.skill_loss import SkillLoss, event_counts
 from scs_model import EncoderForecaster
 from scs_model.adaptive import AdaptiveSwitch
 from scs_model.subtasks import motion_error
 from scs_model.switch import draw_open_paths
-
-HEAVY = 10.0  # mm/h from which a pixel's weight grows no more
-
-
-def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
-    """Mean of absolute plus squared error of ln(1 + R), each pixel weighted by 1 + R up to `HEAVY`, valid ones only.
-
-    Rain is rare and heavy rain rarer: without weights a dry forecast is a good one (Shi et al. 2017,
-    arXiv 1706.03458, section 3.4 weigh likewise by rain rate).
-
-    Parameters
-    ----------
-    forecast : Tensor
-        ln(1 + R), any shape.
-    rain_rate : Tensor
-        Observed, mm/h with NaN, the same shape.
-    """
-    valid = rain_rate.isfinite()
-    error = (forecast - normalise(rain_rate)).float()
-    weight = (1.0 + rain_rate.nan_to_num(0.0).clamp(0.0, HEAVY)) * valid
-    # The weights of the whole batch, which several processes may share: the mean of their errors is then one's.
-    return (weight * (error.abs() + error.square())).sum() / mean_over_ranks(weight.sum()).clamp(min=1.0)
 
 
 class NowcastTraining(LightningModule):
@@ -72,6 +50,9 @@ class NowcastTraining(LightningModule):
         self.network, self.switch, self.subtasks = network, switch, subtasks
         self.inputs, self.learning_rate, self.seed = inputs, learning_rate, seed
         adaptive = switch.adaptive
+        assert network.leads is not None
+        self.counts = torch.zeros(())  # of validation
+        self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
         self.adaptive = AdaptiveSwitch(p0=switch.p, **adaptive.model_dump()) if adaptive else None
 
     def training_step(self, batch: Any, _: int) -> Tensor:
@@ -91,10 +72,10 @@ class NowcastTraining(LightningModule):
             normalise(observed), future.shape[1], open_paths=open_paths, with_subtasks=self.subtasks is not None
         )
         if self.subtasks is None:
-            loss = main_loss = weighted_error(said, future)
+            loss = main_loss = self.loss(said, future)
         else:
-            main_loss = weighted_error(said.forecast, future)
-            t1_loss = weighted_error(said.reconstruction, observed[:, -1:])
+            main_loss = self.loss(said.forecast, future)
+            t1_loss = self.t1_loss(said.reconstruction, observed[:, -1:])
             t2_loss = motion_error(said.motion, batch[1], windows[:, self.inputs - 1 : -1] >= DRY)
             loss = main_loss + self.subtasks.t1 * t1_loss + self.subtasks.t2 * t2_loss
             self.log_dict({"t1_loss": t1_loss, "t2_loss": t2_loss}, sync_dist=True)
@@ -105,10 +86,19 @@ class NowcastTraining(LightningModule):
         return loss
 
     def validation_step(self, windows: Tensor, _: int) -> None:
-        """Log the main loss of one batch; nothing is drawn."""
+        """Count the events of one batch; nothing is drawn."""
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
-        loss = weighted_error(self.network(normalise(observed), future.shape[1]), future)
-        self.log("validation_loss", loss, prog_bar=True, batch_size=len(windows), sync_dist=True)
+        counts = event_counts(self.network(normalise(observed), future.shape[1]), future)
+        self.counts = self.counts + counts
+
+    def on_validation_epoch_start(self) -> None:
+        """Count anew."""
+        self.counts = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log 1 - mean CSI over those rates and lead times at which something fell or was forecast."""
+        hits, unions = mean_over_ranks(self.counts)
+        self.log("validation_loss", 1.0 - (hits / unions)[unions > 0].mean().float(), prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what p follows."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pixel_shuffle, pixel_unshuffle
 
+from scs_model import cascade
 from scs_model.action import ActionSCS
 from scs_model.convgru import ConvGRU
 from scs_model.convlstm import ConvLSTM
@@ -22,6 +23,9 @@ CELLS: dict[str, Any] = {
     "convgru": ConvGRU,
     "trajgru": TrajGRU,
 }
+
+
+CHANGE = 0.3  # of a cascade's weight for each unit that the head says: weights are of order one, and change slowly
 
 
 class Streams(NamedTuple):
@@ -47,8 +51,9 @@ class EncoderForecaster(nn.Module):
     """Frames in, later frames out: encode the observed ones, hand each layer's state over, unroll the forecast.
 
     Squares of ``downsample``² pixels become channels on the way in and pixels on the way out. Each lead time gets
-    the last encoder output as its input, and the newest frame is added to what comes out: a network that has
-    learned nothing forecasts persistence.
+    the last encoder output as its input. What comes out changes a forecast that needs no network: with ``leads`` a
+    weighted sum of the newest frames' cascade (`scs_model.cascade`), whose weights the network changes from place to
+    place; without, the newest frame, to which it adds. A network that has learned nothing forecasts persistence.
 
     Parameters
     ----------
@@ -64,11 +69,17 @@ class EncoderForecaster(nn.Module):
         Whether each recurrent layer's input is added to its output, where their shapes are the same.
     subtasks : bool
         Whether to have heads for T¹ and T².
+    leads : int or None
+        Lead times to forecast from the cascade. Each gets its number, as a share of ``leads``, beside its input, and
+        the network's change grows with it.
 
     Attributes
     ----------
-    downsample : int
+    divisor : int
         What rows and columns of the input must be divisible by.
+    weights : Tensor of shape (leads, WEIGHTS)
+        With ``leads``: the cascade's weights before the network's change; not learned by gradient, see
+        `scs_model.cascade.regress`.
     switch_layers : int
         Layers whose paths can be switched: the L of ``open_paths``. A layer of the encoder and the one of the
         forecaster that goes on with its state are one.
@@ -83,6 +94,8 @@ class EncoderForecaster(nn.Module):
     Shi et al. 2017, arXiv 1706.03458, section 3.1, for the structure.
     """
 
+    weights: Tensor
+
     def __init__(
         self,
         cell: str,
@@ -91,6 +104,7 @@ class EncoderForecaster(nn.Module):
         downsample: int,
         residual: bool = False,
         subtasks: bool = False,
+        leads: int | None = None,
     ) -> None:
         super().__init__()
         if cell not in CELLS:
@@ -101,15 +115,21 @@ class EncoderForecaster(nn.Module):
             raise ValueError(f"kernel is an odd number of cells; got {kernel}")
         if downsample < 1:
             raise ValueError(f"downsample is a number of pixels, 1 or more; got {downsample}")
+        if leads is not None and (leads < 1 or downsample not in (1, 2, 4, 8)):
+            raise ValueError(f"the cascade wants a lead time or more, and 1, 2, 4 or 8 pixels to a cell; got {leads}")
 
         def stack(channels: list[int]) -> Stack:
             return Stack((CELLS[cell](*pair, kernel) for pair in pairwise(channels)), residual=residual)
 
-        self.downsample = downsample
+        self.downsample, self.leads = downsample, leads
+        self.divisor = downsample if leads is None else cascade.COARSEST
         self.stem = nn.Conv2d(downsample**2, widths[0], 3, padding=1)
         self.encoder = stack([widths[0], *widths])
         self.forecaster = stack([widths[-1], *widths[::-1]])
-        self.head = nn.Conv2d(widths[0], downsample**2, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], downsample**2 if leads is None else cascade.WEIGHTS, 3, padding=1)
+        if leads is not None:
+            self.lead = nn.Linear(1, widths[-1])
+            self.register_buffer("weights", cascade.persistence(leads))
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.switch_layers = len(widths) if self.encoder.is_scs else 0
@@ -134,7 +154,7 @@ class EncoderForecaster(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (B, T, 1, H, W)
-            Observed frames, normalised, finite, oldest first; H and W divisible by `downsample`.
+            Observed frames, normalised, finite, oldest first; H and W divisible by `divisor`.
         steps : int
             Frames to forecast.
         ensemble_size : int
@@ -162,7 +182,14 @@ class EncoderForecaster(nn.Module):
         frames = x.transpose(0, 1)
         self._check(frames, steps, open_paths)
         z = self._embed(frames)
-        forecast = (frames[-1:] + self._change(z, steps, open_paths)).transpose(0, 1)
+        change = self._change(z, steps, open_paths)
+        if self.leads is None:
+            forecast = frames[-1:] + pixel_shuffle(change, self.downsample)
+        else:
+            newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
+            weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps, change) * change
+            forecast = cascade.recombine(weights.float(), *cascade.cascade(newest, self.downsample))
+        forecast = forecast.transpose(0, 1)
         if not with_subtasks:
             return forecast
         return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
@@ -176,13 +203,25 @@ class EncoderForecaster(nn.Module):
         return leaky_relu(_each(self.stem, pixel_unshuffle(frames, self.downsample)), 0.2)
 
     def _change(self, z: Tensor, steps: int, open_paths: Tensor | None) -> Tensor:
-        """Run the main stream: what each lead time (steps, B, 1, H, W) adds to the newest frame."""
+        """Run the main stream: what the head says for each lead time (steps, B, C, H, W), in cells."""
         observed = later = None
         if open_paths is not None and self.switch_layers:
             observed, later = open_paths[:, : len(z)], open_paths[:, len(z) :].flip(0)
         z, states = self.encoder(z, None, observed)
-        z, _ = self.forecaster(_repeat(z[-1], steps), states[::-1], later)
-        return pixel_shuffle(_each(self.head, z), self.downsample)
+        z, _ = self.forecaster(self._of_leads(z[-1], steps), states[::-1], later)
+        return _each(self.head, z)
+
+    def _of_leads(self, z: Tensor, steps: int) -> Tensor:
+        """Give the last encoder output (B, ...) as the input of each lead time."""
+        inputs = z.expand(steps, *z.shape)
+        if self.leads is None:
+            return inputs
+        return inputs + self.lead(self._share(steps, z).flatten(1))[:, None, :, None, None].to(z.dtype)
+
+    def _share(self, steps: int, like: Tensor) -> Tensor:
+        """Each lead time as a share of the longest, (steps, 1, 1, 1, 1)."""
+        assert self.leads is not None
+        return torch.arange(1, steps + 1, device=like.device).view(-1, 1, 1, 1, 1) / self.leads
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         """Run T¹'s stream on the newest frame's cells (1, B, ...): that frame (1, B, 1, H, W)."""
@@ -192,7 +231,7 @@ class EncoderForecaster(nn.Module):
     def _move(self, z: Tensor, steps: int) -> Tensor:
         """Run T²'s stream: motion (steps, B, 2, H / downsample, W / downsample)."""
         z, states = self.encoder.temporal_stream(z)
-        z, _ = self.forecaster.temporal_stream(_repeat(z[-1], steps), states[::-1])
+        z, _ = self.forecaster.temporal_stream(self._of_leads(z[-1], steps), states[::-1])
         return _each(self.motion_head, z)
 
     def _check(self, frames: Tensor, steps: int, open_paths: Tensor | None) -> None:
@@ -205,8 +244,10 @@ class EncoderForecaster(nn.Module):
             raise ValueError(f"at least one frame in and one out; got {T} in, {steps} out")
         if B < 1 or H < 1 or W < 1:
             raise ValueError(f"at least one sample, of one pixel or more; got {B} of {H}×{W}")
-        if H % self.downsample or W % self.downsample:
-            raise ValueError(f"rows and columns must be divisible by {self.downsample}; got {H}×{W}: pad the grid")
+        if H % self.divisor or W % self.divisor:
+            raise ValueError(f"rows and columns must be divisible by {self.divisor}; got {H}×{W}: pad the grid")
+        if self.leads is not None and (T < cascade.FRAMES or steps > self.leads):
+            raise ValueError(f"up to {self.leads} frames out of {cascade.FRAMES} or more in; got {steps} out of {T}")
         if open_paths is not None:
             check_open_paths(open_paths, self.switch_layers, T + steps, 2)
         # A value can't be looked at while a graph is made.
@@ -217,8 +258,3 @@ class EncoderForecaster(nn.Module):
 def _each(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a module of frames to each of a sequence (T, B, ...)."""
     return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
-def _repeat(frame: Tensor, steps: int) -> Tensor:
-    """Give a frame (B, ...) as the input of each of ``steps`` time steps."""
-    return frame.expand(steps, *frame.shape)
