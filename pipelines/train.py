@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 import typer
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
 from pipelines.atomic import whole
@@ -23,25 +25,44 @@ from pipelines.fitting import checkpoint_folder, fit, quieten
 from pipelines.frames import open_frames
 from pipelines.lineage import code_commit, dvc_md5, frames_digest, sha256
 from pipelines.params import Index, Model, Train, read_params
+from pipelines.rain import normalise
 from pipelines.ranks import PartOf, is_first, part_of_batch
 from pipelines.stage import run
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training import NowcastTraining
 from pipelines.windows import EpochSampler, RadarWindows
 from scs_model import EncoderForecaster
+from scs_model.cascade import FRAMES, regress
+
+REGRESSION_WINDOWS = 256  # of the train split, evenly chosen, that the cascade's first weights are found from
 
 
-def train(
-    name: str, store: Path, windows: Path, folder: Path, metrics: Path, *, model: Model, params: Train, index: Index
-) -> None:
+def evenly(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Choose ``count`` rows of a table, or all of a shorter one."""
+    return table.iloc[np.linspace(0, len(table) - 1, min(len(table), count)).round().astype(int)]
+
+
+def first_weights(windows: RadarWindows, downsample: int) -> Tensor:
+    """Find the cascade's weights (leads, WEIGHTS) that forecast the train windows best, the same everywhere."""
+
+    def samples() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for window in DataLoader(windows, batch_size=8):
+            rain = window[:, :, 0]
+            newest, future = rain[:, windows.inputs - FRAMES : windows.inputs], rain[:, windows.inputs :]
+            yield normalise(newest), normalise(future), future.isfinite() & newest[:, -1:].isfinite()
+
+    return regress(samples(), downsample)
+
+
+def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model, params: Train, index: Index) -> None:
     """Train ``model`` and write it to ``folder``: ``model.json`` and ``weights.safetensors``.
 
     Parameters
     ----------
     name : str
         Of the model, in tables and in MLflow.
-    store, windows : Path
-        Frames, and the index of them.
+    windows : Path
+        The index of the frames; it names their stores.
     folder : Path
         Where the model goes.
     metrics : Path
@@ -55,31 +76,37 @@ def train(
         If the loss becomes NaN.
     """
     table = pd.read_parquet(windows)
-    data_sha256 = hashlib.sha256((sha256(windows) + frames_digest(open_frames(store))).encode()).hexdigest()
+    stores = sorted(table["store"].unique())
+    digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
+    data_sha256 = hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
     settings = {
         "model": model.model_dump(),
         "train": params.model_dump(),
         "index": index.model_dump(include={"inputs", "leads", "size"}),
     }
     checkpoints = checkpoint_folder(name, settings, data_sha256)
+    shape = {**model.network, "leads": index.leads}
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
-    network = EncoderForecaster(**model.network, subtasks=model.subtasks is not None)
+    network = EncoderForecaster(**shape, subtasks=model.subtasks is not None)
     module = NowcastTraining(
         network, model.switch, model.subtasks, inputs=index.inputs, learning_rate=params.learning_rate, seed=params.seed
     )
-    length, share = index.inputs + index.leads, part_of_batch(params.batch_size, params.devices)
     of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
-    thinned = np.linspace(0, len(of_validation) - 1, min(len(of_validation), params.validation_windows)).round()
-    samples = RadarWindows(of_train, length, index.size)
+
+    def cut(rows: pd.DataFrame) -> RadarWindows:
+        return RadarWindows(rows, index.inputs, index.leads, index.size)
+
+    network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
+    samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
+    share = part_of_batch(params.batch_size, params.devices)
     train_loader: DataLoader[Any] = DataLoader(
-        WithMotion(samples, index.inputs) if model.subtasks else samples,
+        WithMotion(samples) if model.subtasks else samples,
         batch_size=share,
         sampler=PartOf(
             EpochSampler(of_train["wet_fraction"].to_numpy(), params.checkpoint_steps * params.batch_size, params.seed)
         ),
     )
-    seen = RadarWindows(of_validation.iloc[thinned.astype(int)], length, index.size)
     validation_loader = DataLoader(seen, batch_size=share, sampler=PartOf(SequentialSampler(seen)))
 
     tags = {
@@ -88,7 +115,7 @@ def train(
         "switch": model.switch.describe(),
         "code_commit": code_commit(),
         "data_sha256": data_sha256,
-        "dvc_md5.store": dvc_md5(store),
+        "dvc_md5.store": " ".join(dvc_md5(Path(store)) for store in stores),
         "dvc_md5.windows": dvc_md5(windows),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -104,14 +131,14 @@ def train(
         )
         if fitted is None:
             return
-        forecaster = EncoderForecaster(**model.network)  # without the subtasks' heads
+        forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
         weights = {name: fitted.weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
         description = {
             "method": "network",
             "name": name,
             "inputs": index.inputs,
-            "step_seconds": usual_step(open_frames(store)["time"].to_numpy()),
-            "network": model.network,
+            "step_seconds": usual_step(open_frames(Path(stores[0]))["time"].to_numpy()),
+            "network": shape,
         }
         with whole(folder) as temporary:
             temporary.mkdir()
@@ -129,17 +156,16 @@ def train(
 
 def main(
     name: Annotated[str, typer.Argument(help="a key of params.yaml's section models")],
-    store: Path,
     windows: Path,
     folder: Path,
     metrics: Path,
 ) -> None:
-    """Train the model NAME of params.yaml on STORE's WINDOWS into FOLDER."""
+    """Train the model NAME of params.yaml on WINDOWS into FOLDER."""
     params = read_params()
     if name not in params.models:
         raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml lists it under vars")
     quieten()
-    train(name, store, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
+    train(name, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
 
 
 if __name__ == "__main__":
