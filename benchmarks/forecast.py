@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
+from claims import claim, say_where, status
 
 from pipelines.forecasters import NetworkForecaster, extrapolation
 from pipelines.params import read_params
@@ -25,15 +25,6 @@ from pipelines.rain import Rain
 from scs_model import EncoderForecaster
 
 SHAPE, FRAMES, LEADS, ROUNDS = (1226, 760), 4, 12, 3
-short = False
-
-
-def claim(name: str, measured: float, op: str, wanted: float) -> None:
-    """Print one claim."""
-    global short
-    ok = measured >= wanted if op == ">=" else measured <= wanted
-    short |= not ok
-    print(f"claim {name}: {measured:.3f} (wanted {op} {wanted}) {'ok' if ok else 'SHORT'}", flush=True)
 
 
 def moving_rain(seed: int = 0) -> Rain:
@@ -60,7 +51,8 @@ def main() -> None:
     params = read_params(Path(__file__).parents[1] / "params.yaml")
     network = NetworkForecaster(EncoderForecaster(**params.models[asked.model].network, leads=LEADS), FRAMES)
     frames = moving_rain()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {asked.model} on {SHAPE[0]}×{SHAPE[1]}")
+    say_where()
+    print(f"{asked.model} on {SHAPE[0]}×{SHAPE[1]}")
     network(frames, LEADS)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     extrapolation(frames, LEADS)
@@ -77,7 +69,7 @@ def main() -> None:
         print(
             f"STEPS, {asked.steps_members} members: {seconds(lambda: steps(frames, LEADS, asked.steps_members)):.0f} s"
         )
-    sys.exit(short)
+    sys.exit(status())
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ processor an eighth of the paper's width, 4 clips of 8 frames of 64 × 64; on a 
 128 × 128.
 """
 
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 
 import torch
+from claims import claim, say_where, status
 from torch import Tensor
 from torch.nn.functional import log_softmax, max_pool2d, nll_loss
 
@@ -63,7 +62,7 @@ def seconds(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float
     return {name: min(ts) for name, ts in times.items()}  # others' load only adds
 
 
-def measure(device: str) -> bool:
+def measure(device: str) -> None:
     width, B, T, size = SIZES[device]
     torch.manual_seed(0)
     network = Recognizer("scs", DEPTH, width, CLASSES).to(device)
@@ -88,21 +87,16 @@ def measure(device: str) -> bool:
     )
     ratio, wanted = took["naive"] / took["ours"], WANTED[device]
     print(f"{device}, ms a step:", {name: round(1e3 * s, 1) for name, s in took.items()})
-    print(
-        f"claim {device} float32 17 layers, naive loop / ours: {ratio:.3f} (wanted >= {wanted}) "
-        f"{'ok' if ratio >= wanted else 'SHORT'}"
-    )
-    return ratio >= wanted
+    claim(f"{device} float32 17 layers, naive loop / ours", ratio, ">=", wanted)
 
 
 def main() -> int:
-    print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
-    print(f"{torch.get_num_threads()} threads, load average before: {os.getloadavg()[0]:.1f}")
-    ok = measure("cpu")
+    say_where()
+    measure("cpu")
     if torch.cuda.is_available():
         print(torch.cuda.get_device_name())
-        ok = measure("cuda") and ok
-    return int(not ok)
+        measure("cuda")
+    return status()
 
 
 if __name__ == "__main__":

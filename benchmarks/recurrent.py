@@ -11,8 +11,6 @@ second is printed beside it. Times are the best of rounds in which every side ru
 import argparse
 import functools
 import itertools
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -20,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from claims import claim, has_bf16, say_where, status
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,14 +30,6 @@ from scs_model.switch import draw_open_paths
 SIZES = {"small": (2, 10, 16, 32), "large": (8, 20, 64, 64)}  # B, T, channels in, channels of each layer
 GRID, LAYERS, ROUNDS = 64, 3, {"small": 15, "large": 4}
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
-short = False
-
-
-def claim(name: str, measured: float, op: str, wanted: float) -> None:
-    global short
-    ok = measured >= wanted if op == ">=" else measured <= wanted
-    short |= not ok
-    print(f"claim {name}: {measured:.3f} (wanted {op} {wanted}) {'ok' if ok else 'SHORT'}", flush=True)
 
 
 class NaiveSCS(nn.Module):
@@ -186,13 +177,6 @@ def measure(device: str, sizes: list[str], compiled: bool, dtypes: list[str]) ->
             print(f"cuda {size}: share of the card's bf16 convolution rate {share:.2f}")
 
 
-def processor() -> tuple[str, bool]:
-    """Give the processor's name, and whether it computes in bf16."""
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    name = next((line.split(": ")[1] for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
-    return name, "avx512_bf16" in cpuinfo or "amx_bf16" in cpuinfo
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", action="append", choices=list(SIZES), help="given once or more; both by default")
@@ -202,15 +186,12 @@ def main() -> int:
     if arguments.memory:
         print_own_memory(*arguments.memory)
         return 0
-    name, has_bf16 = processor()
-    print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
-    print(f"{name}, {torch.get_num_threads()} threads, bf16 in hardware: {'yes' if has_bf16 else 'no'}")
-    print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)")
-    measure("cpu", arguments.size or list(SIZES), arguments.compiled, list(DTYPES) if has_bf16 else ["float32"])
+    say_where()
+    measure("cpu", arguments.size or list(SIZES), arguments.compiled, list(DTYPES) if has_bf16() else ["float32"])
     if torch.cuda.is_available():
         print(torch.cuda.get_device_name())
         measure("cuda", arguments.size or list(SIZES), arguments.compiled, list(DTYPES))
-    return int(short)
+    return status()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ all that they need being done.
 
 import argparse
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -21,19 +20,11 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 import yaml
+from claims import claim, say_where, status
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ["scs", "convlstm"]
-short = False
-
-
-def claim(name: str, measured: float, op: str, wanted: float) -> None:
-    global short
-    ok = measured >= wanted if op == ">=" else measured <= wanted
-    short |= not ok
-    print(f"claim {name}: {measured:.3f} (wanted {op} {wanted:.3f}) {'ok' if ok else 'SHORT'}", flush=True)
 
 
 def copy_repository(folder: Path, steps: int) -> None:
@@ -97,8 +88,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=60, help="of each training")
     parser.add_argument("--port", type=int, default=4299, help="of the Prefect server")
     arguments = parser.parse_args()
-    print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
-    print(f"{len(os.sched_getaffinity(0))} cores, one thread a stage, load average before: {os.getloadavg()[0]:.1f}")
+    say_where()
     api = f"http://127.0.0.1:{arguments.port}/api"
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: Path(scratch) / name for name in ("by_hand", "by_flow")}
@@ -120,7 +110,7 @@ def main() -> int:
             finally:
                 server.send_signal(signal.SIGINT)
                 server.wait(60)
-    return int(short)
+    return status()
 
 
 def measure(folders: dict[str, Path], api: str) -> None:

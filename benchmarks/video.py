@@ -21,7 +21,6 @@ import contextlib
 import io
 import itertools
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ import av
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
+from claims import claim, say_where, status
 from torch import Tensor
 from torch.nn.functional import nll_loss
 from torch.utils.data import DataLoader
@@ -51,14 +51,6 @@ from scs_model.switch import draw_open_paths
 HEIGHT, WIDTH = 240, 320  # of the clips to ingest
 LOOP, LOOPS = 30, 10  # frames after which a motion is where it was; loops of a clip
 ROUNDS, STEPS, BATCH, LENGTH, SIZE = 5, 6, 8, 16, 64
-short = False
-
-
-def claim(name: str, measured: float, op: str, wanted: float) -> None:
-    global short
-    ok = measured >= wanted if op == ">=" else measured <= wanted
-    short |= not ok
-    print(f"claim {name}: {measured:.3f} (wanted {op} {wanted}) {'ok' if ok else 'SHORT'}", flush=True)
 
 
 def best_seconds(sides: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
@@ -188,20 +180,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", action="append", choices=["ingest", "loader"], help="both by default")
     parts = parser.parse_args().part or ["ingest", "loader"]
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    name = next((line.split(": ")[1] for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
-    print(
-        f"python {platform.python_version()}, torch {torch.__version__}, PyAV {av.__version__}, {platform.platform()}"
-    )
-    print(f"{name}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads")
-    print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)")
+    say_where()
+    print(f"PyAV {av.__version__}")
     with TemporaryDirectory() as folder:
         if "ingest" in parts:
             measure_ingest(Path(folder) / "ingest")
         if "loader" in parts:
             for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
                 measure_loader(Path(folder) / device, device)
-    return int(short)
+    return status()
 
 
 if __name__ == "__main__":

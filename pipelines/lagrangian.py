@@ -5,6 +5,7 @@ each frame as it lies in the coordinates of the newest observed one, and forecas
 to its valid time. What is left to learn is growth and decay, and how wrong the motion is.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
@@ -100,12 +101,12 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
     return cv2.remap(frame, position, None, how, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan"))  # type: ignore[call-overload]
 
 
-def align(rain_rate: Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
+def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
     """Move observed frames to where their rain is at the time of the newest.
 
     Parameters
     ----------
-    rain_rate : ndarray of shape (T, H, W), mm/h with NaN
+    rain_rate : ndarray of shape (T, H, W) or sequence of T frames, mm/h with NaN
         Oldest first.
     motion : ndarray of shape (H, W, 2)
     rows, columns : slice
@@ -119,17 +120,17 @@ def align(rain_rate: Rain, motion: Displacement, rows: slice, columns: slice) ->
     older = rain_rate[-2::-1]
     ways = trajectories(motion, len(older), rows, columns, backward=True)
     moved = [sample(frame, way) for frame, way in zip(older, ways, strict=True)]
-    return np.stack([*moved[::-1], rain_rate[-1, rows, columns]])
+    return np.stack([*moved[::-1], rain_rate[-1][rows, columns]])
 
 
-def follow(rain_rate: Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
+def follow(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
     """Move later frames back to where their rain was at the time of the newest observed: the network's target.
 
     Values are those of the nearest pixel, so that rain stays as sharp as it is.
 
     Parameters
     ----------
-    rain_rate : ndarray of shape (steps, H, W), mm/h with NaN
+    rain_rate : ndarray of shape (steps, H, W) or sequence of frames, mm/h with NaN
         What came, a frame a step.
 
     Returns

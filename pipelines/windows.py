@@ -68,8 +68,8 @@ class RadarWindows(Dataset[Tensor]):
         H, W = frames[0].shape
         field = np.asarray(cv2.resize(self.coarse_motion(store, t0), (W, H)), np.float32)
         square = slice(y0, y0 + self.size), slice(x0, x0 + self.size)
-        observed = align(np.stack(frames[: self.inputs]), field, *square)
-        window = np.concatenate([observed, follow(np.stack(frames[self.inputs :]), field, *square)])
+        observed = align(frames[: self.inputs], field, *square)
+        window = np.concatenate([observed, follow(frames[self.inputs :], field, *square)])
         return torch.from_numpy(window if seed is None else vary(window, np.random.default_rng(seed)))[:, None]
 
 

@@ -1,0 +1,38 @@
+"""How a benchmark says what it measured: a line a claim, and an exit status of 1 if any is short."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+_short: list[str] = []
+
+
+def has_bf16() -> bool:
+    """Tell whether the processor computes in bf16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def say_where() -> None:
+    """Print versions, hardware and load."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = next((line.split(": ")[1] for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
+    print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
+    print(
+        f"{name}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads, bf16 in hardware: {has_bf16}"
+    )
+    print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)", flush=True)
+
+
+def claim(name: str, measured: float, op: str, wanted: float) -> None:
+    """Print one claim: ``op`` is >= or <=."""
+    ok = measured >= wanted if op == ">=" else measured <= wanted
+    if not ok:
+        _short.append(name)
+    print(f"claim {name}: {measured:.3f} (wanted {op} {wanted:g}) {'ok' if ok else 'SHORT'}", flush=True)
+
+
+def status() -> int:
+    """Exit status: 1 if any claim was short."""
+    return int(bool(_short))
