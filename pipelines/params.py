@@ -183,6 +183,8 @@ class Evaluate(Section):
 
     thresholds: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="rain rates, mm/h")
     time_stride: Positive = Field(description="frames from one test forecast to the next")
+    steps_members: int = Field(ge=2, description="members of the STEPS ensemble, whose mean is scored; 12 for a result")
+    seed: int = Field(ge=0, description="of STEPS' noise")
 
 
 class SimulateVideo(Section):
@@ -292,7 +294,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_are_not_taken(self) -> "Params":
-        if taken := {"persistence", "extrapolation"} & self.models.keys():
+        if taken := {"persistence", "extrapolation", "sprog", "steps"} & self.models.keys():
             raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
         return self
 

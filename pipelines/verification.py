@@ -1,4 +1,7 @@
-"""Contingency tables of forecasts, and the scores that follow from their sums."""
+"""What forecasts got right, as sums that add up, and the scores that follow from them.
+
+:func:`score_forecast` counts one forecast; tables of many are concatenated; :func:`scores_of` pools and scores them.
+"""
 
 from collections.abc import Sequence
 
@@ -6,15 +9,36 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scores.categorical import BasicContingencyManager, ThresholdEventOperator
+from scores.categorical import BasicContingencyManager
 
 from pipelines.forecasters import Rain
+from pipelines.spatial import fss_sums, power_columns, scale_pixels, spectral_columns
 
 COUNTS = {"hits": "tp_count", "false_alarms": "fp_count", "misses": "fn_count", "correct_negatives": "tn_count"}
+ERRORS = ["error", "absolute_error", "squared_error"]
+SCALES_KM = (2, 8, 32)
+FSS_SUMS = [f"fss_{part}_{scale}km" for scale in SCALES_KM for part in ("error", "reference")]
+SUMS = [*COUNTS, *ERRORS, *FSS_SUMS, "rapsd_count", "rapsd_error"]
+CATEGORICAL = {
+    "csi": "critical_success_index",
+    "pod": "probability_of_detection",
+    "far": "false_alarm_ratio",
+    "ets": "equitable_threat_score",
+    "hss": "heidke_skill_score",
+    "bias": "frequency_bias",
+}
 
 
-def contingency(forecast: Rain, observed: Rain, mask: NDArray[np.bool_], thresholds: Sequence[float]) -> pd.DataFrame:
-    """Count one forecast's hits and errors, for each lead time and threshold.
+def score_forecast(
+    forecast: Rain,
+    observed: Rain,
+    mask: NDArray[np.bool_],
+    thresholds: Sequence[float],
+    *,
+    pixel_m: float,
+    minutes: Sequence[float],
+) -> pd.DataFrame:
+    """Count what one forecast got right, for each lead time and threshold.
 
     Parameters
     ----------
@@ -23,73 +47,115 @@ def contingency(forecast: Rain, observed: Rain, mask: NDArray[np.bool_], thresho
         The pixels that count; forecast and observed are finite there.
     thresholds : sequence of float
         mm/h; an event is a rain rate of at least the threshold.
+    pixel_m : float
+        Size of a pixel, metres; see :func:`pipelines.spatial.pixel_metres`.
+    minutes : sequence of float
+        The lead times.
 
     Returns
     -------
     DataFrame
-        Columns lead (1, 2, …), threshold, hits, false_alarms, misses, correct_negatives, absolute_error (the sum over
-        the pixels, mm/h).
+        One row for each lead time and threshold: ``minutes``, ``threshold``, and the sums `SUMS` over the pixels that
+        count. Those of hits, false_alarms, misses and correct_negatives together are all such pixels.
+        ``error``, ``absolute_error``, ``squared_error`` (forecast minus observed, mm/h), ``rapsd_error`` with
+        ``rapsd_count`` (1 where it is defined, else 0) and the powers of :func:`pipelines.spatial.spectral_columns`
+        are of the lead time, and the same in the row of each threshold. ``fss_error_8km`` and ``fss_reference_8km``:
+        see :func:`pipelines.spatial.fss_sums`, which says how masked pixels count in a neighbourhood.
     """
-    dims = ("lead", "y", "x")
-    expected, seen = (xr.DataArray(np.where(mask, rain, np.nan), dims=dims) for rain in (forecast, observed))
-    absolute_error = np.where(mask, np.abs(forecast - observed), 0.0).sum(axis=(1, 2), dtype=np.float64)
+    forecast, observed = (np.where(mask, rain, np.float32(0)) for rain in (forecast, observed))
+    difference = forecast.astype(np.float64) - observed
+    of_lead = {
+        "minutes": np.asarray(minutes, float),
+        "error": difference.sum(axis=(1, 2)),
+        "absolute_error": np.abs(difference).sum(axis=(1, 2)),
+        "squared_error": np.square(difference).sum(axis=(1, 2)),
+        **spectral_columns(forecast, observed, mask, pixel_m),
+    }
     tables = []
     for threshold in thresholds:
-        manager = ThresholdEventOperator().make_contingency_manager(expected, seen, event_threshold=threshold)
-        counts = manager.transform(preserve_dims=["lead"]).get_counts()
-        columns = {name: counts[key].to_numpy() for name, key in COUNTS.items()}
-        lead = np.arange(1, len(forecast) + 1)
-        tables.append(pd.DataFrame({"lead": lead, "threshold": threshold, **columns, "absolute_error": absolute_error}))
-    return pd.concat(tables, ignore_index=True)
+        said, seen = (mask & (rain >= threshold) for rain in (forecast, observed))
+        hits, n_said, n_seen = (
+            (one & other).sum(axis=(1, 2)) for one, other in ((said, seen), (said, said), (seen, seen))
+        )
+        columns = {
+            "threshold": float(threshold),
+            "hits": hits,
+            "false_alarms": n_said - hits,
+            "misses": n_seen - hits,
+            "correct_negatives": mask.sum(axis=(1, 2)) - n_said - n_seen + hits,
+        }
+        for scale in SCALES_KM:
+            error, reference = fss_sums(said, seen, scale_pixels(scale, pixel_m))
+            columns |= {f"fss_error_{scale}km": error, f"fss_reference_{scale}km": reference}
+        tables.append(pd.DataFrame(of_lead | columns))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["minutes", "threshold", *SUMS, *power_columns()]]
 
 
-def pooled(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def scores_of(sums: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Scores of the summed counts of all rows that share ``by``.
+
+    Parameters
+    ----------
+    sums : DataFrame
+        Tables of :func:`score_forecast`, of any number of forecasts, with more columns to tell them apart.
+    by : sequence of str
+        Columns; such as threshold and minutes for scores pooled over all forecasts.
 
     Returns
     -------
     DataFrame
-        Index ``by``; columns csi, pod, far, bias (frequency bias), mae (mm/h); NaN where a score is undefined.
+        Index ``by``; columns csi, pod, far, ets, hss, bias (frequency bias), fss_2km, fss_8km, fss_32km, mae, rmse,
+        me (forecast minus observed; mm/h), rapsd_error (mean over forecasts and lead times); NaN where a score is
+        undefined.
     """
-    sums = table.groupby(list(by))[[*COUNTS, "absolute_error"]].sum()
+    return scores_from(sums.groupby(list(by))[SUMS].sum())
+
+
+def scores_from(sums: pd.DataFrame) -> pd.DataFrame:
+    """Scores of each row of `SUMS`, as :func:`scores_of` gives them."""
     counts = {key: xr.DataArray(sums[name].to_numpy(float), dims="row") for name, key in COUNTS.items()}
-    total = xr.concat(counts.values(), "count").sum("count")
-    manager = BasicContingencyManager({**counts, "total_count": total})
-    return pd.DataFrame(
-        {
-            "csi": manager.critical_success_index().to_numpy(),
-            "pod": manager.probability_of_detection().to_numpy(),
-            "far": manager.false_alarm_ratio().to_numpy(),
-            "bias": manager.frequency_bias().to_numpy(),
-            "mae": sums["absolute_error"].to_numpy() / total.where(total > 0).to_numpy(),
-        },
-        index=sums.index,
-    ).replace([np.inf, -np.inf], np.nan)
+    pixels = sums[list(COUNTS)].sum(axis=1).astype(float)
+    manager = BasicContingencyManager({**counts, "total_count": xr.DataArray(pixels.to_numpy(), dims="row")})
+    columns = {name: getattr(manager, method)().to_numpy() for name, method in CATEGORICAL.items()}
+    for scale in SCALES_KM:
+        columns[f"fss_{scale}km"] = 1 - sums[f"fss_error_{scale}km"] / sums[f"fss_reference_{scale}km"]
+    columns["mae"] = sums["absolute_error"] / pixels
+    columns["rmse"] = np.sqrt(sums["squared_error"] / pixels)
+    columns["me"] = sums["error"] / pixels
+    columns["rapsd_error"] = sums["rapsd_error"] / sums["rapsd_count"]
+    return pd.DataFrame(columns, index=sums.index).replace([np.inf, -np.inf], np.nan)
 
 
-def mean_csi(table: pd.DataFrame) -> float:
-    """Mean of the pooled CSI over those thresholds and lead times at which rain was observed; NaN if at none.
+def mean_of(scores: pd.DataFrame, score: str) -> float:
+    """Mean of a score over those rows of ``scores`` at which rain was observed; NaN if at none.
 
     Where none was, CSI is 0 for a method with a false alarm and undefined for one without: no mean of either kind would
     be over the same for all.
     """
-    scores = pooled(table, ["threshold", "lead"])
-    return float(scores["csi"][scores["pod"].notna()].mean())
+    return float(scores[score][scores["pod"].notna()].mean())
 
 
-def headline(table: pd.DataFrame, step_s: int) -> dict[str, float]:
+def mean_csi(sums: pd.DataFrame) -> float:
+    """Mean of the pooled CSI over those thresholds and lead times at which rain was observed; NaN if at none."""
+    return mean_of(scores_of(sums, ["threshold", "minutes"]), "csi")
+
+
+def headline(sums: pd.DataFrame) -> dict[str, float]:
     """Few scores by name, as metrics to compare: ``csi_mean``, and such as ``csi_2mm_60min`` and ``mae_60min``.
 
     Lead times are 30 and 60 minutes, as far as the table has them; undefined scores are left out.
     """
-    scores = pooled(table, ["threshold", "lead"])
-    result = {"csi_mean": mean_csi(table)}
+    scores = scores_of(sums, ["threshold", "minutes"])
+    result = {"csi_mean": mean_of(scores, "csi")}
     for minutes in (30, 60):
-        lead = minutes * 60 / step_s
         for threshold in scores.index.unique("threshold"):
-            if (threshold, lead) in scores.index:
-                at = scores.loc[(threshold, lead)]
+            if (threshold, minutes) in scores.index:
+                at = scores.loc[(threshold, minutes)]
                 result[f"csi_{threshold:g}mm_{minutes}min"] = at["csi"]
                 result[f"bias_{threshold:g}mm_{minutes}min"] = at["bias"]
                 result[f"mae_{minutes}min"] = at["mae"]
+                result[f"rapsd_error_{minutes}min"] = at["rapsd_error"]
+                if threshold == 2:
+                    result[f"fss_2mm_8km_{minutes}min"] = at["fss_8km"]
     return {name: float(value) for name, value in result.items() if np.isfinite(value)}

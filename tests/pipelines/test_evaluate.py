@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 from archive import moving_cells, write_store
 from ruamel.yaml import YAML
+from scipy.ndimage import uniform_filter
 
 from pipelines import evaluate as stage
+from pipelines.baselines import Maker, baseline, maker_of
 from pipelines.errors import UserError
-from pipelines.evaluate import evaluate, forecast_times
-from pipelines.forecasters import BASELINES, Rain, persistence
+from pipelines.evaluate import evaluate, forecast_times, score_methods
+from pipelines.forecasters import BASELINES, Forecaster, Rain, persistence
 from pipelines.frame import Frame
 from pipelines.frames import open_frames
-from pipelines.params import Evaluate, Params, read_params
-from pipelines.verification import COUNTS, mean_csi, pooled
+from pipelines.params import Params, read_params
+from pipelines.verification import COUNTS, mean_csi, scores_of
 
 ROOT = Path(__file__).parents[2]
 INPUTS, LEADS, COUNT = 3, 4, 12
@@ -27,7 +29,7 @@ SHAPE = (48, 56)
 def write_params(folder: Path) -> Params:
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content["index"] |= {"inputs": INPUTS, "leads": LEADS, "size": 32}
-    content["evaluate"] = {"thresholds": [0.5, 2.0], "time_stride": 2}
+    content["evaluate"] |= {"thresholds": [0.5, 2.0], "time_stride": 2}
     YAML().dump(content, folder / "params.yaml")
     return read_params(folder / "params.yaml")
 
@@ -61,18 +63,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def scored(place: Path, name: str, windows: str = "windows.parquet") -> pd.DataFrame:
+def make(forecaster: Forecaster) -> Maker:
+    return lambda pixel_m, step_s: forecaster
+
+
+def scored(place: Path, method: str | Forecaster, windows: str = "windows.parquet") -> pd.DataFrame:
+    """The sums of a baseline, or of a forecaster that the test calls "ours"."""
     params = read_params(place / "params.yaml")
-    forecaster = BASELINES[name]
-    paths = place / "radar.zarr", place / windows
-    return evaluate(forecaster, name, *paths, index=params.index, params=params.evaluate)
+    maker, name = (baseline(method, params.evaluate), method) if isinstance(method, str) else (make(method), "ours")
+    return evaluate(maker, name, place / windows, index=params.index, params=params.evaluate)
 
 
 def test_forecast_times_are_a_stride_apart_in_each_test_event(tmp_path: Path) -> None:
     windows = write_windows(tmp_path / "windows.parquet", tmp_path, {0: [3, 4, 5, 6, 9], 1: [20, 21, 22]})
-    assert forecast_times(windows, 1).to_numpy().tolist() == [[t, 0] for t in (3, 4, 5, 6, 9)] + [
-        [t, 1] for t in (20, 21, 22)
-    ]
+    expected = [[t, 0] for t in (3, 4, 5, 6, 9)] + [[t, 1] for t in (20, 21, 22)]
+    assert forecast_times(windows, 1)[["t0", "event"]].to_numpy().tolist() == expected
     assert forecast_times(windows, 3)["t0"].tolist() == [3, 6, 9, 20]
     assert forecast_times(windows, 2)["t0"].tolist() == [3, 5, 9, 20, 22]
 
@@ -85,9 +90,12 @@ def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> No
 
     rain = open_frames(place / "radar.zarr")["rainfall_flux"].to_numpy()
     table = tables["persistence"]
+    clock = open_frames(place / "radar.zarr")["time"].to_numpy()
+    assert (table.loc[table["t0"] == 2, "time"] == clock[2 + INPUTS - 1]).all()
     for row in table[table["t0"] == 2].itertuples():
-        now, then = rain[2 + INPUTS - 1], rain[2 + INPUTS - 1 + row.lead]
-        upstream = np.isfinite(BASELINES["extrapolation"](rain[2 : 2 + INPUTS], LEADS)[row.lead - 1])
+        lead = round(row.minutes / 5)
+        now, then = rain[2 + INPUTS - 1], rain[2 + INPUTS - 1 + lead]
+        upstream = np.isfinite(BASELINES["extrapolation"](rain[2 : 2 + INPUTS], LEADS)[lead - 1])
         counts = np.isfinite(now) & np.isfinite(then) & upstream
         assert 0 < counts.sum() < counts.size - 16  # more is left out than what the radar doesn't see
         forecast, observed = now[counts] >= row.threshold, then[counts] >= row.threshold
@@ -96,6 +104,7 @@ def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> No
             (forecast & ~observed).sum(),
             (~forecast & ~observed).sum(),
         )
+        assert row.squared_error == pytest.approx(np.square(now - then)[counts].sum(), rel=1e-4)
         assert row.absolute_error == pytest.approx(np.abs(now - then)[counts].sum(), rel=1e-4)
 
 
@@ -104,24 +113,28 @@ def test_extrapolation_beats_persistence_where_rain_only_moves(place: Path) -> N
 
 
 def test_who_knows_the_future_has_every_score_at_its_best(place: Path) -> None:
-    params = read_params(place / "params.yaml")
     rain = open_frames(place / "radar.zarr")["rainfall_flux"].to_numpy()
 
     def oracle(seen: Rain, leads: int) -> Rain:
         (start,) = (t for t in range(len(rain)) if np.array_equal(rain[t : t + INPUTS], seen, equal_nan=True))
         return rain[start + INPUTS : start + INPUTS + leads]
 
-    table = evaluate(
-        oracle,
-        "oracle",
-        place / "radar.zarr",
-        place / "windows.parquet",
-        index=params.index,
-        params=params.evaluate,
-    )
-    scores = pooled(table, ["threshold", "lead"])
-    assert (scores[["csi", "pod", "bias"]] == 1).all(axis=None)
-    assert (scores[["far", "mae"]] == 0).all(axis=None)
+    scores = scores_of(scored(place, oracle), ["threshold", "minutes"])
+    assert (scores[["csi", "pod", "bias", "ets", "hss", "fss_2km", "fss_8km", "fss_32km"]] == 1).all(axis=None)
+    assert (scores[["far", "mae", "rmse", "me", "rapsd_error"]] == 0).all(axis=None)
+
+
+def test_a_blurred_forecast_is_told_by_its_spectrum(place: Path) -> None:
+    """Blur is what CSI at a low threshold may forgive and RAPSD may not."""
+    rain = open_frames(place / "radar.zarr")["rainfall_flux"].to_numpy()
+
+    def blurred(seen: Rain, leads: int) -> Rain:
+        (start,) = (t for t in range(len(rain)) if np.array_equal(rain[t : t + INPUTS], seen, equal_nan=True))
+        future = np.nan_to_num(rain[start + INPUTS : start + INPUTS + leads])
+        return uniform_filter(future, (1, 9, 9))
+
+    sharp, soft = (scores_of(scored(place, of), ["threshold"]) for of in ("extrapolation", blurred))
+    assert (soft["rapsd_error"] > 3 * sharp["rapsd_error"]).all()
 
 
 def test_dry_and_unseen_events_break_nothing(place: Path) -> None:
@@ -134,23 +147,35 @@ def test_dry_and_unseen_events_break_nothing(place: Path) -> None:
     assert mean_csi(both) == pytest.approx(mean_csi(scored(place, "extrapolation")))
 
 
-def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> None:
-    params = read_params(place / "params.yaml")
+@pytest.mark.parametrize("method", ["sprog", "steps"])
+def test_pysteps_nowcasts_fall_back_on_extrapolation_where_there_is_no_rain(place: Path, method: str) -> None:
+    ours, moved = (scored(place, name, "nothing.parquet") for name in (method, "extrapolation"))
+    assert ours["fell_back"].all()
+    assert not moved["fell_back"].any()
+    pd.testing.assert_frame_equal(ours.drop(columns="fell_back"), moved.drop(columns="fell_back"))
 
+
+def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> None:
     def silent_in_a_corner(seen: Rain, leads: int) -> Rain:
         forecast = persistence(seen, leads)
         forecast[-1, 20, 20] = np.nan
         return forecast
 
-    with pytest.raises(UserError, match=r"^half: no forecast for some pixels .* from frame 0 of .*radar\.zarr$"):
-        evaluate(
-            silent_in_a_corner,
-            "half",
-            place / "radar.zarr",
-            place / "windows.parquet",
-            index=params.index,
-            params=params.evaluate,
-        )
+    with pytest.raises(UserError, match=r"^ours: .*radar\.zarr: no forecast for some pixels .* from frame 0$"):
+        scored(place, silent_in_a_corner)
+
+
+def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path) -> None:
+    params = read_params(place / "params.yaml")
+    makers = {"hourly": maker_of(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
+    times = forecast_times(place / "windows.parquet", 2)
+    tables, refused = score_methods(makers, times, index=params.index, params=params.evaluate)
+    pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
+    assert list(tables) == ["ours"]
+    assert list(refused) == ["hourly"]
+    assert refused["hourly"].endswith("radar.zarr: its steps are of 3600 s, and those of the data of 300 s")
+    with pytest.raises(UserError, match=r"^hourly: .* steps are of 3600 s"):
+        evaluate(makers["hourly"], "hourly", place / "windows.parquet", index=params.index, params=params.evaluate)
 
 
 def test_the_stage_writes_counts_and_a_few_finite_scores(
@@ -159,24 +184,18 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
     monkeypatch.chdir(place)
     for windows in ("windows.parquet", "nothing.parquet"):
         table, metrics = tmp_path / "persistence.parquet", tmp_path / "metrics" / "persistence.json"
-        stage.main("persistence", Path("radar.zarr"), Path(windows), table, metrics)
+        stage.main("persistence", Path(windows), table, metrics)
         pd.testing.assert_frame_equal(pd.read_parquet(table), scored(place, "persistence", windows))
         scores = json.loads(metrics.read_text(), parse_constant=pytest.fail)  # no NaN: it is no JSON
         assert scores.get("csi_mean") == (mean_csi(pd.read_parquet(table)) if windows[0] == "w" else None)
     with pytest.raises(UserError, match=r"^nobody/model\.json: "):
-        stage.main("nobody", Path("radar.zarr"), Path("windows.parquet"), tmp_path / "n.parquet", tmp_path / "n.json")
+        stage.main("nobody", Path("windows.parquet"), tmp_path / "n.parquet", tmp_path / "n.json")
     assert not (tmp_path / "n.parquet").exists()
 
 
-def test_thresholds_are_as_asked_for(place: Path) -> None:
+def test_thresholds_and_stride_are_as_asked_for(place: Path) -> None:
     params = read_params(place / "params.yaml")
-    table = evaluate(
-        persistence,
-        "persistence",
-        place / "radar.zarr",
-        place / "windows.parquet",
-        index=params.index,
-        params=Evaluate(thresholds=[0.1], time_stride=100),
-    )
+    of_few = params.evaluate.model_copy(update={"thresholds": [0.1], "time_stride": 100})
+    table = evaluate(make(persistence), "persistence", place / "windows.parquet", index=params.index, params=of_few)
     assert table["threshold"].unique().tolist() == [0.1]
     assert sorted(table["t0"].unique()) == [0, 12]

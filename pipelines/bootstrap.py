@@ -1,0 +1,137 @@
+"""Is one method better than another? The difference of a score on the same forecasts, with its interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.errors import UserError
+from pipelines.verification import SUMS, mean_of, scores_from, scores_of
+
+BLOCK_HOURS = 2.0  # forecasts closer than this are of the same rain, and no independent witnesses
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of one method minus that of another.
+
+    Parameters
+    ----------
+    value : float
+        NaN where one of the two is undefined.
+    low, high : float
+        Ends of the 95 % interval; NaN for fewer than two blocks.
+    blocks : int
+        Independent pieces of weather that it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    blocks: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return bool(self.low > 0 or self.high < 0)
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "undefined"
+        if np.isnan(self.low):
+            return f"{self.value:+.3f}, no interval from {self.blocks} block"
+        words = "" if self.shown else ", no difference shown"
+        return f"{self.value:+.3f} [{self.low:+.3f} to {self.high:+.3f}]{words}"
+
+
+def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArray[np.int64]:
+    """Give each forecast the number of its block: consecutive issue times of one event, of at least ``hours``.
+
+    Parameters
+    ----------
+    forecasts : DataFrame
+        Columns event and time (of issue). An event is cut evenly into as many blocks of ``hours`` as fit; a shorter
+        one is one block.
+    """
+    time = pd.to_datetime(forecasts["time"])
+    of_event = time.groupby(forecasts["event"])
+    first = of_event.transform("min")
+    span = (of_event.transform("max") - first) / pd.Timedelta(hours=hours)
+    count = np.maximum(np.floor(span), 1.0)
+    share = ((time - first) / pd.Timedelta(hours=hours) / span.where(span > 0, 1.0)).to_numpy()
+    piece = np.minimum(np.floor(share * count.to_numpy()), count.to_numpy() - 1)
+    return forecasts.assign(piece=piece).groupby(["event", "piece"]).ngroup().to_numpy()
+
+
+def paired_difference(
+    sums_a: pd.DataFrame,
+    sums_b: pd.DataFrame,
+    score: str = "csi",
+    *,
+    by: Sequence[str] = ("threshold", "minutes"),
+    block_hours: float = BLOCK_HOURS,
+    draws: int = 2000,
+    seed: int = 1,
+) -> Difference:
+    """Mean of a pooled score over the cells of ``by``, of method a minus that of method b, by paired block bootstrap.
+
+    Each draw takes as many blocks as there are, with replacement, and the same ones for both methods; the counts of
+    what was drawn are pooled and scored as the whole is. The interval is from the 2.5th to the 97.5th percentile.
+
+    Parameters
+    ----------
+    sums_a, sums_b : DataFrame
+        Of :func:`pipelines.verification.score_forecast`, with columns event and time (of issue), of the same
+        forecasts. Select rows before to compare at one threshold or lead time only.
+    score : str
+        A column of :func:`pipelines.verification.scores_of`.
+    by : sequence of str
+        The mean is over those cells of it at which rain was observed; see :func:`pipelines.verification.mean_of`.
+    block_hours : float
+        See :func:`number_blocks`.
+    draws, seed : int
+
+    Raises
+    ------
+    UserError
+        If the two are not of the same forecasts.
+
+    References
+    ----------
+    Künsch 1989, doi:10.1214/aos/1176347265; paired as in Hamill 1999,
+    doi:10.1175/1520-0434(1999)014<0155:HTFENP>2.0.CO;2.
+    """
+    key = ["event", "time"]
+    forecasts = sums_a[key].drop_duplicates().sort_values(key).reset_index(drop=True)
+    others = sums_b[key].drop_duplicates().sort_values(key).reset_index(drop=True)
+    if not forecasts.equals(others):
+        raise UserError(f"not the same forecasts: {len(forecasts)} of one method and {len(others)} of the other differ")
+    forecasts["block"] = number_blocks(forecasts, block_hours)
+    blocks = int(forecasts["block"].nunique())
+    value = mean_of(scores_of(sums_a, by), score) - mean_of(scores_of(sums_b, by), score)
+    if blocks < 2:
+        return Difference(value, np.nan, np.nan, blocks)
+
+    weights = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
+    drawn = [_drawn(sums.merge(forecasts, on=key), weights, score, by) for sums in (sums_a, sums_b)]
+    differences = drawn[0] - drawn[1]
+    differences = differences[np.isfinite(differences)]  # a draw of dry blocks alone has no score
+    if differences.size == 0:
+        return Difference(value, np.nan, np.nan, blocks)
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return Difference(value, float(low), float(high), blocks)
+
+
+def _drawn(sums: pd.DataFrame, weights: NDArray[np.int64], score: str, by: Sequence[str]) -> NDArray[np.float64]:
+    """Mean score of each draw, of shape (draws,); ``weights`` (draws, blocks) says how often each block is in it."""
+    of_block = sums.groupby([*by, "block"])[SUMS].sum().unstack("block", fill_value=0.0)
+    cells, draws = len(of_block), len(weights)
+    values = of_block.to_numpy(float).reshape(cells, len(SUMS), -1)
+    pooled = np.einsum("cnb,db->dcn", values, weights.astype(float)).reshape(draws * cells, len(SUMS))
+    scores = scores_from(pd.DataFrame(pooled, columns=SUMS))
+    counted = scores[score].where(scores["pod"].notna()).to_numpy().reshape(draws, cells)
+    known = np.isfinite(counted)
+    total = np.where(known, counted, 0.0).sum(axis=1)
+    return np.divide(total, known.sum(axis=1), out=np.full(draws, np.nan), where=known.any(axis=1))
