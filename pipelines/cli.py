@@ -155,6 +155,26 @@ def report(
 
 
 @app.command()
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="store of frames, or a folder of radar files")],
+    model: Annotated[
+        list[str], typer.Option(help="baseline, MLflow URI or trained model's folder; may be given several times")
+    ],
+    out: Annotated[Path, typer.Option(help="table to write, NAME.json; NAME.md and pictures lie beside it")],
+    minutes: Annotated[int, typer.Option(min=1, help="longest lead time, minutes")] = 60,
+) -> None:
+    """Score models and baselines on all frames of SOURCE, without training.
+
+    Baselines: persistence, extrapolation, sprog, steps.
+    """
+    from pipelines.evaluate_source import evaluate_source
+    from pipelines.params import read_params
+
+    written = evaluate_source(model, source, out, minutes=minutes, params=read_params())
+    print(written[0].read_text(encoding="utf-8"), *written, sep="\n")
+
+
+@app.command()
 def recognize(
     clip: Annotated[Path, typer.Argument(help="video file, of any length, or a folder of pictures")],
     model: Annotated[

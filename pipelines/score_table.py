@@ -39,7 +39,7 @@ HOW = (
 )
 INTERVAL = (
     " The difference is that of mean CSI, pooled, to {reference}, the best of pysteps' methods here; its 95 % interval "
-    "is by paired bootstrap over {blocks} blocks of at least {hours:g} hours of consecutive issue times."
+    "is by paired bootstrap over {blocks} block(s) of at least {hours:g} hours of consecutive issue times."
 )
 FEW = " One block gives no interval; from few blocks it is too narrow."
 

@@ -99,6 +99,8 @@ TESTED = {
     "dvc exp show": "test_experiment_moves_no_alias",
     "dvc metrics diff": "test_experiment_moves_no_alias",
     "dvc exp run -S ingest_radar.source=/path/to/radar -S index.leads=8 -S index.max_event_hours=1.1": "test_own_radar",
+    "scs evaluate data/raw/simulated/20240601 --model persistence --model extrapolation "
+    "--out data/evaluated/table.json": "test_evaluate_any_data",
     "scs forecast data/raw/simulated": "test_demo_says_where_everything_is",
     "scs forecast data/raw/simulated --model models:/radar-nowcast/2": "test_forecast_by_a_version",
     "make serve": "tests/flows",
@@ -183,6 +185,14 @@ def test_forecast_by_a_version(demo: str, repository: Path) -> None:
     with xr.open_dataset(forecast) as dataset:
         assert dataset.attrs["model_version"] == "2"
         assert dataset.attrs["model_sha256"] == registry(repository)["2"]["model_sha256"]
+
+
+def test_evaluate_any_data(demo: str, repository: Path) -> None:
+    models = "--model persistence --model extrapolation"
+    said = sh(f"scs evaluate data/raw/simulated/20240601 {models} --out data/evaluated/table.json", repository).stdout
+    assert (repository / "data/evaluated/table.md").read_text() in said
+    table = json.loads((repository / "data/evaluated/table.json").read_text())
+    assert {method["method"] for method in table["methods"]} == {"persistence", "extrapolation"}
 
 
 def test_chains_and_describe(repository: Path) -> None:

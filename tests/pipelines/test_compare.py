@@ -109,7 +109,7 @@ def test_table_by_hand(tmp_path: Path) -> None:
         ets, hss = (40 - 12) / (60 - 12), 2 * 40 * 140 / (60 * 160 + 40 * 140)
         said = f"0.67 · 0.67 · 0.00 · {ets:.2f} · {hss:.2f} · 0.67 · 0.75 · 0.75 · 0.75"
         assert lines[at + 4].startswith(f"| better | {said} | nan · nan · nan · ")
-    for said in ("2 forecasts", "2 event(s)", "over 2 blocks of at least 2 hours", "too narrow", "A note."):
+    for said in ("2 forecasts", "2 event(s)", "over 2 block(s) of at least 2 hours", "too narrow", "A note."):
         assert said in lines[-1]
     assert data["how"] == lines[-1]
     assert (data["reference"], data["blocks"]) == ("extrapolation", 2)
