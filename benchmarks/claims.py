@@ -20,7 +20,7 @@ def say_where() -> None:
     name = next((line.split(": ")[1] for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
     print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
     print(
-        f"{name}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads, bf16 in hardware: {has_bf16}"
+        f"{name}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads, bf16 in hardware: {has_bf16()}"
     )
     print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)", flush=True)
 

@@ -107,7 +107,34 @@ class NetworkForecaster:
         divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
         y = denormalise(self.network(x, leads))[0, :, 0, :H, :W].numpy()
+        y = np.stack([match_rates(field, newest[-1]) for field in y])
         return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
+
+
+def match_rates(forecast: Rain, observed: Rain) -> Rain:
+    """Give a forecast the rain rates of the newest observed frame, in the forecast's order (probability matching).
+
+    A forecast says better where it rains than how much: its amounts are those of the climates it was trained in. As in
+    S-PROG, the observed ones of the hour are the better guess.
+
+    Parameters
+    ----------
+    forecast, observed : ndarray of shape (H, W), mm/h
+        In the same moving coordinates; where the observed is NaN the forecast stays.
+
+    References
+    ----------
+    Ebert 2001, doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2; pysteps' nonparam_match_empirical_cdf.
+    """
+    with redirect_stdout(None):
+        from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
+
+    unseen = np.isnan(observed)
+    matched = forecast.copy()
+    if not unseen.all() and np.nanmax(observed) > 0:
+        seen = ~unseen
+        matched[seen] = nonparam_match_empirical_cdf(forecast[seen], observed[seen])
+    return matched
 
 
 BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}

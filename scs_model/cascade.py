@@ -62,11 +62,11 @@ def recombine(weights: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
     -------
     Tensor of shape (steps, B, 1, H, W)
     """
-    steps_B, (H, W) = weights.shape[:2], fine.shape[-2:]
+    steps_B, H = weights.shape[:2], fine.shape[-2]
     of_fine, of_coarse, constant = weights.split([fine.shape[1], coarse.shape[1], 1], dim=2)
     smooth = (of_coarse * coarse).sum(2, keepdim=True) + constant
-    wide = torch.cat([smooth, of_fine], 2).flatten(0, 1)
-    wide = interpolate(wide, size=(H, W), mode="bilinear", align_corners=False).unflatten(0, steps_B)
+    cells = torch.cat([smooth, of_fine], 2).flatten(0, 1)
+    wide = _double(cells, round(log2(H / cells.shape[-2]))).unflatten(0, steps_B)  # as the levels were made
     return wide[:, :, :1] + (wide[:, :, 1:] * fine).sum(2, keepdim=True)
 
 
@@ -102,7 +102,7 @@ def regress(samples: Iterable[tuple[Tensor, Tensor, Tensor]], downsample: int, *
     products = targets = torch.zeros((), dtype=torch.float64)
     for frames, future, counts in samples:
         fine, coarse = cascade(frames.double(), downsample)
-        wide = interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        wide = _double(coarse, round(log2(downsample)))
         features = torch.cat([fine, wide, torch.ones_like(wide[:, :1])], 1).transpose(0, 1).flatten(1)
         of_leads = zip(future.transpose(0, 1).flatten(1), counts.transpose(0, 1).flatten(1), strict=True)
         sums = [(X := features[:, at]) @ torch.cat([X, y[None, at]]).T for y, at in of_leads]

@@ -11,7 +11,7 @@ from pipelines.forecasters import BASELINES
 from pipelines.tracking.registry import LoadedModel
 from scs_model import EncoderForecaster
 
-NETWORK: dict[str, Any] = {"cell": "convlstm", "widths": [4], "kernel": 3, "downsample": 4}
+NETWORK: dict[str, Any] = {"cell": "convlstm", "widths": [4], "kernel": 3, "downsample": 4, "leads": 12}
 
 
 def untrained(seed: int = 0) -> EncoderForecaster:

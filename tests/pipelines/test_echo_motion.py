@@ -41,8 +41,8 @@ def test_a_sample_has_the_motion_from_its_newest_observed_frame_on(
     params = small_params(tmp_path).index
     index(Path("radar.zarr"), Path("windows.parquet"), params)
     table = pd.read_parquet("windows.parquet")
-    windows = RadarWindows(table, params.inputs + params.leads, params.size)
-    window, motion = WithMotion(windows, params.inputs)[3]
+    windows = RadarWindows(table, params.inputs, params.leads, params.size)
+    window, motion = WithMotion(windows)[3]
     assert motion.shape == (params.leads, 2, params.size, params.size)
     np.testing.assert_array_equal(motion, echo_motion(window[params.inputs - 1 :, 0].numpy()))
 
@@ -53,7 +53,7 @@ def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str) -> None:
     params = read_params(Path(__file__).parents[2] / "params.yaml")
     model = params.models[name]
     torch.manual_seed(0)
-    network = EncoderForecaster(**model.network, subtasks=model.subtasks is not None)
+    network = EncoderForecaster(**model.network, subtasks=model.subtasks is not None, leads=4)
     module = NowcastTraining(network, model.switch, model.subtasks, inputs=4, learning_rate=0.003, seed=1)
     module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer here
     frames = np.stack([frame.rain_rate for frame in moving_cells("2024-06-01T12:00:00", 8)])[None, :, None]

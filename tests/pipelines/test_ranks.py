@@ -18,7 +18,7 @@ from pipelines.tracking.store import NAME
 
 
 def run_training(name: str, out: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.train", name, "radar.zarr", "windows.parquet", out, f"{out}.json"]
+    command = [sys.executable, "-m", "pipelines.train", name, "windows.parquet", out, f"{out}.json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 

@@ -51,7 +51,6 @@ def trained(params: Params, name: str, folder: Path) -> dict[str, torch.Tensor]:
     """Train in this process and give the weights."""
     train(
         name,
-        Path("radar.zarr"),
         Path("windows.parquet"),
         folder,
         folder.with_suffix(".json"),
@@ -109,7 +108,6 @@ def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
         "-m",
         "pipelines.train",
         "scs_astsgd",
-        "radar.zarr",
         "windows.parquet",
         "killed",
         "killed.json",
@@ -139,7 +137,6 @@ def test_training_that_is_stopped_again_and_again_ends_with_the_same_weights(wor
         "-m",
         "pipelines.train",
         name,
-        "radar.zarr",
         "windows.parquet",
         "out",
         "out.json",
