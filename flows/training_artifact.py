@@ -9,7 +9,8 @@ from prefect.client.schemas.objects import State
 from flows.stages import Said, Stage
 
 TABLE = Path("data/comparison/table.md")
-DECIDES = "register"  # the stage whose lines say which model is the champion and why
+DECIDES = "register"  # its lines say which model is the champion and why
+SHOWN = ("champion: ", "trail: ")  # of its lines: the decision, and the newest entry of the trail
 
 
 def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
@@ -26,7 +27,12 @@ def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
     decided = outcomes.get(DECIDES)
     lines = [f"**{len(failed)} stage(s) failed:** {'; '.join(failed)}", ""] if failed else []
     if decided and decided.is_completed():
-        lines += ["## The champion", "", *(f"- {line}" for line in said_of(decided).lines if ": " in line), ""]
+        lines += [
+            "## The champion",
+            "",
+            *(f"- {line}" for line in said_of(decided).lines if line.startswith(SHOWN)),
+            "",
+        ]
     else:
         lines += [f"`{DECIDES}` did not run: the champion stays.", ""]
     if TABLE.exists() and not failed:

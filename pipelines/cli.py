@@ -120,7 +120,9 @@ def describe(
         raise UserError(f"--grid: rows and columns are 1 or more; got {grid[0]} {grid[1]}")
     params = read_params()
     if of_params := params.models.get(model):
-        network = EncoderForecaster(**of_params.network, subtasks=of_params.subtasks is not None)
+        network = EncoderForecaster(
+            **of_params.network, subtasks=of_params.subtasks is not None, leads=params.index.leads
+        )
         inputs = params.index.inputs
     elif ":" not in model and "/" not in model:
         raise UserError(f"params.yaml: models: no {model!r} among {', '.join(params.models)}")
@@ -172,6 +174,33 @@ def evaluate(
 
     written = evaluate_source(model, source, out, minutes=minutes, params=read_params())
     print(written[0].read_text(encoding="utf-8"), *written, sep="\n")
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="models:/radar-nowcast/NUMBER")],
+    reason: Annotated[str, typer.Option(help="why; kept for good")],
+) -> None:
+    """Make MODEL the champion by hand, whatever the gate says."""
+    from pipelines import gate
+
+    print(f"champion: version {gate.promote(model, reason)}")
+
+
+@app.command()
+def rollback() -> None:
+    """Make the champion before the present one the champion again."""
+    from pipelines import gate
+
+    print(f"champion: version {gate.rollback()}")
+
+
+@app.command()
+def champions() -> None:
+    """List who was champion from when to when, and why."""
+    from pipelines.tracking import trail
+
+    print(*trail.reigns(trail.entries()), sep="\n")
 
 
 @app.command()

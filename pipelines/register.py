@@ -4,28 +4,38 @@ It runs each time and changes only what differs: an empty registry is filled aft
 already gets no second version. Extrapolation is version 1 and the first champion.
 """
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from pipelines.cadence import usual_step
-from pipelines.compare import read_scores
+from pipelines.baselines import maker_of
+from pipelines.compare import common_forecasts, read_scores
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate
-from pipelines.frames import open_frames
+from pipelines.forecasters import BASELINES, read_description
+from pipelines.gate import METRIC, judge
+from pipelines.lineage import dvc_md5, sha256
+from pipelines.model_card import model_card
 from pipelines.params import Params, read_params
 from pipelines.stage import run
+from pipelines.tracking import trail
 from pipelines.tracking.history import log_comparison
 from pipelines.tracking.registry import (
     Version,
     ensure_version,
+    facts_of,
     find_alias,
+    has_card,
     load,
     set_alias,
+    set_card,
 )
 from pipelines.tracking.store import NAME
 from pipelines.verification import headline, mean_csi
@@ -38,20 +48,31 @@ def write_extrapolation(folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
 
 
-def register(store: Path, tables: Mapping[str, pd.DataFrame], models: Path, *, params: Params) -> dict[str, Version]:
-    """Give extrapolation and every model in ``models`` a version with its scores; give what stands for each name."""
-    step_s = usual_step(open_frames(store)["time"].to_numpy())
+def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
+    """Give extrapolation and every model in ``models`` a version with its scores; give what stands for each name.
+
+    A new version gets its model card: ``tables`` are its scores on the test events of ``windows``.
+    """
     versions = {}
     with tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "extrapolation"
         write_extrapolation(first)
         folders = {"extrapolation": first} | {name: models / name for name in params.models}
         for name, folder in folders.items():
-            versions[name] = ensure_version(name, folder, headline(tables[name], step_s))
+            versions[name] = version = ensure_version(name, folder, headline(tables[name]))
+            if not has_card(version):
+                tags, metrics = facts_of(version)
+                card = model_card(
+                    *(read_description(folder), tables[name], tables["extrapolation"]),
+                    windows=sha256(windows),
+                    tags=tags,
+                    metrics=metrics,
+                )
+                set_card(version, card)
     return versions
 
 
-def score_anew(version: Version, store: Path, windows: Path, params: Params) -> pd.DataFrame:
+def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
     """Evaluate a registered model on the present test events.
 
     Raises
@@ -60,63 +81,78 @@ def score_anew(version: Version, store: Path, windows: Path, params: Params) -> 
         If it is lost, or wants more frames or other steps than these windows have.
     """
     model = load(f"models:/{NAME}/{version.number}")
-    step_s = usual_step(open_frames(store)["time"].to_numpy())
-    if model.description.get("step_seconds", step_s) != step_s:
-        raise UserError(f"its steps are of {model.description['step_seconds']} s, and those of {store} of {step_s} s")
-    return evaluate(model.forecaster, model.method, store, windows, index=params.index, params=params.evaluate)
+    make = maker_of(model.forecaster, model.description)
+    return evaluate(make, model.method, windows, index=params.index, params=params.evaluate)
 
 
 def choose(
-    store: Path, windows: Path, tables: Mapping[str, pd.DataFrame], versions: Mapping[str, Version], *, params: Params
+    windows: Path, tables: Mapping[str, pd.DataFrame], versions: Mapping[str, Version], *, params: Params
 ) -> None:
-    """Point ``challenger`` at the best network, and ``champion`` at it too if it beats the present champion.
+    """Point ``challenger`` at the best network, and ``champion`` at it too if the gate says so.
 
-    Both are measured by mean CSI on the same forecasts; a champion that isn't among the present models is scored
-    anew on them. One that can't be (it wants more frames, or other steps, or is lost) stays.
+    See :func:`pipelines.gate.judge`. A champion that isn't among the present models is scored anew on the same
+    forecasts; one that can't be (it wants more frames, or other steps, or is lost) stays. What was decided once on the
+    same versions and scores isn't decided again, even if a hand has overruled it since.
     """
-    csi = {name: mean_csi(table) for name, table in tables.items() if name in versions}
-    challenger = max(params.models, key=lambda name: (csi[name], name))
-    set_alias("challenger", versions[challenger], f"best mean CSI of the networks, {csi[challenger]:.4f}")
-
+    trail.catch_up()
+    kept, _ = common_forecasts({name: tables[name] for name in params.models})
+    csi = {name: float(np.nan_to_num(mean_csi(sums), nan=-1.0)) for name, sums in kept.items()}
+    best = max(csi, key=lambda name: (csi[name], name))
+    challenger = versions[best]
+    set_alias("challenger", challenger, f"best {METRIC} of the networks, {csi[best]:.4f}")
     champion = find_alias("champion")
     if champion is None:
-        set_alias("champion", versions["extrapolation"], "the first champion: no model to compare with yet")
-        champion = find_alias("champion")
-    assert champion is not None
+        champion = versions["extrapolation"]
+        trail.record(champion, "first", "the first champion: no model to compare with yet", {})
+    if champion.sha256 == challenger.sha256:
+        print(f"champion: version {champion.number} stays: it is the best network, {best}")
+        return
+
     present = next((name for name, version in versions.items() if version.sha256 == champion.sha256), None)
-    if present is not None:
-        champion_csi = csi[present]
+    forecasts = {"windows_sha256": sha256(windows), "dvc_md5.windows": dvc_md5(windows)}
+    upon = [challenger.sha256, champion.sha256, forecasts["windows_sha256"]]
+    upon += [_digest(tables[name]) for name in dict.fromkeys((best, "extrapolation", present or best))]
+    key = hashlib.sha256(" ".join(upon).encode()).hexdigest()
+    before = next((entry for entry in trail.entries() if entry.key == key), None)
+    if before is not None:
+        print(f"champion: version {champion.number} stays: decided on the same at {before.time:%F %H:%M} UTC")
+        return
+
+    evidence: dict[str, Any] = {"challenger": best, "challenger_version": challenger.number, **forecasts}
+    versus = f"{best}, version {challenger.number}, against version {champion.number}"
+    try:
+        of_champion = tables[present] if present else score_anew(champion, windows, params)
+        judgement = judge(tables[best], of_champion, tables["extrapolation"])
+    except UserError as error:
+        chosen, words = champion, f"{versus}, which can't be scored on these forecasts: {error}"
     else:
-        try:
-            champion_csi = mean_csi(score_anew(champion, store, windows, params))
-        except UserError as error:
-            print(f"champion: version {champion.number} stays, since it can't be scored on these forecasts: {error}")
-            return
-    if csi[challenger] > champion_csi:
-        reason = (
-            f"{challenger}: mean CSI {csi[challenger]:.4f} on the test events, version {champion.number}, "
-            f"the champion before, {champion_csi:.4f}"
-        )
-        set_alias("champion", versions[challenger], reason)
-        print(f"champion: version {versions[challenger].number}; {reason}")
-    else:
-        print(
-            f"champion: version {champion.number} stays with mean CSI {champion_csi:.4f}; "
-            f"the best network, {challenger}, has {csi[challenger]:.4f}"
-        )
+        chosen = challenger if judgement.promoted else champion
+        words = f"{versus}: {judgement}"
+        evidence |= {"judgement": judgement.evidence()}
+        if present is None:
+            tags, _ = facts_of(champion)
+            if tags.get("model") not in BASELINES and tags.get("dvc_md5.windows") != forecasts["dvc_md5.windows"]:
+                words += "; the champion was trained on other windows: it may have seen these test events"
+    trail.record(chosen, "gate", words, evidence, key)
+    print(f"champion: version {chosen.number}{' stays' if chosen is champion else ''}: {words}")
 
 
-def main(store: Path, windows: Path, scores: Path, models: Path) -> None:
+def _digest(sums: pd.DataFrame) -> str:
+    return hashlib.sha256(pd.util.hash_pandas_object(sums, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def main(windows: Path, scores: Path, models: Path) -> None:
     """Register the MODELS with their SCORES; an experiment (`dvc exp run`) never moves an alias."""
     params = read_params()
     tables = read_scores(scores, params)
-    versions = register(store, tables, models, params=params)
+    versions = register(tables, windows, models, params=params)
     for name, version in versions.items():
         print(f"{name}: version {version.number}" + (", new" if version.new else ""))
     if "DVC_EXP_NAME" in os.environ:
         print("an experiment moves no alias")
     else:
-        choose(store, windows, tables, versions, params=params)
+        choose(windows, tables, versions, params=params)
+        print(f"trail: {trail.reigns(trail.entries())[-1]}")
         log_comparison(scores.parent / "comparison")  # for `scs report`, which asks MLflow alone
 
 

@@ -103,6 +103,9 @@ TESTED = {
     "--out data/evaluated/table.json": "test_evaluate_any_data",
     "scs forecast data/raw/simulated": "test_demo_says_where_everything_is",
     "scs forecast data/raw/simulated --model models:/radar-nowcast/2": "test_forecast_by_a_version",
+    'scs promote models:/radar-nowcast/2 --reason "a trial"': "test_promote_and_roll_back_by_hand",
+    "scs rollback": "test_promote_and_roll_back_by_hand",
+    "scs champions": "test_promote_and_roll_back_by_hand",
     "make serve": "tests/flows",
     "scs chains": "test_chains_and_describe",
     "scs describe scs_stsgd": "test_chains_and_describe",
@@ -140,6 +143,7 @@ def test_demo_says_where_everything_is(demo: str, repository: Path) -> None:
         assert f"| {method} |" in table
     known = registry(repository)
     assert known["1"]["model"] == "extrapolation"
+    assert str(known["aliases"]["champion"]) == "1"  # so few events never promote a network
     assert {known[v]["model"] for v in known if v not in ("1", "aliases")} == set(MODELS)
     trained = next(tags for v, tags in known.items() if tags.get("model") == MODELS[0])
     lock = yaml.safe_load((repository / "dvc.lock").read_text())
@@ -185,6 +189,19 @@ def test_forecast_by_a_version(demo: str, repository: Path) -> None:
     with xr.open_dataset(forecast) as dataset:
         assert dataset.attrs["model_version"] == "2"
         assert dataset.attrs["model_sha256"] == registry(repository)["2"]["model_sha256"]
+
+
+def test_promote_and_roll_back_by_hand(demo: str, repository: Path) -> None:
+    before = registry(repository)["aliases"]
+    sh('scs promote models:/radar-nowcast/2 --reason "a trial"', repository)
+    assert str(registry(repository)["aliases"]["champion"]) == "2"
+    sh("scs rollback", repository)
+    assert registry(repository)["aliases"] == before
+    first, trial, now = sh("scs champions", repository).stdout.splitlines()
+    assert "by first: " in first
+    assert trial.startswith("version 2, ")
+    assert trial.endswith(": a trial")
+    assert now.startswith("version 1, ")
 
 
 def test_evaluate_any_data(demo: str, repository: Path) -> None:

@@ -144,6 +144,48 @@ def set_alias(alias: str, version: Version, reason: str, of: Kind = RADAR) -> No
     client.set_registered_model_alias(of.name, alias, version.number)
 
 
+def find_version(uri: str, of: Kind = RADAR) -> Version:
+    """Version that a URI names: models:/NAME/NUMBER, or models:/NAME@ALIAS.
+
+    Raises
+    ------
+    UserError
+        If it names none, or one that isn't ours.
+    """
+    client = connect(of.name)
+    named = re.fullmatch(rf"models:/{re.escape(of.name)}(?:@([^/@]+)|/(\d+))", uri)
+    if named is None:
+        raise UserError(f"{uri}: not a version of {of.name}: models:/{of.name}/NUMBER")
+    alias, number = named.groups()
+    try:
+        found = (
+            client.get_model_version_by_alias(of.name, alias) if alias else client.get_model_version(of.name, number)
+        )
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}") from None
+    if "model_sha256" not in found.tags:
+        raise UserError(f"{uri}: not a model that `dvc repro` registered")
+    return Version(str(found.version), found.tags["model_sha256"])
+
+
+def facts_of(version: Version, of: Kind = RADAR) -> tuple[dict[str, str], dict[str, float]]:
+    """Give a version's tags, and the metrics of the run that it was made from."""
+    client = connect(of.name)
+    found = client.get_model_version(of.name, version.number)
+    return found.tags, client.get_run(found.run_id).data.metrics if found.run_id else {}
+
+
+def has_card(version: Version, of: Kind = RADAR) -> bool:
+    """Whether a version has a description."""
+    return bool(connect(of.name).get_model_version(of.name, version.number).description)
+
+
+def set_card(version: Version, card: str, of: Kind = RADAR) -> None:
+    """Give a version its description, Markdown."""
+    connect(of.name).update_model_version(of.name, version.number, card)
+
+
 @dataclass(frozen=True)
 class Found:
     """A registered model's folder, as it was trained, and which version it is ("none" outside the registry)."""

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,13 +11,15 @@ from archive import write_archive
 from safetensors.torch import save_file
 from test_train import small_params
 
+from pipelines.baselines import NAMES, baseline, maker
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate
-from pipelines.forecasters import BASELINES, load_forecaster
+from pipelines.forecasters import BASELINES
 from pipelines.index import index
 from pipelines.lineage import sha256
 from pipelines.params import Params
-from pipelines.register import choose, register
+from pipelines.register import choose, main, register
+from pipelines.tracking import trail
 from pipelines.tracking.registry import NAME, find_alias, load
 from pipelines.tracking.store import connect
 from pipelines.verification import mean_csi
@@ -54,13 +57,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
         patch.chdir(folder)
         write_archive(STORE)
         index(STORE, WINDOWS, params.index)
-        forecasters = dict(BASELINES)
+        makers = {name: baseline(name, params.evaluate) for name in BASELINES}
         for name in params.models:
             write_model(name, params, MODELS / name)
-            forecasters[name] = load_forecaster(MODELS / name)
+            makers[name] = maker(str(MODELS / name), params.evaluate)
         tables = {
-            name: evaluate(forecaster, name, STORE, WINDOWS, index=params.index, params=params.evaluate)
-            for name, forecaster in forecasters.items()
+            name: evaluate(make, name, WINDOWS, index=params.index, params=params.evaluate)
+            for name, make in makers.items()
         }
     return folder, params, tables
 
@@ -84,9 +87,9 @@ def test_extrapolation_is_version_1_and_the_first_champion(
     workplace: tuple[Params, dict[str, pd.DataFrame]],
 ) -> None:
     params, tables = workplace
-    made = register(STORE, tables, MODELS, params=params)
+    made = register(tables, WINDOWS, MODELS, params=params)
     assert made["extrapolation"].number == "1"
-    choose(STORE, WINDOWS, tables, made, params=params)
+    choose(WINDOWS, tables, made, params=params)
     champion = load()
     assert (champion.method, champion.version) == ("extrapolation", "1")
     # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
@@ -98,8 +101,8 @@ def test_extrapolation_is_version_1_and_the_first_champion(
 
 def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
     params, tables = workplace
-    first = register(STORE, tables, MODELS, params=params)
-    again = register(STORE, tables, MODELS, params=params)
+    first = register(tables, WINDOWS, MODELS, params=params)
+    again = register(tables, WINDOWS, MODELS, params=params)
     assert {name: version.number for name, version in first.items()} == {
         name: version.number for name, version in again.items()
     }
@@ -107,41 +110,65 @@ def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame
     assert len(mlflow.search_runs(experiment_names=[NAME], output_format="list")) == len(params.models) + 1
 
 
-def test_a_better_network_becomes_champion_and_says_why(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
     params, tables = workplace
-    made = register(STORE, tables, MODELS, params=params)
-    choose(STORE, WINDOWS, tables, made, params=params)
-    # As if the network had forecast what extrapolation did, and extrapolation what persistence did.
-    better = tables | {"scs": tables["extrapolation"], "extrapolation": tables["persistence"]}
-    choose(STORE, WINDOWS, better, made, params=params)
-    assert find_alias("champion").number == made["scs"].number == find_alias("challenger").number
-    reason = connect().get_model_version(NAME, made["scs"].number).tags["champion_because"]
-    assert f"{mean_csi(tables['extrapolation']):.4f}" in reason
-    assert f"{mean_csi(tables['persistence']):.4f}" in reason
+    made = register(tables, WINDOWS, MODELS, params=params)
+
+    def card(name: str) -> str:
+        return connect().get_model_version(NAME, made[name].number).description
+
+    of_network = card("scs")
+    for said in (
+        f"{mean_csi(tables['scs']):.4f}",
+        hashlib.sha256(WINDOWS.read_bytes()).hexdigest(),
+        *tables["scs"]["event"].unique(),
+        "no interval from 1 block",
+        f"looks at {params.index.inputs} frames, 300 s apart",
+        "training: unknown",  # an imported model
+    ):
+        assert str(said) in of_network
+    assert f"{mean_csi(tables['extrapolation']):.4f}" in card("extrapolation")
+    assert "training" not in card("extrapolation")
+    connect().update_model_version(NAME, made["scs"].number, "by hand")
+    register(tables, WINDOWS, MODELS, params=params)
+    assert card("scs") == "by hand"
+
+
+def test_an_experiment_moves_no_alias_and_leaves_no_decision(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, tables = workplace
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
+    for name in (*NAMES, *params.models):
+        tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
+    main(WINDOWS, tmp_path, MODELS)
+    assert connect().get_registered_model(NAME).aliases == {}
+    assert trail.entries() == []
 
 
 def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
     workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, tables = workplace
-    made = register(STORE, tables, MODELS, params=params)
+    made = register(tables, WINDOWS, MODELS, params=params)
     connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
     # The next training made other models: the champion is none of them.
     for name in params.models:
         write_model(name, params, tmp_path / name, seed=7)
-    others = register(STORE, tables, tmp_path, params=params)
+    others = register(tables, WINDOWS, tmp_path, params=params)
     assert others["scs"].number != made["scs"].number
-    choose(STORE, WINDOWS, tables | dict.fromkeys(params.models, tables["persistence"]), others, params=params)
+    choose(WINDOWS, tables | dict.fromkeys(params.models, tables["persistence"]), others, params=params)
     said = capsys.readouterr().out
     assert f"version {made['scs'].number}" in said
     assert f"{mean_csi(tables['scs']):.4f}" in said
+    assert "it may have seen these test events" in said
 
 
 def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
     workplace: tuple[Params, dict[str, pd.DataFrame]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, tables = workplace
-    made = register(STORE, tables, MODELS, params=params)
+    made = register(tables, WINDOWS, MODELS, params=params)
     connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
     present = {name: version for name, version in made.items() if name != "scs"}
     fewer = params.model_copy(
@@ -150,14 +177,14 @@ def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
             "index": params.index.model_copy(update={"inputs": params.index.inputs - 1}),
         }
     )
-    choose(STORE, WINDOWS, tables, present, params=fewer)
+    choose(WINDOWS, tables, present, params=fewer)
     assert find_alias("champion").number == made["scs"].number
     assert f"the model wants {params.index.inputs} frames" in capsys.readouterr().out
 
 
 def test_a_registered_model_needs_nothing_but_itself(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
     params, tables = workplace
-    made = register(STORE, tables, MODELS, params=params)
+    made = register(tables, WINDOWS, MODELS, params=params)
     uri = f"models:/{NAME}/{made['scs'].number}"
     ours = load(uri)
     assert ours.sha256 == sha256(MODELS / "scs")
