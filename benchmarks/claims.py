@@ -19,9 +19,8 @@ def say_where() -> None:
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     name = next((line.split(": ")[1] for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
     print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}")
-    print(
-        f"{name}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads, bf16 in hardware: {has_bf16()}"
-    )
+    cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
+    print(f"{name}, {cores} cores, {threads} threads, bf16 in hardware: {has_bf16()}")
     print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)", flush=True)
 
 

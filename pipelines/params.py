@@ -4,6 +4,7 @@ A stage reads its own sections with :func:`read_params`; the whole file is check
 key is found by the first stage that runs, in one line that names it.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -66,7 +67,7 @@ class Index(Section):
 
     inputs: int = Field(ge=2, description="observed frames of a window (T_in)")
     leads: Positive = Field(description="frames of a window to forecast (T_out)")
-    size: int = Field(ge=16, description="rows and columns of a window, pixels")
+    size: int = Field(ge=32, multiple_of=32, description="rows and columns of a window, pixels; see scs_model.cascade")
     stride: Positive = Field(description="pixels from one window to the next, both ways")
     time_stride: Positive = Field(description="frames from one window to the next")
     wet_rate: float = Field(gt=0, description="rain rate from which a pixel is wet, mm/h")
@@ -298,13 +299,6 @@ class Params(Section):
             raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
         return self
 
-    @model_validator(mode="after")
-    def _windows_fit_the_networks(self) -> "Params":
-        for name, model in self.models.items():
-            if self.index.size % model.downsample:
-                raise ValueError(f"index.size must be divisible by models.{name}.downsample, {model.downsample}")
-        return self
-
     # Names are part of Prefect's addresses.
     domains: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Domain]
 
@@ -314,6 +308,22 @@ class Params(Section):
             folders = [Path(getattr(domain, key)) for domain in self.domains.values()]
             if shared := {str(folder) for folder in folders if folders.count(folder) > 1}:
                 raise ValueError(f"domains: {key}: two domains share {', '.join(shared)}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_lies_in_an_inbox(self) -> "Params":
+        folders = {
+            f"{name}.{key}": Path(os.path.abspath(getattr(domain, key)))  # noqa: PTH100 - it resolves .. by name
+            for name, domain in self.domains.items()
+            for key in ("inbox", "store", "out")
+        }
+        for name in self.domains:
+            inbox = folders[f"{name}.inbox"]
+            for other, folder in folders.items():
+                if other != f"{name}.inbox" and folder.is_relative_to(inbox):
+                    raise ValueError(
+                        f"domains: {other} lies in {name}.inbox, whose files are taken with its subfolders"
+                    )
         return self
 
     def domain(self, name: str) -> Domain:

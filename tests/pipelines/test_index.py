@@ -192,7 +192,7 @@ def test_corners_reach_the_edge_and_never_over_it(length: int, size: int, stride
     assert (np.diff(first) <= stride).all()
 
 
-SMALL = {"inputs": 3, "leads": 2, "size": 24, "stride": 16, "train_wet_share": 0.0}
+SMALL = {"inputs": 3, "leads": 2, "size": 32, "stride": 16, "train_wet_share": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -209,16 +209,16 @@ def table(store: Path) -> pd.DataFrame:
 
 def test_rows_are_windows_of_the_store(store: Path, table: pd.DataFrame) -> None:
     assert table.columns.tolist() == COLUMNS
-    # 5 events of 14 frames, 10 windows each, from the corners (0, 16) down and (0, 16, 32) across.
+    # 5 events of 14 frames, 10 windows each, from the corners (0, 8) down and (0, 16, 24) across.
     assert len(table) == 5 * 10 * 2 * 3
-    assert sorted(table["y0"].unique()) == [0, 16]
-    assert sorted(table["x0"].unique()) == [0, 16, 32]
+    assert sorted(table["y0"].unique()) == [0, 8]
+    assert sorted(table["x0"].unique()) == [0, 16, 24]
     assert table.groupby("event")["split"].nunique().eq(1).all()
     assert table["store"].unique().tolist() == [store.as_posix()]
     frames = open_frames(store)
     rain, time = frames["rainfall_flux"].to_numpy(), frames["time"].to_numpy()
     for row in table.sample(40, random_state=0).itertuples():
-        window = rain[row.t0 : row.t0 + 5, row.y0 : row.y0 + 24, row.x0 : row.x0 + 24]
+        window = rain[row.t0 : row.t0 + 5, row.y0 : row.y0 + 32, row.x0 : row.x0 + 32]
         assert row.time == time[row.t0 + 2]
         assert row.wet_fraction == pytest.approx((window >= 0.1).mean())
 
@@ -238,8 +238,8 @@ def test_same_seed_same_bytes(store: Path, table: pd.DataFrame, tmp_path: Path) 
 
 
 def test_a_frame_without_a_valid_pixel_is_a_missing_one(tmp_path: Path) -> None:
-    frames = [frame for day in range(1, 5) for frame in moving_cells(f"2024-06-0{day}T12:00", 12, shape=(24, 24))]
-    frames[17] = replace(frames[17], rain_rate=np.full((24, 24), np.nan, np.float32))  # of day 2, its sixth
+    frames = [frame for day in range(1, 5) for frame in moving_cells(f"2024-06-0{day}T12:00", 12, shape=(32, 32))]
+    frames[17] = replace(frames[17], rain_rate=np.full((32, 32), np.nan, np.float32))  # of day 2, its sixth
     write_store(tmp_path / "radar.zarr", frames)
     index(tmp_path / "radar.zarr", tmp_path / "windows.parquet", settings(**SMALL))
     starts = set(pd.read_parquet(tmp_path / "windows.parquet")["t0"])
@@ -249,7 +249,7 @@ def test_a_frame_without_a_valid_pixel_is_a_missing_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"size": 48}, r"^index\.size: 48 pixels, but .*radar\.zarr has a grid of 40×56"),
+        ({"size": 64}, r"^index\.size: 64 pixels, but .*radar\.zarr has a grid of 40×56"),
         ({"train_wet_share": 1.0, "wet_rate": 10.0}, r"^index\.train_wet_share: "),
         ({"leads": 40}, "^index: 0 event"),
         ({"wet_rate": 500.0}, "^index: 0 event"),
@@ -266,7 +266,7 @@ def test_what_the_archive_can_t_give_is_one_line(
 
 
 def test_a_single_event_or_no_store_is_one_line(tmp_path: Path) -> None:
-    store = write_archive(tmp_path / "radar.zarr", events=1, shape=(24, 24))
+    store = write_archive(tmp_path / "radar.zarr", events=1, shape=(32, 32))
     with pytest.raises(UserError, match=r"^index: 1 event"):
         index(store, tmp_path / "windows.parquet", settings(**SMALL))
     with pytest.raises(UserError, match=r"nowhere\.zarr: .*isn't there"):

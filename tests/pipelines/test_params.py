@@ -60,7 +60,8 @@ def at(key: str, value: object) -> Callable[[Content], None]:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("index.size", 8, "greater than or equal to 16"),
+        ("index.size", 0, "greater than or equal to 32"),
+        ("index.size", 40, "multiple of 32"),
         ("index.size", "128", "valid integer"),
         ("index.size", 128.0, "valid integer"),
         ("index.size", "many\nlines\nof text", "valid integer"),
@@ -125,7 +126,10 @@ def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
         ({"models.convlstm.switch": {"kind": "two_sided", "p": 0.5}}, r"^models\.convlstm: .* switch\.kind"),
         ({"models.scs.switch": {"kind": "off", "p": 0.5}}, r"^models\.scs\.switch: .*kind off stops nothing"),
         ({"models.scs.switch": {"kind": "two_sided"}}, r"^models\.scs\.switch: .*needs p"),
-        ({"index.size": 30}, r"index\.size .* models\.\w+\.downsample, 4"),
+        (
+            {"domains.simulated.out": "data/inbox/simulated/out"},
+            r"^the file: domains: simulated\.out lies in simulated\.inbox|^domains: simulated\.out lies in",
+        ),
         (
             {"index.validation_share": 0.5, "index.test_share": 0.5},
             "^index: validation_share and test_share .* below 1",
