@@ -97,8 +97,14 @@ def trajectories(
 
 def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rain:
     """Take a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame."""
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return cv2.remap(frame, position, None, how, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan"))  # type: ignore[call-overload]
+    if nearest:
+        border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
+        return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
+    values = cv2.remap(frame, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    # Not by a border of NaN: on the last row and column it would count 0 times, and 0 · NaN is NaN.
+    last = np.array(frame.shape[::-1], np.float32) - 1
+    values[((position < 0) | (position > last)).any(-1)] = np.nan
+    return values
 
 
 def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:

@@ -80,3 +80,23 @@ def test_no_rain_and_nothing_seen_are_no_error(frames: np.ndarray) -> None:
     field = motion(frames.astype(np.float32))
     np.testing.assert_array_equal(field, np.zeros((32, 40, 2)))
     assert motion(frames[:2].astype(np.float32)).shape == (32, 40, 2)
+
+
+def test_a_steady_motion_loses_what_comes_over_the_edge_and_no_more() -> None:
+    ones = np.ones((3, 24, 40), np.float32)
+    whole = slice(0, 24), slice(0, 40)
+    np.testing.assert_array_equal(advect(ones, np.zeros((24, 40, 2), np.float32)), ones)
+    east = np.tile(np.array([4, 0], np.float32), (24, 40, 1))
+    forecast, older, later = advect(ones, east), align(ones, east, *whole), follow(ones, east, *whole)
+    x = np.arange(40)
+    for step in (1, 2, 3):
+        np.testing.assert_array_equal(np.isfinite(forecast[step - 1]), np.tile(x >= 4 * step, (24, 1)))
+        np.testing.assert_array_equal(np.isfinite(later[step - 1]), np.tile(x < 40 - 4 * step, (24, 1)))
+        np.testing.assert_array_equal(np.isfinite(older[3 - step]), np.tile(x >= 4 * (step - 1), (24, 1)))
+
+
+def test_values_between_pixels_or_of_the_nearest() -> None:
+    frame = np.array([[0, 1], [2, 4]], np.float32)
+    between = np.array([[[0.5, 0.0], [0.25, 1.0], [1.0, 0.5]]], np.float32)
+    np.testing.assert_allclose(sample(frame, between), [[0.5, 2.5, 2.5]])
+    assert sample(frame, between, nearest=True)[0, 1] == 2
