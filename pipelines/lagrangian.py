@@ -89,19 +89,26 @@ def trajectories(
     sign = np.float32(-1 if backward else 1)
     positions = []
     for _ in range(steps):
-        half = position + sign / 2 * _at(motion, position)
-        position = position + sign * _at(motion, half)
+        half = position + sign / 2 * _between(motion, position)
+        position = position + sign * _between(motion, half)
         positions.append(position)
     return positions
 
 
 def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rain:
-    """Take a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame."""
+    """Take a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame.
+
+    Between a pixel that is seen and one that isn't, the nearer says whether there is a value.
+    """
     if nearest:
         border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
         return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
-    values = cv2.remap(frame, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    # Not by a border of NaN: on the last row and column it would count 0 times, and 0 · NaN is NaN.
+    # Without NaN, within or at the border: where it counts 0 times, 0 · NaN is NaN.
+    values = _between(np.nan_to_num(frame), position)
+    seen = np.isfinite(frame)
+    if not seen.all():
+        weight = _between(seen.astype(np.float32), position)
+        values = np.where(weight >= 0.5, values / np.maximum(weight, 0.5), np.float32(np.nan))
     last = np.array(frame.shape[::-1], np.float32) - 1
     values[((position < 0) | (position > last)).any(-1)] = np.nan
     return values
@@ -173,5 +180,6 @@ def _blur(field: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(field, (0, 0), pixels), np.float32)
 
 
-def _at(motion: Displacement, position: Displacement) -> Displacement:
-    return cv2.remap(motion, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+def _between(field: Displacement | Rain, position: Displacement) -> NDArray[np.float32]:
+    """Take a field's values bilinearly; outside, those of its border."""
+    return cv2.remap(field, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

@@ -100,3 +100,13 @@ def test_values_between_pixels_or_of_the_nearest() -> None:
     between = np.array([[[0.5, 0.0], [0.25, 1.0], [1.0, 0.5]]], np.float32)
     np.testing.assert_allclose(sample(frame, between), [[0.5, 2.5, 2.5]])
     assert sample(frame, between, nearest=True)[0, 1] == 2
+
+
+def test_what_is_not_seen_within_a_frame_stays_as_large_as_it_is() -> None:
+    frame = np.arange(30, dtype=np.float32).reshape(5, 6)
+    frame[2, 3] = np.nan
+    y, x = np.mgrid[:5, :6].astype(np.float32)
+    np.testing.assert_array_equal(sample(frame, np.stack([x, y], -1)), frame)
+    np.testing.assert_array_equal(advect(np.stack([frame] * 2), np.zeros((5, 6, 2), np.float32)), [frame, frame])
+    near = np.array([[[2.25, 2.0], [2.75, 2.0], [3.0, 1.25]]], np.float32)  # a quarter, three quarters, a quarter of it
+    np.testing.assert_allclose(sample(frame, near), [[frame[2, 2], np.nan, frame[1, 3]]])
