@@ -20,7 +20,7 @@ demo: .venv/installed
 	scs forecast data/raw/simulated
 	@printf '%s\n' '' \
 	  'The table:        data/comparison/table.md (all lead times: table.json)' \
-	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png' \
+	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png, fss.png and spectra.png beside them' \
 	  'The forecast:     data/forecasts/, one folder a reference time: forecast.nc, forecast.png' \
 	  'The MLflow store: mlflow/mlflow.db, mlflow/artifacts/; its UI: make ui, then http://127.0.0.1:5000'
 
