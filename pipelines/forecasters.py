@@ -94,20 +94,20 @@ class NetworkForecaster:
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
         """Forecast; NaN where the newest frame is NaN.
 
-        Rain that comes from outside the grid is not known of: none is forecast there.
+        Rain that comes from outside the grid is not known of: none is forecast there. After the last lead time that
+        the network was trained for, its rain only moves on.
         """
         if len(rain_rate) < self.inputs:
             raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
-        if self.network.leads is not None and leads > self.network.leads:
-            raise UserError(f"the model forecasts up to {self.network.leads} frames, and {leads} are asked for")
         _, H, W = rain_rate.shape
         newest = np.ascontiguousarray(rain_rate[-self.inputs :])
         motion = lagrangian.motion(newest)
         x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
         divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
-        y = denormalise(self.network(x, leads))[0, :, 0, :H, :W].numpy()
+        y = denormalise(self.network(x, min(leads, self.network.leads or leads)))[0, :, 0, :H, :W].numpy()
         y = np.stack([match_rates(field, newest[-1]) for field in y])
+        y = np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)])
         return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
 
 

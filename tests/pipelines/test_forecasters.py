@@ -142,10 +142,11 @@ def test_the_rates_of_a_network_are_those_of_the_newest_frame_in_its_own_order()
     np.testing.assert_array_equal(match_rates(forecast, np.full_like(observed, np.nan)), forecast)
 
 
-def test_more_lead_times_than_it_was_trained_for_are_refused() -> None:
-    network = NetworkForecaster(untrained(), 4)
-    with pytest.raises(UserError, match="up to 12 frames, and 13 are asked for"):
-        network(rigid(4, dx=1, dy=1, shape=(24, 40)), 13)
+def test_after_the_last_lead_time_that_it_was_trained_for_rain_only_moves_on() -> None:
+    frames = np.repeat(rigid(1, dx=0, dy=0, shape=(40, 40)), 4, axis=0)  # nothing moves
+    said = NetworkForecaster(untrained(), 4)(frames, 14)
+    assert not np.allclose(said[10], said[11])
+    np.testing.assert_allclose(said[12:], said[[11, 11]], atol=1e-3)
 
 
 def test_a_network_takes_the_newest_frames_that_it_was_trained_on_and_no_fewer() -> None:
