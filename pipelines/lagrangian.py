@@ -38,9 +38,7 @@ def optical_flow(rain_rate: Rain) -> NDArray[np.float32]:
     ----------
     Kroeger et al. 2016, arXiv:1603.03590; OpenCV's DISOpticalFlow.
     """
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flows = [flow.calc(*pair, None) for pair in pairwise((255 * _brightness(rain_rate)).astype(np.uint8))]  # type: ignore[call-overload]
-    return np.stack(flows).astype(np.float32)
+    return _flow(_brightness(rain_rate))
 
 
 def motion(rain_rate: Rain) -> Displacement:
@@ -56,9 +54,9 @@ def motion(rain_rate: Rain) -> Displacement:
     ndarray of shape (H, W, 2)
         x and y displacement, pixels a frame: optical flow averaged over its surroundings, weighted by the echo there.
     """
-    newest = rain_rate[-PAIRS - 1 :]
-    echo = [_blur(np.maximum(a, b), ECHO) + 1e-6 for a, b in pairwise(_brightness(newest))]
-    flows = optical_flow(newest)
+    brightness = _brightness(rain_rate[-PAIRS - 1 :])
+    echo = [_blur(np.maximum(a, b), ECHO) + 1e-6 for a, b in pairwise(brightness)]
+    flows = _flow(brightness)
     total = np.sum([_blur(flow * weight[..., None], SMOOTH) for flow, weight in zip(flows, echo, strict=True)], axis=0)
     weights = np.sum([_blur(weight, SMOOTH) for weight in echo], axis=0)
     return np.asarray(total / weights[..., None], np.float32)
@@ -170,6 +168,12 @@ def advect(forecast: Rain, motion: Displacement) -> Rain:
     steps, H, W = forecast.shape
     ways = trajectories(motion, steps, slice(0, H), slice(0, W), backward=True)
     return np.stack([sample(field, way) for field, way in zip(forecast, ways, strict=True)])
+
+
+def _flow(brightness: NDArray[np.float32]) -> NDArray[np.float32]:
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flows = [flow.calc(*pair, None) for pair in pairwise((255 * brightness).astype(np.uint8))]  # type: ignore[call-overload]
+    return np.stack(flows).astype(np.float32)
 
 
 def _brightness(rain_rate: Rain) -> NDArray[np.float32]:

@@ -1,7 +1,6 @@
 """Stage ``train``: train one network on the train windows; goes on from its last checkpoint when interrupted."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,15 +12,13 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 import typer
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from pipelines.atomic import whole
 from pipelines.cadence import usual_step
 from pipelines.echo_motion import WithMotion
 from pipelines.errors import UserError
-from pipelines.fitting import checkpoint_folder, fit, quieten
+from pipelines.fitting import checkpoint_folder, fit, quieten, write_trained
 from pipelines.frames import open_frames
 from pipelines.lineage import code_commit, dvc_md5, frames_digest, sha256
 from pipelines.params import Index, Model, Train, read_params
@@ -140,16 +137,11 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             "step_seconds": usual_step(open_frames(Path(stores[0]))["time"].to_numpy()),
             "network": shape,
         }
-        with whole(folder) as temporary:
-            temporary.mkdir()
-            (temporary / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
-            save_file(weights, temporary / "weights.safetensors")
         result = {
             "validation_loss": fitted.validation_loss,
             "parameters": sum(weight.numel() for weight in weights.values()),
         }
-        with whole(metrics) as temporary:
-            temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_trained(folder, description, weights, metrics, result)
         log_trained(folder, {**result, "training_seconds": fitted.seconds})
     shutil.rmtree(checkpoints)
 

@@ -1,7 +1,6 @@
 """Stage ``train_action``: train one network that recognises actions; goes on from its last checkpoint."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,12 +9,10 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 import typer
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
-from pipelines.atomic import whole
 from pipelines.errors import UserError
-from pipelines.fitting import checkpoint_folder, fit, quieten
+from pipelines.fitting import checkpoint_folder, fit, quieten, write_trained
 from pipelines.lineage import code_commit, dvc_md5
 from pipelines.params import ActionModel, TrainAction, read_params
 from pipelines.stage import run
@@ -100,14 +97,9 @@ def train_action(
             "rate": clips.attributes["rate"],
             "piece": params.piece,
         }
-        with whole(folder) as temporary:
-            temporary.mkdir()
-            (temporary / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
-            save_file(of_network, temporary / "weights.safetensors")
         parameters = sum(p.numel() for p in module.network.parameters())
         result = {"validation_loss": fitted.validation_loss, "parameters": parameters}
-        with whole(metrics) as temporary:
-            temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        write_trained(folder, description, of_network, metrics, result)
         log_trained(folder, {**result, "training_seconds": fitted.seconds}, ACTION)
     shutil.rmtree(checkpoints)
 
