@@ -3,20 +3,19 @@
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from pipelines.params import Subtasks, Switch
 from pipelines.rain import DRY, normalise
 from pipelines.ranks import check_finite, mean_over_ranks
 from pipelines.skill_loss import SkillLoss, event_counts
+from pipelines.switched_training import SwitchedTraining
 from scs_model import EncoderForecaster
-from scs_model.adaptive import AdaptiveSwitch
 from scs_model.subtasks import motion_error
 from scs_model.switch import draw_open_paths
 
 
-class NowcastTraining(LightningModule):
+class NowcastTraining(SwitchedTraining):
     """Trains a network on windows (B, T, 1, H, W) of rain rate in mm/h.
 
     The loss is L + w1·L_T1 + w2·L_T2: T¹ reconstructs the newest frame, and its error is of the main loss's kind, so
@@ -46,14 +45,12 @@ class NowcastTraining(LightningModule):
         learning_rate: float,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.network, self.switch, self.subtasks = network, switch, subtasks
+        super().__init__(switch)
+        self.network, self.subtasks = network, subtasks
         self.inputs, self.learning_rate, self.seed = inputs, learning_rate, seed
-        adaptive = switch.adaptive
         assert network.leads is not None
         self.counts = torch.zeros(())  # of validation
         self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
-        self.adaptive = AdaptiveSwitch(p0=switch.p, **adaptive.model_dump()) if adaptive else None
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         """Loss of one batch, with the gradients of this step's draw."""
@@ -99,16 +96,6 @@ class NowcastTraining(LightningModule):
         """Log 1 - mean CSI over those rates and lead times at which something fell or was forecast."""
         hits, unions = mean_over_ranks(self.counts)
         self.log("validation_loss", 1.0 - (hits / unions)[unions > 0].mean().float(), prog_bar=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what p follows."""
-        if self.adaptive:
-            checkpoint["adaptive_switch"] = self.adaptive.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with it."""
-        if self.adaptive:
-            self.adaptive.load_state_dict(checkpoint["adaptive_switch"])
 
     def configure_optimizers(self) -> Any:
         """Adam, with the learning rate on half a cosine over all steps."""

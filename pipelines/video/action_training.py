@@ -3,22 +3,21 @@
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from pipelines.fitting import GRADIENT_CLIP
 from pipelines.params import ActionModel, TrainAction
+from pipelines.switched_training import SwitchedTraining
 from pipelines.video.flow import SCALE
 from pipelines.video.recognizer import to_input
-from scs_model.adaptive import AdaptiveSwitch
 from scs_model.coherence import clip_times, run_clips
 from scs_model.recognition import Recognizer
 from scs_model.subtasks import flow_error
 from scs_model.switch import draw_open_paths
 
 
-class ActionTraining(LightningModule):
+class ActionTraining(SwitchedTraining):
     """Trains a network on batches of `pipelines.video.samples`: frames (B, T, 3, H, W), labels (B,), and flow.
 
     A sample is run in pieces that overlap by a quarter, and each piece's loss goes backward before the next is run:
@@ -34,11 +33,9 @@ class ActionTraining(LightningModule):
     """
 
     def __init__(self, network: Recognizer, model: ActionModel, params: TrainAction) -> None:
-        super().__init__()
+        super().__init__(model.switch)
         self.automatic_optimization = False  # several backward passes make one step
         self.network, self.model, self.params = network, model, params
-        adaptive = model.switch.adaptive
-        self.adaptive = AdaptiveSwitch(p0=model.switch.p, **adaptive.model_dump()) if adaptive else None
 
     def training_step(self, batch: Any, _: int) -> None:
         """Step on one batch, with the gradients of this step's draw."""
@@ -109,16 +106,6 @@ class ActionTraining(LightningModule):
         self.log("validation_loss", nll_loss(said, labels), prog_bar=True, batch_size=len(frames))
         correct = (said.argmax(-1) == labels).float().mean()
         self.log("validation_accuracy", correct, prog_bar=True, batch_size=len(frames))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what p follows."""
-        if self.adaptive:
-            checkpoint["adaptive_switch"] = self.adaptive.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with it."""
-        if self.adaptive:
-            self.adaptive.load_state_dict(checkpoint["adaptive_switch"])
 
     def configure_optimizers(self) -> Any:
         """Adam, with the learning rate on half a cosine over all steps."""
