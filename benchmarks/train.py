@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 from pipelines.echo_motion import WithMotion
 from pipelines.index import index
 from pipelines.ingest_radar import ingest_radar
-from pipelines.params import Params, Simulate, read_params
+from pipelines.params import Params, read_params
+from pipelines.sections.radar import Simulate
 from pipelines.simulate import simulate
 from pipelines.training import NowcastTraining
 from pipelines.windows import EpochSampler, RadarWindows

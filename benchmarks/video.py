@@ -40,7 +40,7 @@ from torch.nn.functional import nll_loss
 from torch.utils.data import DataLoader
 
 from pipelines.ingest_video import ingest_video
-from pipelines.params import IngestVideo, SimulateVideo
+from pipelines.sections.video import IngestVideo, SimulateVideo
 from pipelines.simulate_video import CLASSES, Phases, Scene, pose, render, simulate_video, write_video
 from pipelines.video.clips import open_clips
 from pipelines.video.decode import target_size

@@ -29,7 +29,9 @@ from pipelines.frame import Frame
 from pipelines.frames import frames_of
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
-from pipelines.params import Domain, IngestRadar, Params, read_params
+from pipelines.params import Params, read_params
+from pipelines.sections.operation import Domain
+from pipelines.sections.radar import IngestRadar
 from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all

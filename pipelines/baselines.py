@@ -6,8 +6,8 @@ from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
-from pipelines.params import Evaluate
 from pipelines.pysteps_nowcasts import sprog, steps
+from pipelines.sections.radar import Evaluate
 
 PYSTEPS = ("extrapolation", "sprog", "steps")  # what a network has to beat
 NAMES = ("persistence", *PYSTEPS)

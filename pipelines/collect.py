@@ -25,9 +25,9 @@ from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
-from pipelines.params import IngestRadar
 from pipelines.readers import radar_files
 from pipelines.readers.guarded import guarded
+from pipelines.sections.radar import IngestRadar
 
 SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far apart
 PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for so long it is broken

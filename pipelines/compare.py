@@ -13,9 +13,10 @@ from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.frames import grid_of, open_frames
 from pipelines.maps import draw_maps, few_leads
-from pipelines.params import Index, Params, read_params
+from pipelines.params import Params, read_params
 from pipelines.score_pictures import draw_csi, draw_fss, draw_spectra
 from pipelines.score_table import Tables, write_table
+from pipelines.sections.radar import Index
 from pipelines.spatial import pixel_metres
 from pipelines.stage import run
 

@@ -6,10 +6,10 @@ In a module of its own: a worker finds a function by its module's name, and a st
 from pathlib import Path
 
 from pipelines.frame import Frame
-from pipelines.params import IngestRadar
 from pipelines.quality import Quality, control, describe
 from pipelines.readers import read_frame
 from pipelines.regrid import regrid
+from pipelines.sections.radar import IngestRadar
 
 
 def decode(path: Path, number: int | None, params: IngestRadar) -> tuple[Frame, Quality]:

@@ -17,7 +17,8 @@ from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.forecasters import Forecaster, Rain, extrapolation
 from pipelines.frames import grid_of, open_frames
-from pipelines.params import Evaluate, Index, read_params
+from pipelines.params import read_params
+from pipelines.sections.radar import Evaluate, Index
 from pipelines.spatial import pixel_metres
 from pipelines.stage import run
 from pipelines.verification import headline, score_forecast

@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from pipelines.atomic import whole
 from pipelines.errors import UserError
-from pipelines.params import EvaluateAction, read_params
+from pipelines.params import read_params
+from pipelines.sections.video import EvaluateAction
 from pipelines.stage import run
 from pipelines.video.clips import Clips, open_clips
 from pipelines.video.recognizer import ActionRecognizer, load_recognizer

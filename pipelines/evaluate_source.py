@@ -17,7 +17,8 @@ from pipelines.forecasters import read_description
 from pipelines.frames import open_frames
 from pipelines.index import window_starts
 from pipelines.ingest_radar import ingest_radar, tables_of
-from pipelines.params import Index, Params
+from pipelines.params import Params
+from pipelines.sections.radar import Index
 
 
 def load_maker(model: str, params: Params) -> tuple[str, Maker, int]:

@@ -26,8 +26,8 @@ from torch.utils.data import DataLoader
 from pipelines.atomic import whole
 from pipelines.errors import UserError
 from pipelines.lineage import main_checkout
-from pipelines.params import Fit
 from pipelines.ranks import is_first, trainer_arguments
+from pipelines.sections.learning import Fit
 
 log = logging.getLogger(__name__)
 GRADIENT_CLIP = 1.0  # norm of the whole gradient

@@ -17,10 +17,10 @@ from pipelines.decode import decode
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
 from pipelines.frames import difference
-from pipelines.params import IngestRadar
 from pipelines.product import forecast_dataset
 from pipelines.readers import radar_files, read_time
 from pipelines.readers.guarded import Failure, decoders, guarded
+from pipelines.sections.radar import IngestRadar
 from pipelines.tracking.registry import LoadedModel
 
 log = logging.getLogger(__name__)

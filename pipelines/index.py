@@ -16,7 +16,8 @@ from pipelines.atomic import whole
 from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.frames import open_frames
-from pipelines.params import Index, read_params
+from pipelines.params import read_params
+from pipelines.sections.radar import Index
 from pipelines.stage import run
 
 COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]

@@ -32,12 +32,13 @@ from pipelines.grid import Grid
 from pipelines.known_files import Facts, KnownFiles
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
-from pipelines.params import IngestRadar, read_params
+from pipelines.params import read_params
 from pipelines.quality import Quality
 from pipelines.readers import radar_files, read_headers
 from pipelines.readers.guarded import Failure, decoders
 from pipelines.readers.measured import Header
 from pipelines.regrid import target_grid
+from pipelines.sections.radar import IngestRadar
 from pipelines.shards import Shards, assemble
 from pipelines.stage import run
 

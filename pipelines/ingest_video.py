@@ -19,8 +19,9 @@ from pipelines.atomic import whole
 from pipelines.errors import UserError
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
-from pipelines.params import IngestVideo, read_params
+from pipelines.params import read_params
 from pipelines.readers.guarded import Decoders, Failure
+from pipelines.sections.video import IngestVideo
 from pipelines.stage import run
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path

@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 from pipelines.errors import UserError
 from pipelines.frame import Frame
 from pipelines.grid import Grid
-from pipelines.params import Regrid
+from pipelines.sections.radar import Regrid
 
 WHOLE = 1e-3  # a factor this close to a whole number is one: producers give pixel sizes with few digits
 

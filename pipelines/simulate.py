@@ -26,7 +26,8 @@ from scipy.stats import norm
 
 from pipelines.atomic import whole
 from pipelines.grid import Grid
-from pipelines.params import Simulate, read_params
+from pipelines.params import read_params
+from pipelines.sections.radar import Simulate
 from pipelines.stage import run
 from pipelines.write_odim import write_composite
 

@@ -26,7 +26,8 @@ from rich.progress import track
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from pipelines.atomic import whole
-from pipelines.params import SimulateVideo, read_params
+from pipelines.params import read_params
+from pipelines.sections.video import SimulateVideo
 from pipelines.stage import run
 
 Array = NDArray[np.float64]

@@ -4,7 +4,7 @@ from typing import Any
 
 from pytorch_lightning import LightningModule
 
-from pipelines.params import Switch
+from pipelines.sections.learning import Switch
 from scs_model.adaptive import AdaptiveSwitch
 
 

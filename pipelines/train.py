@@ -21,9 +21,11 @@ from pipelines.errors import UserError
 from pipelines.fitting import checkpoint_folder, fit, quieten, write_trained
 from pipelines.frames import open_frames
 from pipelines.lineage import code_commit, dvc_md5, frames_digest, sha256
-from pipelines.params import Index, Model, Train, read_params
+from pipelines.params import read_params
 from pipelines.rain import normalise
 from pipelines.ranks import PartOf, is_first, part_of_batch
+from pipelines.sections.learning import Model, Train
+from pipelines.sections.radar import Index
 from pipelines.stage import run
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training import NowcastTraining

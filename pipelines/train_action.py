@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from pipelines.errors import UserError
 from pipelines.fitting import checkpoint_folder, fit, quieten, write_trained
 from pipelines.lineage import code_commit, dvc_md5
-from pipelines.params import ActionModel, TrainAction, read_params
+from pipelines.params import read_params
+from pipelines.sections.video import ActionModel, TrainAction
 from pipelines.stage import run
 from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.runs import log_trained, training_run

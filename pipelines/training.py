@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.params import Subtasks, Switch
 from pipelines.rain import DRY, normalise
 from pipelines.ranks import check_finite, mean_over_ranks
+from pipelines.sections.learning import Subtasks, Switch
 from pipelines.skill_loss import SkillLoss, event_counts
 from pipelines.switched_training import SwitchedTraining
 from scs_model import EncoderForecaster

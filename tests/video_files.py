@@ -11,7 +11,7 @@ import yaml
 from conftest import REPOSITORY
 
 from pipelines.ingest_video import ingest_video
-from pipelines.params import IngestVideo, SimulateVideo
+from pipelines.sections.video import IngestVideo, SimulateVideo
 from pipelines.simulate_video import simulate_video
 from pipelines.video.decode import Decoding
 

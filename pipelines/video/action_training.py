@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from pipelines.fitting import GRADIENT_CLIP
-from pipelines.params import ActionModel, TrainAction
+from pipelines.sections.video import ActionModel, TrainAction
 from pipelines.switched_training import SwitchedTraining
 from pipelines.video.flow import SCALE
 from pipelines.video.recognizer import to_input

@@ -18,8 +18,9 @@ from pipelines.compare_action import interval, read_results, write_table
 from pipelines.compare_action import main as compare_main
 from pipelines.errors import UserError
 from pipelines.evaluate_action import WHOLE, evaluate_action, rank_of
-from pipelines.params import ActionModel, EvaluateAction, TrainAction, read_params
+from pipelines.params import read_params
 from pipelines.register_action import choose_action, register_action
+from pipelines.sections.video import ActionModel, EvaluateAction, TrainAction
 from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.store import connect
 from pipelines.train_action import train_action

@@ -16,7 +16,8 @@ from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.frames import open_frames
 from pipelines.index import COLUMNS, corners, draw_splits, find_events, index, window_starts
-from pipelines.params import Index, read_params
+from pipelines.params import read_params
+from pipelines.sections.radar import Index
 
 OURS = read_params(Path(__file__).parents[2] / "params.yaml").index
 

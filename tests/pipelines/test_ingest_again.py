@@ -64,7 +64,7 @@ import os, signal, sys
 from pathlib import Path
 from pipelines import ingest_radar, shards
 from pipelines.known_files import KnownFiles
-from pipelines.params import ZR, IngestRadar
+from pipelines.sections.radar import ZR, IngestRadar
 
 where, count = sys.argv[1], int(sys.argv[2])
 owner, name = {"make": (shards.Shards, "make"), "put": (KnownFiles, "put"), "linked": (shards, "missing_times")}[where]

@@ -16,7 +16,7 @@ from radar_files import LAEA, name_of, write_fmi_pgm, write_knmi, write_odim
 from pipelines.errors import UserError
 from pipelines.frames import open_frames
 from pipelines.ingest_radar import find_source, ingest_radar
-from pipelines.params import ZR, IngestRadar
+from pipelines.sections.radar import ZR, IngestRadar
 
 START = datetime(2021, 2, 28, 23, 50)
 PARAMS = IngestRadar(source="unused", z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip")
@@ -214,7 +214,7 @@ def test_same_bytes_however_often_and_in_whichever_process(tmp_path):
     first = Result(tmp_path / "a").run(tmp_path / "in")
     script = (
         "from pathlib import Path; from pipelines.ingest_radar import ingest_radar; "
-        "from pipelines.params import ZR, IngestRadar; import sys; "
+        "from pipelines.sections.radar import ZR, IngestRadar; import sys; "
         "ingest_radar(*map(Path, sys.argv[1:]), IngestRadar(source='x', z_r=ZR(a=200.0, b=1.6), license='CC0-1.0', "
         "max_rate=655.34, above_max_rate='clip'))"
     )

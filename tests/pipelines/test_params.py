@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pipelines.errors import UserError
-from pipelines.params import Index, read_params
+from pipelines.params import read_params
+from pipelines.sections.radar import Index
 
 ROOT = Path(__file__).parents[2]
 Content = dict[str, Any]

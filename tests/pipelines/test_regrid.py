@@ -13,8 +13,8 @@ from pipelines.frame import Frame
 from pipelines.frames import grid_of, open_frames
 from pipelines.grid import Grid
 from pipelines.ingest_radar import ingest_radar
-from pipelines.params import Regrid
 from pipelines.regrid import block_mean, regrid
+from pipelines.sections.radar import Regrid
 
 LAEA = pyproj.CRS("EPSG:3035")
 GRID = Grid.from_edges(LAEA, left=4e6, top=3e6, dx=1000.0, dy=1000.0, shape=(30, 40))

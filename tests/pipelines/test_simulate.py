@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.distance import pdist
 
-from pipelines.params import Simulate
+from pipelines.sections.radar import Simulate
 from pipelines.simulate import Background, Cell, Event, coverage, main, simulate
 
 STEP_S = 300

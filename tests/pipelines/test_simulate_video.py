@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.lineage import sha256
-from pipelines.params import SimulateVideo
+from pipelines.sections.video import SimulateVideo
 from pipelines.simulate_video import (
     APPEARANCE,
     BOTH,
