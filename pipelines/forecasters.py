@@ -82,13 +82,14 @@ class NetworkForecaster:
     Parameters
     ----------
     network : EncoderForecaster
-        In eval mode.
+        Built with leads.
     inputs : int
         Frames that it was trained on; older ones are not used.
     """
 
     def __init__(self, network: EncoderForecaster, inputs: int) -> None:
-        self.network, self.inputs = network.eval(), inputs
+        assert network.leads is not None
+        self.network, self.inputs, self.leads = network.eval(), inputs, network.leads
 
     @torch.inference_mode()
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
@@ -105,7 +106,7 @@ class NetworkForecaster:
         x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
         divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
-        y = denormalise(self.network(x, min(leads, self.network.leads or leads)))[0, :, 0, :H, :W].numpy()
+        y = denormalise(self.network(x, min(leads, self.leads)))[0, :, 0, :H, :W].numpy()
         y = np.stack([match_rates(field, newest[-1]) for field in y])
         y = np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)])
         return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
@@ -169,8 +170,10 @@ def load_forecaster(folder: Path) -> Forecaster:
     if description["method"] in BASELINES:
         return BASELINES[description["method"]]
     try:
+        if description["network"].get("leads") is None:
+            raise ValueError("it forecasts where the rain is, not where it moves to: trained by older code, train again")
         network = EncoderForecaster(**description["network"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/model.json: no network can be built from it: {error}") from None
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))

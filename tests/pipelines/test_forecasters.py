@@ -187,6 +187,11 @@ def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
         ),
         (
             "model.json",
+            json.dumps({"method": "network", "inputs": 4, "network": NETWORK | {"leads": None}}).encode(),
+            "model.json: no network can be built from it: .*older code, train again",
+        ),
+        (
+            "model.json",
             json.dumps({"method": "network", "inputs": 4, "network": NETWORK | {"widths": [8]}}).encode(),
             "weights.safetensors: .*size mismatch",
         ),

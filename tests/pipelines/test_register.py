@@ -31,7 +31,8 @@ STORE, WINDOWS, MODELS = Path("radar.zarr"), Path("windows.parquet"), Path("mode
 def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
     """Write an untrained network, which forecasts persistence plus a little that depends on ``seed``."""
     torch.manual_seed(seed)
-    network = EncoderForecaster(**params.models[name].model_dump(exclude={"switch"}))
+    shape = {**params.models[name].network, "leads": params.index.leads}
+    network = EncoderForecaster(**shape)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -42,7 +43,7 @@ def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
         "name": name,
         "inputs": params.index.inputs,
         "step_seconds": 300,
-        "network": params.models[name].model_dump(exclude={"switch"}),
+        "network": shape,
     }
     (folder / "model.json").write_text(json.dumps(description))
 
