@@ -5,6 +5,7 @@ It holds what `pipelines.frames` says, one chunk a frame. A snapshot id names a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from icechunk import ManifestConfig, ManifestSplitCondition, ManifestSplitDimCondition, ManifestSplittingConfig
+from numpy.typing import NDArray
 
 from pipelines.errors import UserError
 from pipelines.frame import Frame
@@ -84,6 +86,45 @@ class LiveStore:
                 _append_in_order(dataset, stored, session.store)
             message = f"{len(taken)} frame(s), {taken[0].time} to {taken[-1].time} UTC"
             return Appended(session.commit(message), new, refusals)
+
+    def expire(self, times: Sequence[np.datetime64], snapshots_before: datetime) -> int:
+        """Take frames out of the store, in one transaction, and give back the space of what nothing names any more.
+
+        Parameters
+        ----------
+        times : sequence of datetime64
+            Of the frames to take out; the newest frame stays, whatever is asked for.
+        snapshots_before : datetime
+            With a time zone. States of the store that are older can't be opened any more, and what only they hold is
+            removed. A later state still holds the frames that are taken out now; a later call removes them.
+
+        Returns
+        -------
+        int
+            Frames that were taken out.
+
+        Raises
+        ------
+        UserError
+            If there is no store.
+        Unavailable
+            If another process is writing for longer than a minute.
+        """
+        with exclusive(self.path.with_name(f".{self.path.name}.lock")):
+            repository = self._repository(create=False)
+            session = repository.writable_session(BRANCH)
+            stored = self._decoded(session)
+            if stored is None:
+                raise UserError(f"{self.path}: {NOTHING_YET}")
+            keep = ~np.isin(stored["time"].to_numpy(), np.asarray(times, "datetime64[s]"))
+            keep[-1] = True
+            if not keep.all():
+                _keep_only(np.flatnonzero(keep), stored, session.store)
+                session.commit(f"{np.count_nonzero(~keep)} frame(s) expired")
+            # Both are safe beside readers of what is kept, and the lock rules out writers.
+            repository.expire_snapshots(older_than=snapshots_before)
+            repository.garbage_collect(delete_object_older_than=snapshots_before)
+            return int(np.count_nonzero(~keep))
 
     def open(self, snapshot: str | None = None) -> xr.Dataset:
         """Open a state of the store, the newest unless ``snapshot`` names another; attribute ``snapshot`` is its id.
@@ -188,6 +229,22 @@ def _append_in_order(dataset: xr.Dataset, stored: xr.Dataset, store: icechunk.Ic
         # From the end: what is read then lies where nothing has been written.
         for to in range(order.size - 1, start - 1, -1):
             array[to] = array[order[to]] if order[to] < count else new[order[to] - count]
+
+
+def _keep_only(kept: NDArray[np.intp], stored: xr.Dataset, store: icechunk.IcechunkStore) -> None:
+    """Move the frames of the indices ``kept``, in order, to the front, as they are packed, and drop the rest."""
+    group: Any = zarr.open_group(store)
+    for name, variable in stored.variables.items():
+        if "time" not in variable.dims:
+            continue
+        array = group[name]
+        if name == "rainfall_flux":
+            for to, index in enumerate(kept):
+                if to != index:
+                    array[to] = array[index]
+        else:
+            array[: kept.size] = array[:][kept]
+        array.resize((kept.size, *array.shape[1:]))
 
 
 def _line(error: Exception) -> str:
