@@ -153,8 +153,9 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, name=f"{name} {product.stamp(reference)}")
     age = (now - reference) // np.timedelta64(60, "s")
-    if domain.max_age_minutes is not None and age > domain.max_age_minutes:
-        allowed = f"{domain.max_age_minutes} are allowed"
+    allowed_age = domain.policy.max_age_minutes
+    if allowed_age is not None and age > allowed_age:
+        allowed = f"{allowed_age} are allowed"
         raise UserError(f"{live.path}: the newest frame is of {reference} UTC, {age} minutes ago, and {allowed}")
     folder = Path(domain.out) / product.stamp(reference)
     if folder.exists():

@@ -171,7 +171,7 @@ def load_forecaster(folder: Path) -> Forecaster:
         return BASELINES[description["method"]]
     try:
         if description["network"].get("leads") is None:
-            raise ValueError("it forecasts where the rain is, not where it moves to: trained by older code, train again")
+            raise ValueError("it forecasts where the rain is, not where it goes: made by older code, train again")
         network = EncoderForecaster(**description["network"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/model.json: no network can be built from it: {error}") from None

@@ -49,8 +49,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _domains_share_no_folder(self) -> "Params":
-        for key in ("inbox", "store", "out"):
-            folders = [Path(getattr(domain, key)) for domain in self.domains.values()]
+        for key in ("inbox", "store", "out", "archive"):
+            given = (getattr(domain, key) for domain in self.domains.values())
+            folders = [Path(folder) for folder in given if folder is not None]
             if shared := {str(folder) for folder in folders if folders.count(folder) > 1}:
                 raise ValueError(f"domains: {key}: two domains share {', '.join(shared)}")
         return self

@@ -27,11 +27,15 @@ class Served:
 
 
 def write_params(folder: Path, domains: dict[str, dict]) -> None:
-    """Write the repository's params.yaml with other domains, each as the default one but for what is given."""
+    """Write the repository's params.yaml with other domains, each (and its policy) as the default one but for what is given."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     default = params["domains"]["simulated"]
     params["domains"] = {
-        name: default | {key: f"data/{key}/{name}" for key in ("inbox", "store", "out")} | changes
+        name: default
+        | {key: f"data/{key}/{name}" for key in ("inbox", "store", "out")}
+        | {"archive": f"archive/{name}"}
+        | changes
+        | {"policy": default["policy"] | changes.get("policy", {})}
         for name, changes in domains.items()
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

@@ -56,7 +56,7 @@ def domain(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A folder with one domain, ``here``, to which the age of frames matters; gives its inbox."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
     monkeypatch.chdir(tmp_path)
-    write_params(tmp_path, {"here": {"max_age_minutes": 30}})
+    write_params(tmp_path, {"here": {"policy": {"max_age_minutes": 30}}})
     (tmp_path / "data" / "inbox" / "here").mkdir(parents=True)
     return tmp_path / "data" / "inbox" / "here"
 
@@ -243,7 +243,7 @@ def test_no_forecast_is_a_failure_in_one_line(domain: Path, tmp_path: Path) -> N
     for frame in FRAMES[1:3]:
         write_file(domain, frame)
     failed("the newest frame is of 2024-06-01T12:10:00 UTC, 31 minutes ago", now=datetime(2024, 6, 1, 12, 41))
-    write_params(tmp_path, {"here": {"max_age_minutes": 30, "model": "models:/radar-nowcast/7"}})
+    write_params(tmp_path, {"here": {"policy": {"max_age_minutes": 30}, "model": "models:/radar-nowcast/7"}})
     failed("models:/radar-nowcast/7: no such model")
     write_params(tmp_path, {"there": {}})
     failed("params.yaml: domains: no 'here' among there")

@@ -1,0 +1,108 @@
+"""The flow ``archive``: finished days go from a domain's live store into files that ``ingest_radar`` reads.
+
+A day leaves the live store only after its file has been read back and found to hold exactly its frames; what is cut
+off at any moment, the next run does.
+"""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from prefect import flow, get_run_logger, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.forecast import RETRY
+from pipelines.archive import DAY, archive_day, day_file, finished_days, how_it_differs, of_day
+from pipelines.dvc_add import dvc_add
+from pipelines.errors import Unavailable, UserError
+from pipelines.live import LiveStore
+from pipelines.lock import exclusive
+from pipelines.params import Domain, read_params
+
+HANGS_S = 4 * 3600
+
+
+@task(name="write days", **RETRY)
+def write_days(name: str, domain: Domain, folder: Path, now: np.datetime64) -> tuple[int, list[str]]:
+    """Bring the files of finished days up to date; give the frames that are new in them, and what went wrong."""
+    log = get_run_logger()
+    stored = LiveStore(Path(domain.store), domain.license).open()
+    written, failures = 0, []
+    for day in finished_days(stored["time"].to_numpy(), now):
+        path = day_file(folder, name, day)
+        try:
+            new = archive_day(of_day(stored, day), path)
+        except UserError as error:
+            failures.append(str(error))  # the other days go in
+            continue
+        if new:
+            log.info("%s: %s: %d new frame(s)", name, path, new)
+        written += new
+    return written, failures
+
+
+@task(name="add to dvc", **RETRY)
+def add_to_dvc(folder: Path) -> str:
+    """Bring DVC's record of the archive up to date, where it is under DVC."""
+    return dvc_add(folder)
+
+
+@task(name="expire", **RETRY)
+def expire(name: str, domain: Domain, folder: Path, now: np.datetime64) -> tuple[int, list[str]]:
+    """Take old days out of the live store, those whose files hold them exactly; give the frames, and what stays why."""
+    live = LiveStore(Path(domain.store), domain.license)
+    stored = live.open()
+    times = stored["time"].to_numpy().astype("datetime64[s]")
+    oldest = (times[-1] - domain.keep_days * DAY).astype("datetime64[D]")
+    gone: list[np.datetime64] = []
+    failures = []
+    for day in finished_days(times[times < oldest], now):
+        path, frames = day_file(folder, name, day), of_day(stored, day)
+        if words := how_it_differs(path, frames):
+            failures.append(f"{path}: the day stays in the live store: {words}")
+        else:
+            gone.extend(frames["time"].to_numpy())
+    # By the wall clock, as snapshots are: `now` may be that of a replay.
+    return live.expire(gone, datetime.now(UTC) - timedelta(days=domain.keep_days)), failures
+
+
+@flow(name="archive", flow_run_name="{domain}", timeout_seconds=HANGS_S)
+def archive(domain: str, now: datetime | None = None) -> State:
+    """Archive a domain's finished days, then let the live store forget those that are older than it keeps.
+
+    Parameters
+    ----------
+    domain : str
+        Key of the section ``domains`` in params.yaml.
+    now : datetime, optional
+        The clock by which days are finished; UTC unless it says otherwise. The wall clock by default.
+    """
+    log = get_run_logger()
+    clock = now or datetime.now(UTC)
+    utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
+    with ExitStack() as held:
+        try:
+            settings = read_params().domain(domain)
+            if settings.archive is None:
+                return Completed(message=f"params.yaml: domains.{domain}.archive is null: the live store keeps all")
+            folder = Path(settings.archive)
+            try:
+                held.enter_context(exclusive(folder.with_name(f".{folder.name}.lock"), wait_s=0))
+            except Unavailable:
+                return Completed(message=f"another run for {domain} is in progress")
+            written, failures = write_days(domain, settings, folder, utc)
+            recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
+            expired, kept = expire(domain, settings, folder, utc)
+        except UserError as error:
+            log.error("%s: not archived: %s", domain, error)
+            return Failed(message=f"not archived: {error}")
+    done = f"{written} new frame(s) in {folder} ({recorded}), {expired} expired from the live store"
+    # A file that couldn't be brought up to date is the reason for which its day stays.
+    failures += [words for words in kept if not any(words.split(": ")[0] in one for one in failures)]
+    for failure in failures:
+        log.error("%s: %s", domain, failure)
+    if failures:
+        return Failed(message="; ".join([*failures, done]))
+    return Completed(message=done)
