@@ -15,7 +15,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 AUTOMATION = "scs alarms"
 
 
-def alarm(kind: Kind, domain: str, message: str) -> None:
+def alarm(kind: str, domain: str, message: str) -> None:
     """Tell Prefect of an alarm; within a flow run the event names that run too.
 
     Parameters

@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.alarms import Kind, alarm
+from flows.alarms import alarm
 from flows.forecast import RETRY
 from pipelines.errors import Unavailable, UserError
 from pipelines.latest import update_latest
@@ -98,7 +98,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
     clock = now or datetime.now(UTC)
     utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
     notes: list[str] = []
-    alarms: dict[Kind, str] = {}
+    alarms: dict[str, str] = {}
     done = "nothing verified"
     with ExitStack() as held:
         try:
