@@ -27,7 +27,7 @@ class Served:
 
 
 def write_params(folder: Path, domains: dict[str, dict]) -> None:
-    """Write the repository's params.yaml with other domains, each, and its policy, as the default but for ``domains``."""
+    """Write the repository's params.yaml with other domains, each as the default but for what is given."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     default = params["domains"]["simulated"]
     params["domains"] = {
