@@ -1,9 +1,11 @@
-"""Stage ``index``: cut a store of frames into events, windows and splits.
+"""Stage ``index``: cut stores of frames into events, windows and splits.
 
-A window is `inputs` observed and `leads` later frames at the store's own cadence, on a square of pixels. Windows
-never bridge a gap, and events share no frame, so the splits share none either.
+A window is `inputs` observed and `leads` later frames at the stores' own cadence, on a square of pixels. Windows
+never bridge a gap, and events share no frame, so the splits share none either. A store is of one split as a whole, or
+its events are drawn together with those of other such stores.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +91,7 @@ def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
     if n - n_test - n_validation < 1:
         raise UserError(
             f"index: {n} event(s) with whole windows, and train, validation and test need one each: more data, "
-            "or a smaller index.max_event_hours, index.inputs or index.leads"
+            "or a smaller index.max_event_hours, index.inputs or index.leads, or splits by name in index.splits"
         )
     shuffled = np.random.default_rng(params.seed).permutation(events)
     names = np.repeat(["test", "validation", "train"], [n_test, n_validation, n - n_test - n_validation])
@@ -109,13 +111,13 @@ def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params
     return starts[(starts - first) % params.time_stride == 0]
 
 
-def index(store: Path, windows: Path, params: Index) -> None:
-    """Write the windows of ``store`` to the Parquet file ``windows``: one row a window, columns `COLUMNS`.
+def windows_of(store: Path, params: Index) -> pd.DataFrame:
+    """Find the windows of a store: one row each, columns `COLUMNS` but for the split; events are counted from 0.
 
     Raises
     ------
     UserError
-        If the grid is smaller than a window, or a split would be empty.
+        If the grid is smaller than a window.
     """
     rain = open_frames(store)["rainfall_flux"]
     _, H, W = rain.shape
@@ -125,9 +127,6 @@ def index(store: Path, windows: Path, params: Index) -> None:
     frame_share, window_share = wet_shares(rain, params)
     event = find_events(time, frame_share >= params.wet_share, params)
     event[np.isnan(frame_share)] = -1
-    starts = window_starts(time, event, params)
-    splits = draw_splits(np.unique(event[starts]), params)
-
     y0, x0 = np.meshgrid(corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij")
     length = params.inputs + params.leads
     tables = [
@@ -140,12 +139,48 @@ def index(store: Path, windows: Path, params: Index) -> None:
                 "x0": x0.ravel(),
                 "wet_fraction": window_share[t0 : t0 + length].mean(axis=0).ravel(),
                 "event": event[t0],
-                "split": splits[event[t0]],
             }
         )
-        for t0 in starts
+        for t0 in window_starts(time, event, params)
     ]
-    table = pd.concat(tables, ignore_index=True)[COLUMNS]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS[:-1])
+
+
+def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
+    """Write the windows of ``stores`` to the Parquet file ``windows``: one row a window, columns `COLUMNS`.
+
+    Parameters
+    ----------
+    stores : mapping of str to Path
+        By the archives' names, which `Index.splits` may name. Events are numbered over all of them.
+    windows : Path
+    params : Index
+
+    Raises
+    ------
+    UserError
+        If a grid is smaller than a window, the stores' steps differ, or a split would be empty.
+    """
+    steps = {store: usual_step(open_frames(store)["time"].to_numpy()) for store in stores.values()}
+    if len(set(steps.values())) > 1:
+        told = ", ".join(f"{store} {step} s" for store, step in steps.items())
+        raise UserError(f"ingest_radar.sources: archives of one step are trained on together, and these have {told}")
+    tables, drawn, events = [], [], 0
+    for name, store in stores.items():
+        table = windows_of(store, params)
+        table["event"] += events
+        events = max(events, table["event"].max() + 1) if len(table) else events
+        table["split"] = params.splits.get(name)
+        if name not in params.splits:
+            drawn.append(table["event"].unique())
+        tables.append(table)
+    table = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)[COLUMNS]
+    if drawn:
+        splits = draw_splits(np.concatenate(drawn).astype(np.int64), params)
+        table["split"] = table["split"].fillna(table["event"].map(splits))
+    for split in ("train", "validation", "test"):
+        if not (table["split"] == split).any():
+            raise UserError(f"index.splits: no event with whole windows is of the split {split}")
     dry = (table["split"] == "train") & (table["wet_fraction"] < params.train_wet_share)
     table = table[~dry].reset_index(drop=True)
     if not (table["split"] == "train").any():
@@ -156,9 +191,13 @@ def index(store: Path, windows: Path, params: Index) -> None:
     print("; ".join(f"{name}: {row.events} events, {row.windows} windows" for name, row in counts.iterrows()))
 
 
-def main(store: Path, windows: Path) -> None:
-    """Index STORE into WINDOWS with params.yaml's section index."""
-    index(store, windows, read_params().index)
+def main(folder: Path, windows: Path) -> None:
+    """Index the stores of params.yaml's ingest_radar.sources in FOLDER into WINDOWS with the section index."""
+    params = read_params()
+    stores = {name: folder / f"{name}.zarr" for name in params.ingest_radar.sources}
+    if stray := sorted(set(folder.glob("*.zarr")) - set(stores.values())):
+        raise UserError(f"{stray[0]}: of no archive in ingest_radar.sources: remove it, or name its source there")
+    index(stores, windows, params.index)
 
 
 if __name__ == "__main__":

@@ -114,15 +114,16 @@ def ingest_radar(
 
 
 def tables_of(store: Path) -> tuple[Path, Path]:
-    """Give the tables of quarantine and quality beside a store: with its name, or as the stage has them without."""
-    named = store.with_suffix(".quarantine.csv"), store.with_suffix(".quality.csv")
-    plain = store.with_name("quarantine.csv"), store.with_name("quality.csv")
-    return plain if all(table.exists() for table in plain) and not named[1].exists() and store.exists() else named
+    """Give a store's tables of quarantine and quality: beside it, or where the stage puts them."""
+    beside = store.with_suffix(".quarantine.csv"), store.with_suffix(".quality.csv")
+    folder = store.absolute().parent.with_name("quality")
+    of_stage = folder / beside[0].name, folder / beside[1].name
+    return of_stage if of_stage[1].exists() and not beside[1].exists() else beside
 
 
 def made_by(params: IngestRadar) -> str:
     """Say which code and parameters decode: what was decoded by others isn't used."""
-    digest = hashlib.sha256(params.model_dump_json(exclude={"source", "license"}).encode())
+    digest = hashlib.sha256(params.model_dump_json(exclude={"sources", "license"}).encode())
     here = Path(__file__).parent
     for path in sorted(path for name in CODE for path in here.glob(f"{name}.py")):
         digest.update(path.read_bytes())
@@ -344,10 +345,10 @@ def find_source(source: str) -> Path:
     return Path(source) if Path(source).exists() else main_checkout() / source
 
 
-def main(store: Path, quarantine: Path, quality: Path) -> None:
-    """Ingest the radar files of params.yaml's ingest_radar.source into STORE; tables are QUARANTINE and QUALITY."""
+def main(name: str, store: Path, quarantine: Path, quality: Path) -> None:
+    """Ingest the archive NAME of params.yaml's ingest_radar.sources into STORE; tables are QUARANTINE and QUALITY."""
     params = read_params().ingest_radar
-    ingest_radar(find_source(params.source), store, quarantine, quality, params)
+    ingest_radar(find_source(params.sources[name]), store, quarantine, quality, params)
 
 
 if __name__ == "__main__":

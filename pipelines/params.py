@@ -29,9 +29,11 @@ class Params(Section):
     simulate: Simulate
     ingest_radar: IngestRadar
     index: Index
+    trained: list[ModelName] = Field(min_length=1, description="models to train, in dvc.yaml's order")
     models: dict[ModelName, Model] = Field(min_length=1)
     train: Train
     evaluate: Evaluate
+    trained_action: list[ModelName] = Field(min_length=1, description="action_models to train")
     action_models: dict[ModelName, ActionModel] = Field(min_length=1)
     train_action: TrainAction
     evaluate_action: EvaluateAction
@@ -42,6 +44,19 @@ class Params(Section):
     def _names_are_not_taken(self) -> "Params":
         if taken := {"persistence", "extrapolation", "sprog", "steps"} & self.models.keys():
             raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
+        return self
+
+    @model_validator(mode="after")
+    def _trained_are_there(self) -> "Params":
+        for trained, models in (("trained", "models"), ("trained_action", "action_models")):
+            if unknown := set(getattr(self, trained)) - getattr(self, models).keys():
+                raise ValueError(f"{trained}: {', '.join(sorted(unknown))}: no such key in {models}")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_are_of_archives(self) -> "Params":
+        if unknown := self.index.splits.keys() - self.ingest_radar.sources.keys():
+            raise ValueError(f"index.splits: {', '.join(sorted(unknown))}: no such key in ingest_radar.sources")
         return self
 
     # Names are part of Prefect's addresses.

@@ -61,14 +61,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["train_action"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "frames": 8}
     params["train"] |= {"steps": 6, "checkpoint_steps": 3, "validation_windows": 4}
     params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
+    params |= {"trained": MODELS, "trained_action": [action]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    stages = (folder / "dvc.yaml").read_text()
-    (trained,) = re.findall(r"- trained: (\[.*\])", stages)
-    assert yaml.safe_load(trained) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
-    (trained_action,) = re.findall(r"- trained_action: (\[.*\])", stages)
-    assert yaml.safe_load(trained_action) == list(yaml.safe_load((ROOT / "params.yaml").read_text())["action_models"])
-    stages = stages.replace(trained, f"[{', '.join(MODELS)}]").replace(trained_action, f"[{action}]")
-    (folder / "dvc.yaml").write_text(stages)
     identity = "-c user.name=test -c user.email=test@localhost"
     sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
     # The README's environment is the one that runs the tests.
@@ -98,7 +92,8 @@ TESTED = {
     "dvc exp run -S train.steps=400 -S models.scs_stsgd.switch.p=0.25": "test_experiment_moves_no_alias",
     "dvc exp show": "test_experiment_moves_no_alias",
     "dvc metrics diff": "test_experiment_moves_no_alias",
-    "dvc exp run -S ingest_radar.source=/path/to/radar -S index.leads=8 -S index.max_event_hours=1.1": "test_own_radar",
+    "dvc exp run -S ingest_radar.sources.radar=/path/to/radar -S index.leads=8 "
+    "-S index.max_event_hours=1.1": "test_own_radar",
     "scs evaluate data/raw/simulated/20240601 --model persistence --model extrapolation "
     "--out data/evaluated/table.json": "test_evaluate_any_data",
     "scs forecast data/raw/simulated": "test_demo_says_where_everything_is",
@@ -257,8 +252,8 @@ def test_own_radar(demo: str, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "radar" / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     # 18 frames of 5 minutes: three events of 6 frames.
     shorter = "-S index.inputs=2 -S index.leads=2 -S index.max_event_hours=0.5"
-    sh(f"dvc exp run -S ingest_radar.source={tmp_path}/radar {shorter}", repository)
-    assert "broken.h5" in (repository / "data/zarr/quarantine.csv").read_text()
+    sh(f"dvc exp run -S ingest_radar.sources.radar={tmp_path}/radar {shorter}", repository)
+    assert "broken.h5" in (repository / "data/quality/radar.quarantine.csv").read_text()
     with xr.open_zarr(repository / "data/zarr/radar.zarr", consolidated=False) as frames:
         assert frames.sizes["time"] == 18
     sh("git checkout -q params.yaml && dvc repro", repository)

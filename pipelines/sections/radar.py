@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from pipelines.sections.base import Positive, Section, Share
 
+# An archive's name becomes a store's.
+ArchiveName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
 
 class Simulate(Section):
     """The embedded archive: what to simulate."""
@@ -34,16 +37,18 @@ class Regrid(Section):
 class IngestRadar(Section):
     """Where the radar files are and how reflectivity becomes rain."""
 
-    source: str = Field(min_length=1, description="folder of radar files, searched with its subfolders")
+    sources: dict[ArchiveName, Annotated[str, Field(min_length=1)]] = Field(
+        min_length=1, description="archives: for each name a folder of radar files, searched with its subfolders"
+    )
     z_r: ZR
     max_rate: float = Field(gt=0, le=655.34, description="a higher rain rate is clutter or hail, mm/h")
     above_max_rate: Literal["clip", "mask"] = Field(description="make it max_rate, or unknown")
     regrid: Regrid | None = Field(default=None, description="another grid; null for the files' own")
-    license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
+    license: str = Field(min_length=1, description="SPDX expression: the files' licences")
 
 
 class Index(Section):
-    """How the archive is cut into windows, events and splits."""
+    """How the archives are cut into windows, events and splits."""
 
     inputs: int = Field(ge=2, description="observed frames of a window (T_in)")
     leads: Positive = Field(description="frames of a window to forecast (T_out)")
@@ -58,6 +63,9 @@ class Index(Section):
     validation_share: float = Field(gt=0, lt=1, description="share of the events for validation, one at least")
     test_share: float = Field(gt=0, lt=1, description="share of the events for test, one at least")
     seed: int = Field(ge=0, description="seed of the draw of events into splits")
+    splits: dict[ArchiveName, Literal["train", "validation", "test"]] = Field(
+        description="archives that are of one split as a whole; the events of the others are drawn"
+    )
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> "Index":

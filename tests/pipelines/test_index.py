@@ -204,7 +204,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def table(store: Path) -> pd.DataFrame:
     windows = store.with_name("windows.parquet")
-    index(store, windows, settings(**SMALL))
+    index({"radar": store}, windows, settings(**SMALL))
     return pd.read_parquet(windows)
 
 
@@ -226,7 +226,7 @@ def test_rows_are_windows_of_the_store(store: Path, table: pd.DataFrame) -> None
 
 def test_only_dry_windows_of_train_are_left_out(store: Path, table: pd.DataFrame, tmp_path: Path) -> None:
     wet_share = float(table.loc[table["split"] == "train", "wet_fraction"].median())
-    index(store, tmp_path / "windows.parquet", settings(**SMALL | {"train_wet_share": wet_share}))
+    index({"radar": store}, tmp_path / "windows.parquet", settings(**SMALL | {"train_wet_share": wet_share}))
     kept = pd.read_parquet(tmp_path / "windows.parquet")
     wanted = table[(table["split"] != "train") | (table["wet_fraction"] >= wet_share)]
     pd.testing.assert_frame_equal(kept, wanted.reset_index(drop=True))
@@ -234,7 +234,7 @@ def test_only_dry_windows_of_train_are_left_out(store: Path, table: pd.DataFrame
 
 
 def test_same_seed_same_bytes(store: Path, table: pd.DataFrame, tmp_path: Path) -> None:
-    index(store, tmp_path / "windows.parquet", settings(**SMALL))
+    index({"radar": store}, tmp_path / "windows.parquet", settings(**SMALL))
     assert (tmp_path / "windows.parquet").read_bytes() == store.with_name("windows.parquet").read_bytes()
 
 
@@ -242,7 +242,7 @@ def test_a_frame_without_a_valid_pixel_is_a_missing_one(tmp_path: Path) -> None:
     frames = [frame for day in range(1, 5) for frame in moving_cells(f"2024-06-0{day}T12:00", 12, shape=(32, 32))]
     frames[17] = replace(frames[17], rain_rate=np.full((32, 32), np.nan, np.float32))  # of day 2, its sixth
     write_store(tmp_path / "radar.zarr", frames)
-    index(tmp_path / "radar.zarr", tmp_path / "windows.parquet", settings(**SMALL))
+    index({"radar": tmp_path / "radar.zarr"}, tmp_path / "windows.parquet", settings(**SMALL))
     starts = set(pd.read_parquet(tmp_path / "windows.parquet")["t0"])
     assert starts == {12 * day + first for day in range(4) for first in range(8)} - {13, 14, 15, 16, 17}
 
@@ -261,7 +261,7 @@ def test_what_the_archive_can_t_give_is_one_line(
 ) -> None:
     (tmp_path / "windows.parquet").write_text("the one before")
     with pytest.raises(UserError, match=words) as error:
-        index(store, tmp_path / "windows.parquet", settings(**SMALL | changes))
+        index({"radar": store}, tmp_path / "windows.parquet", settings(**SMALL | changes))
     assert "\n" not in str(error.value)
     assert (tmp_path / "windows.parquet").read_text() == "the one before"
 
@@ -269,7 +269,33 @@ def test_what_the_archive_can_t_give_is_one_line(
 def test_a_single_event_or_no_store_is_one_line(tmp_path: Path) -> None:
     store = write_archive(tmp_path / "radar.zarr", events=1, shape=(32, 32))
     with pytest.raises(UserError, match=r"^index: 1 event"):
-        index(store, tmp_path / "windows.parquet", settings(**SMALL))
+        index({"radar": store}, tmp_path / "windows.parquet", settings(**SMALL))
     with pytest.raises(UserError, match=r"nowhere\.zarr: .*isn't there"):
-        index(tmp_path / "nowhere.zarr", tmp_path / "windows.parquet", settings(**SMALL))
+        index({"radar": tmp_path / "nowhere.zarr"}, tmp_path / "windows.parquet", settings(**SMALL))
     assert not (tmp_path / "windows.parquet").exists()
+
+
+def test_archives_of_a_split_as_a_whole_and_events_drawn_of_the_others(store: Path, tmp_path: Path) -> None:
+    other = write_archive(tmp_path / "other.zarr", events=2, shape=(32, 48))
+    stores = {"radar": store, "other": other}
+    params = settings(**SMALL | {"splits": {"other": "test"}})
+    index(stores, tmp_path / "windows.parquet", params)
+    table = pd.read_parquet(tmp_path / "windows.parquet")
+    of_other = table["store"] == other.as_posix()
+    assert set(table.loc[of_other, "split"]) == {"test"}
+    assert set(table.loc[~of_other, "split"]) == {"train", "validation", "test"}
+    assert table.groupby("event")["store"].nunique().eq(1).all()
+    assert table["event"].nunique() == 5 + 2
+    # With two of three splits, and no events to draw for the third.
+    with pytest.raises(UserError, match=r"^index\.splits: no event .* is of the split validation"):
+        index(stores, tmp_path / "windows.parquet", settings(**SMALL | {"splits": {"radar": "train", "other": "test"}}))
+
+
+def test_archives_of_different_steps_are_one_line(store: Path, tmp_path: Path) -> None:
+    frames = [
+        replace(frame, time=frame.time + np.timedelta64(300 * number, "s"))
+        for number, frame in enumerate(moving_cells("2024-07-01T12:00", 12, shape=(32, 32)))
+    ]
+    write_store(tmp_path / "slow.zarr", frames)
+    with pytest.raises(UserError, match=r"^ingest_radar\.sources: .*radar\.zarr 300 s, .*slow\.zarr 600 s"):
+        index({"radar": store, "slow": tmp_path / "slow.zarr"}, tmp_path / "windows.parquet", settings(**SMALL))

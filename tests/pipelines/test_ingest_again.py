@@ -80,7 +80,9 @@ def dies(*arguments, **named):
 setattr(owner, name, dies)
 ingest_radar.ingest_radar(
     *map(Path, sys.argv[3:]),
-    IngestRadar(source="unused", z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip"),
+    IngestRadar(
+        sources={"a": "x"}, z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip"
+    ),
 )
 """
 
@@ -148,7 +150,13 @@ def test_other_parameters_decode_anew(tmp_path):
     result = Result(tmp_path).run(tmp_path / "in")
     before = result.bytes
     params = pipelines.ingest_radar.IngestRadar.model_validate(
-        {"source": "x", "z_r": {"a": 300.0, "b": 1.4}, "license": "CC0-1.0", "max_rate": 9.0, "above_max_rate": "clip"}
+        {
+            "sources": {"a": "x"},
+            "z_r": {"a": 300.0, "b": 1.4},
+            "license": "CC0-1.0",
+            "max_rate": 9.0,
+            "above_max_rate": "clip",
+        }
     )
     pipelines.ingest_radar.ingest_radar(tmp_path / "in", result.store, result.table, result.quality, params)
     assert result.bytes != before

@@ -19,7 +19,9 @@ from pipelines.ingest_radar import find_source, ingest_radar
 from pipelines.sections.radar import ZR, IngestRadar
 
 START = datetime(2021, 2, 28, 23, 50)
-PARAMS = IngestRadar(source="unused", z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip")
+PARAMS = IngestRadar(
+    sources={"a": "unused"}, z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip"
+)
 
 
 def at(i: int) -> datetime:
@@ -215,8 +217,8 @@ def test_same_bytes_however_often_and_in_whichever_process(tmp_path):
     script = (
         "from pathlib import Path; from pipelines.ingest_radar import ingest_radar; "
         "from pipelines.sections.radar import ZR, IngestRadar; import sys; "
-        "ingest_radar(*map(Path, sys.argv[1:]), IngestRadar(source='x', z_r=ZR(a=200.0, b=1.6), license='CC0-1.0', "
-        "max_rate=655.34, above_max_rate='clip'))"
+        "ingest_radar(*map(Path, sys.argv[1:]), IngestRadar(sources={'a': 'x'}, z_r=ZR(a=200.0, b=1.6), "
+        "license='CC0-1.0', max_rate=655.34, above_max_rate='clip'))"
     )
     second = Result(tmp_path / "b")
     shutil.copytree(tmp_path / "in", tmp_path / "moved")

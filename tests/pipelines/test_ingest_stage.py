@@ -18,8 +18,8 @@ from pipelines.frames import open_frames
 STAGE = """
 stages:
   ingest_radar:
-    cmd: python -m pipelines.ingest_radar out/radar.zarr out/quarantine.csv out/quality.csv
-    deps: ["${ingest_radar.source}"]
+    cmd: python -m pipelines.ingest_radar radar out/radar.zarr out/quarantine.csv out/quality.csv
+    deps: ["${ingest_radar.sources.radar}"]
     params: [ingest_radar]
     outs: [out/radar.zarr, out/quarantine.csv, out/quality.csv]
 """

@@ -75,7 +75,7 @@ def at(key: str, value: object) -> Callable[[Content], None]:
         ("index.test_share", 0.0, "greater than 0"),
         ("index.inputs", 1, "greater than or equal to 2"),
         ("simulate.hours", 0.0, "greater than 0"),
-        ("ingest_radar.source", "", "at least 1 character"),
+        ("ingest_radar.sources.radar", "", "at least 1 character"),
         ("ingest_radar.z_r", 200.0, "section of keys"),
         ("models", {}, "at least 1 item"),
         ("models.scs.kernel", 4, "3, 5 or 7"),
