@@ -39,7 +39,7 @@ def make_windows(folder: Path, params: Params) -> pd.DataFrame:
     simulate(folder / "raw", Simulate(seed=1, events=3, hours=1.5, size=512))
     store = folder / "radar.zarr"
     ingest_radar(folder / "raw", store, folder / "quarantine.csv", folder / "quality.csv", params.ingest_radar)
-    index(store, folder / "windows.parquet", params.index)
+    index({"radar": store}, folder / "windows.parquet", params.index)
     table = pd.read_parquet(folder / "windows.parquet")
     return table[table["split"] == "train"]
 

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from pipelines import lagrangian
 from pipelines.errors import UserError
-from pipelines.rain import DRY, Rain, denormalise, normalise
+from pipelines.rain import DRY, Rain, normalise
 from scs_model import EncoderForecaster
 
 Forecaster = Callable[[Rain, int], Rain]
@@ -106,7 +106,7 @@ class NetworkForecaster:
         x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
         divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
-        y = denormalise(self.network(x, min(leads, self.leads)))[0, :, 0, :H, :W].numpy()
+        y = self.network(x, min(leads, self.leads))[0, :, 0, :H, :W].numpy()
         y = np.stack([match_rates(field, newest[-1]) for field in y])
         y = np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)])
         return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
@@ -120,8 +120,15 @@ def match_rates(forecast: Rain, observed: Rain) -> Rain:
 
     Parameters
     ----------
-    forecast, observed : ndarray of shape (H, W), mm/h
-        In the same moving coordinates; where the observed is NaN the forecast stays.
+    forecast : ndarray of shape (H, W)
+        More means more rain; the unit doesn't matter.
+    observed : ndarray of shape (H, W), mm/h
+        In the same moving coordinates.
+
+    Returns
+    -------
+    ndarray of shape (H, W), mm/h
+        Zero where the observed is NaN.
 
     References
     ----------
@@ -130,10 +137,9 @@ def match_rates(forecast: Rain, observed: Rain) -> Rain:
     with redirect_stdout(None):
         from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
 
-    unseen = np.isnan(observed)
-    matched = forecast.copy()
-    if not unseen.all() and np.nanmax(observed) > 0:
-        seen = ~unseen
+    seen = np.isfinite(observed)
+    matched = np.zeros_like(observed)
+    if (observed[seen] > 0).any():
         matched[seen] = nonparam_match_empirical_cdf(forecast[seen], observed[seen])
     return matched
 

@@ -1,4 +1,4 @@
-"""Rain rate as a network sees it, and back."""
+"""Rain rate as a network sees it."""
 
 import numpy as np
 import torch
@@ -12,8 +12,3 @@ DRY = 0.1  # mm/h; below it is no rain to an optical flow
 def normalise(rain_rate: Tensor) -> Tensor:
     """Turn mm/h into ln(1 + R): of order one, zero where dry, and zero where the radar doesn't see (NaN)."""
     return torch.log1p(rain_rate.nan_to_num(0.0).clamp(min=0.0))
-
-
-def denormalise(x: Tensor) -> Tensor:
-    """Turn a network's ln(1 + R) into mm/h, never negative."""
-    return torch.expm1(x.clamp(min=0.0))

@@ -208,7 +208,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train" / "scs.json").write_text(json.dumps({"parameters": 123, "loss": 0.5}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        index(Path("radar.zarr"), Path("windows.parquet"), params.index)
+        index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
         for method in [*NAMES, *(f"models/{network.name}" for network in networks)]:
             name = Path(method).name
             evaluation.main(method, Path("windows.parquet"), Path(f"scores/{name}.parquet"), Path(f"{name}.json"))

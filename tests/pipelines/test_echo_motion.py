@@ -39,7 +39,7 @@ def test_a_sample_has_the_motion_from_its_newest_observed_frame_on(
     monkeypatch.chdir(tmp_path)
     write_archive(Path("radar.zarr"))
     params = small_params(tmp_path).index
-    index(Path("radar.zarr"), Path("windows.parquet"), params)
+    index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params)
     table = pd.read_parquet("windows.parquet")
     windows = RadarWindows(table, params.inputs, params.leads, params.size)
     window, motion = WithMotion(windows)[3]

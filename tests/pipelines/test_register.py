@@ -57,7 +57,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_archive(STORE)
-        index(STORE, WINDOWS, params.index)
+        index({"radar": STORE}, WINDOWS, params.index)
         makers = {name: baseline(name, params.evaluate) for name in BASELINES}
         for name in params.models:
             write_model(name, params, MODELS / name)

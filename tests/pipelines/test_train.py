@@ -43,7 +43,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     (tmp_path / "dvc.yaml").touch()
     write_archive(tmp_path / "radar.zarr", shape=(32, 32))
-    index(Path("radar.zarr"), Path("windows.parquet"), small_params(tmp_path).index)
+    index({"radar": Path("radar.zarr")}, Path("windows.parquet"), small_params(tmp_path).index)
     return tmp_path
 
 

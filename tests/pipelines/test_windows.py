@@ -9,7 +9,7 @@ import torch
 from archive import write_archive
 
 from pipelines.frames import open_frames
-from pipelines.rain import denormalise, normalise
+from pipelines.rain import normalise
 from pipelines.windows import Draw, EpochSampler, RadarWindows
 
 
@@ -108,10 +108,8 @@ def test_dry_windows_alone_can_be_drawn_too() -> None:
     assert set(rows(drawn(EpochSampler(np.zeros(3), 100, seed=0), 0))) == {0, 1, 2}
 
 
-def test_rain_rate_to_the_network_s_units_and_back() -> None:
+def test_rain_rate_to_the_network_s_units() -> None:
     rain_rate = torch.tensor([0.0, 0.1, 1.0, np.e - 1, 100.0, np.nan])
     x = normalise(rain_rate)
     np.testing.assert_allclose(x[:5], np.log(1 + np.array([0.0, 0.1, 1.0, np.e - 1, 100.0])), rtol=1e-6)
     assert x[5] == 0.0
-    torch.testing.assert_close(denormalise(x[:5]), rain_rate[:5])
-    assert (denormalise(torch.tensor([-3.0, -0.1])) == 0.0).all()
