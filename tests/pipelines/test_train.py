@@ -77,6 +77,8 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
 @pytest.mark.parametrize("name", ["scs_stsgd", "convlstm"])
 def test_training_learns_and_is_one_run(workplace: Path, name: str) -> None:
     params = small_params(workplace, steps=300, checkpoint_steps=50, learning_rate=0.005)
+    write_archive(workplace / "radar.zarr", shape=(32, 32), growth=0.1)
+    index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
     trained(params, name, workplace / "models" / name)
     run = only_run()
     assert run.info.status == "FINISHED"
