@@ -74,12 +74,13 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     UserError
         If the loss becomes NaN.
     """
+    params = params.model_copy(update={"steps": model.steps or params.steps})
     table = pd.read_parquet(windows)
     stores = sorted(table["store"].unique())
     digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
     data_sha256 = hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
     settings = {
-        "model": model.model_dump(),
+        "model": model.model_dump(exclude={"steps"}),
         "train": params.model_dump(),
         "index": index.model_dump(include={"inputs", "leads", "size"}),
     }

@@ -75,6 +75,9 @@ class Model(Switched):
     kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
     downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
     residual: bool = Field(description="whether a recurrent layer's input is added to its output")
+    steps: Positive | None = Field(
+        default=None, description="optimiser steps in place of train.steps: for cells that are to take the same time"
+    )
 
     @property
     def network(self) -> dict[str, Any]:
