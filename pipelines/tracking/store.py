@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from contextlib import nullcontext
 
 from pipelines.lineage import main_checkout
 
@@ -12,11 +13,13 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
+from alembic.util import CommandError
 from mlflow import MlflowClient, set_experiment, set_tracking_uri
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.errors import Unavailable
+from pipelines.lock import exclusive
 
 NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
 
@@ -43,14 +46,21 @@ def connect(experiment: str = NAME) -> MlflowClient:
     # A server that is down should be told of, not waited for through minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     try:
-        if uri == embedded:
-            folder.mkdir(exist_ok=True)
-        client = MlflowClient()
-        if client.get_experiment_by_name(experiment) is None:
-            # A server knows where. For a database MLflow would take the working directory, which may be an
-            # experiment's, gone when that ends.
-            client.create_experiment(experiment, None if uri.startswith("http") else (folder / "artifacts").as_uri())
-        set_experiment(experiment)
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:  # ImportError: a database's driver
+        # Two at once would both make the database's tables, and leave them broken for good.
+        with exclusive(folder / ".lock") if uri == embedded else nullcontext():
+            client = MlflowClient()
+            if client.get_experiment_by_name(experiment) is None:
+                # A server knows where. For a database MLflow would take the working directory, which may be an
+                # experiment's, gone when that ends.
+                artifacts = None if uri.startswith("http") else (folder / "artifacts").as_uri()
+                client.create_experiment(experiment, artifacts)
+            set_experiment(experiment)
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        CommandError,
+        ImportError,
+        OSError,
+    ) as error:  # ImportError: a database's driver
         raise Unavailable(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
     return client

@@ -1,5 +1,8 @@
 """Where MLflow keeps things, and what is said where it can't."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_empty_address_is_none(repository: Path) -> None:
     connect()
     assert (repository / "mlflow/mlflow.db").is_file()
+
+
+def test_processes_that_are_the_first_at_once_share_the_store(repository: Path) -> None:
+    command = [sys.executable, "-c", "from pipelines.tracking.store import connect; connect()"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    started = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    assert [one.wait() for one in started] == [0, 0, 0]
 
 
 def test_a_database_s_artifacts_outlive_the_experiment_that_made_it(
