@@ -4,11 +4,15 @@ An event is called ``scs.alarm.KIND`` and is of the resource ``scs.domain.DOMAIN
 to do about each kind: docs/operations.md.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import get_client
 from prefect.automations import Automation, DoNothing, EventTrigger, Posture
 from prefect.events import emit_event
+
+from pipelines.latest import read_latest, update_latest
 
 Kind = Literal["no-forecast", "stale-input", "fallback", "skill-below-extrapolation"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -29,6 +33,25 @@ def alarm(kind: str, domain: str, message: str) -> None:
     """
     resource = {"prefect.resource.id": f"scs.domain.{domain}", "prefect.resource.name": domain}
     emit_event(f"scs.alarm.{kind}", resource, payload={"kind": kind, "domain": domain, "message": message})
+
+
+def tell(domain: str, out: Path, alarms: Mapping[str, str | None]) -> None:
+    """Bring ``latest.json`` in line with the alarms of a domain, and tell Prefect of those that weren't on yet.
+
+    Parameters
+    ----------
+    domain : str
+        Key of the section ``domains`` in params.yaml.
+    out : Path
+        The domain's folder of forecasts.
+    alarms : mapping of str to str or None
+        See :func:`pipelines.latest.update_latest`.
+    """
+    on = {one["kind"] for one in read_latest(out)["alarms"]}
+    for kind, message in alarms.items():
+        if message is not None and kind not in on:
+            alarm(kind, domain, message)  # before it is written: a kill between the two repeats it, and loses none
+    update_latest(out, domain, alarms=alarms)
 
 
 def deploy_automation() -> None:

@@ -8,68 +8,52 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.alarms import alarm
+from flows.alarms import tell
 from flows.forecast import RETRY
 from pipelines.errors import Unavailable, UserError
-from pipelines.latest import update_latest
-from pipelines.ledger import LEDGER, append, read_ledger
+from pipelines.issued import published_times, silent_since
+from pipelines.ledger import LEDGER, read_ledger
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
-from pipelines.params import Domain, Params, read_params
+from pipelines.params import Params, read_params
+from pipelines.sections.operation import Domain
+from pipelines.skill import below_extrapolation, counted, headlines
 from pipelines.tracking.skill import log_skill
-from pipelines.verify import (
-    MODEL,
-    below_extrapolation,
-    headlines,
-    published_times,
-    score_cycle,
-    silent_since,
-    unverified,
-)
+from pipelines.verify import MODEL, close_cycles, unverified
 
 HANGS_S = 3600  # hundreds of cycles wait after an outage
 
 
 @task(name="score", **RETRY)
-def score(name: str, params: Params, now: np.datetime64, notes: list[str]) -> int:
-    """Close the cycles that can be closed; give how many."""
+def score(name: str, params: Params, now: np.datetime64) -> tuple[int, list[str]]:
+    """Close the cycles that can be closed; give how many, and what was wrong with others."""
     log = get_run_logger()
     domain, closed = params.domain(name), 0
-    out = Path(domain.out)
-    waiting = unverified(out)
-    if not waiting:
-        return 0
+    out, problems = Path(domain.out), list[str]()
+    if not unverified(out):
+        return 0, []
     stored = LiveStore(Path(domain.store), domain.license).open()
-    for reference in waiting:
-        try:
-            table = score_cycle(out, name, reference, stored, params.evaluate.thresholds, now)
-        except Unavailable:
-            raise
-        except UserError as error:
-            notes.append(str(error))
-            continue
-        if table is None:
-            continue
-        append(out, reference, table)
+    for reference, gaps in close_cycles(out, name, stored, params.evaluate.thresholds, now, problems):
         closed += 1
-        gaps = table.loc[table["gap"] != "", "minutes"].nunique()
-        log.info("%s: cycle of %s UTC is closed%s", name, reference, f" with {gaps} gap(s)" if gaps else "")
-    return closed
+        log.info("%s: cycle of %s UTC is closed%s", name, reference, f", with {gaps} gap(s)" if gaps else "")
+    return closed, problems
 
 
-@task(name="track", **RETRY)
+# Without a further try: the next run logs what this one couldn't.
+@task(name="track", cache_policy=NO_CACHE)
 def track(name: str, domain: Domain) -> int:
     """Log rolling skill of the cycles of the last days that MLflow hasn't got yet; give how many points."""
-    out, days = Path(domain.out), np.timedelta64(domain.skill_days, "D")
-    verified = read_ledger(out, *_span(out, 2 * days))
+    days = np.timedelta64(domain.skill_days, "D")
+    own = counted(_last(Path(domain.out), 2 * days))
     logged = 0
-    if verified.empty:
+    if own.empty:
         return 0
-    own = verified[(verified["gap"] == "") & ~verified["fallback"]]
     recent = own[own["reference_time"] > own["reference_time"].max() - days]
     for (model, version, method), of_model in recent.groupby(MODEL):
 
@@ -97,9 +81,6 @@ def verify(domain: str, now: datetime | None = None) -> State:
     log = get_run_logger()
     clock = now or datetime.now(UTC)
     utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
-    notes: list[str] = []
-    alarms: dict[str, str] = {}
-    done = "nothing verified"
     with ExitStack() as held:
         try:
             params = read_params()
@@ -109,34 +90,35 @@ def verify(domain: str, now: datetime | None = None) -> State:
                 held.enter_context(exclusive(out / LEDGER / ".lock", wait_s=0))
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
-            if silence := silent_since(out, utc, settings.silent_minutes):
-                alarms["no-forecast"] = silence
-            closed = score(domain, params, utc, notes)
-            done = f"{closed} cycle(s) verified, {len(unverified(out))} open"
-            try:
-                track(domain, settings)
-            except Unavailable as error:
-                notes.append(f"not in MLflow yet: {error}")
-            poor = below_extrapolation(read_ledger(out, *_span(out, np.timedelta64(settings.skill_days, "D"))))
-            if poor:
-                alarms["skill-below-extrapolation"] = f"{poor} in the last {settings.skill_days} days"
-            update_latest(out, domain, alarms={"skill-below-extrapolation": None, **alarms})
         except UserError as error:
-            notes.insert(0, str(error))
-            log.error("%s: %s", domain, error)
-            return Failed(message="; ".join([done, *alarms.values(), *notes]))
-        finally:
-            for note in notes:
-                log.warning("%s: %s", domain, note)
-            for kind, message in alarms.items():
-                log.error("%s: %s: %s", domain, kind, message)
-                alarm(kind, domain, message)
-    if alarms:
-        return Failed(message="; ".join([*alarms.values(), done, *notes]))
-    return Completed(message="; ".join([done, *notes]))
+            log.error("%s: not verified: %s", domain, error)
+            return Failed(message=f"not verified: {error}")
+        done, wrong, notes = "nothing verified", list[str](), list[str]()
+        try:
+            closed, wrong = score(domain, params, utc)
+            done = f"{closed} cycle(s) verified, {len(unverified(out))} open"
+        except (UserError, OSError) as error:
+            wrong = [str(error)]
+        try:
+            track(domain, settings)
+        except Unavailable as error:
+            notes.append(f"skill isn't in MLflow yet: {error}")
+        poor = below_extrapolation(_last(out, np.timedelta64(settings.skill_days, "D")))
+        silence = silent_since(out, utc, settings.silent_minutes)
+        alarms = {"skill-below-extrapolation": poor and f"{poor} in the last {settings.skill_days} days"}
+        if silence:
+            alarms["no-forecast"] = silence  # to take it back is the next forecast's
+        tell(domain, out, alarms)
+    for problem in wrong:
+        log.error("%s: %s", domain, problem)
+    for note in notes:
+        log.warning("%s: %s", domain, note)
+    on = [message for message in alarms.values() if message]
+    said = "; ".join([*on, *wrong, done, *notes])
+    return Failed(message=said) if on or wrong else Completed(message=said)
 
 
-def _span(out: Path, days: np.timedelta64) -> tuple[np.datetime64 | None, None]:
-    """Last days up to the newest forecast: a replay of the past has its own."""
+def _last(out: Path, days: np.timedelta64) -> pd.DataFrame:
+    """Ledger of the last days up to the newest forecast: a replay of the past has its own."""
     published = published_times(out)
-    return (published[-1] - days if published else None), None
+    return read_ledger(out, published[-1] - days if published else None)

@@ -26,6 +26,10 @@ from pipelines.errors import UserError
 from pipelines.product import stamp
 
 LEDGER = "ledger"
+COLUMNS = [
+    *("domain", "reference_time", "valid_time", "model_name", "model_version", "method", "fallback"),
+    *("forecaster", "gap", "scored", "minutes", "threshold"),
+]  # and the sums
 BY_DAY = ds.partitioning(pa.schema([("date", pa.string())]), flavor="hive")
 
 

@@ -1,0 +1,172 @@
+"""Verification on a real Prefect and MLflow: ledger, curves and alarms of what the flow `forecast` issued."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from archive import moving_cells
+from conftest import Served, write_params
+from inbox_file import write_file
+from mlflow import MlflowClient
+from prefect import get_client
+from prefect.client.schemas.objects import State
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.alarms import AUTOMATION, deploy_automation
+from flows.forecast import forecast
+from flows.verify import verify
+from pipelines.latest import read_latest
+from pipelines.ledger import read_ledger
+from pipelines.lock import exclusive
+from pipelines.skill import headlines
+
+FRAMES = moving_cells("2024-06-01T12:00:00", 10, shape=(96, 96))
+OUT = Path("data/out/there")
+
+
+@pytest.fixture(scope="module")
+def server(served: Served) -> Iterator[Served]:
+    with temporary_settings({PREFECT_API_URL: served.prefect}):
+        yield served
+        APILogHandler().flush()  # while there is a server
+
+
+@pytest.fixture
+def inbox(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one domain, ``there``, of forecasts of 20 minutes; gives its inbox."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"there": {"minutes": 20, "silent_minutes": 60}})
+    (tmp_path / "data" / "inbox" / "there").mkdir(parents=True)
+    return tmp_path / "data" / "inbox" / "there"
+
+
+def at(hour: int, minute: int) -> datetime:
+    return datetime(2024, 6, 1, hour, minute, tzinfo=UTC)
+
+
+def issue(inbox: Path, *numbers: int) -> None:
+    """A cycle with those frames that have come."""
+    for number in numbers:
+        write_file(inbox, FRAMES[number])
+    state = forecast("there", at(12, 5 * numbers[-1] + 1), return_state=True)
+    assert state.message.startswith("published"), state
+
+
+def verified(now: datetime) -> State:
+    return verify("there", now, return_state=True)
+
+
+def events(name: str, wanted: int) -> list[dict[str, Any]]:
+    """Events of Prefect by their name's start; the server has them a moment after they happened."""
+    deadline = time.monotonic() + 20
+    asked = {"filter": {"event": {"prefix": [name]}, "order": "ASC"}, "limit": 50}
+    found: list[dict[str, Any]] = []
+    with get_client(sync_client=True) as client:
+        while len(found) < wanted and time.monotonic() < deadline:
+            found = client.request("POST", "/events/filter", json=asked).json()["events"]
+            time.sleep(0.3)
+    return found
+
+
+def test_issued_forecasts_are_verified_as_frames_come_in(inbox: Path, server: Served) -> None:
+    issue(inbox, 0, 1, 2)
+    state = verified(at(12, 11))
+    assert state.is_completed() and state.message == "0 cycle(s) verified, 1 open"
+    issue(inbox, 3)
+    issue(inbox, 4, 5, 6)
+    state = verified(at(12, 31))
+    assert state.is_completed() and state.message == "1 cycle(s) verified, 2 open", state
+    for number in (7, 8, 9):
+        write_file(inbox, FRAMES[number])
+    forecast("there", at(12, 46), return_state=True)
+    assert verified(at(12, 46)).message == "1 cycle(s) verified, 2 open"
+    state = verified(at(12, 47))
+    assert state.is_completed() and state.message == "0 cycle(s) verified, 2 open"
+
+    ledger = read_ledger(OUT)
+    cycles = list(ledger["reference_time"].unique())
+    assert cycles == [np.datetime64("2024-06-01T12:10"), np.datetime64("2024-06-01T12:15")]
+    assert set(ledger["minutes"]) == {5, 10, 15, 20} and not ledger["fallback"].any()
+    # The champion is extrapolation: verification makes the very same again.
+    of = {name: rows.drop(columns="forecaster").reset_index(drop=True) for name, rows in ledger.groupby("forecaster")}
+    pd.testing.assert_frame_equal(of["issued"], of["extrapolation"])
+
+    client = MlflowClient(server.mlflow)
+    experiment = client.get_experiment_by_name("radar-nowcast-verification")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.domain = 'there' and tags.model_version = '1'")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "there radar-nowcast version 1")
+    points = client.get_metric_history(run.info.run_id, "issued_csi")
+    assert [pd.Timestamp(point.timestamp, unit="ms") for point in points] == cycles
+    model = ("radar-nowcast", "1", "extrapolation")
+    first = ledger[ledger["reference_time"] == cycles[0]]
+    assert [point.value for point in points] == [
+        pytest.approx(headlines(one, model)["issued_csi"]) for one in (first, ledger)
+    ]
+    assert run.data.metrics["cycles"] == 2 and 0 < run.data.metrics["persistence_csi"] < 1
+
+
+def test_silence_is_an_alarm_once_and_stays_on_until_a_forecast(inbox: Path) -> None:
+    deploy_automation()
+    deploy_automation()
+    with get_client(sync_client=True) as client:
+        (automation,) = client.read_automations_by_name(AUTOMATION)
+    words = "data/out/there: no forecast has been published yet"
+    for _ in range(2):
+        state = verified(at(12, 11))
+        assert state.is_failed() and state.message == f"{words}; 0 cycle(s) verified, 0 open"
+    (alarm,) = read_latest(OUT)["alarms"]
+    assert (alarm["kind"], alarm["message"]) == ("no-forecast", words)
+    issue(inbox, 0, 1, 2)
+    assert verified(at(13, 10)).is_completed()
+    state = verified(at(13, 11))
+    silence = "data/out/there: the newest forecast is of 2024-06-01T12:10:00 UTC, 61 minutes ago, and 60 are allowed"
+    assert state.is_failed() and state.message.startswith(silence) and "\n" not in state.message
+    assert silence in [one["message"] for one in read_latest(OUT)["alarms"]]
+
+    ours = [one for one in events("scs.alarm.no-forecast", 1) if one["resource"]["prefect.resource.name"] == "there"]
+    assert ours[0]["payload"] == {"kind": "no-forecast", "domain": "there", "message": words}
+    assert ours[0]["resource"]["prefect.resource.id"] == "scs.domain.there"
+    assert any(one["prefect.resource.role"] == "flow-run" for one in ours[0]["related"])
+    assert words not in [one["payload"]["message"] for one in ours[1:]]
+    triggered = events("prefect.automation.triggered", 1)
+    assert triggered[0]["resource"]["prefect.resource.id"] == f"prefect.automation.{automation.id}"
+
+
+def test_a_server_that_is_down_keeps_no_cycle_open_and_is_told_later(
+    inbox: Path, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(inbox, 0, 1, 2)
+    issue(inbox, 3, 4, 5, 6)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    state = verified(at(12, 31))
+    assert state.is_completed() and "\n" not in state.message
+    assert state.message.startswith("1 cycle(s) verified, 1 open; skill isn't in MLflow yet: MLflow store http://127")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    assert verified(at(12, 32)).message == "0 cycle(s) verified, 1 open"
+    client = MlflowClient(server.mlflow)
+    experiment = client.get_experiment_by_name("radar-nowcast-verification")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.domain = 'there'")
+    assert len(client.get_metric_history(run.info.run_id, "cycles")) >= 1
+
+
+def test_what_is_wrong_is_a_failure_in_one_line_and_two_runs_are_one(inbox: Path) -> None:
+    state = verify("nowhere", return_state=True)
+    assert state.is_failed() and state.message == "not verified: params.yaml: domains: no 'nowhere' among there"
+    issue(inbox, 0, 1, 2)
+    with exclusive(OUT / "ledger" / ".lock"):
+        assert verified(at(12, 30)).message == "another run for there is in progress"
+    netcdf = OUT / "20240601T121000Z" / "forecast.nc"
+    netcdf.write_bytes(netcdf.read_bytes()[:3000])
+    state = verified(at(12, 30))
+    assert state.is_failed() and state.message.startswith("data/out/there/20240601T121000Z/forecast.nc: can't be read:")
+    assert state.message.endswith("0 cycle(s) verified, 1 open") and "\n" not in state.message

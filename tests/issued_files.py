@@ -1,0 +1,41 @@
+"""Published forecasts for tests: the netCDF that verification reads, with nothing of how it is made."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipelines.frame import Frame
+
+
+def write_issued(out: Path, frames: Sequence[Frame], rain_rate: np.ndarray, *, step_s: int = 300, **said: Any) -> Path:
+    """Write a forecast of shape (leads, H, W) that was made from ``frames``; give its file."""
+    newest = frames[-1]
+    folder = out / f"{str(newest.time).translate(str.maketrans('', '', '-:'))}Z"
+    folder.mkdir(parents=True)
+    lead = step_s * np.arange(1, len(rain_rate) + 1)
+    reference = newest.time.astype("datetime64[ns]")
+    xr.Dataset(
+        {
+            "rainfall_flux": (("lead_time", "y", "x"), rain_rate.astype(np.float32)),
+            "crs": ((), 0, {"crs_wkt": newest.grid.crs.to_wkt()}),
+        },
+        {
+            "lead_time": ("lead_time", lead),
+            "time": ("lead_time", reference + lead.astype("timedelta64[s]")),
+            "forecast_reference_time": ((), reference),
+            "y": newest.grid.y,
+            "x": newest.grid.x,
+        },
+        {
+            "input_frames": json.dumps([{"time": str(f.time), "file": f.source, "sha256": f.sha256} for f in frames]),
+            "model_name": "radar-nowcast",
+            "model_version": "3",
+            "method": "scs",
+        }
+        | said,
+    ).to_netcdf(folder / "forecast.nc")
+    return folder / "forecast.nc"
