@@ -61,6 +61,6 @@ def connect(experiment: str = NAME) -> MlflowClient:
         CommandError,
         ImportError,
         OSError,
-    ) as error:  # ImportError: a database's driver
+    ) as error:
         raise Unavailable(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
     return client
