@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from pipelines.stage import ends_in_words
@@ -201,6 +202,27 @@ def champions() -> None:
     from pipelines.tracking import trail
 
     print(*trail.reigns(trail.entries()), sep="\n")
+
+
+@app.command()
+def skill(
+    domain: Annotated[str, typer.Argument(help="a key of params.yaml's section domains")],
+    days: Annotated[int | None, typer.Option(min=1, help="days of rolling skill; the domain's skill_days else")] = None,
+    day: Annotated[
+        str | None, typer.Option(help="YYYY-MM-DD, UTC, whose cycles are listed; the newest forecast's else")
+    ] = None,
+) -> None:
+    """Print how well the forecasts of DOMAIN did that were issued, beside its baselines, from its ledger."""
+    from pipelines.errors import UserError
+    from pipelines.params import read_params
+    from pipelines.skill_table import skill_table
+
+    settings = read_params().domain(domain)
+    try:
+        date = np.datetime64(day, "D") if day is not None else None
+    except ValueError:
+        raise UserError(f"--day: {day!r} is no date like 2020-10-31") from None
+    print(skill_table(Path(settings.out), days or settings.skill_days, date))
 
 
 @app.command()
