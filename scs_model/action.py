@@ -10,6 +10,27 @@ from scs_model.sequence import check_open_paths, check_sequence, split_times, to
 from scs_model.switch import stop_gradient
 
 
+class StreamNorm(nn.BatchNorm2d):
+    """Batch norm of the main stream and, by `aside`, of a subtask's.
+
+    Weight and bias are shared. Running statistics are each stream's own: without the gate, T¹'s features are about
+    twice the main stream's in every layer, so that at evaluation the main stream's statistics would make noise of them.
+    """
+
+    aside_mean: Tensor
+    aside_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.register_buffer("aside_mean", torch.zeros(channels))
+        self.register_buffer("aside_var", torch.ones(channels))
+
+    def aside(self, x: Tensor) -> Tensor:
+        """Normalise the subtask's stream (B, channels, H, W)."""
+        of_stream = self.aside_mean, self.aside_var, self.weight, self.bias
+        return batch_norm(x, *of_stream, self.training, self.momentum or 0.0, self.eps)
+
+
 class ActionSCS(nn.Module):
     """SCS layer, action form.
 
@@ -39,7 +60,7 @@ class ActionSCS(nn.Module):
         self.spatial = nn.Conv2d(in_channels, channels, kernel, stride, padding, bias=False)
         self.temporal = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.state = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.spatial_norm, self.gate_norm = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.spatial_norm, self.gate_norm = StreamNorm(channels), StreamNorm(channels)
         self.reach = max(padding, 1), 1, 1
 
     def forward(
@@ -78,12 +99,12 @@ class ActionSCS(nn.Module):
 
     def spatial_stream(self, x: Tensor) -> Tensor:
         """Give S alone (T, B, channels, H / stride, W / stride): subtask T¹'s stream, where c ≡ 1."""
-        S = _norm_aside(self.spatial_norm, self.spatial(to_frames(x)))
+        S = self.spatial_norm.aside(self.spatial(to_frames(x)))
         return torch.relu(S).unflatten(0, x.shape[:2])
 
     def temporal_stream(self, z: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give ReLU(u), pooled where S has a stride, and the state: subtask T²'s stream, with a state of its own."""
-        u, c = self._gate(z, state, lambda u: _norm_aside(self.gate_norm, u))
+        u, c = self._gate(z, state, self.gate_norm.aside)
         return self._pool(torch.relu(torch.cat(u))).unflatten(0, z.shape[:2]), c[-1]
 
     def _gate(self, x: Tensor, c: Tensor | None, norm: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -98,10 +119,3 @@ class ActionSCS(nn.Module):
 
     def _pool(self, frames: Tensor) -> Tensor:
         return frames if self.stride == 1 else max_pool2d(frames, self.stride)
-
-
-def _norm_aside(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Normalise as ``norm`` does, and leave its running statistics, which are the main stream's, as they are."""
-    if not norm.training:
-        return norm(x)
-    return batch_norm(x, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)

@@ -55,12 +55,12 @@ def outline(layer, x, c=None):
     return np.stack(h), c, np.stack(S), np.stack(z)
 
 
-def action(layer, x, c=None, *, training):
-    """SCS, action form: h, c_T, and the subtask streams' S and pooled ReLU(u)."""
+def action(layer, x, c=None, *, training, statistics="running"):
+    """SCS, action form: h, c_T, and the subtask streams' S and pooled ReLU(u), whose statistics are "aside"."""
     w = weights(layer)
 
     def norm(name, y):
-        given = () if training else (w[f"{name}.running_mean"], w[f"{name}.running_var"])
+        given = () if training else (w[f"{name}.{statistics}_mean"], w[f"{name}.{statistics}_var"])
         return normalise(y, w[f"{name}.weight"], w[f"{name}.bias"], *given)
 
     raw = np.stack([conv(x_t, w["spatial.weight"], stride=layer.stride) for x_t in x])

@@ -26,8 +26,11 @@ def settle(network):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)
             nn.init.normal_(module.bias, std=0.3)
-            module.running_mean.normal_(std=0.3)
-            module.running_var.uniform_(0.5, 2)
+            for name, statistic in module.named_buffers():
+                if name.endswith("_mean"):
+                    statistic.normal_(std=0.3)
+                elif name.endswith("_var"):
+                    statistic.uniform_(0.5, 2)
     return network
 
 
@@ -64,10 +67,12 @@ def test_parameters_of_the_papers_network_are_those_of_the_formulas():
 def by_numpy(network, x, stream, training):
     """One stream written out: its features after the last layer, and after each layer."""
     z, outputs = x.numpy(), []
+    statistics = "running" if stream == "main" else "aside"
     for index, layer in enumerate(network.layers):
         if index % 2:
             line = z
-        z = action(layer, z, training=training)[{"main": 0, "spatial": 2, "temporal": 3}[stream]]
+        said = action(layer, z, training=training, statistics=statistics)
+        z = said[{"main": 0, "spatial": 2, "temporal": 3}[stream]]
         if index == 0:
             padded = np.pad(z, ((0, 0),) * 3 + ((1, 1),) * 2, constant_values=-np.inf)
             windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(3, 4))

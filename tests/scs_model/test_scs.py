@@ -49,8 +49,11 @@ def settle(layer):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)
             nn.init.normal_(module.bias)
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
+            for name, statistic in module.named_buffers():
+                if name.endswith("_mean"):
+                    statistic.normal_()
+                elif name.endswith("_var"):
+                    statistic.uniform_(0.5, 2)
     return layer
 
 
@@ -76,9 +79,12 @@ def test_action_is_the_recurrence(kernel, stride, training):
     close(c, wanted_c)
 
 
-def test_action_statistics_are_the_main_streams():
+def test_action_statistics_are_each_streams():
     layer, x = ActionSCS(3, 4).double(), random(3, 2, 3, 6, 6)
-    layer.spatial_stream(x)
+    layer.spatial_stream(2 * x)
+    raw = layer.spatial(2 * x.flatten(0, 1)).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(layer.spatial_norm.aside_mean, 0.1 * raw.mean(1))
+    torch.testing.assert_close(layer.spatial_norm.aside_var, 0.9 + 0.1 * raw.var(1))
     layer.temporal_stream(x)
     assert (layer.spatial_norm.running_mean == 0).all() and (layer.gate_norm.running_var == 1).all()
     layer(x)
@@ -184,7 +190,8 @@ def test_subtask_streams_are_the_recurrence(training):
     for layer in layers:
         for name, output in (("main", 0), ("spatial", 2), ("temporal", 3)):
             z = streams[name]
-            run = outline if isinstance(layer, SCS) else partial(action, training=training)
+            statistics = "running" if name == "main" else "aside"
+            run = outline if isinstance(layer, SCS) else partial(action, training=training, statistics=statistics)
             h = run(layer, z)[output]
             streams[name] = h + z if z.shape == h.shape else h
     close(stack.spatial_stream(x), streams["spatial"])
