@@ -30,7 +30,7 @@ def choose_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], 
 
 def main(scores: Path, metrics: Path, models: Path) -> None:
     """Register the MODELS with their SCORES and METRICS; an experiment (`dvc exp run`) never moves an alias."""
-    results = read_results(scores, metrics, list(read_params().action_models))
+    results = read_results(scores, metrics, read_params().trained_action)
     versions = register_action(results, models)
     for name, version in versions.items():
         print(f"{name}: version {version.number}" + (", new" if version.new else ""))

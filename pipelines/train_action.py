@@ -114,7 +114,7 @@ def main(
     """Train the model NAME of params.yaml on STORE's clips into FOLDER."""
     params = read_params()
     if name not in params.action_models:
-        raise UserError(f"params.yaml: action_models.{name}: no such key; dvc.yaml lists it under vars")
+        raise UserError(f"params.yaml: action_models.{name}: no such key; dvc.yaml trains those in trained_action")
     quieten()
     train_action(name, store, folder, metrics, model=params.action_models[name], params=params.train_action)
 

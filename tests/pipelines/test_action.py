@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from video_files import small_store
 
 from pipelines import cli
-from pipelines.compare_action import interval, read_results, write_table
+from pipelines.compare_action import difference, interval, read_results, write_table
 from pipelines.compare_action import main as compare_main
 from pipelines.errors import UserError
 from pipelines.evaluate_action import WHOLE, evaluate_action, rank_of
@@ -160,6 +160,15 @@ def test_rank_and_interval_by_hand() -> None:
     assert np.isnan(interval(same[:2])[1])
 
 
+def test_difference_is_paired() -> None:
+    clips = {"clip": ["1", "2", "3", "4"], "group": ["a", "a", "b", "b"]}
+    one, other = pd.DataFrame(clips | {"rank": [1, 1, 1, 2]}), pd.DataFrame(clips | {"rank": [1, 2, 2, 2]})
+    # Each group gains one of two clips, however many each network has right: nothing varies.
+    assert difference(one, other) == (0.5, 0.5, 0.5)
+    assert difference(other[::-1], one) == (-0.5, -0.5, -0.5)  # rows in any order
+    assert np.isnan(difference(one[:2], other[:2])[1])
+
+
 def test_comparison_registration_and_recognition(
     workplace: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +186,7 @@ def test_comparison_registration_and_recognition(
             Path(folder).mkdir(exist_ok=True)
         result.to_parquet(f"scores/{name}.parquet")
         Path(f"metrics/{name}.json").write_text(json.dumps(metrics | {"top1": float(seed)}))
-    with pytest.raises(UserError, match=r"action_models\..*: has no scores"):
+    with pytest.raises(UserError, match=r"trained_action: .* has no scores"):
         compare_main(Path("scores"), Path("metrics"), Path("out"))
     results = read_results(Path("scores"), Path("metrics"), names)
     write_table(results, Path("out/table.md"), Path("out/table.json"))
