@@ -1,11 +1,10 @@
 """The flow ``archive``: finished days go from a domain's live store into files that ``ingest_radar`` reads.
 
-A day leaves the live store only after its file has been read back and found to hold exactly its frames; what is cut
-off at any moment, the next run does.
+DVC knows them before they leave the live store; see `pipelines.retention`.
 """
 
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.forecast import RETRY
-from pipelines.archive import DAY, archive_day, day_file, finished_days, how_it_differs, of_day
 from pipelines.dvc_add import dvc_add
 from pipelines.errors import Unavailable, UserError
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
-from pipelines.params import Domain, read_params
+from pipelines.params import read_params
+from pipelines.retention import archive_days, expire_days
+from pipelines.sections.operation import Domain
 
 HANGS_S = 4 * 3600
 
@@ -27,20 +27,10 @@ HANGS_S = 4 * 3600
 @task(name="write days", **RETRY)
 def write_days(name: str, domain: Domain, folder: Path, now: np.datetime64) -> tuple[int, list[str]]:
     """Bring the files of finished days up to date; give the frames that are new in them, and what went wrong."""
-    log = get_run_logger()
-    stored = LiveStore(Path(domain.store), domain.license).open()
-    written, failures = 0, []
-    for day in finished_days(stored["time"].to_numpy(), now):
-        path = day_file(folder, name, day)
-        try:
-            new = archive_day(of_day(stored, day), path)
-        except UserError as error:
-            failures.append(str(error))  # the other days go in
-            continue
-        if new:
-            log.info("%s: %s: %d new frame(s)", name, path, new)
-        written += new
-    return written, failures
+    written, failures = archive_days(LiveStore(Path(domain.store), domain.license), folder, name, now)
+    for path, new in written.items():
+        get_run_logger().info("%s: %s: %d new frame(s)", name, path, new)
+    return sum(written.values()), failures
 
 
 @task(name="add to dvc", **RETRY)
@@ -51,21 +41,9 @@ def add_to_dvc(folder: Path) -> str:
 
 @task(name="expire", **RETRY)
 def expire(name: str, domain: Domain, folder: Path, now: np.datetime64) -> tuple[int, list[str]]:
-    """Take old days out of the live store, those whose files hold them exactly; give the frames, and what stays why."""
-    live = LiveStore(Path(domain.store), domain.license)
-    stored = live.open()
-    times = stored["time"].to_numpy().astype("datetime64[s]")
-    oldest = (times[-1] - domain.keep_days * DAY).astype("datetime64[D]")
-    gone: list[np.datetime64] = []
-    failures = []
-    for day in finished_days(times[times < oldest], now):
-        path, frames = day_file(folder, name, day), of_day(stored, day)
-        if words := how_it_differs(path, frames):
-            failures.append(f"{path}: the day stays in the live store: {words}")
-        else:
-            gone.extend(frames["time"].to_numpy())
-    # By the wall clock, as snapshots are: `now` may be that of a replay.
-    return live.expire(gone, datetime.now(UTC) - timedelta(days=domain.keep_days)), failures
+    """Take old days out of the live store that the archive has; give the frames, and why others stay."""
+    live, keep = LiveStore(Path(domain.store), domain.license), domain.keep_days
+    return expire_days(live, folder, name, Path(domain.out), keep_days=keep, now=now, wall_clock=datetime.now(UTC))
 
 
 @flow(name="archive", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -89,7 +67,7 @@ def archive(domain: str, now: datetime | None = None) -> State:
                 return Completed(message=f"params.yaml: domains.{domain}.archive is null: the live store keeps all")
             folder = Path(settings.archive)
             try:
-                held.enter_context(exclusive(folder.with_name(f".{folder.name}.lock"), wait_s=0))
+                held.enter_context(exclusive(Path(settings.out) / ".archive.lock", wait_s=0))
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
             written, failures = write_days(domain, settings, folder, utc)

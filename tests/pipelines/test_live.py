@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 
@@ -211,3 +212,39 @@ def test_pixels_are_moved_as_they_are_packed(live: LiveStore) -> None:
     before = packed()
     live.append([FRAMES[1]])
     np.testing.assert_array_equal(packed()[[0, 2, 3, 4, 5]], before)
+
+
+def test_what_expires_is_gone_from_the_disk_and_the_rest_stays_as_it_is(live: LiveStore) -> None:
+    states = [live.append([frame]).snapshot for frame in FRAMES]
+    chunks = set((live.path / "chunks").iterdir())
+    long_ago, soon = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1)
+    # the newest stays, whatever is asked for; states that are younger can be opened
+    assert live.expire([FRAMES[i].time for i in (0, 2, 5)], long_ago) == 2
+    assert_holds(live, [FRAMES[i] for i in (1, 3, 4, 5)])
+    assert_holds(live, FRAMES, states[-1])
+    assert chunks < set((live.path / "chunks").iterdir())
+    opened = live.open()
+    assert live.expire([FRAMES[0].time], soon) == 0
+    assert_holds(live, [FRAMES[i] for i in (1, 3, 4, 5)])
+    np.testing.assert_allclose(opened["rainfall_flux"][0], FRAMES[1].rain_rate, rtol=0, atol=0.00501)
+    for state in states:
+        with pytest.raises(UserError, match="live"):
+            live.open(state)
+    # as after six appends, but for the pixels of two frames
+    assert len(list((live.path / "chunks").iterdir())) <= len(chunks) - 2
+    # a frame of an expired time can come again, as a late one does, and newer ones do
+    assert live.append([FRAMES[2]]).new == [True]
+    assert_holds(live, FRAMES[1:])
+
+
+def test_accumulations_expire_with_their_bounds(live: LiveStore) -> None:
+    frames = [replace(f, time_is="end", interval_s=300, z_r=None) for f in FRAMES]
+    live.append(frames)
+    assert live.expire([frame.time for frame in frames[:4]], datetime.now(UTC)) == 4
+    assert_holds(live, frames[4:])
+    assert (live.open()["time_bounds"].to_numpy()[:, 1] == np.array([f.time for f in frames[4:]])).all()
+
+
+def test_nothing_expires_where_nothing_is(live: LiveStore) -> None:
+    with pytest.raises(UserError, match="nothing has been appended"):
+        live.expire([], datetime.now(UTC))

@@ -1,0 +1,73 @@
+"""The flow `archive` on a real Prefect: what it did is in its state, and what it couldn't do is a failure."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archive import moving_cells
+from conftest import Served, write_params
+from prefect.client.schemas.objects import State
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.archive import archive
+from pipelines.archive import day_file, how_it_differs
+from pipelines.live import LiveStore
+from pipelines.lock import exclusive
+
+FRAMES = [frame for day in (1, 2, 3) for frame in moving_cells(f"2024-06-0{day}T12:00:00", 2, shape=(32, 32))]
+LIVE, FOLDER = LiveStore(Path("data/store/here"), "CC0-1.0"), Path("archive/here")
+
+
+@pytest.fixture(scope="module")
+def server(served: Served) -> Iterator[Served]:
+    with temporary_settings({PREFECT_API_URL: served.prefect}):
+        yield served
+        APILogHandler().flush()  # while there is a server
+
+
+@pytest.fixture
+def here(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    write_params(tmp_path, {"here": {"keep_days": 1}})
+    return tmp_path
+
+
+def archived(hour: int = 6) -> State:
+    return archive("here", datetime(2024, 6, 4, hour, tzinfo=UTC), return_state=True)
+
+
+def test_finished_days_are_archived_and_old_ones_expire(here: Path) -> None:
+    state = archived()
+    assert state.is_failed()
+    assert state.message == "not archived: data/store/here: no live store: nothing has been appended yet"
+    LIVE.append(FRAMES)
+    before = LIVE.open().load()
+    state = archived(5)  # 3 June isn't finished yet
+    assert state.is_completed()
+    assert state.message == "4 new frame(s) in archive/here (not under DVC), 2 expired from the live store"
+    assert archived().message.startswith("2 new frame(s) in archive/here")
+    assert archived().message.startswith("0 new frame(s) in archive/here (not under DVC), 0 expired")
+    assert list(LIVE.open()["time"].to_numpy()) == [frame.time for frame in FRAMES[2:]]
+    for number in (1, 2, 3):
+        path = day_file(FOLDER, "here", np.datetime64(f"2024-06-0{number}"))
+        assert how_it_differs(path, before.isel(time=slice(2 * number - 2, 2 * number))) is None
+    with exclusive(Path("data/out/here/.archive.lock")):
+        assert archived().message == "another run for here is in progress"
+    write_params(here, {"here": {"archive": None}})
+    assert archived().message == "params.yaml: domains.here.archive is null: the live store keeps all"
+
+
+def test_a_file_that_is_broken_keeps_its_day_and_no_other(here: Path) -> None:
+    LIVE.append(FRAMES)
+    path = day_file(FOLDER, "here", np.datetime64("2024-06-01"))
+    path.parent.mkdir(parents=True)
+    path.write_text("nothing")
+    state = archived()
+    assert state.is_failed() and "\n" not in state.message
+    assert state.message.startswith(f"{path}: can't be read, so nothing is added: ")
+    assert state.message.endswith("4 new frame(s) in archive/here (not under DVC), 0 expired from the live store")
+    assert path.read_text() == "nothing" and LIVE.open().sizes["time"] == 6
