@@ -28,7 +28,8 @@ demo-video: .venv/installed
 	dvc repro register_action
 	@printf '%s\n' '' \
 	  'The table:        data/action/comparison/table.md' \
-	  'The pictures:     data/action/comparison/anticipation.png, data/action/confusion/'
+	  'The pictures:     data/action/comparison/accuracy.png and anticipation.png, data/action/confusion/' \
+	  'One clip:         scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi'
 
 test: .venv/installed
 	ruff check .

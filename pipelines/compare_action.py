@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
 from pipelines.atomic import whole
@@ -193,7 +193,7 @@ def draw_anticipation(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]
         if len(results) <= SHADED:
             ax.fill_between(list(points), low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.set_xlabel("observed frames (a shorter clip: all of it)")
     ax.set_ylabel("top-1 accuracy" + (", 95 % interval" if len(results) <= SHADED else ""))
     ax.set_ylim(0, 1)

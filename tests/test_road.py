@@ -101,6 +101,8 @@ TESTED = {
     'scs promote models:/radar-nowcast/2 --reason "a trial"': "test_promote_and_roll_back_by_hand",
     "scs rollback": "test_promote_and_roll_back_by_hand",
     "scs champions": "test_promote_and_roll_back_by_hand",
+    "make demo-video": "test_video",
+    "scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi": "test_video",
     "make serve": "tests/flows",
     "scs chains": "test_chains_and_describe",
     "scs describe scs_stsgd": "test_chains_and_describe",
@@ -155,6 +157,18 @@ def test_repro_again_changes_nothing(demo: str, repository: Path) -> None:
     assert sorted(re.findall(r"Running stage '(.*)'", said)) == ["register", "register_action"]
     assert (repository / "dvc.lock").read_bytes() == lock
     assert registry(repository) == before
+
+
+def test_video(demo: str, repository: Path) -> None:
+    said = sh("make --assume-old=.venv/installed demo-video", repository).stdout
+    for file in ("data/action/comparison/table.md", "data/action/comparison/accuracy.png"):
+        assert file in said
+        assert (repository / file).stat().st_size > 0
+    assert list((repository / "data/action/confusion").glob("*.png"))
+    recognized = sh("scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi", repository).stdout.splitlines()
+    classes = {path.name for path in (repository / "data/raw/video").iterdir()}
+    assert len(recognized) == 6
+    assert {line.split()[1] for line in recognized[1:]} <= classes
 
 
 def test_metrics(demo: str, repository: Path) -> None:
