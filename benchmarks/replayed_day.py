@@ -37,7 +37,8 @@ def prepare(out: Path) -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ.setdefault("PREFECT_HOME", str(out / "data" / "prefect"))
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # each state is printed below
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from pipelines.tracking.registry import ensure_version, set_alias
 
     model = out / "data" / "model"
@@ -60,7 +61,7 @@ def main(folder: Path, out: Path, minute: int) -> None:
     files = {path: read_time(path).astype("datetime64[s]") for path in radar_files(folder)}
     start, end = min(files.values()), max(files.values())
     clock = (start.astype("datetime64[h]") + minute * MINUTE).astype("datetime64[s]")
-    due, seconds, states = 0, {"forecast": 0.0, "verify": 0.0, "archive": 0.0}, list[str]()
+    seconds, states = {"forecast": 0.0, "verify": 0.0, "archive": 0.0}, list[str]()
 
     def run(flow: object, name: str) -> None:
         began = time.perf_counter()
@@ -75,15 +76,14 @@ def main(folder: Path, out: Path, minute: int) -> None:
             shutil.copy2(path, "data/inbox")
             del files[path]
         if clock.astype("datetime64[m]").astype(int) % 60 == minute and clock <= end + 60 * MINUTE:
-            due += clock <= end  # the last run finds the rest of the day, and no frame that is young enough
-            run(forecast, "forecast")
+            run(forecast, "forecast")  # the last one for the day's last frames
         run(verify, "verify")
         clock += 15 * MINUTE
     clock += np.timedelta64(36, "h")
     run(archive, "archive")
     published, ledger = published_times(Path("data/out")), read_ledger(Path("data/out"))
     print({name: f"{value:.1f} s" for name, value in seconds.items()}, {name: states.count(name) for name in states})
-    claim("cycles published", len(published), ">=", due)
+    claim("cycles published", len(published), ">=", float((end - start) // (60 * MINUTE)))
     claim("cycles verified", ledger["reference_time"].nunique(), ">=", len(published))
     claim("cycles open", len(unverified(Path("data/out"))), "<=", 0)
 

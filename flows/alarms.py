@@ -1,22 +1,24 @@
-"""Alarms: what someone on duty has to hear of, as events of Prefect, and the automation that waits for them.
+"""Alarms: what someone on duty has to hear of, as events of Prefect, and the automations that wait for them.
 
 An event is called ``scs.alarm.KIND`` and is of the resource ``scs.domain.DOMAIN``; its payload has the message. What
 to do about each kind: docs/operations.md.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import get_client
-from prefect.automations import Automation, DoNothing, EventTrigger, Posture
+from prefect.automations import AutomationCore, DoNothing, EventTrigger, Posture
 from prefect.events import emit_event
 
 from pipelines.latest import read_latest, update_latest
 
 Kind = Literal["no-forecast", "stale-input", "fallback", "skill-below-extrapolation"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-AUTOMATION = "scs alarms"
+AUTOMATION, WATCH = "scs alarms", "scs watch {}"
+KEPT = {"name", "description", "enabled", "tags", "actions", "actions_on_trigger", "actions_on_resolve"}
 
 
 def alarm(kind: str, domain: str, message: str) -> None:
@@ -59,18 +61,69 @@ def deploy_automation() -> None:
 
     It does nothing but be seen in Prefect's list of events: whom to call, and how, is set in Prefect's UI, and stays.
     """
+    trigger = EventTrigger(
+        expect={f"scs.alarm.{kind}" for kind in KINDS},
+        match={"prefect.resource.id": "scs.domain.*"},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    _deploy(
+        AUTOMATION, trigger, "An alarm of a radar forecast. Put the notification that you want in place of its action."
+    )
+
+
+def deploy_watch(domain: str, minutes: float | None) -> None:
+    """Make the automation that notices what no flow can tell of: that none runs, as where the worker is dead.
+
+    Prefect's server itself sets it off when no run of a domain's forecast was Completed for ``minutes``, and again each
+    time that they pass.
+
+    Parameters
+    ----------
+    domain : str
+        Whose forecast has been deployed.
+    minutes : float or None
+        None for no such automation.
+    """
+    if minutes is None:
+        return remove_watch(domain)
     with get_client(sync_client=True) as client:
-        if client.read_automations_by_name(AUTOMATION):
-            return
-    Automation(
-        name=AUTOMATION,
-        description="An alarm of a radar forecast. Put the notification that you want in place of its action.",
-        trigger=EventTrigger(
-            expect={f"scs.alarm.{kind}" for kind in KINDS},
-            match={"prefect.resource.id": "scs.domain.*"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
-        actions=[DoNothing()],
-    ).create()
+        deployment = client.read_deployment_by_name(f"forecast/{domain}").id
+    trigger = EventTrigger(
+        expect={"prefect.flow-run.Completed"},
+        match_related={
+            "prefect.resource.role": "deployment",
+            "prefect.resource.id": f"prefect.deployment.{deployment}",
+        },
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(minutes=minutes),
+    )
+    _deploy(WATCH.format(domain), trigger, "No forecast run of this domain was Completed. Is its worker alive?")
+    return None
+
+
+def remove_watch(domain: str) -> None:
+    """Remove a domain's automation of :func:`deploy_watch`, if there is one."""
+    with get_client(sync_client=True) as client:
+        for found in client.read_automations_by_name(WATCH.format(domain)):
+            client.delete_automation(found.id)
+
+
+def _deploy(name: str, trigger: EventTrigger, description: str) -> None:
+    """Bring an automation's trigger up to date; what it does is kept, and is nothing at first."""
+    with get_client(sync_client=True) as client:
+        found = client.read_automations_by_name(name)
+        if not found:
+            client.create_automation(
+                AutomationCore(name=name, description=description, trigger=trigger, actions=[DoNothing()])
+            )
+        elif not _same(found[0].trigger, trigger):
+            core = found[0].model_dump(include=KEPT)
+            client.update_automation(found[0].id, AutomationCore.model_validate(core | {"trigger": trigger}))
+
+
+def _same(one: object, other: EventTrigger) -> bool:
+    said = {"posture", "expect", "match", "match_related", "for_each", "threshold", "within"}
+    return isinstance(one, EventTrigger) and one.model_dump(include=said) == other.model_dump(include=said)

@@ -1,14 +1,16 @@
-"""Register the hourly forecast of every domain, and training, with a Prefect server: ``python -m flows.deploy``.
+"""Register the flows of every domain, and training, with a Prefect server: ``python -m flows.deploy``.
 
-One deployment a domain of params.yaml, with its cron in UTC, and prefect.yaml's of training. To deploy again changes
-what differs, and removes deployments of this folder whose domain is no more. What is set by hand in Prefect's UI is set
-back: those files are where it belongs.
+Each domain of params.yaml has three deployments: its forecast, with its cron in UTC, its verification and its archive;
+and prefect.yaml has those of training. To deploy again changes what differs, and removes deployments of this folder
+whose domain is no more. What is set by hand in Prefect's UI is set back: those files are where it belongs. What an
+automation does stays: whom to call is set in the UI.
 """
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName, WorkPoolFilter, WorkPoolFilterName
 from prefect.deployments.runner import RunnerDeployment
@@ -18,15 +20,28 @@ from prefect.schedules import Cron
 from prefect.workers.process import ProcessWorker
 
 from flows import GPU_POOL, POOL, TRAINING_POOL
+from flows.alarms import deploy_automation, deploy_watch, remove_watch
+from flows.archive import archive
 from flows.forecast import forecast
 from flows.training_deployments import deploy_training
+from flows.verify import verify
 from pipelines.errors import UserError
 from pipelines.params import read_params
+from pipelines.sections.operation import Domain
 from pipelines.stage import run
+
+VERIFY, ARCHIVE = "*/15 * * * *", "30 6 * * *"  # crons; a day is finished at 6:00, see pipelines.archive
+OF_DOMAINS: tuple[Flow[Any, Any], ...] = (forecast, verify, archive)
+
+
+def crons(domain: Domain) -> dict[str, str]:
+    """Give the cron of each flow that a domain has, by the flow's name, UTC."""
+    of_archive = {} if domain.archive is None else {archive.name: ARCHIVE}
+    return {forecast.name: domain.cron, verify.name: VERIFY} | of_archive
 
 
 def deploy() -> None:
-    """Make the work pools and the deployments; flow runs will work in the present folder, where params.yaml is.
+    """Make the work pools, deployments and automations; runs will work in the present folder, where params.yaml is.
 
     Raises
     ------
@@ -39,33 +54,47 @@ def deploy() -> None:
         for pool in (POOL, TRAINING_POOL, GPU_POOL):
             with suppress(ObjectAlreadyExists):
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
+    deploy_automation()
     for name, domain in domains.items():
-        try:
-            schedule = Cron(domain.cron, timezone="UTC")
-        except ValueError as error:
-            raise UserError(f"params.yaml: domains.{name}.cron: {domain.cron!r}: {error}") from None
-        deployment = RunnerDeployment.from_flow(
-            forecast,
-            name,
-            schedule=schedule,
-            parameters={"domain": name},
-            tags=[name],
-            work_pool_name=POOL,
-            job_variables=here,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        deployment.apply()
-        print(f"forecast/{name}: {domain.cron} UTC, {domain.inbox} -> {domain.out}")
-    with get_client(sync_client=True) as client:
-        ours = client.read_deployments(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[forecast.name])),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
-        )
-        for old in ours:
-            if old.job_variables == here and old.name not in domains:
-                client.delete_deployment(old.id)  # else it would go on to fail at every cron
-                print(f"forecast/{old.name}: removed")
+        of_domain = crons(domain)
+        for flow in OF_DOMAINS:
+            if flow.name not in of_domain:
+                continue
+            try:
+                schedule = Cron(of_domain[flow.name], timezone="UTC")
+            except ValueError as error:
+                raise UserError(f"params.yaml: domains.{name}.cron: {domain.cron!r}: {error}") from None
+            deployment = RunnerDeployment.from_flow(
+                flow,
+                name,
+                schedule=schedule,
+                parameters={"domain": name},
+                tags=[name],
+                work_pool_name=POOL,
+                job_variables=here,
+                entrypoint_type=EntrypointType.MODULE_PATH,
+            )
+            deployment.apply()
+            print(f"{flow.name}/{name}: {of_domain[flow.name]} UTC")
+        deploy_watch(name, domain.silent_minutes)
+    _remove_others({(flow, name) for name, domain in domains.items() for flow in crons(domain)}, here)
     deploy_training(here)
+
+
+def _remove_others(wanted: set[tuple[str, str]], here: dict[str, str]) -> None:
+    """Remove this folder's deployments that are none of ``wanted``: they would go on to fail at every cron."""
+    with get_client(sync_client=True) as client:
+        for flow in OF_DOMAINS:
+            ours = client.read_deployments(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow.name])),
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+            )
+            for old in ours:
+                if old.job_variables == here and (flow.name, old.name) not in wanted:
+                    client.delete_deployment(old.id)
+                    if flow is forecast:
+                        remove_watch(old.name)
+                    print(f"{flow.name}/{old.name}: removed")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,7 @@
 import base64
 import errno
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,20 +16,17 @@ import numpy as np
 import pyproj
 import pytest
 import xarray as xr
-import yaml
 from archive import GRID_CRS, moving_cells
-from conftest import REPOSITORY, Served, write_params
+from conftest import Served, write_params
 from inbox_file import write_file
 from PIL import Image
 from prefect import get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import pipelines.live
-from flows.deploy import deploy
 from flows.forecast import forecast
 from pipelines import product
 from pipelines.grid import Grid
@@ -133,53 +127,6 @@ def test_a_deployed_cycle_that_fails_says_so_in_one_line_and_no_traceback(server
         said = [log.message for log in client.read_logs() if log.flow_run_id == run.id]
     assert "nowhere: no forecast: params.yaml: domains: no 'nowhere' among worked" in said
     assert not any("Traceback" in line for line in said)
-
-
-def test_each_domain_is_scheduled_at_its_cron_in_utc(server: Served) -> None:
-    deadline = time.monotonic() + 20
-    with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("forecast/worked")
-        runs = []
-        while len(runs) < 2 and time.monotonic() < deadline:
-            named = DeploymentFilter(name=DeploymentFilterName(any_=["worked"]))
-            runs = [r for r in client.read_flow_runs(deployment_filter=named) if r.auto_scheduled]
-            time.sleep(0.5)
-    (schedule,) = deployment.schedules
-    assert (schedule.schedule.cron, schedule.schedule.timezone, schedule.active) == ("0 * * * *", "UTC", True)
-    assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": "worked"}
-    starts = sorted(run.expected_start_time for run in runs)
-    assert all((start.minute, start.second) == (0, 0) for start in starts)
-    assert (starts[1] - starts[0]).total_seconds() == 3600
-
-
-def test_prefect_yaml_deploys_the_default_domain_as_params_yaml_says(server: Served) -> None:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    environment = os.environ | {"PREFECT_API_URL": server.prefect}
-    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
-    (name, wanted), *_ = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["domains"].items()
-    with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name(f"forecast/{name}")
-        client.delete_deployment(deployment.id)
-    (schedule,) = deployment.schedules
-    assert (schedule.schedule.cron, schedule.schedule.timezone) == (wanted["cron"], "UTC")
-    assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": name}
-    assert deployment.pull_steps == [
-        {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
-    ]
-
-
-def test_deploying_again_changes_a_cron_and_removes_what_is_no_domain_any_more(domain: Path, tmp_path: Path) -> None:
-    def deployed(domains: dict[str, dict]) -> dict[str, list[str]]:
-        write_params(tmp_path, domains)
-        deploy()
-        with get_client(sync_client=True) as client:
-            return {d.name: [s.schedule.cron for s in d.schedules] for d in client.read_deployments()}
-
-    others = deployed({"one": {}, "two": {"cron": "5 * * * *"}})
-    assert (others.pop("one"), others.pop("two")) == (["0 * * * *"], ["5 * * * *"])
-    assert "worked" in others, "of another folder"
-    assert deployed({"two": {"cron": "35 * * * *"}}) == others | {"two": ["35 * * * *"]}
-    assert deployed({}) == others
 
 
 def test_a_published_cycle_is_not_published_again(domain: Path) -> None:

@@ -1,0 +1,145 @@
+"""Deployments on a real Prefect server: what runs when, and that what is no more is taken away."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY, Served, write_params
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+from prefect.events.actions import CancelFlowRun
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.alarms import AUTOMATION, WATCH, deploy_watch
+from flows.deploy import deploy
+from pipelines.errors import UserError
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: served.prefect}), get_client(sync_client=True) as client:
+        yield client
+
+
+def deployed(client: SyncPrefectClient) -> dict[str, list[str]]:
+    """Crons by the deployment's whole name."""
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    return {f"{flows[d.flow_id]}/{d.name}": [s.schedule.cron for s in d.schedules] for d in client.read_deployments()}
+
+
+def test_each_domain_is_scheduled_at_its_crons_in_utc(client: SyncPrefectClient) -> None:
+    for flow, cron in (("forecast", "0 * * * *"), ("verify", "*/15 * * * *"), ("archive", "30 6 * * *")):
+        deployment = client.read_deployment_by_name(f"{flow}/worked")
+        (schedule,) = deployment.schedules
+        assert (schedule.schedule.cron, schedule.schedule.timezone, schedule.active) == (cron, "UTC", True)
+        assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": "worked"}
+    deadline = time.monotonic() + 20
+    runs = []
+    while len(runs) < 2 and time.monotonic() < deadline:
+        asked = {
+            "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=["worked"])),
+            "flow_filter": FlowFilter(name=FlowFilterName(any_=["forecast"])),
+        }
+        runs = [run for run in client.read_flow_runs(**asked) if run.auto_scheduled]
+        time.sleep(0.5)
+    starts = sorted(run.expected_start_time for run in runs)
+    assert all((start.minute, start.second) == (0, 0) for start in starts)
+    assert (starts[1] - starts[0]).total_seconds() == 3600
+
+
+def test_prefect_yaml_deploys_the_default_domain_as_params_yaml_says(served: Served, client: SyncPrefectClient) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    environment = os.environ | {"PREFECT_API_URL": served.prefect}
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+    (name, wanted), *_ = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["domains"].items()
+    for flow, cron in (("forecast", wanted["cron"]), ("verify", "*/15 * * * *"), ("archive", "30 6 * * *")):
+        deployment = client.read_deployment_by_name(f"{flow}/{name}")
+        client.delete_deployment(deployment.id)
+        (schedule,) = deployment.schedules
+        assert (schedule.schedule.cron, schedule.schedule.timezone) == (cron, "UTC")
+        assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": name}
+        assert deployment.pull_steps == [
+            {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
+        ]
+
+
+def test_to_deploy_again_changes_what_differs_and_removes_what_is_no_more(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def after(domains: dict[str, dict]) -> dict[str, list[str]]:
+        write_params(tmp_path, domains)
+        deploy()
+        return deployed(client)
+
+    others = deployed(client)
+    assert "forecast/worked" in others, "of another folder"
+    both = after({"one": {}, "two": {"cron": "5 * * * *"}})
+    of_one = {"forecast/one": ["0 * * * *"], "verify/one": ["*/15 * * * *"], "archive/one": ["30 6 * * *"]}
+    of_two = {"verify/two": ["*/15 * * * *"], "archive/two": ["30 6 * * *"]}
+    assert both == others | of_one | of_two | {"forecast/two": ["5 * * * *"]}
+    assert len(client.read_automations_by_name(AUTOMATION)) == 1
+    changed = after({"one": {"archive": None}, "two": {"cron": "35 * * * *"}})
+    del of_one["archive/one"]
+    assert changed == others | of_one | of_two | {"forecast/two": ["35 * * * *"]}
+    assert after({}) == others
+    write_params(tmp_path, {"one": {"cron": "never"}})
+    with pytest.raises(UserError, match=r"params\.yaml: domains\.one\.cron: 'never': "):
+        deploy()
+
+
+# Long: the server's SQLite has a client wait where it is at work on automations itself.
+@pytest.mark.full
+def test_a_watch_follows_its_domain_and_keeps_what_it_does(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"one": {"silent_minutes": 90}, "two": {}})
+    deploy()
+    (watch,) = client.read_automations_by_name(WATCH.format("one"))
+    deployment = client.read_deployment_by_name("forecast/one")
+    assert isinstance(watch.trigger, EventTrigger) and watch.trigger.within == timedelta(minutes=90)
+    assert watch.trigger.match_related.root["prefect.resource.id"] == f"prefect.deployment.{deployment.id}"
+    # What it does is set in Prefect's UI, and stays when the minutes change.
+    client.update_automation(
+        watch.id,
+        AutomationCore(name=watch.name, trigger=watch.trigger, actions=[CancelFlowRun(type="cancel-flow-run")]),
+    )
+    write_params(tmp_path, {"one": {"silent_minutes": 30}, "two": {}})
+    deploy()
+    (watch,) = client.read_automations_by_name(WATCH.format("one"))
+    assert watch.trigger.within == timedelta(minutes=30) and watch.actions[0].type == "cancel-flow-run"
+    assert not client.read_automations_by_name(WATCH.format("two"))
+    write_params(tmp_path, {})
+    deploy()
+    assert not client.read_automations_by_name(WATCH.format("one"))
+
+
+@pytest.mark.full
+def test_that_no_run_comes_is_noticed_by_the_server_itself(served: Served, client: SyncPrefectClient) -> None:
+    begun = datetime.now(UTC).isoformat()
+    deploy_watch("worked", 0.25)
+    (watch,) = client.read_automations_by_name(WATCH.format("worked"))
+    fired = []
+    deadline = time.monotonic() + 90
+    asked = {
+        "filter": {
+            "event": {"name": ["prefect.automation.triggered"]},
+            "resource": {"id": [f"prefect.automation.{watch.id}"]},
+            "occurred": {"since": begun},
+        }
+    }
+    while not fired and time.monotonic() < deadline:
+        fired = client.request("POST", "/events/filter", json=asked).json()["events"]
+        time.sleep(1)
+    deploy_watch("worked", None)
+    assert fired and not client.read_automations_by_name(WATCH.format("worked"))
