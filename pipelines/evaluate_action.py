@@ -1,7 +1,7 @@
 """Stage ``evaluate_action``: what a network says of the test clips, whole and after their first frames."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +24,38 @@ from pipelines.video.clips import Clips, open_clips
 from pipelines.video.recognizer import ActionRecognizer, load_recognizer
 
 WHOLE = 0  # in column observed: all frames of a clip
+FRAMES_AT_ONCE = 512  # of clips of one shape that are evaluated together
 
 
-def said_of(recognizer: ActionRecognizer, frames: Iterable[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
-    """Give what the network says of each frame of a clip, by stream.
+def said_of(
+    recognizer: ActionRecognizer, clips: Clips, numbers: Sequence[int]
+) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
+    """Give what the network says of each frame of some clips, those of one shape side by side.
 
-    Returns
-    -------
+    Yields
+    ------
+    int
+        Of the clip; they come in another order than asked for.
     dict
-        ``main`` (T, K) and, where it was trained with subtasks, ``t1`` (T, K), log-probabilities, and ``motion``
-        (T, C), T²'s features.
+        By stream: ``main`` (T, K) and, where it was trained with subtasks, ``t1`` (T, K), log-probabilities, and
+        ``motion`` (T, C), T²'s features.
     """
-    if not recognizer.network.flow_heads:
-        return {"main": np.concatenate([piece.cpu().numpy()[:, 0] for piece in recognizer.stream(frames)])}
-    pieces = list(recognizer.stream(frames, with_subtasks=True))
+    has_subtasks = bool(recognizer.network.flow_heads)
     names = {"main": "main", "t1": "spatial", "motion": "motion"}
-    return {
-        key: np.concatenate([getattr(piece, name).float().cpu().numpy()[:, 0] for piece in pieces])
-        for key, name in names.items()
-    }
+    for (length, *_), same in clips.table.loc[list(numbers)].groupby(["frames", "height", "width"]):
+        together = max(1, FRAMES_AT_ONCE // length)
+        for batch in (list(same.index[at : at + together]) for at in range(0, len(same), together)):
+            frames = np.stack([clips.frames(i) for i in batch], axis=1)
+            pieces = list(recognizer.stream(frames, with_subtasks=has_subtasks))
+            if has_subtasks:
+                said = {
+                    key: np.concatenate([getattr(piece, name).float().cpu().numpy() for piece in pieces])
+                    for key, name in names.items()
+                }
+            else:
+                said = {"main": np.concatenate([piece.cpu().numpy() for piece in pieces])}
+            for place, i in enumerate(batch):
+                yield i, {key: values[:, place] for key, values in said.items()}
 
 
 def rank_of(scores: NDArray[np.floating], label: int) -> int:
@@ -76,7 +89,7 @@ def evaluate_action(
     if test.empty:
         raise UserError(f"{clips.path}: no clip of the split 'test'")
     rows: list[dict[str, object]] = []
-    whole_clips: list[NDArray[np.floating]] = []
+    whole_clips: dict[int, NDArray[np.floating]] = {}
     features: dict[int, NDArray[np.floating]] = {}
 
     def note(i: int, stream: str, observed: int, scores: NDArray[np.floating]) -> None:
@@ -87,20 +100,20 @@ def evaluate_action(
             | {"stream": stream, "observed": observed, "rank": rank}
         )
 
-    for i in track(list(test), f"evaluate {recognizer.name}", transient=True):
-        said = said_of(recognizer, clips.frames(i))
+    of_test = said_of(recognizer, clips, list(test))
+    for i, said in track(of_test, f"evaluate {recognizer.name}", total=len(test), transient=True):
         if "motion" in said:
             features[i] = said.pop("motion").mean(0)
         for stream, scores in said.items():
             note(i, stream, WHOLE, scores.mean(0))
             for observed in params.observed if stream == "main" else []:
                 note(i, stream, observed, scores[:observed].mean(0))
-        whole_clips.append(log_softmax(said["main"].mean(0)))
+        whole_clips[i] = log_softmax(said["main"].mean(0))
     if features:
         train = table.index[table["split"] == "train"]
-        learned = [said_of(recognizer, clips.frames(i))["motion"].mean(0) for i in train]
+        learned = {i: said["motion"].mean(0) for i, said in said_of(recognizer, clips, list(train))}
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        probe.fit(np.stack(learned), table.loc[train, "label"].to_numpy())
+        probe.fit(np.stack([learned[i] for i in train]), table.loc[train, "label"].to_numpy())
         known = probe[-1].classes_
         for i, scores_of_known in zip(
             features, probe.predict_log_proba(np.stack(list(features.values()))), strict=True
@@ -116,7 +129,7 @@ def evaluate_action(
         prefix = "" if stream == "main" else f"{stream}_"
         metrics[f"{prefix}top1"] = float((of_stream["rank"] <= 1).mean())
         metrics[f"{prefix}top5"] = float((of_stream["rank"] <= 5).mean())
-    labels, probabilities = table.loc[test, "label"].to_numpy(), np.exp(np.stack(whole_clips))
+    labels, probabilities = table.loc[test, "label"].to_numpy(), np.exp(np.stack([whole_clips[i] for i in test]))
     precisions = [average_precision_score(labels == k, probabilities[:, k]) for k in np.unique(labels)]
     metrics["mean_average_precision"] = float(np.mean(precisions))
     return result, metrics

@@ -55,11 +55,11 @@ class ActionRecognizer:
     piece: int
 
     def stream(self, frames: Iterable[NDArray[np.uint8]], *, with_subtasks: bool = False) -> Iterator[Any]:
-        """Run over frames (H, W, 3) as they come, in the memory of one piece.
+        """Run over frames (H, W, 3) as they come, or (B, H, W, 3) of clips side by side, in the memory of one piece.
 
         Yields
         ------
-        Tensor of shape (t, 1, K), or ActionStreams
+        Tensor of shape (t, B, K), or ActionStreams
             Of a piece; see `scs_model.recognition.Recognizer`.
 
         Raises
@@ -70,9 +70,10 @@ class ActionRecognizer:
         device = next(self.network.parameters()).device
         frames, states = iter(frames), None
         while piece := list(islice(frames, self.piece)):
-            pixels = torch.from_numpy(np.stack([self._prepare(frame) for frame in piece])).to(device)
+            sides = [frame if frame.ndim == 4 else frame[None] for frame in piece]
+            pixels = torch.from_numpy(np.stack([[self._prepare(image) for image in side] for side in sides])).to(device)
             with torch.inference_mode():
-                x = to_input(pixels.permute(0, 3, 1, 2))[:, None]
+                x = to_input(pixels.permute(0, 1, 4, 2, 3))
                 said, states = self.network(x, states, with_subtasks=with_subtasks)
             yield said
 
