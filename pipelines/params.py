@@ -74,9 +74,10 @@ class Params(Section):
     @model_validator(mode="after")
     def _nothing_lies_in_an_inbox(self) -> "Params":
         folders = {
-            f"{name}.{key}": Path(os.path.abspath(getattr(domain, key)))  # noqa: PTH100 - it resolves .. by name
+            f"{name}.{key}": Path(os.path.abspath(folder))  # noqa: PTH100 - it resolves .. by name
             for name, domain in self.domains.items()
-            for key in ("inbox", "store", "out")
+            for key in ("inbox", "store", "out", "archive")
+            if (folder := getattr(domain, key)) is not None
         }
         for name in self.domains:
             inbox = folders[f"{name}.inbox"]

@@ -12,7 +12,10 @@ import pytest
 from archive import moving_cells
 from conftest import Served, write_params
 from inbox_file import write_file
+from issued_files import write_issued
+from ledger_rows import GOOD, POOR, cycle
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from prefect import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
@@ -22,9 +25,10 @@ from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
 from flows.verify import verify
 from pipelines.latest import read_latest
-from pipelines.ledger import read_ledger
+from pipelines.ledger import append, read_ledger
+from pipelines.live import LiveStore
 from pipelines.lock import exclusive
-from pipelines.skill import headlines
+from pipelines.skill import CYCLES, headlines
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 10, shape=(96, 96))
 OUT = Path("data/out/there")
@@ -59,6 +63,11 @@ def issue(inbox: Path, *numbers: int) -> None:
     assert state.message.startswith("published"), state
 
 
+def observe(*numbers: int) -> None:
+    """Frames come, and no forecast is made of them."""
+    LiveStore(Path("data/store/there"), "CC0-1.0").append([FRAMES[number] for number in numbers])
+
+
 def verified(now: datetime) -> State:
     return verify("there", now, return_state=True)
 
@@ -75,20 +84,32 @@ def events(name: str, wanted: int) -> list[dict[str, Any]]:
     return found
 
 
+def run_of(server: Served) -> Run:
+    """The run that has the skill of version 1."""
+    client = MlflowClient(server.mlflow)
+    experiment = client.get_experiment_by_name("radar-nowcast-verification")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.domain = 'there' and tags.model_version = '1'")
+    return run
+
+
+def logged(server: Served) -> list[pd.Timestamp]:
+    """Reference times of the points of its curves."""
+    points = MlflowClient(server.mlflow).get_metric_history(run_of(server).info.run_id, "cycles")
+    return [pd.Timestamp(point.timestamp, unit="ms") for point in points]
+
+
 def test_issued_forecasts_are_verified_as_frames_come_in(inbox: Path, server: Served) -> None:
     issue(inbox, 0, 1, 2)
     state = verified(at(12, 11))
     assert state.is_completed() and state.message == "0 cycle(s) verified, 1 open"
     issue(inbox, 3)
-    issue(inbox, 4, 5, 6)
-    state = verified(at(12, 31))
-    assert state.is_completed() and state.message == "1 cycle(s) verified, 2 open", state
-    for number in (7, 8, 9):
-        write_file(inbox, FRAMES[number])
-    forecast("there", at(12, 46), return_state=True)
-    assert verified(at(12, 46)).message == "1 cycle(s) verified, 2 open"
-    state = verified(at(12, 47))
-    assert state.is_completed() and state.message == "0 cycle(s) verified, 2 open"
+    observe(4, 5, 6)
+    assert verified(at(12, 31)).message == "1 cycle(s) verified, 1 open"
+    observe(7)
+    assert verified(at(12, 36)).message == "1 cycle(s) verified, 0 open"
+    state = verified(at(12, 37))
+    assert state.is_completed() and state.message == "0 cycle(s) verified, 0 open"
 
     ledger = read_ledger(OUT)
     cycles = list(ledger["reference_time"].unique())
@@ -98,13 +119,10 @@ def test_issued_forecasts_are_verified_as_frames_come_in(inbox: Path, server: Se
     of = {name: rows.drop(columns="forecaster").reset_index(drop=True) for name, rows in ledger.groupby("forecaster")}
     pd.testing.assert_frame_equal(of["issued"], of["extrapolation"])
 
-    client = MlflowClient(server.mlflow)
-    experiment = client.get_experiment_by_name("radar-nowcast-verification")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.domain = 'there' and tags.model_version = '1'")
+    assert logged(server) == cycles
+    run, client = run_of(server), MlflowClient(server.mlflow)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "there radar-nowcast version 1")
     points = client.get_metric_history(run.info.run_id, "issued_csi")
-    assert [pd.Timestamp(point.timestamp, unit="ms") for point in points] == cycles
     model = ("radar-nowcast", "1", "extrapolation")
     first = ledger[ledger["reference_time"] == cycles[0]]
     assert [point.value for point in points] == [
@@ -140,29 +158,48 @@ def test_silence_is_an_alarm_once_and_stays_on_until_a_forecast(inbox: Path) -> 
     assert triggered[0]["resource"]["prefect.resource.id"] == f"prefect.automation.{automation.id}"
 
 
+def test_skill_below_extrapolation_is_an_alarm_until_it_isnt(inbox: Path) -> None:
+    start = np.datetime64("2024-06-01T00:00:00")
+    for number in range(CYCLES):
+        append(OUT, start + np.timedelta64(number, "h"), cycle(number, POOR))
+    words = (
+        "radar-nowcast version 3 (scs): mean CSI 0.3333 over 6 cycles, below extrapolation's 0.3750 in the last 7 days"
+    )
+    write_params(inbox.parents[2], {"there": {}})
+    for _ in range(2):
+        state = verified(at(12, 0))
+        assert state.is_failed() and state.message == f"{words}; 0 cycle(s) verified, 0 open"
+    (alarm,) = read_latest(OUT)["alarms"]
+    assert (alarm["kind"], alarm["message"]) == ("skill-below-extrapolation", words)
+    for number in range(CYCLES, 4 * CYCLES):
+        append(OUT, start + np.timedelta64(number, "h"), cycle(number, GOOD))
+    assert verified(at(12, 0)).is_completed()
+    assert read_latest(OUT)["alarms"] == []
+    told = [one for one in events("scs.alarm.skill", 1) if one["payload"]["message"] == words]
+    assert len(told) == 1
+
+
 def test_a_server_that_is_down_keeps_no_cycle_open_and_is_told_later(
     inbox: Path, server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issue(inbox, 0, 1, 2)
-    issue(inbox, 3, 4, 5, 6)
+    issue(inbox, 3, 4, 5)
+    observe(6, 7, 8, 9)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    state = verified(at(12, 31))
+    state = verified(at(12, 46))
     assert state.is_completed() and "\n" not in state.message
-    assert state.message.startswith("1 cycle(s) verified, 1 open; skill isn't in MLflow yet: MLflow store http://127")
+    assert state.message.startswith("1 cycle(s) verified, 0 open; skill isn't in MLflow yet: MLflow store http://127")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
-    assert verified(at(12, 32)).message == "0 cycle(s) verified, 1 open"
-    client = MlflowClient(server.mlflow)
-    experiment = client.get_experiment_by_name("radar-nowcast-verification")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.domain = 'there'")
-    assert len(client.get_metric_history(run.info.run_id, "cycles")) >= 1
+    assert FRAMES[5].time not in logged(server)
+    assert verified(at(12, 47)).message == "0 cycle(s) verified, 0 open"
+    assert logged(server)[-1] == FRAMES[5].time
 
 
 def test_what_is_wrong_is_a_failure_in_one_line_and_two_runs_are_one(inbox: Path) -> None:
     state = verify("nowhere", return_state=True)
     assert state.is_failed() and state.message == "not verified: params.yaml: domains: no 'nowhere' among there"
-    issue(inbox, 0, 1, 2)
+    observe(0, 1, 2)
+    write_issued(OUT, FRAMES[:3], FRAMES[2].rain_rate[None])
     with exclusive(OUT / "ledger" / ".lock"):
         assert verified(at(12, 30)).message == "another run for there is in progress"
     netcdf = OUT / "20240601T121000Z" / "forecast.nc"

@@ -131,6 +131,7 @@ def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
             {"domains.simulated.out": "data/inbox/simulated/out"},
             r"^the file: domains: simulated\.out lies in simulated\.inbox|^domains: simulated\.out lies in",
         ),
+        ({"domains.simulated.archive": "data/inbox/simulated/old"}, r"domains: simulated\.archive lies in"),
         (
             {"index.validation_share": 0.5, "index.test_share": 0.5},
             "^index: validation_share and test_share .* below 1",

@@ -1,0 +1,23 @@
+"""Rows of a ledger for tests, counted by hand."""
+
+import pandas as pd
+
+from pipelines.spatial import power_columns
+from pipelines.verification import SUMS
+
+GOOD, POOR = {"issued": 12, "extrapolation": 10, "persistence": 8}, {"issued": 9, "extrapolation": 10, "persistence": 8}
+
+
+def cycle(number: int, hits: dict[str, int], version: str = "3", **changed: object) -> pd.DataFrame:
+    """Rows of a cycle in the ledger: of each forecaster, two lead times of 100 pixels of which it rains on 20."""
+    reference = pd.Timestamp("2024-06-01") + pd.Timedelta(number, "h")
+    rows = []
+    for name, hit in hits.items():
+        for minutes, lost in ((5.0, 0), (10.0, 2)):
+            sums = dict.fromkeys([*SUMS, *power_columns()], 0.0)
+            sums |= {"hits": hit - lost, "misses": 20 - hit + lost, "false_alarms": 4.0, "correct_negatives": 76.0}
+            sums |= {"absolute_error": 50.0, "fss_error_8km": 1.0, "fss_reference_8km": 4.0}
+            said = {"minutes": minutes, "threshold": 1.0, "forecaster": name, "gap": "", "fallback": False}
+            of = dict(zip(("model_name", "model_version", "method"), ("radar-nowcast", version, "scs"), strict=True))
+            rows.append(said | of | {"reference_time": reference} | sums | changed)
+    return pd.DataFrame(rows)
