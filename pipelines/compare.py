@@ -32,11 +32,11 @@ def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
         If there are none of a model.
     """
     tables = {}
-    for name in [*NAMES, *params.models]:
+    for name in [*NAMES, *params.trained]:
         try:
             tables[name] = pd.read_parquet(scores / f"{name}.parquet")
         except FileNotFoundError:
-            raise UserError(f"params.yaml: models.{name}: has no scores; does dvc.yaml list it under vars?") from None
+            raise UserError(f"params.yaml: trained: {name} has no scores") from None
     return tables
 
 
@@ -67,6 +67,7 @@ def write_comparison(
     *,
     index: Index,
     costs: Mapping[str, Mapping[str, float]] | None = None,
+    cells: Mapping[str, str] | None = None,
     notes: tuple[str, ...] = (),
 ) -> list[Path]:
     """Write the table of ``tables`` to ``table`` (JSON) and beside it as Markdown, and the pictures; give their paths.
@@ -82,7 +83,7 @@ def write_comparison(
     table : Path
     index : Index
         The frames of a forecast.
-    costs, notes
+    costs, cells, notes
         See :func:`pipelines.score_table.write_table`.
     """
     kept, left_out = common_forecasts(tables)
@@ -92,7 +93,7 @@ def write_comparison(
     draw_fss(kept, pictures["fss"])
     draw_spectra(kept, pictures["spectra"])
     draw_example(kept, makers, pictures["maps"], index=index)
-    write_table(kept, markdown, table, costs=costs or {}, notes=[*left_out, *notes])
+    write_table(kept, markdown, table, costs=costs or {}, cells=cells or {}, notes=[*left_out, *notes])
     return [markdown, table, *pictures.values()]
 
 
@@ -120,7 +121,7 @@ def draw_example(tables: Tables, makers: Mapping[str, Maker], path: Path, *, ind
 def read_costs(metrics: Path, params: Params) -> dict[str, dict[str, float]]:
     """Read what each network cost, as far as its training told: parameters, training_seconds."""
     costs = {}
-    for name in params.models:
+    for name in params.trained:
         file = metrics / f"{name}.json"
         told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         costs[name] = {key: told[key] for key in ("parameters", "training_seconds") if key in told}
@@ -130,7 +131,7 @@ def read_costs(metrics: Path, params: Params) -> dict[str, dict[str, float]]:
 def main(scores: Path, models: Path, metrics: Path, out: Path) -> None:
     """Compare all tables in the folder SCORES, of the MODELS whose trainings' METRICS are known, into OUT."""
     params = read_params()
-    methods = {name: name for name in NAMES} | {name: str(models / name) for name in params.models}
+    methods = {name: name for name in NAMES} | {name: str(models / name) for name in params.trained}
     makers = {name: maker(model, params.evaluate) for name, model in methods.items()}
     written = write_comparison(
         read_scores(scores, params),
@@ -138,6 +139,7 @@ def main(scores: Path, models: Path, metrics: Path, out: Path) -> None:
         out / "table.json",
         index=params.index,
         costs=read_costs(metrics, params),
+        cells={name: params.models[name].cell for name in params.trained},
     )
     print(written[0].read_text(encoding="utf-8"))
 

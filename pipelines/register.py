@@ -57,7 +57,7 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
     with tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "extrapolation"
         write_extrapolation(first)
-        folders = {"extrapolation": first} | {name: models / name for name in params.models}
+        folders = {"extrapolation": first} | {name: models / name for name in params.trained}
         for name, folder in folders.items():
             versions[name] = version = ensure_version(name, folder, headline(tables[name]))
             if not has_card(version):
@@ -95,7 +95,7 @@ def choose(
     same versions and scores isn't decided again, even if a hand has overruled it since.
     """
     trail.catch_up()
-    kept, _ = common_forecasts({name: tables[name] for name in params.models})
+    kept, _ = common_forecasts({name: tables[name] for name in params.trained})
     csi = {name: float(np.nan_to_num(mean_csi(sums), nan=-1.0)) for name, sums in kept.items()}
     best = max(csi, key=lambda name: (csi[name], name))
     challenger = versions[best]

@@ -1,7 +1,7 @@
 """The comparison of methods as Markdown for people and as JSON with all lead times."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ INTERVAL = (
 FEW = " One block gives no interval; from few blocks it is too narrow."
 
 
-def differences(tables: Tables) -> tuple[str | None, dict[str, Difference]]:
-    """Give the best of pysteps' methods, and every other method's difference to it in mean CSI."""
-    csi = {name: mean_csi(tables[name]) for name in PYSTEPS if name in tables}
+def differences(tables: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:
+    """Give the best of ``rivals``, and every other method's difference to it in mean CSI."""
+    csi = {name: mean_csi(tables[name]) for name in rivals if name in tables}
     defined = {name: value for name, value in csi.items() if np.isfinite(value)}
     if not defined:
         return None, {}
@@ -82,7 +82,13 @@ def summary(sums: pd.DataFrame) -> dict[str, float]:
 
 
 def write_table(
-    tables: Tables, markdown: Path, data: Path, *, costs: Mapping[str, Mapping[str, float]], notes: list[str]
+    tables: Tables,
+    markdown: Path,
+    data: Path,
+    *,
+    costs: Mapping[str, Mapping[str, float]],
+    cells: Mapping[str, str],
+    notes: list[str],
 ) -> None:
     """Write the comparison to ``markdown`` and ``data`` (JSON).
 
@@ -93,12 +99,16 @@ def write_table(
     markdown, data : Path
     costs : mapping
         For those methods of which it is known: parameters, training_seconds.
+    cells : mapping
+        For those networks of which it is known: the recurrent cell. With others than SCS there is a column of the
+        difference to the best of them.
     notes : list of str
         What else a reader must know, a sentence each.
     """
     scores = {name: summary(sums) for name, sums in tables.items()}
     ranked = sorted(scores, key=lambda name: -np.nan_to_num(scores[name]["csi_mean"]))
-    reference, to_reference = differences(tables)
+    reference, to_reference = differences(tables, PYSTEPS)
+    rival, to_rival = differences(tables, [name for name, cell in cells.items() if cell != "scs"])
     blocks = max((difference.blocks for difference in to_reference.values()), default=0)
     any_table = tables[ranked[0]]
     minutes = np.sort(any_table["minutes"].unique())
@@ -107,16 +117,20 @@ def write_table(
     to_best = f"to {reference} [95 %]" if reference else "to pysteps"
     heads = [*HEADS]
     heads.insert(2, to_best)
+    if rival:
+        heads.insert(3, f"to {rival} [95 %]")
     cost_heads = [head for head in ("parameters", "training_seconds") if any(head in cost for cost in costs.values())]
     lines = [
         _row("method", *heads, *(head.replace("_", " ") for head in cost_heads)),
         "|---" * (len(heads) + 1 + len(cost_heads)) + "|",
     ]
     for name in ranked:
-        cells = [_cell(scores[name], key) for key in HEADS.values()]
-        cells.insert(2, str(to_reference[name]) if name in to_reference else "–")
+        row = [_cell(scores[name], key) for key in HEADS.values()]
+        row.insert(2, str(to_reference[name]) if name in to_reference else "–")
+        if rival:
+            row.insert(3, str(to_rival[name]) if name in to_rival else "–")
         cost = costs.get(name, {})
-        lines.append(_row(name, *cells, *(f"{cost[head]:,.0f}" if head in cost else "–" for head in cost_heads)))
+        lines.append(_row(name, *row, *(f"{cost[head]:,.0f}" if head in cost else "–" for head in cost_heads)))
     for lead in [lead for lead in minutes if lead in (30, 60)] or [minutes[-1]]:
         lines += [
             "",
@@ -141,6 +155,8 @@ def write_table(
     )
     if reference and to_reference:
         how += INTERVAL.format(reference=reference, blocks=blocks, hours=BLOCK_HOURS) + FEW * (blocks < 8)
+    if rival:
+        how += f" Beside it the difference to {rival}, the best network of another cell than SCS."
     fell_back = {name: int(sums.drop_duplicates(["event", "time"])["fell_back"].sum()) for name, sums in tables.items()}
     told = [
         f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
@@ -149,9 +165,10 @@ def write_table(
     with whole(markdown) as temporary:
         temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
 
-    content: dict[str, Any] = {"how": how, "reference": reference, "blocks": blocks}
+    content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
     content["methods"] = [
         {"method": name, **scores[name], "difference": vars(to_reference[name]) if name in to_reference else None}
+        | ({"difference_to_rival": vars(to_rival[name]) if name in to_rival else None} if rival else {})
         | {"fell_back": fell_back[name]}
         | dict(costs.get(name, {}))
         for name in ranked

@@ -60,11 +60,16 @@ def counts(event: int, hits: int, errors: int, *, leads: int = LEADS, hour: int 
 
 
 def write_both(
-    folder: Path, tables: dict[str, pd.DataFrame], costs: dict[str, dict[str, float]] | None = None
+    folder: Path,
+    tables: dict[str, pd.DataFrame],
+    costs: dict[str, dict[str, float]] | None = None,
+    cells: dict[str, str] | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_table(tables, folder / "table.md", folder / "table.json", costs=costs or {}, notes=["A note."])
+        write_table(
+            tables, folder / "table.md", folder / "table.json", costs=costs or {}, cells=cells or {}, notes=["A note."]
+        )
     # No NaN in it: that is no JSON.
     data = json.loads((folder / "table.json").read_text(), parse_constant=pytest.fail)
     return (folder / "table.md").read_text().splitlines(), data
@@ -75,6 +80,21 @@ def cells(lines: list[str], name: str) -> dict[str, str]:
     split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     row = next(row for row in split if row[0] == name)
     return dict(zip(split[0], row, strict=True))
+
+
+def test_the_difference_to_the_best_other_cell_is_a_column(tmp_path: Path) -> None:
+    better = pd.concat([counts(1, 30, 10), counts(2, 10, 10)])
+    worse = pd.concat([counts(1, 20, 20), counts(2, 0, 20)])
+    worst = pd.concat([counts(1, 0, 40), counts(2, 0, 20)])
+    tables = {"extrapolation": worse, "ours": better, "theirs": worse, "worst": worst}
+    of_cells = {"ours": "scs", "theirs": "convlstm", "worst": "convgru"}
+    lines, data = write_both(tmp_path, tables, cells=of_cells)
+    assert cells(lines, "ours")["to theirs [95 %]"] == "+0.333 [+0.250 to +0.500]"
+    assert cells(lines, "extrapolation")["to theirs [95 %]"].startswith("+0.000 [+0.000 to +0.000]")
+    assert cells(lines, "theirs")["to theirs [95 %]"] == "–"
+    assert data["rival"] == "theirs"
+    ours = next(method for method in data["methods"] if method["method"] == "ours")
+    assert ours["difference_to_rival"]["value"] == pytest.approx(1 / 3)
 
 
 def test_table_by_hand(tmp_path: Path) -> None:
@@ -189,7 +209,7 @@ def small_params(folder: Path, **changes: int) -> Params:
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content["index"] |= {"inputs": 3, "leads": 4, "size": 32, "stride": 32, "train_wet_share": 0.0} | changes
     content["evaluate"] |= {"thresholds": [0.5, 2.0], "steps_members": 2}
-    content["models"] = {name: content["models"][name] for name in ("scs", "convlstm")}
+    content["trained"] = ["scs", "convlstm"]
     YAML().dump(content, folder / "params.yaml")
     return read_params(folder / "params.yaml")
 
@@ -202,7 +222,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_archive(folder / "radar.zarr", shape=(36, 44))
     networks = [
         write_model(folder / "models" / name, {"method": "network", "inputs": 3, "network": NETWORK}, seed=seed)
-        for seed, name in enumerate(params.models)
+        for seed, name in enumerate(params.trained)
     ]
     (folder / "train").mkdir()
     (folder / "train" / "scs.json").write_text(json.dumps({"parameters": 123, "loss": 0.5}))
@@ -241,7 +261,7 @@ def test_a_method_without_scores_is_named(place: Path, tmp_path: Path) -> None:
     (tmp_path / "scores").mkdir()
     for name in NAMES:
         (tmp_path / "scores" / f"{name}.parquet").write_bytes((place / "scores" / f"{name}.parquet").read_bytes())
-    with pytest.raises(UserError, match=r"^params\.yaml: models\.\w+: has no scores") as error:
+    with pytest.raises(UserError, match=r"^params\.yaml: trained: \w+ has no scores") as error:
         read_scores(tmp_path / "scores", params)
     assert "\n" not in str(error.value)
 

@@ -76,7 +76,7 @@ def params(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (tmp_path / "dvc.yaml").touch()
     WINDOWS.write_bytes(b"windows")
     whole = read_params(REPOSITORY / "params.yaml")
-    return whole.model_copy(update={"models": {name: whole.models[name] for name in NAMES[1:]}})
+    return whole.model_copy(update={"trained": list(NAMES[1:])})
 
 
 def versions() -> dict[str, Version]:

@@ -59,7 +59,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
         write_archive(STORE)
         index({"radar": STORE}, WINDOWS, params.index)
         makers = {name: baseline(name, params.evaluate) for name in BASELINES}
-        for name in params.models:
+        for name in params.trained:
             write_model(name, params, MODELS / name)
             makers[name] = maker(str(MODELS / name), params.evaluate)
         tables = {
@@ -94,7 +94,7 @@ def test_extrapolation_is_version_1_and_the_first_champion(
     champion = load()
     assert (champion.method, champion.version) == ("extrapolation", "1")
     # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
-    assert find_alias("challenger").number in {made[name].number for name in params.models}
+    assert find_alias("challenger").number in {made[name].number for name in params.trained}
     tags = connect().get_model_version(NAME, "1").tags
     assert "first champion" in tags["champion_because"]
     assert float(tags["csi_mean"]) == pytest.approx(mean_csi(tables["extrapolation"]), abs=1e-4)
@@ -107,8 +107,8 @@ def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame
     assert {name: version.number for name, version in first.items()} == {
         name: version.number for name, version in again.items()
     }
-    assert len(versions()) == len(params.models) + 1
-    assert len(mlflow.search_runs(experiment_names=[NAME], output_format="list")) == len(params.models) + 1
+    assert len(versions()) == len(params.trained) + 1
+    assert len(mlflow.search_runs(experiment_names=[NAME], output_format="list")) == len(params.trained) + 1
 
 
 def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
@@ -140,7 +140,7 @@ def test_an_experiment_moves_no_alias_and_leaves_no_decision(
 ) -> None:
     params, tables = workplace
     monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
-    for name in (*NAMES, *params.models):
+    for name in (*NAMES, *params.trained):
         tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
     main(WINDOWS, tmp_path, MODELS)
     assert connect().get_registered_model(NAME).aliases == {}
@@ -154,7 +154,7 @@ def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
     made = register(tables, WINDOWS, MODELS, params=params)
     connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
     # The next training made other models: the champion is none of them.
-    for name in params.models:
+    for name in params.trained:
         write_model(name, params, tmp_path / name, seed=7)
     others = register(tables, WINDOWS, tmp_path, params=params)
     assert others["scs"].number != made["scs"].number
@@ -174,7 +174,7 @@ def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
     present = {name: version for name, version in made.items() if name != "scs"}
     fewer = params.model_copy(
         update={
-            "models": {name: model for name, model in params.models.items() if name != "scs"},
+            "trained": [name for name in params.trained if name != "scs"],
             "index": params.index.model_copy(update={"inputs": params.index.inputs - 1}),
         }
     )
