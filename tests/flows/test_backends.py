@@ -127,7 +127,7 @@ def test_runs_registry_and_flows_on_postgresql_and_artifacts_on_s3(tmp_path: Pat
             serve.send_signal(signal.SIGINT)
             serve.wait(90)
     assert rows(f"{postgresql}/mlflow", "select name, version from model_versions") == [("radar-nowcast", 1)]
-    assert rows(f"{postgresql}/prefect", "select name from deployment where name = 'worked'") == [("worked",)]
+    assert rows(f"{postgresql}/prefect", "select name from deployment where name = 'worked'") == [("worked",)] * 3
     keys = [one["Key"] for one in client(s3).list_objects_v2(Bucket="models")["Contents"]]
     assert any(key.startswith("mlflow/") and key.endswith("model.json") for key in keys)
     assert not list((tmp_path / "mlflow").iterdir()), "nothing is kept in the folder of the embedded store"
