@@ -249,7 +249,7 @@ def test_the_stage_writes_two_tables_and_four_pictures(
     assert (one / "table.md").read_text() in capsys.readouterr().out
     data = json.loads((one / "table.json").read_text())
     scores = pd.DataFrame(data["scores"])
-    assert set(scores["method"]) == {*NAMES, *read_params().models}
+    assert set(scores["method"]) == {*NAMES, *read_params().trained}
     assert scores.loc[scores["method"] == "persistence", "csi"].between(0, 1).any()
     assert {method["method"]: method.get("parameters") for method in data["methods"]}["scs"] == 123
     tall, wide = imread(one / "maps.png").shape[:2]
