@@ -1,4 +1,4 @@
-"""The loss that forecasts are trained on: the critical success index of matched forecasts, made smooth."""
+"""The loss that forecasts are trained on: the critical success index, made smooth."""
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,8 @@ class SkillLoss(nn.Module):
     """1 - CSI, averaged over rain rates and lead times, plus a little of the amounts' error.
 
     A squared error rewards blur: where nobody knows where the rain will be, a drizzle everywhere is best. CSI = hits /
-    (hits + misses + false alarms) asks where rain is more likely than not worth saying. What a forecast says counts as
-    its order alone, since its rates will be those of the newest frame (`pipelines.forecasters.match_rates`): it is an
-    event to the degree p = σ(SHARPNESS·(forecast - cut)) with the cut of :func:`matched_rates`. The cuts move with the
-    forecast's mean, so that saying more or less everywhere gains nothing.
-
-    A batch is too few events for a ratio of sums, so that the gradient is
+    (hits + misses + false alarms) asks where rain is more likely than not worth saying. A forecast is an event to the
+    degree p = σ(SHARPNESS·(forecast - rate)). A batch is too few events for a ratio of sums, so that the gradient is
 
         d CSI = (d hits - λ · d false alarms) / union,
 
@@ -50,7 +46,7 @@ class SkillLoss(nn.Module):
         self.register_buffer("unions", torch.zeros(leads, len(RATES)))
         self.register_buffer("batches", torch.zeros(()))
 
-    def forward(self, forecast: Tensor, rain_rate: Tensor, newest: Tensor) -> Tensor:
+    def forward(self, forecast: Tensor, rain_rate: Tensor) -> Tensor:
         """Loss of one batch; in training it enters the running sums.
 
         Parameters
@@ -59,13 +55,10 @@ class SkillLoss(nn.Module):
             ln(1 + R).
         rain_rate : Tensor of the same shape
             Observed, mm/h; NaN doesn't count.
-        newest : Tensor of shape (B, 1, 1, H, W)
-            The newest observed frame, mm/h with NaN.
         """
         said = forecast.float()
         at = torch.tensor(RATES, device=said.device).view(-1, 1, 1, 1, 1, 1)
-        mean = said.mean((-2, -1), keepdim=True)
-        p = torch.sigmoid(SHARPNESS * (said - mean + (mean - matched_rates(said, newest)).detach()))
+        p = torch.sigmoid(SHARPNESS * (said - normalise(at)))
         observed, valid = rain_rate >= at, rain_rate.isfinite()
         over = (1, 3, 4, 5)
         share = 1.0 / mean_over_ranks(valid.sum().float()).clamp(min=1.0)
@@ -102,34 +95,11 @@ def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
     return (weight * (error.abs() + error.square())).sum() / weight.sum().clamp(min=1.0)
 
 
-def matched_rates(forecast: Tensor, newest: Tensor) -> Tensor:
-    """Find what a forecast says where matching it with the newest frame will make it each of `RATES`.
-
-    As many pixels are at least this as are at least the rate in the newest frame; where none is, it is the highest.
-
-    Parameters
-    ----------
-    forecast, newest : Tensor
-        As in :class:`SkillLoss`; what the newest frame doesn't see has no part.
-
-    Returns
-    -------
-    Tensor of shape (rates, B, leads, 1, 1, 1)
-    """
-    B, leads = forecast.shape[:2]
-    of_newest = newest.flatten(1)
-    falling = forecast.detach().flatten(2).masked_fill(of_newest.isnan()[:, None], -torch.inf)
-    falling = falling.sort(-1, descending=True).values
-    at = torch.tensor(RATES, device=forecast.device)
-    last = ((of_newest[..., None] >= at).sum(1) - 1).clamp(min=0)  # (B, rates)
-    return falling.gather(-1, last[:, None].expand(B, leads, -1)).permute(2, 0, 1)[..., None, None, None]
-
-
-def event_counts(forecast: Tensor, rain_rate: Tensor, newest: Tensor) -> Tensor:
+def event_counts(forecast: Tensor, rain_rate: Tensor) -> Tensor:
     """Count hits, and hits, misses and false alarms together: (2, leads, rates), for CSI over many batches.
 
     Parameters are those of :class:`SkillLoss`.
     """
     at = torch.tensor(RATES, device=forecast.device).view(-1, 1, 1, 1, 1, 1)
-    said, observed = (forecast >= matched_rates(forecast, newest)) & rain_rate.isfinite(), rain_rate >= at
+    said, observed = (forecast.float() >= normalise(at)) & rain_rate.isfinite(), rain_rate >= at
     return torch.stack([(said & observed).sum((1, 3, 4, 5)).T, (said | observed).sum((1, 3, 4, 5)).T]).double()

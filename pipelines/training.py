@@ -65,15 +65,14 @@ class NowcastTraining(SwitchedTraining):
             steps=windows.shape[1],
         )
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
-        newest = observed[:, -1:]
         said = self.network(
             normalise(observed), future.shape[1], open_paths=open_paths, with_subtasks=self.subtasks is not None
         )
         if self.subtasks is None:
-            loss = main_loss = self.loss(said, future, newest)
+            loss = main_loss = self.loss(said, future)
         else:
-            main_loss = self.loss(said.forecast, future, newest)
-            t1_loss = self.t1_loss(said.reconstruction, newest, newest)
+            main_loss = self.loss(said.forecast, future)
+            t1_loss = self.t1_loss(said.reconstruction, observed[:, -1:])
             t2_loss = motion_error(said.motion, batch[1], windows[:, self.inputs - 1 : -1] >= DRY)
             loss = main_loss + self.subtasks.t1 * t1_loss + self.subtasks.t2 * t2_loss
             self.log_dict({"t1_loss": t1_loss, "t2_loss": t2_loss}, sync_dist=True)
@@ -84,9 +83,9 @@ class NowcastTraining(SwitchedTraining):
         return loss
 
     def validation_step(self, windows: Tensor, _: int) -> None:
-        """Count the matched events of one batch; nothing is drawn."""
+        """Count the events of one batch; nothing is drawn."""
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
-        counts = event_counts(self.network(normalise(observed), future.shape[1]), future, observed[:, -1:])
+        counts = event_counts(self.network(normalise(observed), future.shape[1]), future)
         self.counts = self.counts + counts
 
     def on_validation_epoch_start(self) -> None:
