@@ -10,12 +10,13 @@ import xarray as xr
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact
 
-from pipelines.product import NETCDF, PICTURE
+from pipelines.product import NETCDF
+from pipelines.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
 
 WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 
 
-def show_forecast(domain: str, folder: Path, forecast: xr.Dataset, store: str) -> None:
+def show_forecast(domain: str, folder: Path, store: str) -> None:
     """Make the artifact ``forecast-DOMAIN``: the picture, where the files are, and what they were made from.
 
     Parameters
@@ -23,27 +24,27 @@ def show_forecast(domain: str, folder: Path, forecast: xr.Dataset, store: str) -
     domain : str
     folder : Path
         Where the forecast was published.
-    forecast : Dataset
-        From :func:`pipelines.forecast.forecast`.
     store : str
         Folder of the live store.
     """
-    said = forecast.attrs
+    with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as forecast:
+        said, leads = forecast.attrs, forecast["lead_time"].to_numpy() // 60
     model = f"{said['model_name']} version {said['model_version']}"
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if server.startswith("http") and said["model_version"] != "none":
         model = f"[{model}]({server.rstrip('/')}/#/models/{said['model_name']}/versions/{said['model_version']})"
     folder = folder.resolve()
-    files = [f"[{name}]({(folder / name).as_uri()})" for name in (NETCDF, PICTURE)]
-    leads = forecast["lead_time"].to_numpy() // 60
+    files = [f"[{name}]({(folder / name).as_uri()})" for name in (NETCDF, ZARR, COGS, PICTURE, ANIMATION, MAPS)]
     lines = [
         f"![{said['title']}]({_small(folder / PICTURE)})",
         "",
         f"- files: {', '.join(files)} in {folder}",
         f"- lead times: {leads.size}, {leads[0]} to {leads[-1]} minutes",
         f"- model: {model} ({said['method']}), sha256 `{said['model_sha256'][:12]}`",
+        f"- fallback: {said['fallback']}",
         f"- live store: {Path(store).resolve()}, snapshot `{said['live_store_snapshot']}`",
         f"- code: `{said['code_commit']}`",
+        f"- missing frames: {said['missing_frames']}",
     ]
     lines += [
         f"- frame of {frame['time']} UTC: {frame['file']}, sha256 `{frame['sha256'][:12]}`"

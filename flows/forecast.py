@@ -2,12 +2,15 @@
 
 A cycle is (domain, reference time), the reference time being that of the newest frame; one that is published is not
 published again. What is wrong with the data is said in one line, in the log and in the state that the flow ends in.
-Where there can be no forecast that state is Failed, so that an automation of Prefect can call someone.
+Where there can be no forecast that state is Failed, and there and where another method stands in for the model an alarm
+goes off (`flows.alarms`). Last of all ``latest.json`` names the cycle: what is in there is complete.
 """
 
 import logging
+import os
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +23,29 @@ from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows.alarms import alarm, tell
 from flows.artifacts import show_forecast
+from flows.overtaken import later_run_due
 from pipelines import forecast as nowcast
-from pipelines import product
 from pipelines.collect import Inbox
 from pipelines.errors import Unavailable, UserError
 from pipelines.frame import Frame
-from pipelines.frames import frames_of
+from pipelines.inputs import StaleInput, check_age
+from pipelines.latest import describe, read_latest, update_latest
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
 from pipelines.params import Params, read_params
+from pipelines.product import stamp
+from pipelines.publish import publish as write_products
 from pipelines.sections.operation import Domain
 from pipelines.sections.radar import IngestRadar
+from pipelines.sources import of_store
 from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
+# A server of MLflow that is silent costs seconds, not MLflow's own two minutes a request: there is a fallback.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
 
 class Told(logging.Filter):
@@ -77,23 +87,36 @@ def append(inbox: Inbox, files: list[Path], live: LiveStore, params: IngestRadar
 
 
 @task(name="forecast", **RETRY)
-def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Dataset, Frame]:
-    """Forecast from a snapshot's newest frames; give the newest of them too."""
-    model = load(domain.model)
-    stored = live.open(snapshot)
-    chosen, step_s = nowcast.choose_inputs(stored["time"].to_numpy(), model, live.path)
-    frames = frames_of(stored.sel(time=chosen))
-    get_run_logger().info(
-        "%s version %s (%s), frames of %s to %s UTC, snapshot %s",
-        *(model.name, model.version, model.method, chosen[0], chosen[-1], snapshot),
+def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Dataset, list[Frame]]:
+    """Forecast from a snapshot's newest frames; give those that it is made from, too."""
+    log, source = get_run_logger(), of_store(live.open(snapshot), str(live.path))
+    result, observed = nowcast.forecast(
+        source,
+        partial(load, domain.model),
+        domain.policy,
+        minutes=domain.minutes,
+        memory_limit_mb=domain.memory_limit_mb,
+        snapshot=snapshot,
     )
-    return nowcast.forecast(frames, step_s, model, minutes=domain.minutes, snapshot=snapshot), frames[-1]
+    first, last = observed[0].time, observed[-1].time
+    log.info("%s, frames of %s to %s UTC, snapshot %s", result.attrs["source"], first, last, snapshot)
+    return result, observed
 
 
 @task(name="publish", **RETRY)
-def publish(forecast: xr.Dataset, observed: Frame, folder: Path) -> None:
+def publish(forecast: xr.Dataset, observed: list[Frame], folder: Path) -> None:
     """Write its files, whole or absent."""
-    product.publish(forecast, observed, folder)
+    write_products(forecast, observed, folder)
+
+
+@task(name="announce", **RETRY)
+def announce(name: str, domain: Domain, folder: Path) -> None:
+    """Show a published forecast in Prefect, and name it in latest.json, with the alarms that it raises or ends."""
+    out, said = Path(domain.out), describe(folder)
+    show_forecast(name, folder, domain.store)
+    fallback = None if said["fallback"] == "none" else said["fallback"]
+    tell(name, out, {"no-forecast": None, "stale-input": None, "fallback": fallback})
+    update_latest(out, name, forecast=said, alarms={})
 
 
 @flow(name="forecast", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -109,20 +132,28 @@ def forecast(domain: str, now: datetime | None = None) -> State:
     """
     log = get_run_logger()
     clock = now or datetime.now(UTC)
-    utc = clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock
+    utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
+    if later := later_run_due(domain):
+        return Completed(message=f"overtaken: the run of {later:%Y-%m-%d %H:%M} UTC is due, and does for this one")
     notes: list[str] = []
     with ExitStack() as held:
         try:
             params = read_params()
-            lock = Path(params.domain(domain).out) / ".lock"
+            out = Path(params.domain(domain).out)
+        except UserError as error:
+            log.error("%s: no forecast: %s", domain, error)
+            alarm("no-forecast", domain, str(error))
+            return Failed(message=f"no forecast: {error}")
+        try:
             try:
-                held.enter_context(exclusive(lock, wait_s=0))
+                held.enter_context(exclusive(out / ".lock", wait_s=0))
             except Unavailable:
                 # Runs that are late start all at once: the first does for all.
                 return Completed(message=f"another run for {domain} is in progress")
-            done = cycle(domain, params, np.datetime64(utc, "s"), notes)
-        except UserError as error:
+            done = cycle(domain, params, utc, notes)
+        except (UserError, OSError) as error:
             log.error("%s: no forecast: %s", domain, error)
+            tell(domain, out, {"stale-input" if isinstance(error, StaleInput) else "no-forecast": str(error)})
             return Failed(message=_one_line([f"no forecast: {error}", *notes]))
     return Completed(message=_one_line([done, *notes]))
 
@@ -151,19 +182,22 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
     reference = state["time"].to_numpy()[-1].astype("datetime64[s]")
     log.info("%s: %d new frame(s), newest of %s UTC, snapshot %s", name, stored, reference, state.attrs["snapshot"])
     with get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.id, name=f"{name} {product.stamp(reference)}")
-    age = (now - reference) // np.timedelta64(60, "s")
-    allowed_age = domain.policy.max_age_minutes
-    if allowed_age is not None and age > allowed_age:
-        allowed = f"{allowed_age} are allowed"
-        raise UserError(f"{live.path}: the newest frame is of {reference} UTC, {age} minutes ago, and {allowed}")
-    folder = Path(domain.out) / product.stamp(reference)
-    if folder.exists():
-        return f"{folder} is published already"
-    result, observed = make_forecast(live, state.attrs["snapshot"], domain)
-    publish(result, observed, folder)
-    show_forecast(name, folder, result, domain.store)
-    return f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
+        client.update_flow_run(flow_run.id, name=f"{name} {stamp(reference)}")
+    check_age(reference, now, domain.policy.max_age_minutes, live.path)
+    folder = Path(domain.out) / stamp(reference)
+    done = f"{folder} is published already"
+    if not folder.exists():
+        result, observed = make_forecast(live, state.attrs["snapshot"], domain)
+        publish(result, observed, folder)
+        done = f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
+        for trouble in nowcast.troubles(result.attrs):
+            log.warning("%s: %s", name, trouble)
+            notes.append(trouble)
+    # A run that was killed after it had published has not got so far.
+    newest = read_latest(Path(domain.out))["forecast"]
+    if newest is None or newest["folder"] != folder.name:
+        announce(name, domain, folder)
+    return done
 
 
 def _one_line(said: list[str]) -> str:

@@ -25,25 +25,35 @@ def forecast(
     out: Annotated[Path, typer.Option(help="folder to write into; the forecast gets one of its own in it")] = Path(
         "data/forecasts"
     ),
+    domain: Annotated[str | None, typer.Option(help="whose policy says what to do about missing frames")] = None,
 ) -> None:
-    """Forecast from the newest frames of FOLDER; writes a CF netCDF and a picture."""
+    """Forecast from the newest frames of FOLDER; writes CF netCDF, Zarr, GeoTIFFs and pictures.
+
+    Policy and memory limit are those of a domain in params.yaml, the first unless --domain names another; but by hand
+    frames may be of any age, and nothing is used in the model's place.
+    """
     # Here, not above: torch and MLflow take seconds to import, and neither `scs --help` nor a mistyped folder
     # needs them.
     from pipelines.params import read_params
     from pipelines.readers import radar_files
 
-    params = read_params().ingest_radar
+    params = read_params()
+    settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
-    from pipelines import forecast as nowcast
-    from pipelines.product import NETCDF, PICTURE, publish, stamp
+    from pipelines.forecast import forecast as make_forecast
+    from pipelines.product import NETCDF, stamp
+    from pipelines.publish import PICTURE, publish
+    from pipelines.sources import of_folder
     from pipelines.tracking.registry import load
 
-    loaded = load(model)
-    frames, step_s = nowcast.newest_of_folder(folder, loaded, params)
-    result = nowcast.forecast(frames, step_s, loaded, minutes=minutes)
-    published = out / stamp(frames[-1].time)
-    publish(result, frames[-1], published)
-    print(f"{loaded.name} version {loaded.version}, {result.sizes['lead_time']} lead times from {frames[-1].time} UTC")
+    by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
+    loaded, limit = load(model), settings.memory_limit_mb
+    source = of_folder(folder, params.ingest_radar)
+    result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)
+    published, said = out / stamp(observed[-1].time), result.attrs
+    publish(result, observed, published)
+    leads = result.sizes["lead_time"]
+    print(f"{said['model_name']} version {said['model_version']}, {leads} lead times from {observed[-1].time} UTC")
     print(published / NETCDF, published / PICTURE, sep="\n")
 
 

@@ -1,144 +1,166 @@
-"""From the newest frames to a forecast: which frames, which model, what comes out.
+"""From the newest frames to a forecast: by the model that is asked for, or by what the policy has in its place.
 
 The command `scs forecast` and the hourly flow both come through here.
 """
 
+import json
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
-from rich.progress import track
 
-from pipelines.cadence import usual_step
-from pipelines.decode import decode
-from pipelines.errors import UnreadableFile, UserError
+from pipelines.errors import UserError
+from pipelines.forecasters import BASELINES, Rain
 from pipelines.frame import Frame
-from pipelines.frames import difference
+from pipelines.inputs import Inputs, Source, choose_inputs
+from pipelines.memory import needed_mb
 from pipelines.product import forecast_dataset
-from pipelines.readers import radar_files, read_time
-from pipelines.readers.guarded import Failure, decoders, guarded
-from pipelines.sections.radar import IngestRadar
+from pipelines.sections.operation import Policy
+from pipelines.spatial import pixel_metres
 from pipelines.tracking.registry import LoadedModel
 
 log = logging.getLogger(__name__)
 
-
-def choose_inputs(
-    times: NDArray[np.datetime64], model: LoadedModel, where: object
-) -> tuple[NDArray[np.datetime64], int]:
-    """Choose the times of the frames that ``model`` needs, ending with the newest of ``times``.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64
-        Of all frames at hand, in any order.
-    model : LoadedModel
-    where : object
-        Where the frames are, for the error's words.
-
-    Returns
-    -------
-    chosen : ndarray of datetime64, oldest first
-    step_s : int
-        Seconds from one of them to the next.
-
-    Raises
-    ------
-    UserError
-        If there are too few frames, one is missing among the newest, or they come at another step than the model's.
-    """
-    times = np.unique(times.astype("datetime64[s]"))
-    count = model.description["inputs"]
-    if times.size < max(count, 2):
-        raise UserError(f"{where}: {times.size} frame(s), and {model.uri} needs {count}")
-    step_s = usual_step(times[-max(2 * count, 12) :])
-    wanted = model.description.get("step_seconds", step_s)
-    if wanted != step_s:
-        raise UserError(f"{where}: frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
-    chosen = times[-1] - np.arange(count)[::-1] * np.timedelta64(step_s, "s")
-    missing = chosen[~np.isin(chosen, times)]
-    if missing.size:
-        raise UserError(
-            f"{where}: no frame of {', '.join(map(str, missing))} UTC, and {model.uri} needs "
-            f"the {count} up to {times[-1]} without a gap"
-        )
-    return chosen, step_s
-
-
-def newest_of_folder(folder: Path, model: LoadedModel, params: IngestRadar) -> tuple[list[Frame], int]:
-    """Read the newest frames of a folder of radar files that ``model`` needs, and the seconds between them.
-
-    Files that can't be read are told of in the log and passed over; of several of the same time and kind the first
-    by name is taken.
-
-    Raises
-    ------
-    UserError
-        If there aren't enough good frames, or not all on one grid and of one kind.
-    """
-    files = radar_files(folder)
-    times: dict[Path, np.datetime64] = {}
-    unreadable: list[UnreadableFile] = []
-    answers = decoders().map(read_time, [(path.absolute(),) for path in files])
-    for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):
-        if isinstance(answer, Failure):
-            unreadable.append(UnreadableFile(path, answer.reason))
-        else:
-            times[path] = answer
-    if not times:
-        raise UserError(f"{folder}: none of its {len(files)} file(s) is a radar file that can be read; {unreadable[0]}")
-    for passed_over in unreadable:
-        log.warning("%s", passed_over)
-    frames: dict[Path, Frame] = {}
-    # A file whose header is good and whose pixels are not is found when it is read: then choose anew without it.
-    while True:
-        chosen, step_s = choose_inputs(np.array(list(times.values()), "datetime64[s]"), model, folder)
-        wanted = [path for path, time in times.items() if time in chosen]
-        unread = next((path for path in wanted if path not in frames), None)
-        if unread is None:
-            break
-        try:
-            frames[unread], _ = guarded(decode, unread, None, params)
-        except UnreadableFile as error:
-            log.warning("%s", error)
-            del times[unread]
-    newest = max(wanted, key=lambda path: times[path])
-    for path in wanted:
-        if words := difference(frames[newest], frames[path]):
-            raise UserError(f"{path}: not as {newest.name}: {words}")
-    first_of = {times[path]: frames[path] for path in reversed(wanted)}
-    return [first_of[time] for time in chosen], step_s
+STANDBY_INPUTS = {"extrapolation": 3, "persistence": 1}
+PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 
 
 def forecast(
-    frames: Sequence[Frame], step_s: int, model: LoadedModel, *, minutes: int = 60, snapshot: str = "none"
-) -> xr.Dataset:
+    source: Source,
+    load_model: Callable[[], LoadedModel],
+    policy: Policy,
+    *,
+    minutes: int = 60,
+    memory_limit_mb: int | None = None,
+    snapshot: str = "none",
+) -> tuple[xr.Dataset, list[Frame]]:
     """Forecast on the frames' own grid up to ``minutes`` ahead, in the frames' own steps.
+
+    A model that can't be loaded, doesn't fit the frames, fails, or gives what can't be rain, is replaced by the
+    methods of ``policy.fallback`` in turn; attribute ``fallback`` of the forecast says by which and why.
 
     Parameters
     ----------
-    frames : sequence of Frame
-        Chosen by :func:`choose_inputs`, oldest first.
-    step_s : int
-        Seconds between them.
-    model : LoadedModel
+    source : Source
+    load_model : callable
+        Gives the model; may raise.
+    policy : Policy
     minutes : int
         Longest lead time.
+    memory_limit_mb : int, optional
+        A method that needs more isn't used; see :func:`pipelines.memory.needed_mb`.
     snapshot : str
         State of the live store that the frames are from.
+
+    Returns
+    -------
+    forecast : Dataset
+        See :func:`pipelines.product.forecast_dataset`.
+    observed : list of Frame
+        The observed frames that it was made from, oldest first.
 
     Raises
     ------
     UserError
-        If no lead time fits, or the newest frame has no valid pixel.
+        If no lead time fits, the newest frame can't be used, or no method can.
     """
+    step_s, newest = source.step_s(), source.newest(policy)
     leads = minutes * 60 // step_s
     if leads < 1:
         raise UserError(f"no lead time up to {minutes} minutes in steps of {step_s} s")
-    if not np.isfinite(frames[-1].rain_rate).any():
-        raise UserError(f"{frames[-1].source}: no valid pixel in the newest frame")
-    rain_rate = model.forecaster(np.stack([frame.rain_rate for frame in frames]), leads)
-    return forecast_dataset(rain_rate, frames, step_s, model, snapshot)
+    refusals: list[UserError] = []
+    standbys: list[Callable[[], LoadedModel]] = [partial(standby, name) for name in policy.fallback]
+    for give in (load_model, *standbys):
+        try:
+            with in_words("the model can't be loaded"):
+                model = give()
+            check_fit(model, newest, step_s, leads, memory_limit_mb)
+            inputs = choose_inputs(source, model.description["inputs"], policy, model.uri)
+            rain_rate = run(model, inputs, leads)
+        except UserError as error:
+            refusals.append(error)
+            continue
+        fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else "none"
+        dataset = forecast_dataset(rain_rate, inputs, step_s, model, policy, fallback=fallback, snapshot=snapshot)
+        for trouble in troubles(dataset.attrs):
+            log.warning("%s", trouble)
+        return dataset, inputs.observed
+    if len(refusals) == 1:
+        raise refusals[0]
+    raise UserError("; ".join(map(str, refusals)))
+
+
+def troubles(said: Mapping[str, str]) -> list[str]:
+    """Give what the attributes of a forecast say that one has to know before one trusts it, a line each."""
+    lines = [] if said["fallback"] == "none" else [f"fallback: {said['fallback']}"]
+    missing = [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"])
+    return lines + [f"input of {one['time']} UTC: {one['why']}; in its place {one['stand_in']}" for one in missing]
+
+
+def standby(method: str) -> LoadedModel:
+    """Give a method that needs no registry, as if it were from there."""
+    description = {"method": method, "inputs": STANDBY_INPUTS[method]}
+    return LoadedModel(method, method, "none", "none", description, BASELINES[method])
+
+
+def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:
+    """Refuse a model that was made for another cadence or pixel size, or needs too much memory.
+
+    Raises
+    ------
+    UserError
+        If it doesn't fit.
+    """
+    said = model.description
+    if not isinstance(said["inputs"], int) or said["inputs"] < 1:
+        raise UserError(f"{model.uri}: not a number of inputs: {said['inputs']!r}")
+    if (wanted := said.get("step_seconds", step_s)) != step_s:
+        raise UserError(f"frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
+    pixel = pixel_metres(newest.grid)
+    trained = said.get("pixel_metres", pixel)
+    if not 1 / PIXEL_RATIO < pixel / trained < PIXEL_RATIO:
+        raise UserError(f"pixels are of {pixel:.0f} m, and {model.uri} was trained on {trained:.0f} m")
+    if memory_limit_mb is None:
+        return
+    needed = needed_mb(said, newest.grid.shape, leads)
+    if needed > memory_limit_mb:
+        H, W = newest.grid.shape
+        raise UserError(f"{model.uri} needs {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")
+
+
+def run(model: LoadedModel, inputs: Inputs, leads: int) -> Rain:
+    """Let a model forecast, and look at what it gives.
+
+    Raises
+    ------
+    UserError
+        If it fails, or what it gives can't be rain.
+    """
+    with in_words(model.uri):
+        rain_rate = np.asarray(model.forecaster(inputs.rain_rate, leads))
+        wanted = (leads, *inputs.rain_rate.shape[1:])
+        if rain_rate.shape != wanted or rain_rate.dtype.kind != "f":
+            raise UserError(f"{model.uri}: it gives {rain_rate.dtype} of shape {rain_rate.shape}, not {wanted}")
+        for wrong, words in (
+            (np.isinf(rain_rate).any(), "infinite rain"),
+            ((rain_rate < 0).any(), "negative rain"),
+            (np.isnan(rain_rate).all(), "nothing but NaN"),
+        ):
+            if wrong:
+                raise UserError(f"{model.uri}: it gives {words}")
+    return rain_rate
+
+
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Turn whatever is raised into a `UserError`: nothing that a model does may keep the next method from its turn."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error

@@ -20,12 +20,16 @@ import numpy as np
 import xarray as xr
 
 from pipelines.atomic import whole
+from pipelines.errors import UserError
 from pipelines.lock import exclusive
+from pipelines.product import NETCDF, stamp, valid_times
+from pipelines.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
 
 LATEST = "latest.json"
+WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "animation": ANIMATION}
 SAID = (
     *("title", "method", "model_name", "model_version", "model_sha256", "code_commit", "live_store_snapshot"),
-    *("policy", "fallback", "missing_inputs", "stand_ins"),
+    *("source", "fallback"),
 )
 
 
@@ -72,30 +76,50 @@ def update_latest(
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def describe(folder: Path, netcdf: str) -> dict[str, Any]:
+def describe(folder: Path) -> dict[str, Any]:
     """Say what a published forecast is: times, model, policy and what came of it, and its files.
 
     Parameters
     ----------
     folder : Path
-        Of the cycle. Files are named relative to the folder above it, where ``latest.json`` is.
-    netcdf : str
-        Name of its netCDF, whose attributes are asked.
+        Of the cycle. Files are named relative to the folder above it, where ``latest.json`` is; see
+        `pipelines.publish` for what they are.
+
+    Raises
+    ------
+    UserError
+        If its netCDF can't be read.
     """
-    with xr.open_dataset(folder / netcdf, decode_timedelta=False) as dataset:
-        reference = np.datetime64(dataset["forecast_reference_time"].item(), "ns")
-        said = {name: dataset.attrs[name] for name in SAID}
-        valid = dataset["time"].to_numpy()
-        inputs = json.loads(dataset.attrs["input_frames"])
+    try:
+        with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
+            said, times = dataset.attrs, valid_times(dataset)
+            reference = np.datetime64(dataset["forecast_reference_time"].item(), "ns")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / NETCDF}: can't be read: {' '.join(str(error).split())[:200]}") from None
+    maps = {kind: sorted(_names(folder, f"{MAPS}/{kind}_*.png")) for kind in ("observed", "forecast")}
     return {
         "folder": folder.name,
         "reference_time": _clock(reference),
-        "valid_times": [_clock(time) for time in valid],
-        **said,
+        **{name: said[name] for name in SAID},
         "policy": json.loads(said["policy"]),
-        "input_frames": inputs,
-        "files": [f"{folder.name}/{name}" for name in sorted(path.name for path in folder.iterdir())],
+        "input_frames": json.loads(said["input_frames"]),
+        "missing_frames": [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"]),
+        "files": {
+            **{kind: f"{folder.name}/{name}" for kind, name in WHOLE.items()},
+            "maps": maps["observed"] + maps["forecast"],
+            "geotiffs": {
+                name: [
+                    {"valid_time": _clock(time), "file": f"{folder.name}/{COGS}/{name}_{stamp(time)}.tif"}
+                    for time in of_field
+                ]
+                for name, of_field in times.items()
+            },
+        },
     }
+
+
+def _names(folder: Path, pattern: str) -> list[str]:
+    return [path.relative_to(folder.parent).as_posix() for path in folder.glob(pattern)]
 
 
 def _clock(time: np.datetime64) -> str:

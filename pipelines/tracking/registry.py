@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -203,39 +204,62 @@ def find(uri: str) -> Found:
     UserError
         If there is no such model, or it isn't one of ours.
     """
-    client = connect()
-    name = version = "none"
-    try:
-        of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
-        if of_registry:
-            name, alias, version = of_registry.groups()
-            if alias:
-                version = str(client.get_model_version_by_alias(name, alias).version)
-            uri_of_version = f"models:/{name}/{version}"
-        else:
-            uri_of_version = uri
-        downloaded = Path(mlflow.artifacts.download_artifacts(uri_of_version))
-        flavors = Model.load(downloaded).flavors
-    except (MlflowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}") from None
-    try:
-        folder = downloaded / flavors["python_function"]["data"]
-    except (KeyError, TypeError):
-        raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no data") from None
-    return Found(name, version, folder)
+    name, version, uri_of_version = _resolve(uri)
+    return Found(name, version, _download(uri, uri_of_version))
 
 
 def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
-    """Load a forecaster by its MLflow URI; see `find`.
+    """Load a forecaster by its MLflow URI; see `find`. A version is loaded once, and kept.
 
     Raises
     ------
     UserError
         If there is no such model, or it isn't one of ours.
     """
-    found = find(uri)
-    folder = found.folder
-    return LoadedModel(
-        uri, found.name, found.version, sha256(folder), read_description(folder), load_forecaster(folder)
-    )
+    name, version, uri_of_version = _resolve(uri)
+    # What another URI names may change; a version doesn't.
+    read = _read if version == "none" else _read_once
+    return LoadedModel(uri, name, version, *read(uri_of_version, mlflow.get_tracking_uri()))
+
+
+def _resolve(uri: str) -> tuple[str, str, str]:
+    """Say which model and version a URI means ("none" outside the registry), and give the URI of that version."""
+    client = connect()
+    of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+    if not of_registry:
+        return "none", "none", uri
+    name, alias, version = of_registry.groups()
+    if alias:
+        try:
+            version = str(client.get_model_version_by_alias(name, alias).version)
+        except MlflowException as error:
+            raise _no_such_model(uri, error) from None
+    return name, version, f"models:/{name}/{version}"
+
+
+def _download(uri: str, uri_of_version: str) -> Path:
+    """Fetch a model's folder; ``uri`` is for the message."""
+    try:
+        downloaded = Path(mlflow.artifacts.download_artifacts(uri_of_version))
+        flavors = Model.load(downloaded).flavors
+    except (MlflowException, OSError, ValueError) as error:
+        raise _no_such_model(uri, error) from None
+    try:
+        return downloaded / flavors["python_function"]["data"]
+    except (KeyError, TypeError):
+        raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no data") from None
+
+
+def _no_such_model(uri: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}")
+
+
+def _read(uri: str, tracking_uri: str) -> tuple[str, dict[str, Any], Forecaster]:
+    """Read a model's hash, description and forecaster from the store that is active, ``tracking_uri``."""
+    folder = _download(uri, uri)
+    description = read_description(folder)
+    return sha256(folder), description, load_forecaster(folder)
+
+
+_read_once = lru_cache(maxsize=4)(_read)

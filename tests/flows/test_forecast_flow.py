@@ -28,7 +28,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import pipelines.live
 from flows.forecast import forecast
-from pipelines import product
+from pipelines import publish
 from pipelines.grid import Grid
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
@@ -64,7 +64,7 @@ def stored(folder: Path = Path("data/store/here")) -> list[np.datetime64]:
 
 
 def published() -> list[str]:
-    return sorted(path.name for path in Path("data/out/here").iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in Path("data/out/here").glob("*Z"))
 
 
 def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> None:
@@ -76,7 +76,14 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
     assert "published data/out/worked/20240601T123500Z: 12 lead times" in run.state.message
 
     folder = server.folder / "data/out/worked/20240601T123500Z"
-    assert sorted(path.name for path in folder.iterdir()) == ["forecast.nc", "forecast.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cog",
+        "forecast.gif",
+        "forecast.nc",
+        "forecast.png",
+        "forecast.zarr",
+        "maps",
+    ]
     with xr.open_dataset(folder / "forecast.nc", decode_timedelta=False) as result:
         assert result["rainfall_flux"].dims == ("lead_time", "y", "x")
         assert result["forecast_reference_time"].item() == np.datetime64("2024-06-01T12:35", "ns").astype(int)
@@ -114,8 +121,8 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
     assert said["live_store_snapshot"] in shown and all(digest[:12] in shown for digest in hashes[-3:])
     (picture,) = re.findall(r"^!\[.*\]\(data:image/webp;base64,(.*)\)$", shown, re.MULTILINE)
     assert Image.open(BytesIO(base64.b64decode(picture))).width == 1000
-    assert "radar-nowcast version 1 (extrapolation)" in logs and said["live_store_snapshot"] in logs
-    assert tasks >= {"collect", "append", "forecast", "publish"}
+    assert "extrapolation: radar-nowcast version 1" in logs and said["live_store_snapshot"] in logs
+    assert tasks >= {"collect", "append", "forecast", "publish", "announce"}
 
 
 def test_a_deployed_cycle_that_fails_says_so_in_one_line_and_no_traceback(server: Served) -> None:
@@ -139,9 +146,13 @@ def test_a_published_cycle_is_not_published_again(domain: Path) -> None:
     assert Path("data/out/here/20240601T121500Z/forecast.nc").stat().st_mtime_ns == before
     # a frame that comes late makes no new cycle, a newer one does
     write_file(domain, FRAMES[5])
-    assert "no frame of 2024-06-01T12:20:00" in cycle().message
+    said = cycle().message
+    assert "published data/out/here/20240601T122500Z" in said
+    assert "input of 2024-06-01T12:20:00 UTC: no frame of this time; in its place radar_20240601T121500.h5" in said
     write_file(domain, FRAMES[4])
-    assert "published data/out/here/20240601T122500Z" in cycle().message
+    assert "is published already" in cycle().message
+    with xr.open_dataset("data/out/here/20240601T122500Z/forecast.nc") as issued:
+        assert "2024-06-01T12:20:00" in issued.attrs["missing_frames"], "a late frame changes no published cycle"
     assert stored() == [frame.time for frame in FRAMES[:6]]
     assert published() == ["20240601T121500Z", "20240601T122500Z"]
 
@@ -186,12 +197,12 @@ def test_no_forecast_is_a_failure_in_one_line(domain: Path, tmp_path: Path) -> N
 
     failed("nothing has been appended yet", "data/inbox/here: no file in it")
     write_file(domain, FRAMES[0])
-    failed("1 frame(s), and models:/radar-nowcast@champion needs 3", now=datetime(2024, 6, 1, 12, 30))
+    failed("1 frame(s), and two at least are needed", now=datetime(2024, 6, 1, 12, 30))
     for frame in FRAMES[1:3]:
         write_file(domain, frame)
     failed("the newest frame is of 2024-06-01T12:10:00 UTC, 31 minutes ago", now=datetime(2024, 6, 1, 12, 41))
-    write_params(tmp_path, {"here": {"policy": {"max_age_minutes": 30}, "model": "models:/radar-nowcast/7"}})
-    failed("models:/radar-nowcast/7: no such model")
+    write_params(tmp_path, {"here": {"policy": {"max_age_minutes": 30, "fallback": []}, "model": "models:/a/7"}})
+    failed("models:/a/7: no such model")
     write_params(tmp_path, {"there": {}})
     failed("params.yaml: domains: no 'here' among there")
     assert stored() == [frame.time for frame in FRAMES[:3]]
@@ -209,14 +220,14 @@ def test_runs_of_one_domain_do_not_overlap(domain: Path) -> None:
 def test_a_disk_that_fails_once_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for frame in FRAMES[:3]:
         write_file(domain, frame)
-    draw, failures = product.draw_forecast, [OSError(errno.EIO, "Input/output error")]
+    draw, failures = publish.draw_forecast, [OSError(errno.EIO, "Input/output error")]
 
     def fail_once(*arguments: object) -> None:
         if failures:
             raise failures.pop()
         draw(*arguments)
 
-    monkeypatch.setattr(product, "draw_forecast", fail_once)
+    monkeypatch.setattr(publish, "draw_forecast", fail_once)
     assert cycle().message.startswith("published")
     assert not failures and published() == ["20240601T121000Z"]
 

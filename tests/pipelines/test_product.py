@@ -12,16 +12,19 @@ import pyproj
 import pytest
 import xarray as xr
 from archive import moving_cells
-from matplotlib.image import imread
 from small_model import loaded
 
 from pipelines.forecasters import persistence
 from pipelines.frame import Frame
 from pipelines.grid import Grid
-from pipelines.product import NETCDF, PICTURE, forecast_dataset, publish, stamp
+from pipelines.inputs import Inputs
+from pipelines.params import read_params
+from pipelines.product import NETCDF, forecast_dataset, stamp
+from pipelines.publish import ZARR
 
 SHAPE = (40, 50)
 MODEL = loaded("persistence")
+POLICY = read_params(Path(__file__).parents[2] / "params.yaml").domains["simulated"].policy
 FMI = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +x_0=380886.31 +y_0=3395677.92 +units=m +no_defs"
 SOUTH = "+proj=aea +lat_1=-18 +lat_2=-36 +lat_0=-27.7 +lon_0=153.2 +ellps=GRS80 +units=m"
 KILOMETRE = {"left": -20000.0, "top": 30000.0, "dx": 1000.0, "dy": 1000.0, "shape": SHAPE}
@@ -39,19 +42,25 @@ def frames(grid: Grid, **changes: object) -> list[Frame]:
 
 
 def forecast(observed: list[Frame], leads: int = 12) -> xr.Dataset:
-    rain_rate = persistence(np.stack([frame.rain_rate for frame in observed]), leads)
-    return forecast_dataset(rain_rate, observed, 300, MODEL, "none")
+    inputs = Inputs(np.stack([frame.rain_rate for frame in observed]), observed, {})
+    return forecast_dataset(persistence(inputs.rain_rate, leads), inputs, 300, MODEL, POLICY)
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Forecasts on all grids, and one of accumulations."""
     folder = tmp_path_factory.mktemp("published")
+
+    def write(name: str, observed: list[Frame]) -> None:
+        (folder / name).mkdir()
+        dataset = forecast(observed)
+        dataset.to_netcdf(folder / name / NETCDF, engine="netcdf4")
+        dataset.to_zarr(folder / name / ZARR, zarr_format=2, consolidated=True)
+
     for name, grid in GRIDS.items():
-        publish(forecast(frames(grid)), frames(grid)[-1], folder / name.replace("/", ""))
+        write(name.replace("/", ""), frames(grid))
     for end in ("end", "start"):
-        accumulated = frames(GRIDS["equal area"], time_is=end, interval_s=300)
-        publish(forecast(accumulated), accumulated[-1], folder / end)
+        write(end, frames(GRIDS["equal area"], time_is=end, interval_s=300))
     return {folder.name: folder for folder in folder.iterdir()}
 
 
@@ -103,7 +112,14 @@ def test_it_says_what_it_was_made_of(published: dict[str, Path]) -> None:
         {"time": f"2024-06-01T23:{minute}:00", "file": frame.source, "sha256": frame.sha256}
         for minute, frame in zip((40, 45, 50, 55), observed, strict=True)
     ]
-    assert said["missing_frames"] == "none"
+    assert (said["missing_frames"], said["fallback"]) == ("none", "none")
+    assert json.loads(said["policy"]) == {
+        "max_age_minutes": None,
+        "min_valid_share": 0.01,
+        "max_missing": 1,
+        "stand_in": "advected",
+        "fallback": ["extrapolation", "persistence"],
+    }
     assert (said["model_uri"], said["model_name"], said["model_version"]) == (MODEL.uri, "radar-nowcast", "7")
     assert (said["model_sha256"], said["method"]) == (MODEL.sha256, "persistence")
     assert re.fullmatch("[0-9a-f]{40}(-dirty)?|unknown", said["code_commit"])
@@ -123,37 +139,41 @@ def test_accumulations_keep_their_bounds(published: dict[str, Path], name: str, 
     assert opened(published["equal area"])["rainfall_flux"].attrs["cell_methods"].startswith("lead_time: point")
 
 
-@pytest.mark.parametrize("leads", [1, 2, 12])
-def test_the_picture_has_a_map_for_each_time_shown(tmp_path: Path, leads: int) -> None:
-    observed = frames(GRIDS["equal area"])
-    publish(forecast(observed, leads), observed[-1], tmp_path / "forecast")
-    picture = imread(tmp_path / "forecast" / PICTURE)[..., :3]
-    tall, wide = picture.shape[:2]
-    maps = min(leads, 4) + 1
-    assert wide == pytest.approx(maps * 320, rel=0.15)
-    assert tall < 600
-    blue = np.array([0x21, 0x71, 0xB5]) / 255  # 1 to 2 mm/h
-    shown = (np.abs(picture - blue).max(axis=-1) < 0.01).any(axis=0)
-    assert all(part.any() for part in np.array_split(shown, maps))
+@pytest.mark.parametrize("name", ["equal area", "lat/lon", "end", "start"])
+def test_the_zarr_is_the_same_dataset(published: dict[str, Path], name: str) -> None:
+    folder = published[name.replace("/", "")]
+    with xr.open_zarr(folder / ZARR, decode_timedelta=False) as zarr:
+        xr.testing.assert_identical(zarr.load(), opened(folder).reset_coords(drop=False).set_coords(list(zarr.coords)))
 
 
-def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    observed = frames(GRIDS["equal area"])
-    broken = replace(observed[-1], rain_rate=np.zeros(3, np.float32))  # can't be drawn
-    with pytest.raises(TypeError):
-        publish(forecast(observed), broken, tmp_path / "new" / "forecast")
-    assert list((tmp_path / "new").iterdir()) == []
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("equal area", [[0, 1800], [1800, 3600]]),
+        ("end", [[0, 1800], [1800, 3600]]),
+        ("start", [[300, 2100], [2100, 3900]]),
+    ],
+)
+def test_amounts_have_their_periods(published: dict[str, Path], name: str, bounds: list[list[int]]) -> None:
+    dataset = opened(published[name])
+    amount = dataset["rainfall_amount_30min"]
+    assert (amount.attrs["standard_name"], amount.attrs["units"]) == ("rainfall_amount", "kg m-2")
+    assert amount.attrs["cell_methods"] == "period_30min: sum area: mean"
+    assert dataset[dataset["period_30min"].attrs["bounds"]].to_numpy().tolist() == bounds
+    assert dataset["period_60min_bounds"].to_numpy().tolist() == [[bounds[0][0], bounds[1][1]]]
+    reference = np.datetime64("2024-06-01T23:55")
+    ends = dataset["time_30min"].to_numpy()
+    assert (ends == reference + np.array(bounds)[:, 1].astype("timedelta64[s]")).all()
+    # Of persistence, half an hour brings half of the rain rate.
+    observed = frames(GRIDS["equal area"])[-1].rain_rate
+    np.testing.assert_allclose(amount[1], observed / 2, rtol=1e-5)
+    np.testing.assert_allclose(dataset["rainfall_amount_60min"][0], observed, rtol=1e-5)
 
-    publish(forecast(observed), observed[-1], tmp_path / "forecast")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "forecast").iterdir()}
-    assert set(before) == {NETCDF, PICTURE}
-    with pytest.raises(TypeError):
-        publish(forecast(observed, 6), broken, tmp_path / "forecast")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "forecast").iterdir()} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["forecast", "new"]
 
-    publish(forecast(observed, 6), observed[-1], tmp_path / "forecast")
-    assert opened(tmp_path / "forecast").sizes["lead_time"] == 6
+def test_amounts_that_the_lead_times_don_t_fill_are_left_out() -> None:
+    assert "rainfall_amount_60min" not in forecast(frames(GRIDS["equal area"]), 11)
+    assert "rainfall_amount_30min" in forecast(frames(GRIDS["equal area"]), 11)
+    assert not [name for name in forecast(frames(GRIDS["equal area"]), 5).variables if "min" in str(name)]
 
 
 def test_stamp() -> None:
