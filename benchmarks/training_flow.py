@@ -38,13 +38,8 @@ def copy_repository(folder: Path, steps: int) -> None:
     params["simulate"] |= {"events": 5, "hours": 1.5, "size": 128}
     params["index"] |= {"size": 64, "stride": 64, "leads": 6}
     params["train"] |= {"steps": steps, "checkpoint_steps": steps, "validation_windows": 8}
-    params["models"] = {name: params["models"][name] for name in MODELS}
+    params["trained"] = MODELS
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text())
-    for variables in stages["vars"]:
-        if "trained" in variables:
-            variables["trained"] = MODELS
-    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
     identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
     for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "start"]):
         subprocess.run(["git", *arguments], cwd=folder, check=True)

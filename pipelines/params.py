@@ -29,7 +29,7 @@ class Params(Section):
     simulate: Simulate
     ingest_radar: IngestRadar
     index: Index
-    trained: list[ModelName] = Field(min_length=1, description="models to train, in dvc.yaml's order")
+    trained: list[ModelName] = Field(min_length=1, description="models to train")
     models: dict[ModelName, Model] = Field(min_length=1)
     train: Train
     evaluate: Evaluate

@@ -158,7 +158,7 @@ def main(
     """Train the model NAME of params.yaml on WINDOWS into FOLDER."""
     params = read_params()
     if name not in params.models:
-        raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml lists it under vars")
+        raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml trains those in trained")
     quieten()
     train(name, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
 
