@@ -98,7 +98,7 @@ def fit(
     Parameters
     ----------
     module : LightningModule
-        It raises FloatingPointError where its loss isn't finite.
+        It raises FloatingPointError where its loss isn't finite, or diverges.
     train_loader, validation_loader : DataLoader
         What the first gives is a function of the epoch.
     checkpoints : Path
@@ -117,7 +117,7 @@ def fit(
     Raises
     ------
     UserError
-        If the loss isn't finite.
+        If the loss isn't finite, or diverges.
     """
     best = ModelCheckpoint(
         checkpoints,

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sized
 from itertools import islice
 from typing import Any
 
-import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor, distributed
 from torch.utils.data import Sampler
@@ -58,10 +57,13 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     return value / distributed.get_world_size()
 
 
-def check_finite(loss: Tensor, step: int) -> None:
-    """Raise FloatingPointError in every process if any loss isn't finite: one alone would leave others waiting."""
+DIVERGED = 100.0  # of a loss of order one
+
+
+def check_loss(loss: Tensor, step: int) -> None:
+    """Raise FloatingPointError in every process if any loss diverges or is NaN: one alone leaves others waiting."""
     mean = mean_over_ranks(loss)
-    if not torch.isfinite(mean):
+    if not mean < DIVERGED:  # NaN isn't
         raise FloatingPointError(f"the loss is {mean.item()} at step {step}")
 
 

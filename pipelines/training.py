@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipelines.rain import DRY, normalise
-from pipelines.ranks import check_finite, mean_over_ranks
+from pipelines.ranks import check_loss, mean_over_ranks
 from pipelines.sections.learning import Subtasks, Switch
 from pipelines.skill_loss import SkillLoss, event_counts
 from pipelines.switched_training import SwitchedTraining
@@ -76,7 +76,7 @@ class NowcastTraining(SwitchedTraining):
             t2_loss = motion_error(said.motion, batch[1], windows[:, self.inputs - 1 : -1] >= DRY)
             loss = main_loss + self.subtasks.t1 * t1_loss + self.subtasks.t2 * t2_loss
             self.log_dict({"t1_loss": t1_loss, "t2_loss": t2_loss}, sync_dist=True)
-        check_finite(loss, self.global_step)
+        check_loss(loss, self.global_step)
         if self.adaptive:
             self.log("switch_p", self.adaptive.update(main_loss, t1_loss))
         self.log("train_loss", main_loss, prog_bar=True, sync_dist=True)

@@ -164,8 +164,9 @@ def test_training_that_is_stopped_again_and_again_ends_with_the_same_weights(wor
     assert_equal(load_file("out/weights.safetensors"), trained(params, name, workplace / "models" / "again"))
 
 
-def test_a_loss_that_is_not_finite_ends_in_one_line(workplace: Path) -> None:
-    params = small_params(workplace, learning_rate=1e30)
+@pytest.mark.parametrize("learning_rate", [1e30, 30.0])
+def test_a_loss_that_is_not_finite_or_diverges_ends_in_one_line(workplace: Path, learning_rate: float) -> None:
+    params = small_params(workplace, learning_rate=learning_rate)
     with pytest.raises(UserError, match=r"models\.scs: the loss is .* lower train\.learning_rate") as error:
         trained(params, "scs", workplace / "models" / "scs")
     assert "\n" not in str(error.value)
