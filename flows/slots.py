@@ -55,10 +55,12 @@ class Slots:
     Raises
     ------
     UserError
-        If one slot wants more GPUs than there are.
+        If there is to be no slot, or one wants more GPUs than there are.
     """
 
     def __init__(self, count: int, gpus_each: int = 1, locks: Path | None = None) -> None:
+        if count < 1:
+            raise UserError(f"slots: {count}: one at least")
         self.gpus, self.gpus_each = visible_gpus(), gpus_each
         if self.gpus and len(self.gpus) < gpus_each:
             raise UserError(f"params.yaml: train.devices: {gpus_each}, and this machine has {len(self.gpus)} GPU(s)")

@@ -223,6 +223,8 @@ def test_a_gpu_is_one_stages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert flows.slots.visible_gpus() == ["GPU-0002"]
     with pytest.raises(UserError, match="this machine has 1 GPU"):
         Slots(1, gpus_each=2)
+    with pytest.raises(UserError, match="slots: 0"):
+        Slots(0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
