@@ -12,6 +12,7 @@ import pandas as pd
 from pipelines.compare_action import read_results
 from pipelines.params import read_params
 from pipelines.stage import run
+from pipelines.tracking.history import log_comparison
 from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.registry import Version, ensure_version, set_alias
 
@@ -39,6 +40,7 @@ def main(scores: Path, metrics: Path, models: Path) -> None:
     else:
         best = choose_action(results, versions)
         print(f"champion: version {versions[best].number}, {best}")
+        log_comparison(scores.parent / "comparison", ACTION.name)  # for `scs report`, which asks MLflow alone
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ th { background: #f2f4f7; position: sticky; top: 0 } tr { border-bottom: 1px sol
 th:first-child, td:first-child { text-align: left } .best { font-weight: 700; background: #e8f5e9 }
 pre { background: #f7f7f7; padding: 1rem; white-space: pre-wrap; font-size: 12px } small { color: #666 }
 """
-# Params that say what a training was; others are shown where runs differ in them.
-ALWAYS = ("model.cell", "train.seed", "train.steps")
+# Params that say what a training was, of rain or of actions; others are shown where runs differ in them.
+SEEDS = ("train.seed", "train_action.seed")
+ALWAYS = ("model.cell", *SEEDS, "train.steps", "train_action.steps")
 FIRST = ("validation_loss", "csi_mean")  # of the metrics; then in alphabetical order
 LEFT_OUT = {"epoch", "switch_p", "train_loss"}  # where the last step left them
 LOWER_IS_BETTER = ("loss", "mae", "seconds", "parameters", "far")
@@ -64,7 +65,7 @@ def write_report(path: Path, experiment: str = NAME) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         files = read_comparison(Path(scratch), experiment)
         if files:
-            body.append("<h2>All methods on the test events</h2>")
+            body.append("<h2>All methods on the test split</h2>")
         for file in files:
             if file.suffix == ".md":
                 body.append(f"<pre>{html.escape(file.read_text(encoding='utf-8'))}</pre>")
@@ -83,7 +84,7 @@ def _table(runs: Sequence[PastRun], alias_of: dict[str, str]) -> str:
     """Lay out names, the params in which runs differ, and every metric, the best of each marked."""
     keys = sorted({key for run in runs for key in run.params})
     differ = [key for key in keys if len({run.params.get(key) for run in runs}) > 1 and key not in ALWAYS]
-    shown = [*ALWAYS, *differ]
+    shown = [*(key for key in ALWAYS if key in keys), *differ]
     logged = {key for run in runs for key in run.metrics} - LEFT_OUT
     metrics = [*(key for key in FIRST if key in logged), *sorted(logged - {*FIRST})]
     best = {key: max((run.metrics[key] for run in runs if key in run.metrics), key=_goodness(key)) for key in metrics}
@@ -114,7 +115,8 @@ def _curves(runs: Sequence[PastRun], key: str) -> bytes:
     ax = figure.subplots()
     for run in runs:
         if points := sorted(run.curves.get(key, [])):
-            label = f"{run.name} {run.experiment}".strip() + f" (seed {run.params.get('train.seed', '?')})"
+            seed = next((run.params[key] for key in SEEDS if key in run.params), "?")
+            label = f"{run.name} {run.experiment}".strip() + f" (seed {seed})"
             ax.plot(*zip(*points, strict=True), label=label, linewidth=1.2, marker="." if len(points) < 30 else "")
     ax.set_xlabel("step")
     ax.set_ylabel(key)

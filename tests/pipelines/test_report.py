@@ -101,6 +101,22 @@ def test_the_page_has_tables_curves_and_maps_and_loads_nothing(store: str, tmp_p
     assert "| method | CSI |" in text and "<a>" not in text
 
 
+def test_what_recognises_actions_has_a_page_too(store: str, tmp_path: Path) -> None:
+    mlflow.set_tracking_uri(store)
+    mlflow.set_experiment("action-recognition")
+    with mlflow.start_run(run_name="cnn_lstm"):
+        mlflow.log_params({"model.cell": "cnn_lstm", "train_action.seed": 3, "train_action.steps": 20})
+        mlflow.log_metrics({"validation_loss": 0.5, "top1": 0.75})
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "table.md").write_text("| network | top-1 |")
+    log_comparison(tmp_path / "comparison", "action-recognition")
+    assert write_report(tmp_path / "report.html", "action-recognition") == 1
+    page = Page(text := (tmp_path / "report.html").read_text())
+    row = dict(zip(page.rows[0], page.rows[1], strict=True))
+    assert (row["train_action.seed"], row["top1"]) == ("3", "0.75") and "train.seed" not in row
+    assert "| network | top-1 |" in text
+
+
 def test_a_changed_comparison_is_a_new_one(store: str, tmp_path: Path) -> None:
     comparison = tmp_path / "comparison"
     comparison.mkdir()
