@@ -245,9 +245,12 @@ def _download(uri: str, uri_of_version: str) -> Path:
     except (MlflowException, OSError, ValueError) as error:
         raise _no_such_model(uri, error) from None
     try:
-        return downloaded / flavors["python_function"]["data"]
+        folder = downloaded / flavors["python_function"]["data"]
     except (KeyError, TypeError):
         raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no data") from None
+    if not folder.is_dir():
+        raise UserError(f"{uri}: its artifacts are gone from {mlflow.get_tracking_uri()}")
+    return folder
 
 
 def _no_such_model(uri: str, error: Exception) -> UserError:

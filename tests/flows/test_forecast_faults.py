@@ -1,0 +1,206 @@
+"""What a cycle does when not all is as it should be, on a real Prefect and MLflow: it falls back, refuses, or waits."""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from archive import moving_cells
+from conftest import Served, free_port, write_params
+from inbox_file import write_file
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import State
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.flow_engine import run_flow
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending, Scheduled
+
+from flows.forecast import forecast
+from pipelines.frame import Frame
+from pipelines.latest import read_latest
+from pipelines.tracking.registry import ensure_version, load
+
+FRAMES = moving_cells("2024-06-01T12:00:00", 5, shape=(96, 96))
+NOW = datetime(2024, 6, 1, 12, 30, tzinfo=UTC)
+OUT = Path("data/out/faulty")
+MODEL = "models:/radar-nowcast@champion"
+
+
+@pytest.fixture(scope="module")
+def server(served: Served) -> Iterator[Served]:
+    with temporary_settings({PREFECT_API_URL: served.prefect}):
+        yield served
+        APILogHandler().flush()  # while there is a server
+
+
+@pytest.fixture
+def inbox(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one domain, ``faulty``, of forecasts of 10 minutes; gives its inbox."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    monkeypatch.chdir(tmp_path)
+    configure(MODEL)
+    (tmp_path / "data" / "inbox" / "faulty").mkdir(parents=True)
+    return tmp_path / "data" / "inbox" / "faulty"
+
+
+def configure(model: str, **policy: object) -> None:
+    domain = {"minutes": 10, "model": model, "policy": {"max_age_minutes": 30} | policy}
+    write_params(Path.cwd(), {"faulty": domain})
+
+
+def cycle(inbox: Path, *frames: Frame, now: datetime = NOW) -> State:
+    for frame in frames:
+        write_file(inbox, frame)
+    return forecast("faulty", now, return_state=True)
+
+
+def alarms() -> dict[str, str]:
+    return {one["kind"]: one["message"] for one in read_latest(OUT)["alarms"]}
+
+
+def issued(stamp: str) -> xr.Dataset:
+    with xr.open_dataset(OUT / stamp / "forecast.nc", decode_timedelta=False) as dataset:
+        return dataset.load()
+
+
+def test_mlflow_is_down_and_comes_back(inbox: Path, server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    began = datetime.now(UTC)
+    state = cycle(inbox, *FRAMES[:3])
+    assert state.is_completed() and state.message.startswith("published data/out/faulty/20240601T121000Z: 2 lead times")
+    assert "fallback: extrapolation: MLflow store http://127.0.0.1" in state.message
+    said = issued("20240601T121000Z").attrs
+    assert said["fallback"].startswith("extrapolation: MLflow store")
+    assert (said["method"], said["model_version"]) == ("extrapolation", "none")
+    assert read_latest(OUT)["forecast"]["fallback"] == said["fallback"]
+    assert alarms() == {"fallback": said["fallback"]}
+    chosen = EventFilter(
+        event=EventNameFilter(name=["scs.alarm.fallback"]),
+        any_resource=EventAnyResourceFilter(id=["scs.domain.faulty"]),
+    )
+    chosen.occurred.since = began
+    with get_client(sync_client=True) as client:
+        deadline, events = time.monotonic() + 20, []
+        while not events and time.monotonic() < deadline:
+            answer = client._client.post("/events/filter", json={"filter": chosen.model_dump(mode="json")})
+            events = answer.json()["events"]
+            time.sleep(0.5)
+    assert events[0]["payload"]["message"] == said["fallback"]
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    assert "fallback" not in cycle(inbox, FRAMES[3]).message
+    assert issued("20240601T121500Z").attrs["model_version"] == "1"
+    assert alarms() == {}
+
+
+@pytest.mark.parametrize(("level", "words"), [(0, "its artifacts are gone from"), (2, "no such model in")])
+def test_the_model_s_artifacts_are_gone(inbox: Path, server: Served, tmp_path: Path, level: int, words: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    mark = uuid.uuid4().hex
+    (folder / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3, "mark": mark}))
+    version = f"models:/radar-nowcast/{ensure_version('extrapolation', folder, {}).number}"
+    stored = (server.folder / "mlflow/artifacts").rglob("model.json")
+    (kept,) = (path for path in stored if mark in path.read_text())
+    shutil.rmtree(kept.parents[level])
+    configure(version)
+    message = cycle(inbox, *FRAMES[:3]).message
+    assert f"fallback: extrapolation: {version}: {words} {server.mlflow}" in message
+    configure(version, fallback=[])
+    state = cycle(inbox, FRAMES[3])
+    assert state.is_failed() and state.message.startswith(f"no forecast: {version}: {words}")
+    assert not (OUT / "20240601T121500Z").exists()
+    assert set(alarms()) == {"fallback", "no-forecast"}  # of the newest there is, and of none that is newer
+
+
+def test_a_version_is_loaded_once(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    first = load(MODEL)
+    assert load(f"models:/radar-nowcast/{first.version}").description is first.description
+    assert load(f"models:/radar-nowcast/{first.version}").uri == f"models:/radar-nowcast/{first.version}"
+
+
+def test_no_rain_at_all_is_a_forecast(inbox: Path) -> None:
+    dry = [replace(frame, rain_rate=np.zeros((96, 96), np.float32)) for frame in FRAMES[:3]]
+    assert cycle(inbox, *dry).is_completed()
+    assert np.nanmax(issued("20240601T121000Z")["rainfall_flux"]) == 0
+    assert alarms() == {}
+
+
+def test_frames_that_know_nothing_or_too_little_make_no_forecast(inbox: Path) -> None:
+    blind = np.full((96, 96), np.nan, np.float32)
+    state = cycle(inbox, *(replace(frame, rain_rate=blind) for frame in FRAMES[:2]))
+    assert state.is_failed() and "can't be read yet: no pixel is valid; left for the next cycle" in state.message
+    assert set(alarms()) == {"no-forecast"} and read_latest(OUT)["forecast"] is None
+    little = blind.copy()
+    little[50, :46] = 1.0  # 46 of 9216
+    state = cycle(inbox, *(replace(frame, rain_rate=little) for frame in FRAMES[2:4]))
+    assert (
+        state.is_failed() and "the newest frame, of 2024-06-01T12:15:00 UTC, knows 0.50% of the grid" in state.message
+    )
+    # With a good frame the alarm is off; the others count as missing, and those are more than may be.
+    state = cycle(inbox, FRAMES[4])
+    assert "fallback: persistence: data/store/faulty: no good frame of 2024-06-01T12:10:00, " in state.message
+    assert set(alarms()) == {"fallback"}
+
+
+def test_half_the_inputs_are_missing(inbox: Path) -> None:
+    assert "input of 2024-06-01T12:15:00 UTC" in cycle(inbox, FRAMES[0], FRAMES[1], FRAMES[2], FRAMES[4]).message
+    said = issued("20240601T122000Z").attrs
+    assert [one["time"] for one in json.loads(said["missing_frames"])] == ["2024-06-01T12:15:00"]
+    assert [one["time"][11:16] for one in json.loads(said["input_frames"])] == ["12:10", "12:20"]
+    assert json.loads(said["policy"])["stand_in"] == "advected"
+
+
+def test_frames_come_out_of_order_and_an_hour_late(inbox: Path) -> None:
+    late = NOW + timedelta(minutes=50)
+    state = cycle(inbox, FRAMES[2], FRAMES[0], FRAMES[1], now=late)
+    assert state.is_failed() and "of 2024-06-01T12:10:00 UTC, 70 minutes ago, and 30 are allowed" in state.message
+    assert set(alarms()) == {"stale-input"}
+    fresh = [replace(f, time=f.time + np.timedelta64(1, "h")) for f in FRAMES[:4]]
+    assert cycle(inbox, fresh[3], fresh[1], fresh[2], now=late).is_completed()
+    assert alarms() == {}
+    used = [one["time"][11:16] for one in json.loads(issued("20240601T131500Z").attrs["input_frames"])]
+    assert used == ["13:05", "13:10", "13:15"]
+    assert "is published already" in cycle(inbox, fresh[0], now=late).message, "a late frame makes no new cycle"
+
+
+def test_a_run_that_a_later_one_has_overtaken_skips_itself(inbox: Path) -> None:
+    for frame in FRAMES[:3]:
+        write_file(inbox, frame)
+    pool = f"nobody-{uuid.uuid4().hex}"
+    now = datetime.now(UTC)
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        deployment = RunnerDeployment.from_flow(
+            forecast, f"late-{pool}", parameters={"domain": "faulty", "now": NOW}, work_pool_name=pool
+        ).apply()
+        runs = [
+            client.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=now - timedelta(hours=h)))
+            for h in (3, 2, 1)
+        ]
+        tomorrow = Scheduled(scheduled_time=now + timedelta(hours=1))
+        client.create_flow_run_from_deployment(deployment, state=tomorrow)
+        states = []
+        for run in runs:
+            client.set_flow_run_state(run.id, Pending())
+            parameters = {"domain": "faulty", "now": NOW}
+            fresh = client.read_flow_run(run.id)
+            states.append(run_flow(forecast, flow_run=fresh, parameters=parameters, return_type="state"))
+        client.delete_deployment(deployment)
+        client.delete_work_pool(pool)
+    due = f"{now - timedelta(hours=1):%Y-%m-%d %H:%M} UTC"
+    assert all(state.is_completed() for state in states)
+    assert [state.message for state in states[:2]] == [f"overtaken: the run of {due} is due, and does for this one"] * 2
+    assert states[2].message.startswith("published data/out/faulty/20240601T121000Z")
