@@ -25,12 +25,12 @@ UNREACHABLE = re.compile(rf"exited with {TRY_AGAIN}$|API request to \S+ failed|C
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.yaml.
+    """A stage of dvc.yaml, or a file that says what lies in a folder of data: to run it is to take up what is new.
 
     Parameters
     ----------
     name : str
-        As `dvc repro` takes it: ``train@scs``.
+        As `dvc repro` takes it: ``train@scs``, ``archive/knmi.dvc``.
     upstream : frozenset of str
         Stages that it waits for.
     metrics : tuple of Path
@@ -175,7 +175,7 @@ def reproduce(
             raise failure(stage, lines, status)
         told(f"{stage}: another dvc is at it; looking again in {BUSY_S:g} s")
         processes.stopping.wait(BUSY_S)
-    ran = any(line.startswith("Running stage ") for line in lines)
+    ran = any(line.startswith(("Running stage ", "Verifying data sources ")) for line in lines)
     if remote and ran:
         pushed: list[str] = []
         status = processes.run([*dvc, "push", "--run-cache", stage], environment, told, pushed)

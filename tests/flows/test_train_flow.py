@@ -166,6 +166,31 @@ def test_a_failure_names_the_stage_and_its_last_line_and_others_go_on(repository
     assert not any("Traceback" in line or "Retry" in line for line in said), "nothing to retry"
 
 
+def test_new_days_of_an_archive_that_dvc_knows_are_taken_up_and_pushed(repository: Path) -> None:
+    days = repository / "archive" / "here"
+    days.mkdir(parents=True)
+    (days / "1.nc").write_text("1")
+    dvc("add", "--quiet", "archive/here")
+    dvc("remote", "add", "--quiet", "--default", "shared", str(repository / "remote"))
+    ingest = {
+        "foreach": {"here": "archive/here"},
+        "do": stage("ls ${item} > ${key}", deps=["${item}"], outs=["${key}"]),
+    }
+    write_stages(repository, ingest=ingest)
+    order = [one.name for one in plan()]
+    assert order == ["archive/here.dvc", "ingest@here"]
+
+    def taken_up() -> list[bool]:
+        return [reproduce(name, Processes(), {}, lambda _: None, remote=True).ran for name in order]
+
+    taken_up()
+    assert taken_up() == [False, False]
+    (days / "2.nc").write_text("2")  # and its record is as it was: a kill came before `dvc add`
+    assert taken_up() == [True, True]
+    assert (repository / "here").read_text() == "1.nc\n2.nc\n"
+    dvc("status", "--quiet", "--cloud")  # ends with 1 where the remote lacks something
+
+
 def test_what_is_tried_again() -> None:
     ran = ["Running stage 'x':", "> python -m pipelines.train x"]
 

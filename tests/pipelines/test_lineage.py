@@ -76,7 +76,7 @@ stages:
     - path: data/zarr/radar.zarr
       hash: md5
       md5: 4c1f.dir
-    - path: data/zarr/quarantine.csv
+    - path: data/quality/radar.quarantine.csv
       hash: md5
       md5: 99ab
 """
@@ -86,7 +86,7 @@ stages:
     ("lock", "path", "md5"),
     [
         (LOCK, "data/zarr/radar.zarr", "4c1f.dir"),
-        (LOCK, "data/zarr/quarantine.csv", "99ab"),
+        (LOCK, "data/quality/radar.quarantine.csv", "99ab"),
         (LOCK, "data/raw", "none"),
         ("", "data/zarr/radar.zarr", "none"),
         (None, "data/zarr/radar.zarr", "none"),
