@@ -26,7 +26,7 @@ from pipelines.rain import Rain
 
 DPI = 100
 LONGER_SIDE, SHORTEST = 7.6, 3.6  # inches of a map
-LEFT, RIGHT, BELOW, ABOVE = 0.6, 1.0, 1.05, 0.9  # inches around it
+LEFT, RIGHT, BELOW, ABOVE = 0.6, 1.0, 1.15, 0.9  # inches around it
 OBSERVED, FORECAST, WARNING, INK, GREY = "#455a64", "#1565c0", "#b71c1c", "#212121", "#616161"
 STEPS = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 20])  # degrees between lines of the graticule
 LINES = 4  # of each kind, about
@@ -118,7 +118,7 @@ class MapSeries:
 
         head = figure.add_axes(place(LEFT, BELOW + high, wide, ABOVE))
         foot = figure.add_axes(place(LEFT, 0, wide + RIGHT - 0.1, 0.35))
-        line = figure.add_axes(place(LEFT, 0.38, wide, 0.34))
+        line = figure.add_axes(place(LEFT, 0.5, wide, 0.34))
         for around in (head, foot, line):
             around.axis("off")
         head.text(0, 0.78, f"Rain rate, radar nowcast from {clock(reference)}", fontsize=10, color=GREY, va="center")
@@ -135,9 +135,10 @@ class MapSeries:
         colours = np.where(minutes <= 0, OBSERVED, FORECAST)
         line.plot(minutes[[0, -1]], [0, 0], color="#cfd8dc", linewidth=2, zorder=1, clip_on=False)
         line.scatter(minutes, np.zeros_like(minutes), s=14, c=colours, zorder=2, clip_on=False)
-        for at, words, side in ((minutes[0], None, "left"), (0, "now", "center"), (minutes[-1], None, "right")):
-            label = words or f"{at:+g} min"
-            line.text(at, -1.1, label, fontsize=7.5, color=GREY, ha=side, va="center")
+        line.text(0, -1.1, "now", fontsize=7.5, color=GREY, ha="center", va="center")
+        for at, side in ((minutes[0], "left"), (minutes[-1], "right")):
+            if at != 0:
+                line.text(at, -1.1, f"{at:+g} min", fontsize=7.5, color=GREY, ha=side, va="center")
         (self.now,) = line.plot([0], [0], "o", markersize=9, markeredgecolor="white", clip_on=False, zorder=3)
         self.minutes = minutes
         of_map: list[Artist] = [self.image, graticule, *self.axes.spines.values()]
