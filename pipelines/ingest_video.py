@@ -26,7 +26,7 @@ from pipelines.stage import run
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
 from pipelines.video.journal import Journal
-from pipelines.video.layouts import Listing, Video, list_videos
+from pipelines.video.layouts import Listing, Video, as_text, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
@@ -67,7 +67,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         journal = Journal(work, _made_by(decoding))
         shards = work / "shards"
         shards.mkdir(exist_ok=True)
-        rejected = {_text(name): reason for name, reason in listing.rejected.items()}
+        rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
         clips: list[tuple[Video, Decoded]] = []
         for video, outcome in _outcomes(listing, decoding, journal, shards):
             if isinstance(outcome, str):
@@ -176,7 +176,7 @@ def _table(listing: Listing, clips: list[tuple[Video, Decoded]], source: Path) -
     number = {name: i for i, name in enumerate(listing.classes)}
     return pd.DataFrame(
         {
-            "clip": _text(video.path.relative_to(source).with_suffix("").as_posix()),
+            "clip": as_text(video.path.relative_to(source).with_suffix("").as_posix()),
             "label": number[video.label],
             "label_name": video.label,
             "group": video.group,
@@ -225,11 +225,7 @@ def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repea
 
 def _named(video: Video, source: Path) -> str:
     part = "" if video.start_s is None else f"#{video.start_s:g}-{video.end_s:g}"
-    return _text(video.path.relative_to(source).as_posix()) + part
-
-
-def _text(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return as_text(video.path.relative_to(source).as_posix()) + part
 
 
 def _write_quarantine(rejected: dict[str, str], quarantine: Path) -> None:

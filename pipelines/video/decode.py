@@ -31,6 +31,7 @@ from pipelines.video.shard_file import ShardFile
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NOT_FRAMES = re.compile(r"flow[_xy]", re.IGNORECASE)  # optical flow as pictures, beside the frames
+NO_VIDEO = ("tty", "concat", "hls", "dash")  # FFmpeg's readers that draw text, or open the files that a list names
 CUT_SHORT = 0.9  # share of the frames that a file says it has, from which on it is whole
 LONGEST_GAP_S = 60.0  # between two frames; a longer one is a mistake in the time stamps
 
@@ -166,8 +167,10 @@ def _video(
     """Give size, own frame rate and frames of a video file."""
     if not path.stat().st_size:
         raise ValueError("empty")
-    container = av.open(str(path))
+    container = av.open(str(path.absolute()))  # "concat:a.mp4", relative, would be a protocol and not a file
     try:
+        if container.format.name in NO_VIDEO:
+            raise ValueError("no video that can be decoded: it is text")
         if not container.streams.video:
             raise ValueError("it has no video, sound alone" if container.streams.audio else "it has no video")
         stream = container.streams.video[0]

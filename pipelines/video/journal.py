@@ -68,9 +68,8 @@ def _line(key: str, outcome: Decoded | str) -> str:
 
 def _key(video: Video) -> str:
     """Path, part, size and time of change; of a folder, those of all that is in it."""
-    paths = [video.path, *(sorted(video.path.iterdir()) if video.path.is_dir() else [])]
     try:
-        stats = [path.stat() for path in paths]
+        stats = [path.stat() for path in (video.path, *(video.path.iterdir() if video.path.is_dir() else []))]
     except OSError:
         stats = []
     look = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)

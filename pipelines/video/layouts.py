@@ -4,10 +4,12 @@ The layout is told by the lists that a folder has. Below it a video is a file, o
 """
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.errors import UserError
@@ -95,7 +97,7 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
         raise UserError(f"{folder}: no such folder")
     entries: list[Path] = []
     lists: dict[str, Path] = {}
-    _walk(folder, entries, lists)
+    _walk(folder, entries, lists, set())
     if not entries:
         raise UserError(f"{folder}: no video in it")
     if "classInd.txt" in lists:
@@ -108,19 +110,33 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
         found = _folders(folder, entries)
     if group is not None:
         found.videos = [_regrouped(video, folder, re.compile(group)) for video in found.videos]
+    found.videos = [replace(v, label=as_text(v.label), group=as_text(v.group)) for v in found.videos]
     found.videos.sort(key=lambda video: os.fsencode(video.path))
+    found.classes = [as_text(name) for name in found.classes]
     return found
 
 
-def _walk(folder: Path, entries: list[Path], lists: dict[str, Path]) -> None:
+def as_text(name: str) -> str:
+    """Give a name of a file system, any bytes, as text that can be stored and printed."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _walk(folder: Path, entries: list[Path], lists: dict[str, Path], above: set[Path]) -> None:
     """Find videos (files, and folders of pictures) and lists by name; not what is hidden or a copy has not finished."""
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    real = folder.resolve()
+    if real in above:  # a link to a folder that it is in
+        return
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except PermissionError:
+        entries.append(folder)  # so that someone hears of it
+        return
     if any(path.suffix.lower() in PICTURES and not NOT_FRAMES.match(path.name) for path in inside):
         entries.append(folder)
         return
     for path in inside:
         if path.is_dir():
-            _walk(path, entries, lists)
+            _walk(path, entries, lists, above | {real})
         elif path.suffix.lower() in VIDEOS:  # a link to nowhere too, so that someone hears of it
             entries.append(path)
         elif path.suffix in (".txt", ".csv"):
@@ -140,25 +156,43 @@ def _regrouped(video: Video, folder: Path, pattern: re.Pattern[str]) -> Video:
     found = pattern.search(video.path.relative_to(folder).as_posix())
     if found is None:
         raise UserError(f"params.yaml: ingest_video.group: {pattern.pattern!r} isn't in {video.path}")
-    return Video(video.path, video.label, found[1], video.split, video.start_s, video.end_s)
+    return replace(video, group=found[1] or "")
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            yield line.split()
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a list into `UserError`."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: a list is UTF-8 text, and this isn't") from None
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _rows(path: Path, words: int) -> Iterator[list[str]]:
+    with _understood(path):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    for line in lines:
+        if row := line.split():
+            if len(row) < words:
+                raise UserError(f"{path}: {line.strip()!r}: {words} words are wanted")
+            yield row
 
 
 def _ucf101(folder: Path, entries: list[Path], lists: dict[str, Path], split: int) -> Listing:
     """classInd.txt, trainlist0N.txt, testlist0N.txt; a video is known by its name without the ending."""
-    classes = [row[1] for row in sorted(_rows(lists["classInd.txt"]), key=lambda row: int(row[0]))]
+    rows = list(_rows(lists["classInd.txt"], 2))
+    if wrong := [row for row in rows if not row[0].isdecimal()]:
+        raise UserError(f"{lists['classInd.txt']}: {' '.join(wrong[0])!r}: a number and a class are wanted")
+    classes = [row[1] for row in sorted(rows, key=lambda row: int(row[0]))]
     split_of: dict[str, str] = {}
     label_of: dict[str, str] = {}
     for name, to in (("trainlist", "train"), ("testlist", "test")):
         path = lists.get(f"{name}{split:02d}.txt")
         if path is None:
             raise UserError(f"{folder}: no {name}{split:02d}.txt; ingest_video.official_split says that there is one")
-        for row in _rows(path):
+        for row in _rows(path, 1):
             listed = Path(row[0])
             split_of[listed.stem], label_of[listed.stem] = to, listed.parts[0]
     return _listed("ucf101", folder, entries, classes, split_of, label_of)
@@ -172,7 +206,7 @@ def _hmdb51(folder: Path, entries: list[Path], lists: dict[str, Path], split: in
     for name, path in sorted(lists.items()):
         if found := re.fullmatch(rf"(.+)_test_split{split}\.txt", name):
             classes.append(found[1])
-            for row in _rows(path):
+            for row in _rows(path, 2):
                 stem = Path(row[0]).stem
                 split_of[stem], label_of[stem] = {"1": "train", "2": "test"}.get(row[1], "unused"), found[1]
     if not classes:
@@ -211,7 +245,7 @@ def _listed(
 
 
 def _columns(table: Path) -> list[str]:
-    with table.open(encoding="utf-8", errors="replace") as stream:
+    with _understood(table), table.open(encoding="utf-8-sig", errors="replace") as stream:
         return next(csv.reader(stream), [])
 
 
@@ -221,7 +255,7 @@ def _kinetics(folder: Path, entries: list[Path], tables: list[Path]) -> Listing:
     listing = Listing("kinetics", [], [])
     used = set()
     for table in tables:
-        with table.open(encoding="utf-8", newline="") as stream:
+        with _understood(table), table.open(encoding="utf-8-sig", newline="") as stream:
             for row in csv.DictReader(stream):
                 youtube_id, label = row["youtube_id"], row.get("label") or ""
                 try:
@@ -235,7 +269,9 @@ def _kinetics(folder: Path, entries: list[Path], tables: list[Path]) -> Listing:
                 if name in used:
                     continue
                 used.add(name)
-                if not label:
+                if not 0 <= start < end < math.inf:
+                    listing.rejected[name] = f"{start:g} to {end:g} s is no part of a video"
+                elif not label:
                     listing.rejected[name] = f"no label in {table.name}"
                 elif trimmed := by_name.get(name):
                     listing.videos.append(Video(trimmed, label, youtube_id, split))

@@ -145,6 +145,16 @@ def test_bad_files(run, capsys):
     assert open_clips(run.store).table.equals(clean)
 
 
+def test_names_that_are_no_text(run):
+    """Class and file of a good video have names of any bytes."""
+    write(run.raw / "c\udcff" / "odd\udcfe.mkv", noise(11, 12))
+    assert run() == 0
+    clips = open_clips(run.store)
+    assert "c\\xff" in clips.classes
+    of_it = clips.table.set_index("clip").loc["c\\xff/odd\\xfe"]
+    assert (of_it["label_name"], of_it["group"]) == ("c\\xff", "odd\\xfe")
+
+
 def test_nothing_of_use(run):
     shutil.rmtree(run.raw)
     (run.raw / "a").mkdir(parents=True)

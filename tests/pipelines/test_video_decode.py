@@ -166,6 +166,17 @@ class TestRefusals:
         (tmp_path / "a.mp4").write_bytes(b"<html>not found</html>" * 40)
         assert reason(tmp_path / "a.mp4").startswith("no video that can be decoded")
 
+    def test_text(self, tmp_path, monkeypatch):
+        """FFmpeg draws text files and follows lists; names that look like its protocols are files'."""
+        (tmp_path / "a.txt").write_text("not found\n" * 40)
+        (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile b.mp4\n")
+        write(tmp_path / "b.mp4", grey_levels(4), codec="mpeg4")
+        for name in ("a.txt", "list.mp4"):
+            assert reason(tmp_path / name).startswith("no video that can be decoded")
+        (tmp_path / "b.mp4").rename(tmp_path / "http:b.mp4")
+        monkeypatch.chdir(tmp_path)
+        assert len(list(read_frames(Path("http:b.mp4"), PLAIN))) == 4
+
     def test_sound_alone(self, tmp_path):
         assert reason(write_sound(tmp_path / "a.mp4")) == "it has no video, sound alone"
 

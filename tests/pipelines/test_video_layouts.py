@@ -168,6 +168,39 @@ def test_no_videos(tmp_path):
         listed(files(tmp_path, "readme.txt"))
 
 
+def test_lists_that_are_none(tmp_path):
+    """One line that names the list, whatever is in it; a byte order mark is none of its text."""
+    files(tmp_path, "Walk/v_Walk_g01_c01.avi")
+    for name in ("trainlist01.txt", "testlist01.txt"):
+        (tmp_path / name).write_text("Walk/v_Walk_g01_c01.avi\n")
+    for content in (b"1 L\xe4uft\n", b"Walk\n", b"Walk 1\n", b"1 Run\n", b""):
+        (tmp_path / "classInd.txt").write_bytes(content)
+        with pytest.raises(UserError, match=r"classInd\.txt"):
+            listed(tmp_path)
+    (tmp_path / "classInd.txt").write_bytes(b"\xef\xbb\xbf1 Walk\n")
+    assert listed(tmp_path).classes == ["Walk"]
+
+
+def test_tables_that_are_none(tmp_path):
+    files(tmp_path, "abc.mp4")
+    head = b"\xef\xbb\xbflabel,youtube_id,time_start,time_end\n"
+    for content in (b"\xff,abc,1,2\n", b"a,abc,x,2\n", b"a," + b"b" * 200_000 + b",1,2\n"):
+        (tmp_path / "train.csv").write_bytes(head + content)
+        with pytest.raises(UserError, match=r"train\.csv"):
+            listed(tmp_path)
+    (tmp_path / "train.csv").write_bytes(head + b"a,abc,1,2\na,abc,5,2\na,abc,nan,2\n")
+    found = listed(tmp_path)
+    assert told(found, "start_s", "end_s") == {"abc.mp4": (1.0, 2.0)}
+    assert set(found.rejected.values()) == {"5 to 2 s is no part of a video", "nan to 2 s is no part of a video"}
+
+
+def test_links_in_a_circle(tmp_path):
+    files(tmp_path, "a/1.mp4", "b/2.mp4")
+    for name in ("a/up", "a/again", "b/up"):
+        (tmp_path / name).symlink_to("..")
+    assert told(listed(tmp_path), "label") == {"1.mp4": ("a",), "2.mp4": ("b",)}
+
+
 def drawn(table: pd.DataFrame, **changes) -> pd.DataFrame:
     arguments = {"validation_share": 0.2, "test_share": 0.2, "seed": 1} | changes
     return table.assign(split=draw_splits(table, **arguments))
