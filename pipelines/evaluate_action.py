@@ -24,7 +24,7 @@ from pipelines.video.clips import Clips, open_clips
 from pipelines.video.recognizer import ActionRecognizer, load_recognizer
 
 WHOLE = 0  # in column observed: all frames of a clip
-FRAMES_AT_ONCE = 512  # of clips of one shape that are evaluated together
+FRAMES_AT_ONCE = 512  # read at once, of clips of one shape that are evaluated together
 
 
 def said_of(
@@ -45,7 +45,7 @@ def said_of(
     for (length, *_), same in clips.table.loc[list(numbers)].groupby(["frames", "height", "width"]):
         together = max(1, FRAMES_AT_ONCE // length)
         for batch in (list(same.index[at : at + together]) for at in range(0, len(same), together)):
-            frames = np.stack([clips.frames(i) for i in batch], axis=1)
+            frames = _side_by_side(clips, batch, int(length))
             pieces = list(recognizer.stream(frames, with_subtasks=has_subtasks))
             if has_subtasks:
                 said = {
@@ -56,6 +56,13 @@ def said_of(
                 said = {"main": np.concatenate([piece.cpu().numpy() for piece in pieces])}
             for place, i in enumerate(batch):
                 yield i, {key: values[:, place] for key, values in said.items()}
+
+
+def _side_by_side(clips: Clips, numbers: Sequence[int], length: int) -> Iterator[NDArray[np.uint8]]:
+    """Give the frames (B, H, W, 3) of clips of one shape, however long they are, in the memory of a few."""
+    for start in range(0, length, FRAMES_AT_ONCE):
+        count = min(FRAMES_AT_ONCE, length - start)
+        yield from np.stack([clips.frames(i, start, count) for i in numbers], axis=1)
 
 
 def rank_of(scores: NDArray[np.floating], label: int) -> int:
@@ -109,8 +116,8 @@ def evaluate_action(
             for observed in params.observed if stream == "main" else []:
                 note(i, stream, observed, scores[:observed].mean(0))
         whole_clips[i] = log_softmax(said["main"].mean(0))
-    if features:
-        train = table.index[table["split"] == "train"]
+    train = table.index[table["split"] == "train"]
+    if features and table.loc[train, "label"].nunique() > 1:
         learned = {i: said["motion"].mean(0) for i, said in said_of(recognizer, clips, list(train))}
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         probe.fit(np.stack([learned[i] for i in train]), table.loc[train, "label"].to_numpy())

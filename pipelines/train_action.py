@@ -55,6 +55,8 @@ def train_action(
         If the loss isn't finite, or the store has nothing to train on.
     """
     clips = open_clips(store)
+    if len(clips.classes) < 2:
+        raise UserError(f"{store}: {clips.classes[0]} is its only class, and there are two or more to tell apart")
     data_sha256 = clips_digest(clips)
     settings = {"model": model.model_dump(), "train_action": params.model_dump()}
     checkpoints = checkpoint_folder(f"action-{name}", settings, data_sha256)
