@@ -6,6 +6,7 @@ its events are drawn together with those of other such stores.
 """
 
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from rich.progress import track
 from pipelines.atomic import whole
 from pipelines.cadence import usual_step
 from pipelines.errors import UserError
-from pipelines.frames import open_frames
+from pipelines.frames import grid_of, open_frames
 from pipelines.params import read_params
 from pipelines.sections.radar import Index
 from pipelines.stage import run
@@ -159,12 +160,17 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     Raises
     ------
     UserError
-        If a grid is smaller than a window, the stores' steps differ, or a split would be empty.
+        If a grid is smaller than a window, the stores' steps differ or they share frames, or a split would be empty.
     """
-    steps = {store: usual_step(open_frames(store)["time"].to_numpy()) for store in stores.values()}
+    frames = {store: open_frames(store) for store in stores.values()}
+    steps = {store: usual_step(of_store["time"].to_numpy()) for store, of_store in frames.items()}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{store} {step} s" for store, step in steps.items())
         raise UserError(f"ingest_radar.sources: archives of one step are trained on together, and these have {told}")
+    for (a, of_a), (b, of_b) in combinations(frames.items(), 2):
+        common = np.intersect1d(of_a["time"], of_b["time"])
+        if common.size and not grid_of(of_a).difference(grid_of(of_b)):
+            raise UserError(f"{a} and {b} both have a frame of {common[0]} UTC on one grid: it would be of two splits")
     tables, drawn, events = [], [], 0
     for name, store in stores.items():
         table = windows_of(store, params)

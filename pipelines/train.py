@@ -19,13 +19,14 @@ from pipelines.cadence import usual_step
 from pipelines.echo_motion import WithMotion
 from pipelines.errors import UserError
 from pipelines.fitting import checkpoint_folder, fit, quieten, write_trained
-from pipelines.frames import open_frames
+from pipelines.frames import grid_of, open_frames
 from pipelines.lineage import code_commit, dvc_md5, frames_digest, sha256
 from pipelines.params import read_params
 from pipelines.rain import normalise
 from pipelines.ranks import PartOf, is_first, part_of_batch
 from pipelines.sections.learning import Model, Train
 from pipelines.sections.radar import Index
+from pipelines.spatial import pixel_metres
 from pipelines.stage import run
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training import NowcastTraining
@@ -133,11 +134,13 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             return
         forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
         weights = {name: fitted.weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
+        frames = open_frames(Path(stores[0]))
         description = {
             "method": "network",
             "name": name,
             "inputs": index.inputs,
-            "step_seconds": usual_step(open_frames(Path(stores[0]))["time"].to_numpy()),
+            "step_seconds": usual_step(frames["time"].to_numpy()),
+            "pixel_metres": pixel_metres(grid_of(frames)),
             "network": shape,
         }
         result = {

@@ -299,3 +299,11 @@ def test_archives_of_different_steps_are_one_line(store: Path, tmp_path: Path) -
     write_store(tmp_path / "slow.zarr", frames)
     with pytest.raises(UserError, match=r"^ingest_radar\.sources: .*radar\.zarr 300 s, .*slow\.zarr 600 s"):
         index({"radar": store, "slow": tmp_path / "slow.zarr"}, tmp_path / "windows.parquet", settings(**SMALL))
+
+
+def test_archives_that_share_frames_are_one_line(store: Path, tmp_path: Path) -> None:
+    again = write_archive(tmp_path / "again.zarr", events=2, shape=(40, 56))
+    with pytest.raises(
+        UserError, match=r"radar\.zarr and .*again\.zarr both have a frame of 2024-06-01T12:00:00.* on one grid"
+    ):
+        index({"radar": store, "again": again}, tmp_path / "windows.parquet", settings(**SMALL))
