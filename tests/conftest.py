@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import yaml
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -39,6 +41,12 @@ def write_params(folder: Path, domains: dict[str, dict]) -> None:
         for name, changes in domains.items()
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def logs_of(run_id: UUID | None) -> LogFilter:
+    """Logs of one flow run: the server of all tests gives no more than a page of all."""
+    assert run_id is not None
+    return LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
 
 
 def free_port() -> int:

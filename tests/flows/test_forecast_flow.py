@@ -17,10 +17,11 @@ import pyproj
 import pytest
 import xarray as xr
 from archive import GRID_CRS, moving_cells
-from conftest import Served, write_params
+from conftest import Served, logs_of, write_params
 from inbox_file import write_file
 from PIL import Image
 from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogHandler
@@ -113,7 +114,10 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
             if said["live_store_snapshot"] in logs and "radar-nowcast version 1" in logs:
                 break
             time.sleep(0.5)
-        tasks = {task.name.rpartition("-")[0] for task in client.read_task_runs()}
+        tasks = {
+            task.name.rpartition("-")[0]
+            for task in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+        }
     shown = artifacts["forecast-worked"].data
     for what in (folder / "forecast.nc", folder / "forecast.png"):
         assert what.resolve().as_uri() in shown
@@ -131,7 +135,7 @@ def test_a_deployed_cycle_that_fails_says_so_in_one_line_and_no_traceback(server
     assert run.state.message == "no forecast: params.yaml: domains: no 'nowhere' among worked"
     time.sleep(3)  # the process sends its last lines after the state
     with get_client(sync_client=True) as client:
-        said = [log.message for log in client.read_logs() if log.flow_run_id == run.id]
+        said = [log.message for log in client.read_logs(logs_of(run.id))]
     assert "nowhere: no forecast: params.yaml: domains: no 'nowhere' among worked" in said
     assert not any("Traceback" in line for line in said)
 
@@ -183,7 +187,7 @@ def test_bad_files_are_told_of_in_the_state_and_good_frames_go_in(domain: Path) 
         deadline = time.monotonic() + 10
         warnings: list[str] = []
         while len(warnings) < 4 and time.monotonic() < deadline:
-            warnings = [log.message for log in client.read_logs() if log.flow_run_id == run_id and log.level == 30]
+            warnings = [log.message for log in client.read_logs(logs_of(run_id)) if log.level == 30]
             time.sleep(0.5)
     assert len(warnings) == 4 and all(warning.startswith("here: ") for warning in warnings)
 
@@ -253,6 +257,7 @@ def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest
         deadline = time.monotonic() + 10
         retried: list[str] = []
         while not retried and time.monotonic() < deadline:
-            retried = [log.message for log in client.read_logs() if "another writer has held it" in log.message]
+            logs = client.read_logs(logs_of(state.state_details.flow_run_id))
+            retried = [log.message for log in logs if "another writer has held it" in log.message]
             time.sleep(0.5)
     assert "Retry 1/3" in retried[0]

@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import yaml
-from conftest import REPOSITORY, Served
+from conftest import REPOSITORY, Served, logs_of
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
@@ -92,18 +93,24 @@ def server(served: Served) -> Iterator[Served]:
         APILogHandler().flush()
 
 
+def of_run(run_id: UUID | None) -> FlowRunFilter:
+    assert run_id is not None
+    return FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+
+
 def task_states(state: State) -> dict[str, State]:
     run_id = state.state_details.flow_run_id
     with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+        runs = client.read_task_runs(flow_run_filter=of_run(run_id))
     return {run.name: run.state for run in runs}
 
 
 def logs(state: State) -> list[tuple[str | None, str]]:
     APILogHandler().flush()
     with get_client(sync_client=True) as client:
-        names = {run.id: run.name for run in client.read_task_runs()}
-        found = [log for log in client.read_logs(limit=200) if log.flow_run_id == state.state_details.flow_run_id]
+        run_id = state.state_details.flow_run_id
+        names = {run.id: run.name for run in client.read_task_runs(flow_run_filter=of_run(run_id))}
+        found = client.read_logs(logs_of(run_id))
     return [(names.get(log.task_run_id), log.message) for log in found]
 
 
