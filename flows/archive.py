@@ -73,7 +73,7 @@ def archive(domain: str, now: datetime | None = None) -> State:
             written, failures = write_days(domain, settings, folder, utc)
             recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
             expired, kept = expire(domain, settings, folder, utc)
-        except UserError as error:
+        except (UserError, OSError) as error:
             log.error("%s: not archived: %s", domain, error)
             return Failed(message=f"not archived: {error}")
     done = f"{written} new frame(s) in {folder} ({recorded}), {expired} expired from the live store"

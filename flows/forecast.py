@@ -28,7 +28,7 @@ from flows.artifacts import show_forecast
 from flows.overtaken import later_run_due
 from pipelines import forecast as nowcast
 from pipelines.collect import Inbox
-from pipelines.errors import Unavailable, UserError
+from pipelines.errors import Unavailable, UserError, one_line
 from pipelines.frame import Frame
 from pipelines.inputs import StaleInput, check_age
 from pipelines.latest import describe, read_latest, update_latest
@@ -44,7 +44,7 @@ from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
-# A server of MLflow that is silent costs seconds, not MLflow's own two minutes a request: there is a fallback.
+# A server of MLflow that is silent costs a minute, not MLflow's own two for each try: there is a fallback.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
 
@@ -151,11 +151,13 @@ def forecast(domain: str, now: datetime | None = None) -> State:
                 # Runs that are late start all at once: the first does for all.
                 return Completed(message=f"another run for {domain} is in progress")
             done = cycle(domain, params, utc, notes)
-        except (UserError, OSError) as error:
-            log.error("%s: no forecast: %s", domain, error)
-            tell(domain, out, {"stale-input" if isinstance(error, StaleInput) else "no-forecast": str(error)})
-            return Failed(message=_one_line([f"no forecast: {error}", *notes]))
-    return Completed(message=_one_line([done, *notes]))
+        except Exception as error:
+            # What nobody has foreseen is to set off the alarm, too.
+            why = one_line(error)
+            log.error("%s: no forecast: %s", domain, why, exc_info=not isinstance(error, UserError | OSError))
+            tell(domain, out, {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why})
+            return Failed(message=_joined([f"no forecast: {why}", *notes]))
+    return Completed(message=_joined([done, *notes]))
 
 
 def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> str:
@@ -200,6 +202,6 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
     return done
 
 
-def _one_line(said: list[str]) -> str:
+def _joined(said: list[str]) -> str:
     more = [f"and {len(said) - 1 - TOLD} more in the log"] if len(said) > 1 + TOLD else []
     return "; ".join([*said[: 1 + TOLD], *more])

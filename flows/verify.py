@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows.alarms import tell
 from flows.forecast import RETRY
-from pipelines.errors import Unavailable, UserError
+from pipelines.errors import Unavailable, UserError, one_line
 from pipelines.issued import published_times, silent_since
 from pipelines.ledger import LEDGER, read_ledger
 from pipelines.live import LiveStore
@@ -97,8 +97,8 @@ def verify(domain: str, now: datetime | None = None) -> State:
         try:
             closed, wrong = score(domain, params, utc)
             done = f"{closed} cycle(s) verified, {len(unverified(out))} open"
-        except (UserError, OSError) as error:
-            wrong = [str(error)]
+        except Exception as error:  # whatever it is, the alarms below are looked at
+            wrong = [one_line(error)]
         try:
             track(domain, settings)
         except Unavailable as error:

@@ -100,7 +100,7 @@ def how_it_differs(path: Path, frames: xr.Dataset) -> str | None:
             values = cf.values(content, where[time]).astype(np.float32)
             if not np.array_equal(values, frame["rainfall_flux"].to_numpy()[0], equal_nan=True):
                 return f"the frame of {time} UTC has other values"
-    except (OSError, ValueError, KeyError, UserError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, UserError) as error:
         return " ".join(str(error).split())[:200]
     return None
 

@@ -73,7 +73,7 @@ class Inbox:
             time.sleep(SETTLE_S)
         unfinished = [path for path, look in looks.items() if _look(path) != look]
         for path in unfinished:
-            self.notes.append(f"{path.name}: still being written; left for the next cycle")
+            self._note(path, "still being written; left for the next cycle")
         return [path for path in looks if path not in unfinished]
 
     def store(self, files: Iterable[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
@@ -109,7 +109,7 @@ class Inbox:
                 continue
             except UnreadableFile as error:
                 if time.time() - look[1] / 1e9 < PATIENCE_S:
-                    self.notes.append(f"{path.name}: can't be read yet: {error.reason}; left for the next cycle")
+                    self._note(path, f"can't be read yet: {error.reason}; left for the next cycle")
                 else:
                     self._quarantine(path, look, error.reason)
                 continue
@@ -129,12 +129,17 @@ class Inbox:
                 self._quarantine(path, look, refusal)
                 continue
             if not new:
-                self.notes.append(f"{path.name}: repeats the frame of {frame.time} UTC that is stored")
+                self._note(path, f"repeats the frame of {frame.time} UTC that is stored")
             self._move(path, look, "done")
         return sum(appended.new)
 
+    def _note(self, path: Path, words: str) -> None:
+        """Add a line on a file, whose name may be of any bytes: Prefect takes text alone."""
+        name = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path.name)
+        self.notes.append(f"{name}: {words}")
+
     def _quarantine(self, path: Path, look: Look, reason: str) -> None:
-        self.notes.append(f"{path.name}: {reason}; in quarantine")
+        self._note(path, f"{reason}; in quarantine")
         if target := self._move(path, look, "quarantine"):
             target.with_name(f"{target.name}.reason").write_text(f"{reason}\n", encoding="utf-8")
 
@@ -146,7 +151,7 @@ class Inbox:
             return None
         if _look(path) != look:
             # What is there now is another file, and nobody has read it.
-            self.notes.append(f"{path.name}: replaced while it was read; left for the next cycle")
+            self._note(path, "replaced while it was read; left for the next cycle")
             return None
         try:
             folder.mkdir(exist_ok=True)
@@ -155,7 +160,7 @@ class Inbox:
             return Path(shutil.move(path, target))
         except OSError as error:
             # It will be read again, and stored once: no reason to go without a forecast.
-            self.notes.append(f"{path.name}: can't be moved into {folder}: {error.strerror or error}")
+            self._note(path, f"can't be moved into {folder}: {error.strerror or error}")
             return None
 
 

@@ -23,3 +23,9 @@ class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of t
 
 class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock, not of the program
     """Something that may be there in a minute isn't: a lock that another holds, a server that doesn't answer."""
+
+
+def one_line(error: Exception) -> str:
+    """Give what an error says, in one line; where it is neither a user's mistake nor the system's, its kind too."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {said[:200]}"

@@ -77,7 +77,8 @@ def forecast(
         try:
             with in_words("the model can't be loaded"):
                 model = give()
-            check_fit(model, newest, step_s, leads, memory_limit_mb)
+            with in_words(model.uri):
+                check_fit(model, newest, step_s, leads, memory_limit_mb)
             inputs = choose_inputs(source, model.description["inputs"], policy, model.uri)
             rain_rate = run(model, inputs, leads)
         except UserError as error:

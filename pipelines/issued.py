@@ -85,5 +85,5 @@ def read_issued(folder: Path) -> Issued:
                 pixel_metres(grid_of(dataset)),
                 dict(dataset.attrs),
             )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # RuntimeError: HDF5, of damaged pixels
         raise UserError(f"{folder / NETCDF}: can't be read: {' '.join(str(error).split())[:200]}") from None

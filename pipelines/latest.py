@@ -34,10 +34,10 @@ SAID = (
 
 
 def read_latest(out: Path) -> dict[str, Any]:
-    """Read ``latest.json`` in the folder ``out``; without a forecast and alarms where there is none yet."""
+    """Read ``latest.json`` in the folder ``out``; with no forecast and no alarm where it isn't, or is damaged."""
     try:
         return json.loads((out / LATEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {"forecast": None, "alarms": []}
 
 
@@ -94,7 +94,7 @@ def describe(folder: Path) -> dict[str, Any]:
         with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
             said, times = dataset.attrs, valid_times(dataset)
             reference = np.datetime64(dataset["forecast_reference_time"].item(), "ns")
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{folder / NETCDF}: can't be read: {' '.join(str(error).split())[:200]}") from None
     maps = {kind: sorted(_names(folder, f"{MAPS}/{kind}_*.png")) for kind in ("observed", "forecast")}
     return {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
@@ -37,5 +38,14 @@ def write_issued(out: Path, frames: Sequence[Frame], rain_rate: np.ndarray, *, s
             "method": "scs",
         }
         | said,
-    ).to_netcdf(folder / "forecast.nc")
+    ).to_netcdf(folder / "forecast.nc", encoding={"rainfall_flux": {"zlib": True}})
     return folder / "forecast.nc"
+
+
+def damage_pixels(path: Path) -> None:
+    """Overwrite the first compressed chunk of ``rainfall_flux``, as a bad sector does: the file can still be opened."""
+    with h5py.File(path) as file:
+        chunk = file["rainfall_flux"].id.get_chunk_info(0)
+    with path.open("r+b") as stream:
+        stream.seek(chunk.byte_offset)
+        stream.write(b"\xff" * chunk.size)

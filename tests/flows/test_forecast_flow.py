@@ -31,6 +31,7 @@ import pipelines.live
 from flows.forecast import forecast
 from pipelines import publish
 from pipelines.grid import Grid
+from pipelines.latest import read_latest
 from pipelines.lineage import sha256
 from pipelines.live import LiveStore
 from pipelines.lock import exclusive
@@ -234,6 +235,22 @@ def test_a_disk_that_fails_once_is_tried_again(domain: Path, monkeypatch: pytest
     monkeypatch.setattr(publish, "draw_forecast", fail_once)
     assert cycle().message.startswith("published")
     assert not failures and published() == ["20240601T121000Z"]
+
+
+def test_what_nobody_has_foreseen_is_an_alarm_in_one_line_too(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for frame in FRAMES[:3]:
+        write_file(domain, frame)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("NetCDF: HDF\nerror")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(publish, "draw_forecast", fail)
+        state = cycle()
+    assert state.is_failed() and state.message == "no forecast: RuntimeError: NetCDF: HDF error"
+    (on,) = read_latest(Path("data/out/here"))["alarms"]
+    assert (on["kind"], on["message"]) == ("no-forecast", "RuntimeError: NetCDF: HDF error")
+    assert cycle().message.startswith("published") and read_latest(Path("data/out/here"))["alarms"] == []
 
 
 def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 import yaml
 from archive import moving_cells
 from conftest import REPOSITORY
+from issued_files import damage_pixels
 
 from pipelines.archive import archive_day, day_file, finished_days, how_it_differs, of_day
 from pipelines.errors import UserError
@@ -127,6 +128,11 @@ def test_what_a_file_doesnt_hold_exactly_is_seen(tmp_path: Path) -> None:
         file["rainfall_flux"][3, 20, 20] = was
         file["source_sha256"][3] = "0" * 64
     assert how_it_differs(path, frames) == "the frame of 2024-06-01T23:50:00 UTC is of another source"
+    with netCDF4.Dataset(path, "a") as file:
+        file["source_sha256"][3] = frames["source_sha256"].to_numpy()[3]
+    assert how_it_differs(path, frames) is None
+    damage_pixels(path)
+    assert how_it_differs(path, frames) == "NetCDF: HDF error"
     path.write_bytes(path.read_bytes()[:-2000])
     assert how_it_differs(path, frames)
 

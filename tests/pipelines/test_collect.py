@@ -126,6 +126,13 @@ def test_a_file_that_was_just_written_is_waited_for_and_taken(
     assert time.monotonic() - start >= 0.5
 
 
+def test_a_name_of_any_bytes_is_told_of_in_a_line_of_text(folder: Path, live: LiveStore) -> None:
+    write_file(folder, FRAMES[0])
+    (folder / os.fsdecode(b"a\xff \n\xc3\xa9.h5")).write_text("nothing")
+    stored, (note,) = cycle(folder, live)
+    assert stored == 1 and note.startswith("a\\udcff \\né.h5: can't be read yet: ")
+
+
 def test_a_file_that_stays_broken_goes_into_quarantine_with_its_reason(folder: Path, live: LiveStore) -> None:
     path = write_file(folder, FRAMES[0])
     path.write_bytes(path.read_bytes()[:1000])

@@ -84,6 +84,7 @@ BROKEN = {
     "no inputs": (lambda: loaded("persistence", inputs="many"), "not a number of inputs: 'many'"),
     "cadence": (lambda: loaded("persistence", step_seconds=600), "frames are 300 s apart, and .* in steps of 600 s"),
     "pixels": (lambda: loaded("persistence", pixel_metres=2000.0), "pixels are of 1000 m, and .* trained on 2000 m"),
+    "no pixels": (lambda: loaded("persistence", pixel_metres="1 km"), "models:/radar-nowcast@champion: TypeError: "),
     "raises": (giving(raising(RuntimeError("a\nb"))), r"models:/radar-nowcast@champion: RuntimeError: a b"),
     "disk": (giving(raising(OSError(5, "Input/output error"))), "OSError: .*Input/output error"),
     "memory": (giving(raising(MemoryError())), "MemoryError"),

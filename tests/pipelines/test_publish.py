@@ -239,3 +239,6 @@ def test_latest_json_says_where_everything_is(folder: Path) -> None:
     assert read_latest(out)["alarms"] == [{"kind": "fallback", "message": "still", "since": since}]
     update_latest(out, "here", alarms={"fallback": None})
     assert read_latest(out)["alarms"] == []
+    (out / "latest.json").write_text('{"domain": ')
+    update_latest(out, "here", forecast=said, alarms={"fallback": "why"})
+    assert read_latest(out)["forecast"] == said and len(read_latest(out)["alarms"]) == 1

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 from archive import moving_cells
-from issued_files import write_issued
+from issued_files import damage_pixels, write_issued
 from scipy.ndimage import uniform_filter
 from scores.categorical import BasicContingencyManager, ThresholdEventOperator
 
@@ -172,11 +172,15 @@ def test_gaps_of_all_kinds_are_in_words_and_one_dataset(out: Path, live: LiveSto
     write_issued(out, FRAMES[3:6], guess(5), fallback="persistence: no such model")
     broken = write_issued(out, FRAMES[4:7], guess(6))
     broken.write_bytes(broken.read_bytes()[:3000])
+    damaged = write_issued(out, FRAMES[1:4], guess(3))
+    damage_pixels(damaged)
     closed, problems = close(out, live)
     assert closed == [(FRAMES[1].time, 4), (FRAMES[4].time, 1), (FRAMES[5].time, 1)]
-    assert len(problems) == 1 and problems[0].startswith(f"{broken}: can't be read: ")
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        [str(path), "can't be read"] for path in (damaged, broken)
+    ]
     closed, problems = close(out, live, FRAMES[6].time + np.timedelta64(1, "D"))
-    assert closed == [(FRAMES[6].time, 1)] and not problems
+    assert closed == [(FRAMES[3].time, 1), (FRAMES[6].time, 1)] and not problems
 
     ledger = read_ledger(out)
     gaps = ledger.groupby("reference_time")["gap"].unique()
@@ -186,7 +190,7 @@ def test_gaps_of_all_kinds_are_in_words_and_one_dataset(out: Path, live: LiveSto
     assert ledger.groupby("reference_time")["fallback"].unique()[FRAMES[5].time].tolist() == [True]
     # any reader of Parquet sees one table
     schemas = [pq.read_schema(path) for path in sorted((out / "ledger").rglob("*.parquet"))]
-    assert len(schemas) == 4 and all(schema.equals(schemas[0]) for schema in schemas)
+    assert len(schemas) == 5 and all(schema.equals(schemas[0]) for schema in schemas)
     since = read_ledger(out, since=FRAMES[4].time, until=FRAMES[5].time)
     assert set(since["reference_time"]) == {FRAMES[5].time}
 
