@@ -36,8 +36,8 @@ def archive(folder: Path, numbers: range, shape: tuple[int, int]) -> None:
 def repro(folder: Path, source: str) -> str:
     path = folder / "params.yaml"
     text = path.read_text()
-    old = next(line for line in text.splitlines() if line.startswith("  source:"))
-    path.write_text(text.replace(old, f"  source: {source}"))
+    old = next(line for line in text.splitlines() if line.startswith("  sources:"))
+    path.write_text(text.replace(old, f"  sources: {{radar: {source}}}"))
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     done = subprocess.run(["dvc", "repro"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
