@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import REPOSITORY, write_params
 from radar_files import name_of, write_odim
 from test_ingest_radar import Result
@@ -35,9 +36,9 @@ def archive(folder: Path, numbers: range, shape: tuple[int, int]) -> None:
 
 def repro(folder: Path, source: str) -> str:
     path = folder / "params.yaml"
-    text = path.read_text()
-    old = next(line for line in text.splitlines() if line.startswith("  sources:"))
-    path.write_text(text.replace(old, f"  sources: {{radar: {source}}}"))
+    params = yaml.safe_load(path.read_text())
+    params["ingest_radar"]["sources"] = {"radar": source}
+    path.write_text(yaml.safe_dump(params))
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     done = subprocess.run(["dvc", "repro"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
