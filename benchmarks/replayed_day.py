@@ -5,7 +5,6 @@ hour, at MINUTE, there is a forecast by the champion (extrapolation, in an MLflo
 hour verification, and at the end the archive. OUT gets all of it; ``cd OUT && scs skill day`` prints the day's tables.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -39,11 +38,11 @@ def prepare(out: Path) -> None:
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # each state is printed below
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    from pipelines.register import write_extrapolation
     from pipelines.tracking.registry import ensure_version, set_alias
 
     model = out / "data" / "model"
-    model.mkdir()
-    (model / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}), encoding="utf-8")
+    write_extrapolation(model)
     set_alias("champion", ensure_version("extrapolation", model, {}), "the first")
 
 

@@ -12,6 +12,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.clock import utc
 from flows.forecast import RETRY
 from pipelines.dvc_add import dvc_add
 from pipelines.errors import Unavailable, UserError
@@ -58,8 +59,7 @@ def archive(domain: str, now: datetime | None = None) -> State:
         The clock by which days are finished; UTC unless it says otherwise. The wall clock by default.
     """
     log = get_run_logger()
-    clock = now or datetime.now(UTC)
-    utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
+    clock = utc(now)
     with ExitStack() as held:
         try:
             settings = read_params().domain(domain)
@@ -70,9 +70,9 @@ def archive(domain: str, now: datetime | None = None) -> State:
                 held.enter_context(exclusive(Path(settings.out) / ".archive.lock", wait_s=0))
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
-            written, failures = write_days(domain, settings, folder, utc)
+            written, failures = write_days(domain, settings, folder, clock)
             recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
-            expired, kept = expire(domain, settings, folder, utc)
+            expired, kept = expire(domain, settings, folder, clock)
         except (UserError, OSError) as error:
             log.error("%s: not archived: %s", domain, error)
             return Failed(message=f"not archived: {error}")

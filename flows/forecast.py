@@ -9,7 +9,7 @@ goes off (`flows.alarms`). Last of all ``latest.json`` names the cycle: what is 
 import logging
 import os
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from prefect.states import Completed, Failed
 
 from flows.alarms import alarm, tell
 from flows.artifacts import show_forecast
+from flows.clock import utc
 from flows.overtaken import later_run_due
 from pipelines import forecast as nowcast
 from pipelines.collect import Inbox
@@ -131,8 +132,7 @@ def forecast(domain: str, now: datetime | None = None) -> State:
         The clock by which frames are old or from the future; UTC unless it says otherwise. The wall clock by default.
     """
     log = get_run_logger()
-    clock = now or datetime.now(UTC)
-    utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
+    clock = utc(now)
     if later := later_run_due(domain):
         return Completed(message=f"overtaken: the run of {later:%Y-%m-%d %H:%M} UTC is due, and does for this one")
     notes: list[str] = []
@@ -150,7 +150,7 @@ def forecast(domain: str, now: datetime | None = None) -> State:
             except Unavailable:
                 # Runs that are late start all at once: the first does for all.
                 return Completed(message=f"another run for {domain} is in progress")
-            done = cycle(domain, params, utc, notes)
+            done = cycle(domain, params, clock, notes)
         except Exception as error:
             # What nobody has foreseen is to set off the alarm, too.
             why = one_line(error)

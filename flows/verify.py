@@ -4,7 +4,7 @@ It ends as Failed, in one line, where an alarm is on; what could be verified is 
 """
 
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.alarms import tell
+from flows.clock import utc
 from flows.forecast import RETRY
 from pipelines.errors import Unavailable, UserError, one_line
 from pipelines.issued import published_times, silent_since
@@ -79,8 +80,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
         default.
     """
     log = get_run_logger()
-    clock = now or datetime.now(UTC)
-    utc = np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")
+    clock = utc(now)
     with ExitStack() as held:
         try:
             params = read_params()
@@ -95,7 +95,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
             return Failed(message=f"not verified: {error}")
         done, wrong, notes = "nothing verified", list[str](), list[str]()
         try:
-            closed, wrong = score(domain, params, utc)
+            closed, wrong = score(domain, params, clock)
             done = f"{closed} cycle(s) verified, {len(unverified(out))} open"
         except Exception as error:  # whatever it is, the alarms below are looked at
             wrong = [one_line(error)]
@@ -104,7 +104,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
         except Unavailable as error:
             notes.append(f"skill isn't in MLflow yet: {error}")
         poor = below_extrapolation(_last(out, np.timedelta64(settings.skill_days, "D")))
-        silence = silent_since(out, utc, settings.silent_minutes)
+        silence = silent_since(out, clock, settings.silent_minutes)
         alarms = {"skill-below-extrapolation": poor and f"{poor} in the last {settings.skill_days} days"}
         if silence:
             alarms["no-forecast"] = silence  # to take it back is the next forecast's

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.atomic import whole
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.frames import CLOCK, NO_DATA, RESOLUTION
 from pipelines.readers import cf
 
@@ -101,7 +101,7 @@ def how_it_differs(path: Path, frames: xr.Dataset) -> str | None:
             if not np.array_equal(values, frame["rainfall_flux"].to_numpy()[0], equal_nan=True):
                 return f"the frame of {time} UTC has other values"
     except (OSError, RuntimeError, ValueError, KeyError, UserError) as error:
-        return " ".join(str(error).split())[:200]
+        return in_short(error)
     return None
 
 
@@ -113,7 +113,7 @@ def _open(path: Path) -> xr.Dataset:
     try:
         return xr.open_dataset(path, decode_coords="all", cache=False)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_short(error)
         raise UserError(f"{path}: can't be read, so nothing is added: {reason}; `dvc checkout` may help") from None
 
 

@@ -25,7 +25,13 @@ class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock
     """Something that may be there in a minute isn't: a lock that another holds, a server that doesn't answer."""
 
 
+def in_short(error: Exception) -> str:
+    """Give what a library's error says, in one line of 200 characters at most."""
+    return " ".join(str(error).split())[:200]
+
+
 def one_line(error: Exception) -> str:
     """Give what an error says, in one line; where it is neither a user's mistake nor the system's, its kind too."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {said[:200]}"
+    if isinstance(error, UserError | OSError):
+        return " ".join(str(error).split())
+    return f"{type(error).__name__}: {in_short(error)}"

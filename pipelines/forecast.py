@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from pipelines.errors import UserError
-from pipelines.forecasters import BASELINES, Rain
+from pipelines.errors import UserError, in_short
+from pipelines.forecasters import BASELINES, INPUTS, Rain
 from pipelines.frame import Frame
 from pipelines.inputs import Inputs, Source, choose_inputs
 from pipelines.memory import needed_mb
@@ -24,7 +24,6 @@ from pipelines.tracking.registry import LoadedModel
 
 log = logging.getLogger(__name__)
 
-STANDBY_INPUTS = {"extrapolation": 3, "persistence": 1}
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 
 
@@ -103,7 +102,7 @@ def troubles(said: Mapping[str, str]) -> list[str]:
 
 def standby(method: str) -> LoadedModel:
     """Give a method that needs no registry, as if it were from there."""
-    description = {"method": method, "inputs": STANDBY_INPUTS[method]}
+    description = {"method": method, "inputs": INPUTS[method]}
     return LoadedModel(method, method, "none", "none", description, BASELINES[method])
 
 
@@ -163,5 +162,5 @@ def in_words(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_short(error)
         raise UserError(f"{what}: {type(error).__name__}: {reason}") from error

@@ -21,11 +21,13 @@ from safetensors.torch import load_file
 from torch.nn.functional import pad
 
 from pipelines import lagrangian
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.rain import DRY, Rain, normalise
 from scs_model import EncoderForecaster
 
 Forecaster = Callable[[Rain, int], Rain]
+
+MOTION_FRAMES = 3  # newest ones that show Lucas–Kanade the motion
 
 logging.getLogger("pysteps").setLevel(logging.WARNING)
 
@@ -54,7 +56,7 @@ def motion(rain_rate: Rain) -> NDArray[np.float64]:
     with redirect_stdout(None):  # it prints where its configuration lies
         from pysteps.motion.lucaskanade import dense_lucaskanade
 
-    newest = rain_rate[-3:]
+    newest = rain_rate[-MOTION_FRAMES:]
     decibels = 10 * np.log10(np.maximum(newest, DRY), where=np.isfinite(newest), out=np.full_like(newest, np.nan))
     with warnings.catch_warnings():
         # Of few vectors it can't tell outliers, and says so in numpy's words.
@@ -145,6 +147,7 @@ def match_rates(forecast: Rain, observed: Rain) -> Rain:
 
 
 BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
+INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames that each looks at
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -184,6 +187,6 @@ def load_forecaster(folder: Path) -> Forecaster:
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_short(error)
         raise UserError(f"{folder}/weights.safetensors: {reason}") from None
     return NetworkForecaster(network, description["inputs"])

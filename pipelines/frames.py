@@ -29,7 +29,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.frame import Frame
 from pipelines.grid import Grid
 
@@ -140,7 +140,7 @@ def open_frames(store: Path) -> xr.Dataset:
     try:
         raw = xr.open_zarr(store, chunks=None, consolidated=False, mask_and_scale=False, decode_times=False)
     except (OSError, ValueError, KeyError, zarr.errors.GroupNotFoundError) as error:
-        reason = "it isn't there" if not store.exists() else " ".join(str(error).split())[:200]
+        reason = "it isn't there" if not store.exists() else in_short(error)
         raise UserError(f"{store}: not a store of frames: {reason}") from None
     return decode_frames(raw, str(store))
 

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.forecasters import Rain
 from pipelines.frames import grid_of
 from pipelines.product import NETCDF
@@ -86,4 +86,4 @@ def read_issued(folder: Path) -> Issued:
                 dict(dataset.attrs),
             )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # RuntimeError: HDF5, of damaged pixels
-        raise UserError(f"{folder / NETCDF}: can't be read: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{folder / NETCDF}: can't be read: {in_short(error)}") from None

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.atomic import whole
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.lock import exclusive
 from pipelines.product import NETCDF, stamp, valid_times
 from pipelines.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
@@ -95,7 +95,7 @@ def describe(folder: Path) -> dict[str, Any]:
             said, times = dataset.attrs, valid_times(dataset)
             reference = np.datetime64(dataset["forecast_reference_time"].item(), "ns")
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{folder / NETCDF}: can't be read: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{folder / NETCDF}: can't be read: {in_short(error)}") from None
     maps = {kind: sorted(_names(folder, f"{MAPS}/{kind}_*.png")) for kind in ("observed", "forecast")}
     return {
         "folder": folder.name,

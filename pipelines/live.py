@@ -16,7 +16,7 @@ import zarr
 from icechunk import ManifestConfig, ManifestSplitCondition, ManifestSplitDimCondition, ManifestSplittingConfig
 from numpy.typing import NDArray
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.frame import Frame
 from pipelines.frames import MAXIMUM, RESOLUTION, decode_frames, difference, frames_dataset, frames_of
 from pipelines.lock import exclusive
@@ -248,4 +248,4 @@ def _keep_only(kept: NDArray[np.intp], stored: xr.Dataset, store: icechunk.Icech
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return in_short(error)

@@ -19,7 +19,7 @@ from pipelines.baselines import maker_of
 from pipelines.compare import common_forecasts, read_scores
 from pipelines.errors import UserError
 from pipelines.evaluate import evaluate
-from pipelines.forecasters import BASELINES, read_description
+from pipelines.forecasters import BASELINES, INPUTS, read_description
 from pipelines.gate import METRIC, judge
 from pipelines.lineage import dvc_md5, sha256
 from pipelines.model_card import model_card
@@ -44,7 +44,7 @@ from pipelines.verification import headline, mean_csi
 def write_extrapolation(folder: Path) -> None:
     """Write the model that extrapolation is: its name, and how many frames it looks at."""
     folder.mkdir()
-    description = {"method": "extrapolation", "inputs": 3}
+    description = {"method": "extrapolation", "inputs": INPUTS["extrapolation"]}
     (folder / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
 
 

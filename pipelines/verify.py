@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.errors import UserError
-from pipelines.forecasters import Rain, extrapolation, persistence
+from pipelines.forecasters import MOTION_FRAMES, Rain, extrapolation, persistence
 from pipelines.issued import Issued, published_times, read_issued
 from pipelines.ledger import COLUMNS, append, ledger_file
 from pipelines.product import stamp
@@ -23,7 +23,6 @@ from pipelines.verification import SUMS, score_forecast
 
 WAIT = np.timedelta64(3, "h")  # after the last valid time; what isn't observed by then is a gap
 GIVE_UP = np.timedelta64(1, "D")  # after the reference time of a forecast that can't be read
-MOTION_FRAMES = 3  # what extrapolation uses
 ISSUED, FORECASTERS = "issued", ("issued", "extrapolation", "persistence")
 MODEL = ["model_name", "model_version", "method"]
 NOT_THERE, BLIND = "no frame of this time", "the frame of this time has no valid pixel"

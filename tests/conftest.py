@@ -15,6 +15,8 @@ from uuid import UUID
 import pytest
 import yaml
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -102,3 +104,11 @@ def _register_extrapolation(folder: Path, mlflow_server: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
         set_alias("champion", ensure_version("extrapolation", model, {}), "for the tests")
+
+
+@pytest.fixture(scope="module")
+def server(served: Served) -> Iterator[Served]:
+    """The servers, and Prefect's as the one that flows of this process talk to."""
+    with temporary_settings({PREFECT_API_URL: served.prefect}):
+        yield served
+        APILogHandler().flush()  # while there is a server

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
 from pipelines.lineage import code_commit, sha256
 from pipelines.tracking.kinds import RADAR, Kind
@@ -163,7 +163,7 @@ def find_version(uri: str, of: Kind = RADAR) -> Version:
             client.get_model_version_by_alias(of.name, alias) if alias else client.get_model_version(of.name, number)
         )
     except MlflowException as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_short(error)
         raise UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}") from None
     if "model_sha256" not in found.tags:
         raise UserError(f"{uri}: not a model that `dvc repro` registered")
@@ -254,7 +254,7 @@ def _download(uri: str, uri_of_version: str) -> Path:
 
 
 def _no_such_model(uri: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
+    reason = in_short(error)
     return UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from pipelines.errors import Unavailable
+from pipelines.errors import Unavailable, in_short
 from pipelines.tracking.store import NAME, connect
 
 EXPERIMENT = f"{NAME}-verification"
@@ -61,5 +61,5 @@ def log_skill(
             client.log_batch(run.info.run_id, [point for point in points if np.isfinite(point.value)])
             logged += 1
     except MlflowException as error:
-        raise Unavailable(f"MLflow: {' '.join(str(error).split())[:200]}") from None
+        raise Unavailable(f"MLflow: {in_short(error)}") from None
     return logged

@@ -18,7 +18,7 @@ from mlflow import MlflowClient, set_experiment, set_tracking_uri
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipelines.errors import Unavailable
+from pipelines.errors import Unavailable, in_short
 from pipelines.lock import exclusive
 
 NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
@@ -55,12 +55,7 @@ def connect(experiment: str = NAME) -> MlflowClient:
                 artifacts = None if uri.startswith("http") else (folder / "artifacts").as_uri()
                 client.create_experiment(experiment, artifacts)
             set_experiment(experiment)
-    except (
-        MlflowException,
-        SQLAlchemyError,
-        CommandError,
-        ImportError,
-        OSError,
-    ) as error:
-        raise Unavailable(f"MLflow store {uri}: {' '.join(str(error).split())[:200]}") from None
+    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
+        # ImportError: a database's driver; CommandError: tables that can't be made or brought up to date.
+        raise Unavailable(f"MLflow store {uri}: {in_short(error)}") from None
     return client

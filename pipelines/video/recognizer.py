@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipelines.errors import UserError
+from pipelines.errors import UserError, in_short
 from pipelines.video.flow import SCALE
 from scs_model.recognition import Recognizer
 
@@ -127,5 +127,5 @@ def load_recognizer(folder: Path) -> ActionRecognizer:
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder}/weights.safetensors: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{folder}/weights.safetensors: {in_short(error)}") from None
     return recognizer

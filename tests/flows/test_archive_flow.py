@@ -1,6 +1,5 @@
 """The flow `archive` on a real Prefect: what it did is in its state, and what it couldn't do is a failure."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import pytest
 from archive import moving_cells
 from conftest import Served, write_params
 from prefect.client.schemas.objects import State
-from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.archive import archive
 from pipelines.archive import day_file, how_it_differs
@@ -19,13 +16,6 @@ from pipelines.lock import exclusive
 
 FRAMES = [frame for day in (1, 2, 3) for frame in moving_cells(f"2024-06-0{day}T12:00:00", 2, shape=(32, 32))]
 LIVE, FOLDER = LiveStore(Path("data/store/here"), "CC0-1.0"), Path("archive/here")
-
-
-@pytest.fixture(scope="module")
-def server(served: Served) -> Iterator[Served]:
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
-        yield served
-        APILogHandler().flush()  # while there is a server
 
 
 @pytest.fixture

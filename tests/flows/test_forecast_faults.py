@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +20,6 @@ from prefect.client.schemas.objects import State
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.flow_engine import run_flow
-from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
 from flows.forecast import forecast
@@ -34,13 +31,6 @@ FRAMES = moving_cells("2024-06-01T12:00:00", 5, shape=(96, 96))
 NOW = datetime(2024, 6, 1, 12, 30, tzinfo=UTC)
 OUT = Path("data/out/faulty")
 MODEL = "models:/radar-nowcast@champion"
-
-
-@pytest.fixture(scope="module")
-def server(served: Served) -> Iterator[Served]:
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
-        yield served
-        APILogHandler().flush()  # while there is a server
 
 
 @pytest.fixture

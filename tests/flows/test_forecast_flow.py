@@ -6,7 +6,6 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -24,8 +23,6 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
-from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import pipelines.live
 from flows.forecast import forecast
@@ -38,13 +35,6 @@ from pipelines.lock import exclusive
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 8, shape=(96, 96))
 NOW = datetime(2024, 6, 1, 12, 40, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server(served: Served) -> Iterator[Served]:
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
-        yield served
-        APILogHandler().flush()  # while there is a server
 
 
 @pytest.fixture

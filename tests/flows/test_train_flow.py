@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.slots
 import flows.stages
@@ -84,13 +82,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         first=stage("cp raw first", deps=["raw"], outs=["first"]),
     )
     return tmp_path
-
-
-@pytest.fixture
-def server(served: Served) -> Iterator[Served]:
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
-        yield served
-        APILogHandler().flush()
 
 
 def of_run(run_id: UUID | None) -> FlowRunFilter:

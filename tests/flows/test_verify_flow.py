@@ -1,7 +1,6 @@
 """Verification on a real Prefect and MLflow: ledger, curves and alarms of what the flow `forecast` issued."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import get_client
 from prefect.client.schemas.objects import State
-from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
@@ -32,13 +29,6 @@ from pipelines.skill import CYCLES, headlines
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 10, shape=(96, 96))
 OUT = Path("data/out/there")
-
-
-@pytest.fixture(scope="module")
-def server(served: Served) -> Iterator[Served]:
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
-        yield served
-        APILogHandler().flush()  # while there is a server
 
 
 @pytest.fixture
