@@ -101,7 +101,7 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
         for _ in range(60):  # the worker sends its log in batches, when it has time
-            logs = " ".join(log.message for log in client.read_logs())
+            logs = " ".join(log.message for log in client.read_logs(logs_of(run.id)))
             if said["live_store_snapshot"] in logs and "radar-nowcast version 1" in logs:
                 break
             time.sleep(0.5)
