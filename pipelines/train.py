@@ -75,13 +75,14 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     UserError
         If the loss becomes NaN.
     """
-    params = params.model_copy(update={"steps": model.steps or params.steps})
+    own = model.model_dump(include={"steps", "seed"}, exclude_none=True)
+    params = params.model_copy(update=own)
     table = pd.read_parquet(windows)
     stores = sorted(table["store"].unique())
     digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
     data_sha256 = hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
     settings = {
-        "model": model.model_dump(exclude={"steps"}),
+        "model": model.model_dump(exclude={"steps", "seed"}),
         "train": params.model_dump(),
         "index": index.model_dump(include={"inputs", "leads", "size"}),
     }

@@ -78,6 +78,7 @@ class Model(Switched):
     steps: Positive | None = Field(
         default=None, description="optimiser steps in place of train.steps: for cells that are to take the same time"
     )
+    seed: int | None = Field(default=None, ge=0, description="in place of train.seed: for one model from two seeds")
 
     @property
     def network(self) -> dict[str, Any]:

@@ -101,6 +101,9 @@ def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:
     other = trained(small_params(workplace, seed=2), "scs", workplace / "models" / "other")
     assert_equal(first, again)
     assert any(not torch.equal(first[key], other[key]) for key in first)
+    params = small_params(workplace, steps=99)
+    params.models["scs"] = params.models["scs"].model_copy(update={"steps": 12, "seed": 2})
+    assert_equal(other, trained(params, "scs", workplace / "models" / "own"))
 
 
 def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
