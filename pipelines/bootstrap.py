@@ -1,4 +1,4 @@
-"""Is one method better than another? The difference of a score on the same forecasts, with its interval."""
+"""Is one method better than another? Scores, and their difference on the same forecasts, with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.errors import UserError
-from pipelines.verification import SUMS, mean_of, scores_from, scores_of
+from pipelines.verification import SUMS, scores_from
 
+KEY = ["event", "time"]  # what tells one forecast from another, for all methods the same
 BLOCK_HOURS = 2.0  # forecasts closer than this are of the same rain, and no independent witnesses
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A score of one method minus that of another.
+class Interval:
+    """A score, and where it might lie as well.
 
     Parameters
     ----------
     value : float
-        NaN where one of the two is undefined.
+        NaN where it is undefined.
     low, high : float
         Ends of the 95 % interval; NaN for fewer than two blocks.
     blocks : int
@@ -31,6 +32,10 @@ class Difference:
     low: float
     high: float
     blocks: int
+
+
+class Difference(Interval):
+    """A score of one method minus that of another; undefined where one of the two is."""
 
     @property
     def shown(self) -> bool:
@@ -103,25 +108,60 @@ def paired_difference(
     Künsch 1989, doi:10.1214/aos/1176347265; paired as in Hamill 1999,
     doi:10.1175/1520-0434(1999)014<0155:HTFENP>2.0.CO;2.
     """
-    key = ["event", "time"]
-    forecasts = sums_a[key].drop_duplicates().sort_values(key).reset_index(drop=True)
-    others = sums_b[key].drop_duplicates().sort_values(key).reset_index(drop=True)
+    forecasts, others = _forecasts_of(sums_a), _forecasts_of(sums_b)
     if not forecasts.equals(others):
         raise UserError(f"not the same forecasts: {len(forecasts)} of one method and {len(others)} of the other differ")
+    drawn, blocks = _means([sums_a, sums_b], score, by, block_hours, draws, seed)
+    return Difference(*_percentiles(drawn[0] - drawn[1]), blocks)
+
+
+def mean_score(
+    sums: pd.DataFrame,
+    score: str = "csi",
+    *,
+    by: Sequence[str] = ("threshold", "minutes"),
+    block_hours: float = BLOCK_HOURS,
+    draws: int = 2000,
+    seed: int = 1,
+) -> Interval:
+    """Mean of one method's pooled score over the cells of ``by``, with its interval by block bootstrap.
+
+    Where methods differ, the interval of :func:`paired_difference` says so sooner: the weather is the same for both.
+
+    Parameters
+    ----------
+    sums, score, by, block_hours, draws, seed
+        As there.
+    """
+    drawn, blocks = _means([sums], score, by, block_hours, draws, seed)
+    return Interval(*_percentiles(drawn[0]), blocks)
+
+
+def _forecasts_of(sums: pd.DataFrame) -> pd.DataFrame:
+    return sums[KEY].drop_duplicates().sort_values(KEY).reset_index(drop=True)
+
+
+def _means(
+    tables: Sequence[pd.DataFrame], score: str, by: Sequence[str], block_hours: float, draws: int, seed: int
+) -> tuple[list[NDArray[np.float64]], int]:
+    """Mean score of each table as it is, then of each draw, (1 + draws,); of one block there are no draws."""
+    forecasts = _forecasts_of(tables[0])
     forecasts["block"] = number_blocks(forecasts, block_hours)
     blocks = int(forecasts["block"].nunique())
-    value = mean_of(scores_of(sums_a, by), score) - mean_of(scores_of(sums_b, by), score)
-    if blocks < 2:
-        return Difference(value, np.nan, np.nan, blocks)
+    weights = np.ones((1, blocks), int)
+    if blocks > 1:
+        of_draws = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
+        weights = np.concatenate([weights, of_draws])
+    return [_drawn(sums.merge(forecasts, on=KEY), weights, score, by) for sums in tables], blocks
 
-    weights = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
-    drawn = [_drawn(sums.merge(forecasts, on=key), weights, score, by) for sums in (sums_a, sums_b)]
-    differences = drawn[0] - drawn[1]
-    differences = differences[np.isfinite(differences)]  # a draw of dry blocks alone has no score
-    if differences.size == 0:
-        return Difference(value, np.nan, np.nan, blocks)
-    low, high = np.percentile(differences, [2.5, 97.5])
-    return Difference(value, float(low), float(high), blocks)
+
+def _percentiles(means: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Value and interval of what :func:`_means` gave."""
+    draws = means[1:][np.isfinite(means[1:])]  # a draw of dry blocks alone has no score
+    if draws.size == 0 or np.isnan(means[0]):
+        return float(means[0]), np.nan, np.nan
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(means[0]), float(low), float(high)
 
 
 def _drawn(sums: pd.DataFrame, weights: NDArray[np.int64], score: str, by: Sequence[str]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipelines.atomic import whole
 from pipelines.baselines import NAMES, Maker, maker
+from pipelines.bootstrap import KEY
 from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.frames import grid_of, open_frames
@@ -19,8 +20,6 @@ from pipelines.score_table import Tables, write_table
 from pipelines.sections.radar import Index
 from pipelines.spatial import pixel_metres
 from pipelines.stage import run
-
-KEY = ["event", "time"]
 
 
 def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:

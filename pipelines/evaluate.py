@@ -1,7 +1,8 @@
 """Stage ``evaluate``: forecast the test events and count what came true."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +13,18 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.atomic import whole
-from pipelines.baselines import Maker, maker
+from pipelines.baselines import NAMES, Maker, maker
 from pipelines.cadence import usual_step
 from pipelines.errors import UserError
 from pipelines.forecasters import Forecaster, Rain, extrapolation
 from pipelines.frames import grid_of, open_frames
+from pipelines.lineage import checkpoint_folder, code_sha256, sha256
 from pipelines.params import read_params
 from pipelines.sections.radar import Evaluate, Index
 from pipelines.spatial import pixel_metres
 from pipelines.stage import run
 from pipelines.verification import headline, score_forecast
+from pipelines.windows import windows_digest
 
 FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
 
@@ -43,10 +46,33 @@ def common_mask(seen: Rain, future: Rain, moved: Rain) -> NDArray[np.bool_]:
     return np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved)
 
 
+def scored_folder(name: str, methods: Mapping[str, str], data_sha256: str, *, index: Index, params: Evaluate) -> Path:
+    """Give the folder of an unfinished evaluation's checkpoints.
+
+    Parameters
+    ----------
+    name : str
+        To tell folders apart by eye.
+    methods : mapping of str to str
+        For each method's name what says which it is: a model's SHA-256, a baseline's name.
+    data_sha256 : str
+        Of what is forecast.
+    index, params
+        Sections of params.yaml.
+    """
+    settings = {
+        "methods": dict(methods),
+        "code": code_sha256(),
+        "evaluate": params.model_dump(),
+        "index": index.model_dump(include={"inputs", "leads"}),
+    }
+    return checkpoint_folder(f"evaluate-{name}", settings, data_sha256)
+
+
 def score_methods(
-    makers: Mapping[str, Maker], times: pd.DataFrame, *, index: Index, params: Evaluate
+    makers: Mapping[str, Maker], times: pd.DataFrame, checkpoints: Path, *, index: Index, params: Evaluate
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Score methods on the whole grid from every one of ``times``.
+    """Score methods on the whole grid from every one of ``times``; interrupted, it goes on where it was.
 
     Parameters
     ----------
@@ -55,6 +81,8 @@ def score_methods(
     times : DataFrame
         Columns store, event and t0, the first of ``index.inputs`` observed frames, which ``index.leads`` to forecast
         follow at the store's own step.
+    checkpoints : Path
+        See `scored_folder`: what was scored so far, a file for each time; removed at the end.
 
     Returns
     -------
@@ -65,59 +93,98 @@ def score_methods(
         Why a method has no table, or none of a store: its steps aren't the store's, it wants more frames, or it says
         nothing about a pixel that counts.
     """
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in makers}
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    failures = checkpoints / "failed.json"
+    failed: dict[str, str] = json.loads(failures.read_text(encoding="utf-8")) if failures.exists() else {}
     refused: dict[str, str] = {}
-    failed = set()
-    for store, of_store in times.groupby("store", sort=False):
+    files = []
+    for number, (store, of_store) in enumerate(times.groupby("store", sort=False)):
         frames = open_frames(Path(str(store)))
         rain, clock = frames["rainfall_flux"], frames["time"].to_numpy()
         pixel_m, step_s = pixel_metres(grid_of(frames)), usual_step(clock)
-        minutes = np.arange(1, index.leads + 1) * step_s / 60
+        minutes = (np.arange(1, index.leads + 1) * step_s / 60).tolist()
         methods: dict[str, Forecaster] = {}
         for name, make in makers.items():
-            if name in failed:
-                continue
             try:
                 methods[name] = make(pixel_m, step_s)
             except UserError as error:
                 refused[name] = f"{store}: {error}"
         for row in track(list(of_store.itertuples()), f"evaluate {', '.join(methods)}", transient=True):
+            able = {name: method for name, method in methods.items() if name not in failed}
+            if not able:
+                break
+            files.append(checkpoints / f"{number}-{row.t0}.parquet")
+            if files[-1].exists():
+                continue
             window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
-            seen, future = window[: index.inputs], window[index.inputs :]
-            moved = extrapolation(seen, index.leads)
-            mask = common_mask(seen, future, moved)
+            sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
             about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
-            for name, forecaster in list(methods.items()):
-                try:
-                    forecast = moved if forecaster is extrapolation else forecaster(seen, index.leads)
-                    if not np.isfinite(forecast[mask]).all():
-                        raise UserError(f"no forecast for some pixels that the radar sees, from frame {row.t0}")
-                except UserError as error:
-                    refused[name] = f"{store}: {error}"
-                    tables[name] = []
-                    failed.add(name)
-                    del methods[name]
-                    continue
-                sums = score_forecast(
-                    forecast, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes.tolist()
-                )
-                tables[name].append(sums.assign(**about, fell_back=getattr(forecaster, "fell_back", False)))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts}, refused
+            if unable:
+                failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
+                with whole(failures) as temporary:
+                    temporary.write_text(json.dumps(failed), encoding="utf-8")
+            with whole(files[-1]) as temporary:
+                sums.assign(**about).to_parquet(temporary, index=False)
+    table = pd.concat([pd.read_parquet(file) for file in files]) if files else pd.DataFrame({"method": []})
+    shutil.rmtree(checkpoints)
+    tables = {str(name): of.drop(columns="method").reset_index(drop=True) for name, of in table.groupby("method")}
+    return {name: tables[name] for name in makers if name in tables.keys() - failed.keys()}, refused | failed
 
 
-def evaluate(make: Maker, name: str, windows: Path, *, index: Index, params: Evaluate) -> pd.DataFrame:
+def _score_time(
+    methods: Mapping[str, Forecaster],
+    window: Rain,
+    minutes: Sequence[float],
+    pixel_m: float,
+    *,
+    index: Index,
+    params: Evaluate,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none."""
+    seen, future = window[: index.inputs], window[index.inputs :]
+    moved = extrapolation(seen, index.leads)
+    mask = common_mask(seen, future, moved)
+    sums = [pd.DataFrame({"method": []})]
+    unable = {}
+    for name, forecaster in methods.items():
+        try:
+            forecast = moved if forecaster is extrapolation else forecaster(seen, index.leads)
+        except UserError as error:
+            unable[name] = str(error)
+            continue
+        if not np.isfinite(forecast[mask]).all():
+            unable[name] = "no forecast for some pixels that the radar sees"
+            continue
+        of_method = score_forecast(forecast, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
+        sums.append(of_method.assign(method=name, fell_back=getattr(forecaster, "fell_back", False)))
+    return pd.concat(sums[1:] or sums), unable
+
+
+def evaluate(make: Maker, name: str, windows: Path, *, model: str, index: Index, params: Evaluate) -> pd.DataFrame:
     """Score one method on the test windows; see :func:`score_methods`.
 
     A store of other steps than the method's is left out, and told of.
+
+    Parameters
+    ----------
+    make : Maker
+    name : str
+        Of the method.
+    windows : Path
+        The index.
+    model : str
+        What says which model it is: its SHA-256, or a baseline's name.
+    index, params
+        Sections of params.yaml.
 
     Raises
     ------
     UserError
         If the method can't forecast from any store, or says nothing about a pixel that counts.
     """
-    tables, refused = score_methods(
-        {name: make}, forecast_times(windows, params.time_stride), index=index, params=params
-    )
+    checkpoints = scored_folder(name, {name: model}, windows_digest(windows), index=index, params=params)
+    times = forecast_times(windows, params.time_stride)
+    tables, refused = score_methods({name: make}, times, checkpoints, index=index, params=params)
     if name not in tables:
         raise UserError(f"{name}: {refused[name]}" if refused else f"{windows}: no test windows")
     for words in refused.values():
@@ -134,7 +201,12 @@ def main(
     """Evaluate MODEL on the test events of WINDOWS into SCORES (Parquet, sums) and METRICS (JSON, a few scores)."""
     params = read_params()
     name = Path(model).name
-    sums = evaluate(maker(model, params.evaluate), name, windows, index=params.index, params=params.evaluate)
+    sums = evaluate(
+        *(maker(model, params.evaluate), name, windows),
+        model=model if model in NAMES else sha256(Path(model)),
+        index=params.index,
+        params=params.evaluate,
+    )
     with whole(scores) as temporary:
         sums.to_parquet(temporary, index=False)
     with whole(metrics) as temporary:

@@ -1,8 +1,9 @@
 """Score registered models and baselines on any radar data, without training: the command ``scs evaluate``."""
 
-import tempfile
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,27 @@ from pipelines.baselines import NAMES, Maker, maker, maker_of
 from pipelines.cadence import usual_step
 from pipelines.compare import write_comparison
 from pipelines.errors import UserError
-from pipelines.evaluate import FORECAST, score_methods
+from pipelines.evaluate import FORECAST, score_methods, scored_folder
 from pipelines.forecasters import read_description
 from pipelines.frames import open_frames
 from pipelines.index import window_starts
 from pipelines.ingest_radar import ingest_radar, tables_of
+from pipelines.lineage import frames_digest, sha256
 from pipelines.params import Params
 from pipelines.sections.radar import Index
 
 
-def load_maker(model: str, params: Params) -> tuple[str, Maker, int]:
-    """Give a name for the table, the maker, and the frames that it wants, of a baseline or model.
+class Method(NamedTuple):
+    """A method to score: its name in the table, what says which it is, its maker, and the frames that it wants."""
+
+    name: str
+    identity: str
+    make: Maker
+    inputs: int
+
+
+def load_method(model: str, params: Params) -> Method:
+    """Load a baseline or model.
 
     Parameters
     ----------
@@ -36,15 +47,17 @@ def load_maker(model: str, params: Params) -> tuple[str, Maker, int]:
         If there is no such model.
     """
     if model in NAMES:
-        return model, maker(model, params.evaluate), 3
+        return Method(model, model, maker(model, params.evaluate), 3)
     if ":" not in model:
-        return Path(model).name, maker(model, params.evaluate), read_description(Path(model))["inputs"]
+        folder = Path(model)
+        make = maker(model, params.evaluate)  # first: it says so if there is no such model
+        return Method(folder.name, sha256(folder), make, read_description(folder)["inputs"])
     # Here, not above: MLflow takes seconds to import.
     from pipelines.tracking.registry import load
 
     loaded = load(model)
     name = loaded.method if loaded.method in NAMES else f"{loaded.method} v{loaded.version}"
-    return name, maker_of(loaded.forecaster, loaded.description), loaded.description["inputs"]
+    return Method(name, loaded.sha256, maker_of(loaded.forecaster, loaded.description), loaded.description["inputs"])
 
 
 def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.int64]:
@@ -83,12 +96,13 @@ def all_times(store: Path, index: Index) -> pd.DataFrame:
 def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: int, params: Params) -> list[Path]:
     """Score ``models`` on all of ``source``; write the table, as JSON and Markdown, and pictures beside it.
 
-    What is missing and why, such as a model of other steps than the data's, is said under the table.
+    What is missing and why, such as a model of other steps than the data's, is said under the table. Interrupted, the
+    same command goes on where it was.
 
     Parameters
     ----------
     models : sequence of str
-        See :func:`load_maker`.
+        See :func:`load_method`.
     source : Path
         A store of frames, or what `pipelines.ingest_radar` reads.
     out : Path
@@ -111,34 +125,47 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         raise UserError(f"{out}: the table is JSON, with Markdown beside it: name it NAME.json")
     if not source.exists():
         raise UserError(f"{source}: no such folder or store")
-    loaded = [load_maker(model, params) for model in models]
-    makers = {name: make for name, make, _ in loaded}
-    with tempfile.TemporaryDirectory() as scratch:
-        store, bad = _store_of(source, Path(scratch), params)
+    methods = [load_method(model, params) for model in models]
+    makers = {method.name: method.make for method in methods}
+    index = params.index.model_copy(
+        update={
+            "inputs": max(params.index.inputs, *(method.inputs for method in methods)),
+            "time_stride": params.evaluate.time_stride,
+        }
+    )
+    work = scored_folder(
+        "source",
+        {method.name: method.identity for method in methods},
+        f"{source.resolve()} {out.resolve()} {params.ingest_radar.model_dump_json()}",
+        index=index,
+        params=params.evaluate,
+    )
+    try:
+        store, bad = _store_of(source, work, params)
         leads = minutes * 60 // usual_step(open_frames(store)["time"].to_numpy())
         if leads < 1:
             raise UserError(f"{source}: its steps are longer than {minutes} minutes")
-        index = params.index.model_copy(
-            update={
-                "inputs": max(params.index.inputs, *(inputs for *_, inputs in loaded)),
-                "leads": leads,
-                "time_stride": params.evaluate.time_stride,
-            }
-        )
+        index = index.model_copy(update={"leads": leads})
         try:
             times = all_times(store, index)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
-        tables, refused = score_methods(makers, times, index=index, params=params.evaluate)
+        scored = work / f"{frames_digest(open_frames(store))[:16]}-{leads}"
+        tables, refused = score_methods(makers, times, scored, index=index, params=params.evaluate)
         notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
         if bad:
             notes.append(f"{bad} of the files could not be used: `scs ingest` says why.")
         if not tables:
             raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
-        return write_comparison(tables, makers, out, index=index, notes=tuple(notes))
+        written = write_comparison(tables, makers, out, index=index, notes=tuple(notes))
+    except UserError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return written
 
 
-def _store_of(source: Path, scratch: Path, params: Params) -> tuple[Path, int]:
+def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:
     """Give the store of frames that ``source`` is, or one made of it; and how many files are of no use."""
     if (source / "zarr.json").exists():
         try:
@@ -147,5 +174,5 @@ def _store_of(source: Path, scratch: Path, params: Params) -> tuple[Path, int]:
             pass  # someone else's Zarr
         else:
             return source, 0
-    store = scratch / "radar.zarr"
+    store = work / "radar.zarr"
     return store, ingest_radar(source, store, *tables_of(store), params.ingest_radar)

@@ -1,6 +1,5 @@
 """Fitting a network, whatever its task: Lightning's loop, which goes on exactly where it was interrupted."""
 
-import hashlib
 import json
 import logging
 import math
@@ -25,7 +24,6 @@ from torch.utils.data import DataLoader
 
 from pipelines.atomic import whole
 from pipelines.errors import UserError
-from pipelines.lineage import main_checkout
 from pipelines.ranks import is_first, trainer_arguments
 from pipelines.sections.learning import Fit
 
@@ -67,12 +65,6 @@ class Fitted:
     seconds: float
 
 
-def checkpoint_folder(name: str, settings: Mapping[str, Any], data_sha256: str) -> Path:
-    """Give the folder of a training's checkpoints: the same settings and data go on from the same ones."""
-    key = hashlib.sha256((json.dumps(settings, sort_keys=True) + data_sha256).encode()).hexdigest()
-    return main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
-
-
 def choose_precision(precision: str) -> str:
     """Name Lightning's precision for ``auto``, ``bf16`` or ``float32``: auto is bf16 where the hardware has it."""
     if torch.cuda.is_available():
@@ -102,7 +94,7 @@ def fit(
     train_loader, validation_loader : DataLoader
         What the first gives is a function of the epoch.
     checkpoints : Path
-        See `checkpoint_folder`; who calls this removes it when the model is written.
+        See `pipelines.lineage.checkpoint_folder`; who calls this removes it when the model is written.
     logger : Logger or False
         Of the first process; others have none.
     params : Fit

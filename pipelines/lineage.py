@@ -1,13 +1,17 @@
 """Who made what from what: content hashes, the code's commit, and where the main checkout is."""
 
 import hashlib
+import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 from ruamel.yaml import YAML
 
 CHUNK = 1 << 20
+CODE = Path(__file__).resolve().parents[1]
 
 
 def sha256(path: Path) -> str:
@@ -34,6 +38,12 @@ def code_commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def code_sha256() -> str:
+    """Hex digest of the code in use, whether committed or not."""
+    files = (file for part in ("pipelines", "scs_model") for file in (CODE / part).rglob("*.py"))
+    return hashlib.sha256("".join(sha256(file) for file in sorted(files)).encode()).hexdigest()
+
+
 def main_checkout() -> Path:
     """Folder of the repository in use, and from one of DVC's temporary experiment folders that of the repository.
 
@@ -47,7 +57,13 @@ def main_checkout() -> Path:
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    return Path(__file__).resolve().parents[1]
+    return CODE
+
+
+def checkpoint_folder(name: str, settings: Mapping[str, Any], data_sha256: str) -> Path:
+    """Give the folder of an unfinished work's checkpoints: the same settings and data go on from the same ones."""
+    key = hashlib.sha256((json.dumps(settings, sort_keys=True) + data_sha256).encode()).hexdigest()
+    return main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
 
 
 def dvc_md5(path: Path) -> str:

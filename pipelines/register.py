@@ -82,7 +82,7 @@ def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
     """
     model = load(f"models:/{NAME}/{version.number}")
     make = maker_of(model.forecaster, model.description)
-    return evaluate(make, model.method, windows, index=params.index, params=params.evaluate)
+    return evaluate(make, model.method, windows, model=version.sha256, index=params.index, params=params.evaluate)
 
 
 def choose(

@@ -10,16 +10,16 @@ import pandas as pd
 
 from pipelines.atomic import whole
 from pipelines.baselines import PYSTEPS
-from pipelines.bootstrap import BLOCK_HOURS, Difference, paired_difference
-from pipelines.verification import SUMS, mean_csi, mean_of, scores_from, scores_of
+from pipelines.bootstrap import BLOCK_HOURS, Difference, mean_score, paired_difference
+from pipelines.verification import SUMS, mean_csi, scores_from, scores_of
 
 Tables = Mapping[str, pd.DataFrame]  # sums by the method's name, all of the same forecasts
 
 HEADS = {
-    "mean CSI, pooled": "csi_mean",
+    "mean CSI, pooled [95 %]": "csi_mean",
     "mean CSI, per event": "csi_event",
     "frequency bias": "bias",
-    "FSS": "fss_8km",
+    "FSS [95 %]": "fss_8km",
     "RMSE": "rmse",
     "MAE": "mae",
     "ME": "me",
@@ -37,9 +37,9 @@ HOW = (
     "mean |log10(power of the forecast / power of the observed)| over wavelengths of 4 to 64 km, as far as the largest "
     "square of pixels that count has them; 0 is best, 0.3 a factor of two. nan is an undefined score."
 )
-INTERVAL = (
-    " The difference is that of mean CSI, pooled, to {reference}, the best of pysteps' methods here; its 95 % interval "
-    "is by paired bootstrap over {blocks} block(s) of at least {hours:g} hours of consecutive issue times."
+INTERVAL = " Intervals of 95 % are by bootstrap over {blocks} block(s) of at least {hours:g} hours of issue times."
+DIFFERENCE = (
+    " The difference is that of mean CSI, pooled, to {reference}, the best of pysteps' methods here; it is paired."
 )
 FEW = " One block gives no interval; from few blocks it is too narrow."
 
@@ -64,19 +64,24 @@ def fss_threshold(sums: pd.DataFrame) -> float:
 
 def summary(sums: pd.DataFrame) -> dict[str, float]:
     """Scores of a method, one number each."""
-    of_cell = scores_of(sums, ["threshold", "minutes"])
+    csi = mean_score(sums)
+    fss = mean_score(sums[sums["threshold"] == fss_threshold(sums)], "fss_8km", by=["minutes"])
     of_threshold = scores_of(sums, ["threshold"])["bias"]
     of_event = pd.Series([mean_csi(of) for _, of in sums.groupby("event")])
     everything = scores_from(sums[SUMS].sum().to_frame().T).iloc[0]
     return {
-        "csi_mean": mean_of(of_cell, "csi"),
+        "csi_mean": csi.value,
+        "csi_mean_low": csi.low,
+        "csi_mean_high": csi.high,
         "csi_event": of_event.mean(),  # undefined ones left out
         "csi_event_low": of_event.min(),
         "csi_event_high": of_event.max(),
         "bias": of_threshold.mean(),
         "bias_low": of_threshold.min(),
         "bias_high": of_threshold.max(),
-        "fss_8km": mean_of(of_cell.xs(fss_threshold(sums), level="threshold"), "fss_8km"),
+        "fss_8km": fss.value,
+        "fss_8km_low": fss.low,
+        "fss_8km_high": fss.high,
         **{name: float(everything[name]) for name in ("rmse", "mae", "me", "rapsd_error")},
     }
 
@@ -109,7 +114,6 @@ def write_table(
     ranked = sorted(scores, key=lambda name: -np.nan_to_num(scores[name]["csi_mean"]))
     reference, to_reference = differences(tables, PYSTEPS)
     rival, to_rival = differences(tables, [name for name, cell in cells.items() if cell != "scs"])
-    blocks = max((difference.blocks for difference in to_reference.values()), default=0)
     any_table = tables[ranked[0]]
     minutes = np.sort(any_table["minutes"].unique())
     thresholds = np.sort(any_table["threshold"].unique())
@@ -153,8 +157,10 @@ def write_table(
         last=minutes[-1],
         fss=fss_threshold(any_table),
     )
+    blocks = mean_score(any_table).blocks
+    how += INTERVAL.format(blocks=blocks, hours=BLOCK_HOURS) + FEW * (blocks < 8)
     if reference and to_reference:
-        how += INTERVAL.format(reference=reference, blocks=blocks, hours=BLOCK_HOURS) + FEW * (blocks < 8)
+        how += DIFFERENCE.format(reference=reference)
     if rival:
         how += f" Beside it the difference to {rival}, the best network of another cell than SCS."
     fell_back = {name: int(sums.drop_duplicates(["event", "time"])["fell_back"].sum()) for name, sums in tables.items()}
@@ -188,7 +194,7 @@ def _row(*cells: str) -> str:
 
 def _cell(scores: Mapping[str, float], key: str) -> str:
     text = f"{scores[key]:.3f}" if key != "bias" else f"{scores[key]:.2f}"
-    if f"{key}_low" in scores:
+    if np.isfinite(scores.get(f"{key}_low", np.nan)):
         digits = ".2f" if key == "bias" else ".3f"
         text += f" [{scores[f'{key}_low']:{digits}} to {scores[f'{key}_high']:{digits}}]"
     return text

@@ -12,8 +12,8 @@ import typer
 from torch.utils.data import DataLoader
 
 from pipelines.errors import UserError
-from pipelines.fitting import checkpoint_folder, fit, quieten, write_trained
-from pipelines.lineage import code_commit, dvc_md5
+from pipelines.fitting import fit, quieten, write_trained
+from pipelines.lineage import checkpoint_folder, code_commit, dvc_md5
 from pipelines.params import read_params
 from pipelines.sections.video import ActionModel, TrainAction
 from pipelines.stage import run

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.bootstrap import Difference, number_blocks, paired_difference
+from pipelines.bootstrap import Difference, mean_score, number_blocks, paired_difference
 from pipelines.errors import UserError
 from pipelines.verification import SUMS
 
@@ -69,6 +69,15 @@ def test_interval_is_that_of_drawing_blocks_one_by_one() -> None:
     assert got.low == pytest.approx(low, abs=0.1 * width)
     assert got.high == pytest.approx(high, abs=0.1 * width)
     assert got == paired_difference(a.sample(frac=1, random_state=0), b, draws=4000)  # in any order
+
+
+def test_the_interval_of_one_method_reaches_from_its_worst_block_to_its_best() -> None:
+    """Of two blocks a quarter of the draws are of one alone, and a quarter of the other."""
+    a = sums(forecasts([0], [0]), [30, 10], [10, 10])
+    got = mean_score(a)
+    assert (got.value, got.low, got.high, got.blocks) == (pytest.approx(40 / 60), 0.5, 0.75, 2)
+    alone = mean_score(sums(forecasts([0]), [30], [10]))
+    assert (alone.value, alone.blocks, np.isnan(alone.low), np.isnan(alone.high)) == (0.75, 1, True, True)
 
 
 def test_a_method_against_itself_shows_no_difference() -> None:

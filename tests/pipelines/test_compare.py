@@ -107,11 +107,11 @@ def test_table_by_hand(tmp_path: Path) -> None:
     # The events, two blocks, differ by 10/40 and 10/20: a draw is one of them twice, or both: 20/60.
     assert cells(lines, "better") == {
         "method": "better",
-        "mean CSI, pooled": "0.667",
+        "mean CSI, pooled [95 %]": "0.667 [0.500 to 0.750]",
         "mean CSI, per event": "0.625 [0.500 to 0.750]",
         "to extrapolation [95 %]": "+0.333 [+0.250 to +0.500]",
         "frequency bias": "0.67 [0.67 to 0.67]",
-        "FSS": "nan",  # no rain of 2 mm/h was observed
+        "FSS [95 %]": "nan",  # no rain of 2 mm/h was observed
         "RMSE": "0.500",
         "MAE": "0.250",
         "ME": "0.100",
@@ -158,10 +158,10 @@ def test_what_extrapolation_stood_in_for_is_told(tmp_path: Path) -> None:
 
 def test_an_event_without_rain_counts_in_no_mean(tmp_path: Path) -> None:
     lines, _ = write_both(tmp_path, {"one": pd.concat([counts(1, 30, 10), counts(2, 0, 0)])})
-    assert cells(lines, "one")["mean CSI, pooled"] == "0.750"
+    assert cells(lines, "one")["mean CSI, pooled [95 %]"] == "0.750 [0.750 to 0.750]"
     assert cells(lines, "one")["mean CSI, per event"] == "0.750 [0.750 to 0.750]"
     lines, _ = write_both(tmp_path, {"extrapolation": counts(1, 0, 0), "one": counts(1, 0, 0)})
-    assert cells(lines, "one")["mean CSI, pooled"] == "nan"
+    assert cells(lines, "one")["mean CSI, pooled [95 %]"] == "nan"
     assert cells(lines, "one")["to pysteps"] == "–"
 
 

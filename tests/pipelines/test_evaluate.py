@@ -51,6 +51,7 @@ def blank(frame: Frame, value: float) -> Frame:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with params.yaml, a store of two moving events, a dry one and an unseen one, and windows of them."""
     folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "dvc.yaml").touch()
     write_params(folder)
     first = moving_cells("2024-06-01T12:00", COUNT, shape=SHAPE, speed=(2.0, 1.0), seed=1)
     first[4].rain_rate[20:28, 30:38] = np.nan  # not seen for once
@@ -71,7 +72,7 @@ def scored(place: Path, method: str | Forecaster, windows: str = "windows.parque
     """The sums of a baseline, or of a forecaster that the test calls "ours"."""
     params = read_params(place / "params.yaml")
     maker, name = (baseline(method, params.evaluate), method) if isinstance(method, str) else (make(method), "ours")
-    return evaluate(maker, name, place / windows, index=params.index, params=params.evaluate)
+    return evaluate(maker, name, place / windows, model=name, index=params.index, params=params.evaluate)
 
 
 def test_forecast_times_are_a_stride_apart_in_each_test_event(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> 
         forecast[-1, 20, 20] = np.nan
         return forecast
 
-    with pytest.raises(UserError, match=r"^ours: .*radar\.zarr: no forecast for some pixels .* from frame 0$"):
+    with pytest.raises(UserError, match=r"^ours: .*radar\.zarr: from frame 0: no forecast for some pixels that"):
         scored(place, silent_in_a_corner)
 
 
@@ -169,13 +170,46 @@ def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path
     params = read_params(place / "params.yaml")
     makers = {"hourly": maker_of(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
     times = forecast_times(place / "windows.parquet", 2)
-    tables, refused = score_methods(makers, times, index=params.index, params=params.evaluate)
+    tables, refused = score_methods(makers, times, place / "checkpoints", index=params.index, params=params.evaluate)
     pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
     assert list(tables) == ["ours"]
     assert list(refused) == ["hourly"]
     assert refused["hourly"].endswith("radar.zarr: its steps are of 3600 s, and those of the data of 300 s")
     with pytest.raises(UserError, match=r"^hourly: .* steps are of 3600 s"):
-        evaluate(makers["hourly"], "hourly", place / "windows.parquet", index=params.index, params=params.evaluate)
+        windows = place / "windows.parquet"
+        evaluate(makers["hourly"], "hourly", windows, model="hourly", index=params.index, params=params.evaluate)
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path) -> None:
+    """Ctrl-C at the fourth time; one of three methods has failed before, at the second."""
+    params = read_params(place / "params.yaml")
+    times = forecast_times(place / "windows.parquet", 2)
+    asked: list[str] = []
+
+    def counted(seen: Rain, leads: int) -> Rain:
+        asked.append("ours")
+        if asked.count("ours") == 4:
+            raise KeyboardInterrupt
+        return persistence(seen, leads)
+
+    def failing(seen: Rain, leads: int) -> Rain:
+        asked.append("failing")
+        if asked.count("failing") == 2:
+            raise UserError("no more")
+        return persistence(seen, leads)
+
+    makers = {"failing": make(failing), "ours": make(counted), "persistence": make(persistence)}
+    checkpoints = place / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        score_methods(makers, times, checkpoints, index=params.index, params=params.evaluate)
+    tables, refused = score_methods(makers, times, checkpoints, index=params.index, params=params.evaluate)
+    assert len(times) == 5
+    assert (asked.count("ours"), asked.count("failing")) == (6, 2)
+    assert not checkpoints.exists()
+    assert list(tables) == ["ours", "persistence"]
+    assert list(refused) == ["failing"]
+    pd.testing.assert_frame_equal(tables["ours"], tables["persistence"])
+    pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
 
 
 def test_the_stage_writes_counts_and_a_few_finite_scores(
@@ -196,6 +230,7 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
 def test_thresholds_and_stride_are_as_asked_for(place: Path) -> None:
     params = read_params(place / "params.yaml")
     of_few = params.evaluate.model_copy(update={"thresholds": [0.1], "time_stride": 100})
-    table = evaluate(make(persistence), "persistence", place / "windows.parquet", index=params.index, params=of_few)
+    windows = place / "windows.parquet"
+    table = evaluate(make(persistence), "persistence", windows, model="p", index=params.index, params=of_few)
     assert table["threshold"].unique().tolist() == [0.1]
     assert sorted(table["t0"].unique()) == [0, 12]

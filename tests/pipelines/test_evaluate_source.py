@@ -25,6 +25,7 @@ PICTURES = {"csi.png", "fss.png", "spectra.png", "maps.png"}
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    (tmp_path / "dvc.yaml").touch()
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content["index"] |= {"inputs": 3, "leads": 12}
     content["evaluate"] |= {"thresholds": [0.5, 2.0], "time_stride": 2}
@@ -38,6 +39,7 @@ def evaluated(models: list[str], source: Path, params: Params, *, minutes: int =
     written = evaluate_source(models, source, Path("out/table.json"), minutes=minutes, params=params)
     assert {path.name for path in written} == {"table.md", "table.json"} | PICTURES
     assert all(path.stat().st_size for path in written)
+    assert not list(Path("data/checkpoints").iterdir())
     return written[0].read_text(), json.loads(Path("out/table.json").read_text())
 
 

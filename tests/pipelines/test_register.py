@@ -63,7 +63,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
             write_model(name, params, MODELS / name)
             makers[name] = maker(str(MODELS / name), params.evaluate)
         tables = {
-            name: evaluate(make, name, WINDOWS, index=params.index, params=params.evaluate)
+            name: evaluate(make, name, WINDOWS, model=name, index=params.index, params=params.evaluate)
             for name, make in makers.items()
         }
     return folder, params, tables
