@@ -122,14 +122,14 @@ def fit(
     trainer = pl.Trainer(
         **trainer_arguments(params.devices),
         precision=choose_precision(params.precision),  # type: ignore[arg-type]
-        max_epochs=math.ceil(params.steps / params.checkpoint_steps),
+        max_epochs=math.ceil(params.steps / params.epoch_steps),
         max_steps=params.steps,
         gradient_clip_val=GRADIENT_CLIP if module.automatic_optimization else None,  # else the module does it
         deterministic=True,
         logger=logger,
         callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
         enable_model_summary=False,
-        log_every_n_steps=min(10, params.checkpoint_steps),
+        log_every_n_steps=min(10, params.epoch_steps),
         num_sanity_val_steps=0,
     )
     began = time.monotonic()

@@ -103,7 +103,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         WithMotion(samples) if model.subtasks else samples,
         batch_size=share,
         sampler=PartOf(
-            EpochSampler(of_train["wet_fraction"].to_numpy(), params.checkpoint_steps * params.batch_size, params.seed)
+            EpochSampler(of_train["wet_fraction"].to_numpy(), params.epoch_steps * params.batch_size, params.seed)
         ),
     )
     validation_loader = DataLoader(seen, batch_size=share, sampler=PartOf(SequentialSampler(seen)))

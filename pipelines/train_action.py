@@ -65,7 +65,7 @@ def train_action(
     module = ActionTraining(Recognizer(**model.network, classes=len(clips.classes)), model, params)
     has_flow = model.subtasks is not None
     samples = ClipSamples(clips, "train", params.frames, params.size, flow=has_flow, seed=params.seed)
-    sampler = ClipSampler(samples, params.checkpoint_steps * params.batch_size)
+    sampler = ClipSampler(samples, params.epoch_steps * params.batch_size)
     train_loader: DataLoader[Any] = DataLoader(samples, params.batch_size, sampler=sampler)
     seen = ClipSamples(clips, "validation", params.frames, params.size, flow=False, seed=params.seed)
     validation_loader: DataLoader[Any] = DataLoader(seen, params.batch_size)

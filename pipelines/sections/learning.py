@@ -97,6 +97,11 @@ class Fit(Section):
     learning_rate: float = Field(gt=0)
     precision: Literal["auto", "bf16", "float32"] = Field(description="auto: bf16 where the processor has it")
 
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch, at whose end are a checkpoint and a validation: there is one in the shortest training."""
+        return min(self.checkpoint_steps, self.steps)
+
 
 class Train(Fit):
     """How a network that forecasts is trained."""

@@ -106,6 +106,11 @@ def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:
     assert_equal(other, trained(params, "scs", workplace / "models" / "own"))
 
 
+def test_a_training_shorter_than_a_checkpoint_is_validated_too(workplace: Path) -> None:
+    trained(small_params(workplace, steps=2, checkpoint_steps=50), "scs", workplace / "short")
+    assert only_run().data.metrics["validation_loss"] > 0
+
+
 def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
     params = small_params(workplace, steps=60, checkpoint_steps=5)
     command = [
