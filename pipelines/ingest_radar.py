@@ -11,7 +11,6 @@ killed goes on from there, a later one reads new files alone, and the store is t
 import csv
 import hashlib
 import importlib.metadata
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -32,6 +31,7 @@ from pipelines.grid import Grid
 from pipelines.known_files import Facts, KnownFiles
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
+from pipelines.names import as_text
 from pipelines.params import read_params
 from pipelines.quality import Quality
 from pipelines.readers import radar_files, read_headers
@@ -43,7 +43,7 @@ from pipelines.shards import Shards, assemble
 from pipelines.stage import run
 
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
-CODE = ("decode", "frame", "frames", "grid", "ingest_radar", "known_files", "quality", "regrid", "shards", "readers/*")
+CODE = ("decode", "frame*", "grid", "ingest_radar", "known_files", "names", "quality", "regrid", "shards", "readers/*")
 
 QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
 
@@ -231,7 +231,7 @@ class _Ingestion:
             header.time_is,
             header.interval_s,
             (self.params.z_r.a, self.params.z_r.b) if header.unit == "dBZ" else None,
-            _text(part[0].name) + self._suffix(part),
+            as_text(part[0].name) + self._suffix(part),
             self[part].sha256 or "",
         )
 
@@ -288,14 +288,14 @@ class _Ingestion:
             if self[part].pixels == self[taken].pixels:
                 self.repeated += 1
             else:
-                what = f"{self[part].header.time} UTC than {_text(taken[0].name)}{self._suffix(taken)}"
+                what = f"{self[part].header.time} UTC than {as_text(taken[0].name)}{self._suffix(taken)}"
                 self._reject(part, f"conflict: other content for {what}, which is taken")
 
     def _reject(self, part: Part, reason: str) -> None:
         if self.strict:
-            raise UnreadableFile(_text(part[0]) + self._suffix(part), reason)
+            raise UnreadableFile(as_text(part[0]) + self._suffix(part), reason)
         self.good.discard(part)
-        self.rejected[_text(part[0].relative_to(self.source)) + self._suffix(part)] = reason
+        self.rejected[as_text(part[0].relative_to(self.source)) + self._suffix(part)] = reason
 
     def _suffix(self, part: Part) -> str:
         return f"#{part[1]}" if len(self.facts.get(part[0], [])) > 1 else ""
@@ -318,10 +318,6 @@ def _look(path: Path) -> str:
     except OSError:
         return ""
     return f"{sum(stat.st_size for stat in stats)} {max(stat.st_mtime_ns for stat in stats)}"
-
-
-def _text(name: str | Path) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _write_quarantine(rejected: dict[str, str], quarantine: Path) -> None:

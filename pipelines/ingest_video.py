@@ -19,6 +19,7 @@ from pipelines.atomic import whole
 from pipelines.errors import UserError
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
+from pipelines.names import as_text
 from pipelines.params import read_params
 from pipelines.readers.guarded import Decoders, Failure
 from pipelines.sections.video import IngestVideo
@@ -26,7 +27,7 @@ from pipelines.stage import run
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
 from pipelines.video.journal import Journal
-from pipelines.video.layouts import Listing, Video, as_text, list_videos
+from pipelines.video.layouts import Listing, Video, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 

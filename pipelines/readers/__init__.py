@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import numpy as np
 
 from pipelines.errors import UnreadableFile, UserError
 from pipelines.frame import Frame
+from pipelines.names import as_text
 from pipelines.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
 from pipelines.readers.measured import NAMED_TIME, Header, to_rain_rate, utc
 
@@ -78,7 +78,7 @@ def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None) 
     UnreadableFile
         If it can't become a frame, whatever the reason.
     """
-    source = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+    source = as_text(path.name)
     with _unreadable(path):
         content, digest = _content(path)
         with _opened(content, path.name) as (format_, file):

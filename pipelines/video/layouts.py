@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.errors import UserError
+from pipelines.names import as_text
 from pipelines.video.decode import NOT_FRAMES, PICTURES
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".ts", ".gif"}
@@ -114,11 +115,6 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
     found.videos.sort(key=lambda video: os.fsencode(video.path))
     found.classes = [as_text(name) for name in found.classes]
     return found
-
-
-def as_text(name: str) -> str:
-    """Give a name of a file system, any bytes, as text that can be stored and printed."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _walk(folder: Path, entries: list[Path], lists: dict[str, Path], above: set[Path]) -> None:
