@@ -112,15 +112,21 @@ def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params
     return starts[(starts - first) % params.time_stride == 0]
 
 
-def windows_of(store: Path, params: Index) -> pd.DataFrame:
+def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
     """Find the windows of a store: one row each, columns `COLUMNS` but for the split; events are counted from 0.
+
+    Parameters
+    ----------
+    store : Path
+    rain : DataArray of shape (T, H, W)
+        Its rain rate in mm/h.
+    params : Index
 
     Raises
     ------
     UserError
         If the grid is smaller than a window.
     """
-    rain = open_frames(store)["rainfall_flux"]
     _, H, W = rain.shape
     if min(H, W) < params.size:
         raise UserError(f"index.size: {params.size} pixels, but {store} has a grid of {H}×{W}")
@@ -173,7 +179,7 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
             raise UserError(f"{a} and {b} both have a frame of {common[0]} UTC on one grid: it would be of two splits")
     tables, drawn, events = [], [], 0
     for name, store in stores.items():
-        table = windows_of(store, params)
+        table = windows_of(store, frames[store]["rainfall_flux"], params)
         table["event"] += events
         events = max(events, table["event"].max() + 1) if len(table) else events
         table["split"] = params.splits.get(name)
