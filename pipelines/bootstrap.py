@@ -33,6 +33,16 @@ class Interval:
     high: float
     blocks: int
 
+    def __str__(self) -> str:
+        return self._in_words(".3f")
+
+    def _in_words(self, digits: str) -> str:
+        if np.isnan(self.value):
+            return "undefined"
+        if np.isnan(self.low):
+            return f"{self.value:{digits}}, no interval from {self.blocks} block"
+        return f"{self.value:{digits}} [{self.low:{digits}} to {self.high:{digits}}]"
+
 
 class Difference(Interval):
     """A score of one method minus that of another; undefined where one of the two is."""
@@ -43,12 +53,8 @@ class Difference(Interval):
         return bool(self.low > 0 or self.high < 0)
 
     def __str__(self) -> str:
-        if np.isnan(self.value):
-            return "undefined"
-        if np.isnan(self.low):
-            return f"{self.value:+.3f}, no interval from {self.blocks} block"
-        words = "" if self.shown else ", no difference shown"
-        return f"{self.value:+.3f} [{self.low:+.3f} to {self.high:+.3f}]{words}"
+        words = self._in_words("+.3f")
+        return words if self.shown or np.isnan(self.low) else f"{words}, no difference shown"
 
 
 def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArray[np.int64]:

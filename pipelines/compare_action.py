@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipelines.atomic import whole
 from pipelines.errors import UserError
 from pipelines.evaluate_action import WHOLE
+from pipelines.markdown import table_head, table_row
 from pipelines.params import read_params
 from pipelines.stage import run
 
@@ -115,10 +116,7 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
     """Write the comparison as Markdown for people and as JSON."""
     ranked = sorted(results, key=lambda name: (-results[name][1]["top1"], name))
     first = next(iter(results))
-    lines = [
-        f"| model | top-1 | minus {first} | top-5 | mAP | T¹ alone | probe on T² |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = table_head("model", "top-1", f"minus {first}", "top-5", "mAP", "T¹ alone", "probe on T²")
     for name in ranked:
         result, metrics = results[name]
         gain, low, high = difference(_of(result, "main"), _of(results[first][0], "main"))
@@ -126,7 +124,7 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
         cells = [_shown(result, "main"), "" if name == first else against, _shown(result, "main", 5)]
         cells.append(f"{metrics['mean_average_precision']:.3f}")
         cells += [_shown(result, stream) for stream in ("t1", "t2_probe")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(table_row(name, *cells))
 
     any_result = results[ranked[0]][0]
     classes = sorted(any_result["label"].unique())
@@ -136,10 +134,9 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
         for stream, said in STREAMS.items()
         if not (at_end := _of(results[name][0], stream)).empty
     }
-    lines += ["", "Share recognised of each class:", "", f"| class | {' | '.join(columns)} |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
+    lines += ["", "Share recognised of each class:", "", *table_head("class", *columns)]
     for label in classes:
-        lines.append(f"| {label} | {' | '.join(f'{shares[label]:.2f}' for shares in columns.values())} |")
+        lines.append(table_row(label, *(f"{shares[label]:.2f}" for shares in columns.values())))
     at_end = _of(any_result, "main")
     how = HOW.format(clips=len(at_end), groups=at_end["group"].nunique(), draws=DRAWS, classes=len(classes))
     with whole(markdown) as temporary:

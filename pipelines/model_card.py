@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.bootstrap import paired_difference
+from pipelines.bootstrap import mean_score, paired_difference
 from pipelines.compare import common_forecasts
 from pipelines.gate import METRIC, MIN_BLOCKS
 from pipelines.verification import headline
@@ -19,6 +19,7 @@ def model_card(
     extrapolation: pd.DataFrame,
     *,
     windows: str,
+    latency: str,
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
 ) -> str:
@@ -32,12 +33,15 @@ def model_card(
         Of :func:`pipelines.evaluate.evaluate`, the model's and the baseline's.
     windows : str
         SHA-256 of the windows that it was scored on.
+    latency : str
+        What a forecast takes, in words.
     tags, metrics : mapping
         Of the version, and of its run.
     """
     is_network = description["method"] == "network"
     kept, _ = common_forecasts({"model": sums, "extrapolation": extrapolation})
     to_extrapolation = paired_difference(kept["model"], kept["extrapolation"])
+    of_model = mean_score(sums)
     events = [str(event) for event in sums["event"].unique()]
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
     forecasts = len(sums[["event", "time"]].drop_duplicates())
@@ -50,14 +54,14 @@ def model_card(
         f"- scored on the test split of windows (SHA-256) {windows}",
         f"- {forecasts} forecasts of {len(events)} event(s): {', '.join(events[:SHOWN_EVENTS])}{more}",
         *("", "## Scores", ""),
-        f"- {METRIC} {scores['csi_mean']:.4f}",
+        f"- {METRIC} [95 %]: {of_model}; {of_model.blocks} block(s)",
     ]
     if is_network:
-        lines += [f"- {METRIC} minus extrapolation's [95 %]: {to_extrapolation}; {to_extrapolation.blocks} block(s)"]
+        lines += [f"- {METRIC} minus extrapolation's [95 %]: {to_extrapolation}"]
     lines += [f"- {name} {value:.4f}" for name, value in scores.items() if name != "csi_mean"]
+    lines += ["", "## Cost", "", f"- a forecast: {latency}"]
     if is_network:
         parameters, seconds = metrics.get("parameters"), metrics.get("training_seconds")
-        lines += ["", "## Cost", ""]
         lines += [f"- parameters: {'unknown' if parameters is None else f'{parameters:,.0f}'}"]
         lines += [f"- training: {'unknown' if seconds is None else f'{seconds:,.0f} s'}"]
     lines += ["", "## Limits", "", f"- looks at {description['inputs']} frames"]

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from pipelines.baselines import maker_of
 from pipelines.compare import common_forecasts, read_scores
 from pipelines.errors import UserError
-from pipelines.evaluate import evaluate
-from pipelines.forecasters import BASELINES, INPUTS, read_description
+from pipelines.evaluate import evaluate, forecast_seconds
+from pipelines.forecasters import BASELINES, INPUTS, load_forecaster, read_description
 from pipelines.gate import METRIC, judge
 from pipelines.lineage import dvc_md5, sha256
 from pipelines.model_card import model_card
@@ -62,9 +63,12 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
             versions[name] = version = ensure_version(name, folder, headline(tables[name]))
             if not has_card(version):
                 tags, metrics = facts_of(version)
+                seconds, shape = forecast_seconds(maker_of(load_forecaster(folder), {}), windows, params.index)
                 card = model_card(
                     *(read_description(folder), tables[name], tables["extrapolation"]),
                     windows=sha256(windows),
+                    latency=f"{seconds:.2g} s for {shape[0]} lead times of {shape[1]} × {shape[2]} pixels, "
+                    f"by {torch.get_num_threads()} thread(s) of the machine that registered it",
                     tags=tags,
                     metrics=metrics,
                 )

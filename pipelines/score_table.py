@@ -11,6 +11,7 @@ import pandas as pd
 from pipelines.atomic import whole
 from pipelines.baselines import PYSTEPS
 from pipelines.bootstrap import BLOCK_HOURS, Difference, mean_score, paired_difference
+from pipelines.markdown import table_head, table_row
 from pipelines.verification import SUMS, mean_csi, scores_from, scores_of
 
 Tables = Mapping[str, pd.DataFrame]  # sums by the method's name, all of the same forecasts
@@ -124,29 +125,25 @@ def write_table(
     if rival:
         heads.insert(3, f"to {rival} [95 %]")
     cost_heads = [head for head in ("parameters", "training_seconds") if any(head in cost for cost in costs.values())]
-    lines = [
-        _row("method", *heads, *(head.replace("_", " ") for head in cost_heads)),
-        "|---" * (len(heads) + 1 + len(cost_heads)) + "|",
-    ]
+    lines = table_head("method", *heads, *(head.replace("_", " ") for head in cost_heads))
     for name in ranked:
         row = [_cell(scores[name], key) for key in HEADS.values()]
         row.insert(2, str(to_reference[name]) if name in to_reference else "–")
         if rival:
             row.insert(3, str(to_rival[name]) if name in to_rival else "–")
         cost = costs.get(name, {})
-        lines.append(_row(name, *row, *(f"{cost[head]:,.0f}" if head in cost else "–" for head in cost_heads)))
+        lines.append(table_row(name, *row, *(f"{cost[head]:,.0f}" if head in cost else "–" for head in cost_heads)))
     for lead in [lead for lead in minutes if lead in (30, 60)] or [minutes[-1]]:
         lines += [
             "",
             f"CSI · POD · FAR · ETS · HSS · bias · FSS 2 km · FSS 8 km · FSS 32 km, pooled, at {lead:g} minutes:",
             "",
         ]
-        lines += [_row("method", *(f"at least {threshold:g} mm/h" for threshold in thresholds))]
-        lines += ["|---" * (thresholds.size + 1) + "|"]
+        lines += table_head("method", *(f"at least {threshold:g} mm/h" for threshold in thresholds))
         for name in ranked:
             at = scores_of(tables[name], ["threshold", "minutes"]).xs(lead, level="minutes")
             columns = at[["csi", "pod", "far", "ets", "hss", "bias", "fss_2km", "fss_8km", "fss_32km"]]
-            lines.append(_row(name, *(" · ".join(f"{value:.2f}" for value in row) for row in columns.to_numpy())))
+            lines.append(table_row(name, *(" · ".join(f"{value:.2f}" for value in row) for row in columns.to_numpy())))
 
     forecasts = any_table[["event", "time"]].drop_duplicates()
     how = HOW.format(
@@ -186,10 +183,6 @@ def write_table(
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
     with whole(data) as temporary:
         temporary.write_text(json.dumps(_without_nan(content), indent=1), encoding="utf-8")
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _cell(scores: Mapping[str, float], key: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from pipelines.errors import UserError
 from pipelines.issued import published_times
 from pipelines.ledger import read_ledger
+from pipelines.markdown import table_head, table_row
 from pipelines.skill import SHOWN, counted, skill
 from pipelines.verification import mean_of, scores_of
 from pipelines.verify import FORECASTERS, ISSUED, MODEL, unverified
@@ -44,29 +45,29 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
     ledger = read_ledger(out, newest - np.timedelta64(days, "D"), newest)
     own = counted(ledger)
     lines = [f"Rolling skill, the last {days} days up to {newest} UTC:", ""]
-    lines += _rows("model", "version", "method", "forecaster", "cycles", *map(_head, SHOWN))
+    lines += table_head("model", "version", "method", "forecaster", "cycles", *map(_head, SHOWN))
     of_models = skill(ledger)
     for model in of_models.index.droplevel("forecaster").unique():
         for name in FORECASTERS:
             row = of_models.loc[(*model, name)]
-            lines.append(_row(*model, name, f"{row['cycles']:g}", *(f"{row[score]:.3f}" for score in SHOWN)))
+            lines.append(table_row(*model, name, f"{row['cycles']:g}", *(f"{row[score]:.3f}" for score in SHOWN)))
     if not own.empty:
         lines += ["", "By lead time, minutes:", ""]
         leads = np.sort(own["minutes"].unique())
-        lines += _rows("score", "forecaster", *(f"{minutes:g}" for minutes in leads))
+        lines += table_head("score", "forecaster", *(f"{minutes:g}" for minutes in leads))
         of_lead = {key: scores_of(rows, ["threshold"]) for key, rows in own.groupby(["forecaster", "minutes"])}
         for score in SHOWN:
             for name in FORECASTERS:
                 cells = (mean_of(of_lead[name, minutes], score) for minutes in leads)
-                lines.append(_row(_head(score), name, *(f"{cell:.3f}" for cell in cells)))
+                lines.append(table_row(_head(score), name, *(f"{cell:.3f}" for cell in cells)))
     date = newest.astype("datetime64[D]") if day is None else day
     lines += ["", f"Cycles of {date}; scores are {', '.join(FORECASTERS)}:", ""]
-    lines += _rows("cycle, UTC", "made by", "lead times", "gaps", *map(_head, OF_A_CYCLE))
+    lines += table_head("cycle, UTC", "made by", "lead times", "gaps", *map(_head, OF_A_CYCLE))
     of_day = read_ledger(out, date.astype("datetime64[s]") - np.timedelta64(1, "s"), newest)
     waiting = unverified(out)
     for time in (time for time in published if time >= date):
         if time in waiting:
-            lines.append(_row(_clock(time), "", "", "open", *("" for _ in OF_A_CYCLE)))
+            lines.append(table_row(_clock(time), "", "", "open", *("" for _ in OF_A_CYCLE)))
         else:
             lines.append(_cycle(time, of_day[of_day["reference_time"] == time]))
     return "\n".join([*lines, "", HOW])
@@ -85,7 +86,7 @@ def _cycle(time: np.datetime64, rows: pd.DataFrame) -> str:
         " · ".join(f"{mean_of(scores[name], score):.3f}" for name in FORECASTERS) if scores else "–"
         for score in OF_A_CYCLE
     )
-    return _row(_clock(time), by, f"{leads}", f"{gaps}" if gaps else "", *cells)
+    return table_row(_clock(time), by, f"{leads}", f"{gaps}" if gaps else "", *cells)
 
 
 def _clock(time: np.datetime64) -> str:
@@ -94,11 +95,3 @@ def _clock(time: np.datetime64) -> str:
 
 def _head(score: str) -> str:
     return {"bias": "bias", "fss_8km": "FSS 8 km"}.get(score, score.upper())
-
-
-def _rows(*heads: str) -> list[str]:
-    return [_row(*heads), "|---" * len(heads) + "|"]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

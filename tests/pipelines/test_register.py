@@ -120,7 +120,7 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
 
     of_network = card("scs")
     for said in (
-        f"{mean_csi(tables['scs']):.4f}",
+        f"{mean_csi(tables['scs']):.3f}",
         hashlib.sha256(WINDOWS.read_bytes()).hexdigest(),
         *tables["scs"]["event"].unique(),
         "no interval from 1 block",
@@ -128,7 +128,7 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
         "training: unknown",  # an imported model
     ):
         assert str(said) in of_network
-    assert f"{mean_csi(tables['extrapolation']):.4f}" in card("extrapolation")
+    assert f"{mean_csi(tables['extrapolation']):.3f}" in card("extrapolation")
     assert "training" not in card("extrapolation")
     connect().update_model_version(NAME, made["scs"].number, "by hand")
     register(tables, WINDOWS, MODELS, params=params)
