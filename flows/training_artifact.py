@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from flows.stages import Said, Stage
+from pipelines.markdown import table_head, table_row
 
 TABLE = Path("data/comparison/table.md")
 DECIDES = "register"  # its lines say which model is the champion and why
@@ -37,8 +38,8 @@ def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
         lines += [f"`{DECIDES}` did not run: the champion stays.", ""]
     if TABLE.exists() and not failed:
         lines += ["## The comparison", "", TABLE.read_text(encoding="utf-8"), ""]
-    lines += ["## The stages", "", "| stage | outcome |", "|---|---|"]
-    lines += [f"| {s.name} | {outcomes[s.name].message if s.name in outcomes else 'not run'} |" for s in stages]
+    lines += ["## The stages", "", *table_head("stage", "outcome")]
+    lines += [table_row(s.name, str(outcomes[s.name].message) if s.name in outcomes else "not run") for s in stages]
     create_markdown_artifact("\n".join(lines), key="training", description="What the last training did and decided")
 
 
