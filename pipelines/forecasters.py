@@ -84,13 +84,11 @@ class NetworkForecaster:
     Parameters
     ----------
     network : EncoderForecaster
-        Built with leads.
     inputs : int
         Frames that it was trained on; older ones are not used.
     """
 
     def __init__(self, network: EncoderForecaster, inputs: int) -> None:
-        assert network.leads is not None
         self.network, self.inputs, self.leads = network.eval(), inputs, network.leads
 
     @torch.inference_mode()

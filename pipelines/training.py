@@ -48,7 +48,6 @@ class NowcastTraining(SwitchedTraining):
         super().__init__(switch)
         self.network, self.subtasks = network, subtasks
         self.inputs, self.learning_rate, self.seed = inputs, learning_rate, seed
-        assert network.leads is not None
         self.counts = torch.zeros(())  # of validation
         self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
 

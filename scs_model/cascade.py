@@ -44,8 +44,7 @@ def cascade(frames: Tensor, downsample: int) -> tuple[Tensor, Tensor]:
     finest = round(log2(downsample))
     fine = [_double(level, number) for number, level in enumerate(levels[:finest])]
     coarse = [_double(level, number) for number, level in enumerate(levels[finest:])]
-    nothing = frames.new_zeros(len(frames), 0, *frames.shape[2:])
-    return torch.cat([nothing, *fine], 1), torch.cat(coarse, 1)
+    return torch.cat([frames[:, :0], *fine], 1), torch.cat(coarse, 1)  # there may be no fine ones
 
 
 def recombine(weights: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:

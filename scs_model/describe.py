@@ -22,10 +22,10 @@ class Description:
     multiply_adds_per_frame : float
         Of the convolutions, on the given grid, over frames in and out.
     receptive_field_pixels : int
-        Rows and columns of the oldest frame that the network's change to a pixel of the last forecast depends on; a
-        cascade's levels see further, `scs_model.cascade.COARSEST` pixels and some.
+        Rows and columns of the oldest frame that the network's change to a cell's weights of the last forecast depends
+        on; a cascade's levels see further, `scs_model.cascade.COARSEST` pixels and some.
     newest_receptive_field_pixels : int
-        Rows and columns of the newest frame that the change to a pixel of the first forecast depends on.
+        Rows and columns of the newest frame that the change to a cell's weights of the first forecast depends on.
     follows_flow : bool
         Whether the network sees further, wherever its flows point (TrajGRU).
     wants : str
@@ -49,7 +49,7 @@ def describe(network: EncoderForecaster, *, inputs: int, steps: int, height: int
     d = network.downsample
     cells = -(-height // d) * -(-width // d)
     # Convolutions keep the grid, so that a small one tells the cost of a large one.
-    side = max(4, network.divisor // d)
+    side = network.divisor // d
     parameter = next(network.parameters())
     x = torch.zeros(1, inputs, 1, side * d, side * d, dtype=parameter.dtype, device=parameter.device)
     parameters = list(network.parameters())
@@ -68,8 +68,8 @@ def describe(network: EncoderForecaster, *, inputs: int, steps: int, height: int
         newest_receptive_field_pixels=_receptive_field(network, 0, 0),
         follows_flow=any(hasattr(layer, "links") for layer in network.encoder.layers),
         wants=(
-            f"(B, T, 1, H, W), T = {inputs} frames, oldest first, normalised and finite"
-            + (f"; H and W divisible by {network.divisor}" if network.divisor > 1 else "")
+            f"(B, T, 1, H, W), T = {inputs} frames, oldest first, normalised and finite; "
+            f"H and W divisible by {network.divisor}"
         ),
     )
 

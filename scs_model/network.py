@@ -51,9 +51,9 @@ class EncoderForecaster(nn.Module):
     """Frames in, later frames out: encode the observed ones, hand each layer's state over, unroll the forecast.
 
     Squares of ``downsample``² pixels become channels on the way in and pixels on the way out. Each lead time gets
-    the last encoder output as its input. What comes out changes a forecast that needs no network: with ``leads`` a
-    weighted sum of the newest frames' cascade (`scs_model.cascade`), whose weights the network changes from place to
-    place; without, the newest frame, to which it adds. A network that has learned nothing forecasts persistence.
+    the last encoder output as its input, and beside it its number, as a share of ``leads``. What comes out changes a
+    forecast that needs no network, a weighted sum of the newest frames' cascade (`scs_model.cascade`): its weights,
+    from place to place, the more the longer the lead time. A network that has learned nothing forecasts persistence.
 
     Parameters
     ----------
@@ -64,22 +64,20 @@ class EncoderForecaster(nn.Module):
     kernel : int
         Rows and columns of the recurrent layers' kernels, odd.
     downsample : int
-        Pixels to a cell of the network, each way.
+        Pixels to a cell of the network, each way: 1, 2, 4 or 8.
+    leads : int
+        Lead times to forecast.
     residual : bool
         Whether each recurrent layer's input is added to its output, where their shapes are the same.
     subtasks : bool
         Whether to have heads for T¹ and T².
-    leads : int or None
-        Lead times to forecast from the cascade. Each gets its number, as a share of ``leads``, beside its input, and
-        the network's change grows with it.
 
     Attributes
     ----------
     divisor : int
         What rows and columns of the input must be divisible by.
     weights : Tensor of shape (leads, WEIGHTS)
-        With ``leads``: the cascade's weights before the network's change; not learned by gradient, see
-        `scs_model.cascade.regress`.
+        The cascade's weights before the network's change; not learned by gradient, see `scs_model.cascade.regress`.
     switch_layers : int
         Layers whose paths can be switched: the L of ``open_paths``. A layer of the encoder and the one of the
         forecaster that goes on with its state are one.
@@ -102,9 +100,9 @@ class EncoderForecaster(nn.Module):
         widths: list[int],
         kernel: int,
         downsample: int,
+        leads: int,
         residual: bool = False,
         subtasks: bool = False,
-        leads: int | None = None,
     ) -> None:
         super().__init__()
         if cell not in CELLS:
@@ -113,23 +111,22 @@ class EncoderForecaster(nn.Module):
             raise ValueError(f"widths are the channels of each layer, of one layer or more; got {widths}")
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel is an odd number of cells; got {kernel}")
-        if downsample < 1:
-            raise ValueError(f"downsample is a number of pixels, 1 or more; got {downsample}")
-        if leads is not None and (leads < 1 or downsample not in (1, 2, 4, 8)):
-            raise ValueError(f"the cascade wants a lead time or more, and 1, 2, 4 or 8 pixels to a cell; got {leads}")
+        if downsample not in (1, 2, 4, 8):
+            raise ValueError(f"downsample is a number of pixels, 1, 2, 4 or 8; got {downsample}")
+        if leads < 1:
+            raise ValueError(f"leads is a number of lead times, 1 or more; got {leads}")
 
         def stack(channels: list[int]) -> Stack:
             return Stack((CELLS[cell](*pair, kernel) for pair in pairwise(channels)), residual=residual)
 
         self.downsample, self.leads = downsample, leads
-        self.divisor = downsample if leads is None else cascade.COARSEST
+        self.divisor = cascade.COARSEST
         self.stem = nn.Conv2d(downsample**2, widths[0], 3, padding=1)
         self.encoder = stack([widths[0], *widths])
         self.forecaster = stack([widths[-1], *widths[::-1]])
-        self.head = nn.Conv2d(widths[0], downsample**2 if leads is None else cascade.WEIGHTS, 3, padding=1)
-        if leads is not None:
-            self.lead = nn.Linear(1, widths[-1])
-            self.register_buffer("weights", cascade.persistence(leads))
+        self.head = nn.Conv2d(widths[0], cascade.WEIGHTS, 3, padding=1)
+        self.lead = nn.Linear(1, widths[-1])
+        self.register_buffer("weights", cascade.persistence(leads))
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.switch_layers = len(widths) if self.encoder.is_scs else 0
@@ -183,13 +180,9 @@ class EncoderForecaster(nn.Module):
         self._check(frames, steps, open_paths)
         z = self._embed(frames)
         change = self._change(z, steps, open_paths)
-        if self.leads is None:
-            forecast = frames[-1:] + pixel_shuffle(change, self.downsample)
-        else:
-            newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
-            weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps, change) * change
-            forecast = cascade.recombine(weights.float(), *cascade.cascade(newest, self.downsample))
-        forecast = forecast.transpose(0, 1)
+        newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
+        weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps) * change
+        forecast = cascade.recombine(weights.float(), *cascade.cascade(newest, self.downsample)).transpose(0, 1)
         if not with_subtasks:
             return forecast
         return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
@@ -213,15 +206,12 @@ class EncoderForecaster(nn.Module):
 
     def _of_leads(self, z: Tensor, steps: int) -> Tensor:
         """Give the last encoder output (B, ...) as the input of each lead time."""
-        inputs = z.expand(steps, *z.shape)
-        if self.leads is None:
-            return inputs
-        return inputs + self.lead(self._share(steps, z).flatten(1))[:, None, :, None, None].to(z.dtype)
+        return z + self.lead(self._share(steps).flatten(1))[:, None, :, None, None].to(z.dtype)
 
-    def _share(self, steps: int, like: Tensor) -> Tensor:
+    def _share(self, steps: int) -> Tensor:
         """Each lead time as a share of the longest, (steps, 1, 1, 1, 1)."""
-        assert self.leads is not None
-        return torch.arange(1, steps + 1, device=like.device).view(-1, 1, 1, 1, 1) / self.leads
+        numbers = torch.arange(1, steps + 1, dtype=self.weights.dtype, device=self.weights.device)
+        return numbers.view(-1, 1, 1, 1, 1) / self.leads
 
     def _reconstruct(self, z: Tensor) -> Tensor:
         """Run T¹'s stream on the newest frame's cells (1, B, ...): that frame (1, B, 1, H, W)."""
@@ -246,7 +236,7 @@ class EncoderForecaster(nn.Module):
             raise ValueError(f"at least one sample, of one pixel or more; got {B} of {H}×{W}")
         if H % self.divisor or W % self.divisor:
             raise ValueError(f"rows and columns must be divisible by {self.divisor}; got {H}×{W}: pad the grid")
-        if self.leads is not None and (T < cascade.FRAMES or steps > self.leads):
+        if T < cascade.FRAMES or steps > self.leads:
             raise ValueError(f"up to {self.leads} frames out of {cascade.FRAMES} or more in; got {steps} out of {T}")
         if open_paths is not None:
             check_open_paths(open_paths, self.switch_layers, T + steps, 2)

@@ -16,14 +16,14 @@ RANKS = 2
 
 def build():
     torch.manual_seed(0)
-    network = EncoderForecaster("scs", [4, 4], 3, 2, subtasks=True)
+    network = EncoderForecaster("scs", [4, 4], 3, 2, leads=2, subtasks=True)
     torch.nn.init.normal_(network.head.weight, std=0.1)
     return network
 
 
 def run_step(network, rank, p, step):
-    """One rank's losses: its own batch, its own draw."""
-    x = torch.rand(2, 3, 1, 8, 8, generator=torch.Generator().manual_seed(10 * step + rank))
+    """One rank's losses: its own batch, and the rain of each rank is another; its own draw."""
+    x = torch.rand(2, 3, 1, 32, 32, generator=torch.Generator().manual_seed(10 * step + rank)) ** (1 + rank)
     open_paths = draw_open_paths("two_sided", p, seed=1, step=step, rank=rank, layers=2, steps=5)
     streams = network(x, 2, open_paths=open_paths, with_subtasks=True)
     main, t1 = streams.forecast.square().mean(), (streams.reconstruction - x[:, -1:]).square().mean()
