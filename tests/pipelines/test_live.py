@@ -1,6 +1,7 @@
 """The live store: what was appended, in time order and once, whoever appends and however they end."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -123,19 +124,22 @@ def test_an_append_writes_its_own_frames_and_not_the_others_again(live: LiveStor
     assert len(set((live.path / "chunks").iterdir()) - before) <= 4
 
 
-def test_a_failed_append_leaves_the_store_as_it_was(live: LiveStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = live.append(FRAMES[:3]).snapshot
-
-    def broken(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(icechunk.Session, "commit", broken)
-        with pytest.raises(OSError, match="no space"):
-            live.append(FRAMES[3:])
+@pytest.mark.parametrize(("rain", "limit", "at"), [(1.0, 5000, "set"), (0.0, 2500, "commit")])
+def test_a_failed_append_leaves_the_store_as_it_was(live: LiveStore, rain: float, limit: int, at: str) -> None:
+    """No file may be larger than ``limit`` bytes, as if the disk were full: pixels' chunks are, or what names them."""
+    frames = [replace(frame, rain_rate=rain * frame.rain_rate) for frame in FRAMES]
+    snapshot = live.append(frames[:3]).snapshot
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, usual[1]))
+    try:
+        with pytest.raises(icechunk.IcechunkError, match="File too large") as error:
+            live.append(frames[3:])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert any(entry.name == at for entry in error.traceback)
     assert live.open().attrs["snapshot"] == snapshot
-    assert sum(live.append(FRAMES[3:]).new) == 3
-    assert_holds(live, FRAMES)
+    assert sum(live.append(frames[3:]).new) == 3
+    assert_holds(live, frames)
 
 
 WRITER = textwrap.dedent("""
