@@ -7,7 +7,6 @@ goes off (`flows.alarms`). Last of all ``latest.json`` names the cycle: what is 
 """
 
 import logging
-import os
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -45,8 +44,6 @@ from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
-# A server of MLflow that is silent costs a minute, not MLflow's own two for each try: there is a fallback.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
 
 class Told(logging.Filter):

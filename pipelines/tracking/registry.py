@@ -17,7 +17,7 @@ from pipelines.errors import UserError, in_short
 from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
 from pipelines.lineage import code_commit, sha256
 from pipelines.tracking.kinds import RADAR, Kind
-from pipelines.tracking.store import NAME, connect
+from pipelines.tracking.store import NAME, briefly, connect
 
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
 CODE = Path(__file__).resolve().parents[2]
@@ -208,8 +208,11 @@ def find(uri: str) -> Found:
     return Found(name, version, _download(uri, uri_of_version))
 
 
+@briefly()
 def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
     """Load a forecaster by its MLflow URI; see `find`. A version is loaded once, and kept.
+
+    For a server that is silent it waits 10 s: a forecast has to be there in a minute.
 
     Raises
     ------

@@ -7,12 +7,13 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from pipelines.errors import Unavailable, in_short
-from pipelines.tracking.store import NAME, connect
+from pipelines.tracking.store import NAME, briefly, connect
 
 EXPERIMENT = f"{NAME}-verification"
 ALWAYS = "cycles"  # the metric that every point has
 
 
+@briefly()
 def log_skill(
     domain: str,
     name: str,

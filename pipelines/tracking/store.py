@@ -3,7 +3,8 @@
 import logging
 import os
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from pipelines.lineage import main_checkout
 
@@ -15,6 +16,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from alembic.util import CommandError
 from mlflow import MlflowClient, set_experiment, set_tracking_uri
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,6 +24,11 @@ from pipelines.errors import Unavailable, in_short
 from pipelines.lock import exclusive
 
 NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
+
+# Seconds that a request waits for a server that is silent, and how often it is tried again; where the environment has
+# these variables it says. A server that is down should be told of, not waited for through minutes of retries.
+PATIENT, BRIEF = (MLFLOW_HTTP_REQUEST_TIMEOUT.default, 3), (5, 1)
+MLFLOW_HTTP_REQUEST_TIMEOUT.default, MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = PATIENT
 
 for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -43,8 +50,6 @@ def connect(experiment: str = NAME) -> MlflowClient:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or embedded  # or: it may be set and empty
     os.environ["MLFLOW_TRACKING_URI"] = uri  # stages started from here use the same
     set_tracking_uri(uri)
-    # A server that is down should be told of, not waited for through minutes of retries.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     try:
         # Two at once would both make the database's tables, and leave them broken for good.
         with exclusive(folder / ".lock") if uri == embedded else nullcontext():
@@ -59,3 +64,16 @@ def connect(experiment: str = NAME) -> MlflowClient:
         # ImportError: a database's driver; CommandError: tables that can't be made or brought up to date.
         raise Unavailable(f"MLflow store {uri}: {in_short(error)}") from None
     return client
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Give up a server that is silent after 10 s, not after MLflow's minutes: for what has to be on time.
+
+    It holds for the whole process while it is entered. Not for writing what would be lost.
+    """
+    MLFLOW_HTTP_REQUEST_TIMEOUT.default, MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = BRIEF
+    try:
+        yield
+    finally:
+        MLFLOW_HTTP_REQUEST_TIMEOUT.default, MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = PATIENT

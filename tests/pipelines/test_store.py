@@ -1,13 +1,17 @@
 """Where MLflow keeps things, and what is said where it can't."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.errors import Unavailable
+from pipelines.tracking.registry import load
 from pipelines.tracking.store import NAME, connect
 
 
@@ -54,3 +58,52 @@ def test_a_store_that_can_t_be_used_is_one_line(
         connect()
     assert str(refused.value).startswith(f"MLflow store {uri}: ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def silent(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The store is a server that takes connections and never answers; a try of a second, and no pause, for the test."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        for name, value in {"TIMEOUT": 1, "BACKOFF_FACTOR": 0, "BACKOFF_JITTER": 0}.items():
+            monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", str(value))
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+        yield listening
+
+
+def tries(listening: socket.socket) -> int:
+    """How many connections have come since it was last asked."""
+    count = 0
+    while True:
+        try:
+            listening.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def test_a_silent_server_is_given_up_sooner_by_a_forecast_than_by_a_training(
+    silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="Max retries exceeded"):
+        load()
+    assert time.monotonic() - began < 3.5
+    assert tries(silent) == 2
+    with pytest.raises(Unavailable, match="Max retries exceeded"):
+        connect()
+    assert tries(silent) == 4, "what is registered or logged keeps its patience, after a look-up too"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(Unavailable, match="Max retries exceeded"):
+        load()
+    assert tries(silent) == 1, "the environment has the last word"
+
+
+@pytest.mark.full
+def test_a_look_up_waits_ten_seconds_in_all(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="Max retries exceeded"):
+        load()
+    assert time.monotonic() - began < 12
