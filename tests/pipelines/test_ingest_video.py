@@ -207,19 +207,17 @@ def test_grows_and_shrinks(run, monkeypatch):
     for path in late:
         path.with_suffix(".later").rename(path)
     decoded = []
-    whole = stage.decode_clip
+    workers = stage._workers
 
-    def counting(path, *rest):
-        decoded.append(path)
-        return whole(path, *rest)
+    class Watched:
+        def __init__(self, process):
+            self.real = workers(process)
 
-    class Here:
-        @staticmethod
-        def map(function, tasks):
-            return [function(*task) for task in tasks]
+        def map(self, function, tasks):
+            decoded.extend(task[0] for task in tasks)
+            return self.real.map(function, tasks)
 
-    monkeypatch.setattr(stage, "decode_clip", counting)
-    monkeypatch.setattr(stage, "_workers", lambda process: Here)
+    monkeypatch.setattr(stage, "_workers", Watched)
     run()
     assert sorted(decoded) == late
     assert run.bytes == first
