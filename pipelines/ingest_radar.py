@@ -8,9 +8,7 @@ What was decoded is kept in a hidden folder beside the store (facts of each file
 killed goes on from there, a later one reads new files alone, and the store is the same bytes however many runs made it.
 """
 
-import csv
 import hashlib
-import importlib.metadata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,9 +29,11 @@ from pipelines.grid import Grid
 from pipelines.known_files import Facts, KnownFiles
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
+from pipelines.made_by import made_by
 from pipelines.names import as_text
 from pipelines.params import read_params
 from pipelines.quality import Quality
+from pipelines.quarantine import write_quarantine
 from pipelines.readers import radar_files, read_headers
 from pipelines.readers.guarded import Failure, decoders
 from pipelines.readers.measured import Header
@@ -81,16 +81,17 @@ def ingest_radar(
     """
     files = radar_files(source, stores=True)
     work = store.with_name(f".{store.name}.ingest")
+    decoding = params.model_dump_json(exclude={"sources", "license"})
     with (
         exclusive(work / ".lock", wait_s=1.0),
-        closing(KnownFiles(work, made_by(params))) as known,
+        closing(KnownFiles(work, made_by(decoding, CODE, LIBRARIES))) as known,
         Progress(transient=True) as progress,
     ):
         ingestion = _Ingestion(source, known, Shards(work / "shards"), params, strict, progress)
         ingestion.read_headers(files)
         ingestion.keep_one_kind()
         finished = list(ingestion.finished_shards())
-        _write_quarantine(ingestion.rejected, quarantine)
+        write_quarantine(ingestion.rejected, quarantine)
         if not finished:
             name, reason = min(ingestion.rejected.items())
             raise UserError(f"{source}: none of its {len(files)} files is of use; {name}: {reason}")
@@ -119,17 +120,6 @@ def tables_of(store: Path) -> tuple[Path, Path]:
     folder = store.absolute().parent.with_name("quality")
     of_stage = folder / beside[0].name, folder / beside[1].name
     return of_stage if of_stage[1].exists() and not beside[1].exists() else beside
-
-
-def made_by(params: IngestRadar) -> str:
-    """Say which code and parameters decode: what was decoded by others isn't used."""
-    digest = hashlib.sha256(params.model_dump_json(exclude={"sources", "license"}).encode())
-    here = Path(__file__).parent
-    for path in sorted(path for name in CODE for path in here.glob(f"{name}.py")):
-        digest.update(path.read_bytes())
-    for name in LIBRARIES:
-        digest.update(f"{name} {importlib.metadata.version(name)}".encode())
-    return digest.hexdigest()
 
 
 @dataclass
@@ -318,13 +308,6 @@ def _look(path: Path) -> str:
     except OSError:
         return ""
     return f"{sum(stat.st_size for stat in stats)} {max(stat.st_mtime_ns for stat in stats)}"
-
-
-def _write_quarantine(rejected: dict[str, str], quarantine: Path) -> None:
-    with whole(quarantine) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["file", "reason"])
-        table.writerows(sorted(rejected.items()))
 
 
 def _write_quality(frames: list[Frame], qualities: list[Quality], table: Path) -> None:

@@ -5,9 +5,6 @@ reason. What was decoded is kept in a hidden folder beside the store (outcomes, 
 goes on from there, a later one decodes new videos alone, and the store is the same bytes however many runs made it.
 """
 
-import csv
-import hashlib
-import importlib.metadata
 import os
 from functools import cache
 from pathlib import Path
@@ -19,8 +16,10 @@ from pipelines.atomic import whole
 from pipelines.errors import UserError
 from pipelines.lineage import main_checkout
 from pipelines.lock import exclusive
+from pipelines.made_by import made_by
 from pipelines.names import as_text
 from pipelines.params import read_params
+from pipelines.quarantine import write_quarantine
 from pipelines.readers.guarded import Decoders, Failure
 from pipelines.sections.video import IngestVideo
 from pipelines.stage import run
@@ -32,7 +31,7 @@ from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
-CODE = ("video/clips.py", "video/decode.py", "video/flow.py", "video/shard_file.py")  # what makes a shard
+CODE = ("video/clips", "video/decode", "video/flow", "video/shard_file")  # what makes a shard
 TOLD = 20  # videos in quarantine that are told of one by one
 
 
@@ -65,7 +64,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
     )
     work = store.with_name(f".{store.name}.ingest")
     with exclusive(work / ".lock", wait_s=1.0):
-        journal = Journal(work, _made_by(decoding))
+        journal = Journal(work, made_by(repr(decoding), CODE, LIBRARIES))
         shards = work / "shards"
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
@@ -76,7 +75,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
             else:
                 clips.append((video, outcome))
         clips, repeated = _without_repeats(clips, source, rejected)
-        _write_quarantine(rejected, quarantine)
+        write_quarantine(rejected, quarantine)
         if not clips:
             name, reason = min(rejected.items())
             raise UserError(f"{source}: none of its {len(listing.videos)} videos is of use; {name}: {reason}")
@@ -193,16 +192,6 @@ def _table(listing: Listing, clips: list[tuple[Video, Decoded]], source: Path) -
     )
 
 
-def _made_by(decoding: Decoding) -> str:
-    """Say which code and parameters decode: what was decoded by others isn't used."""
-    digest = hashlib.sha256(repr(decoding).encode())
-    for name in CODE:
-        digest.update((Path(__file__).parent / name).read_bytes())
-    for name in LIBRARIES:
-        digest.update(f"{name} {importlib.metadata.version(name)}".encode())
-    return digest.hexdigest()
-
-
 def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repeated: int, quarantine: Path) -> None:
     """Print a line for each video in quarantine, the first of many, and the summary."""
     for name, reason in sorted(rejected.items())[:TOLD]:
@@ -227,13 +216,6 @@ def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repea
 def _named(video: Video, source: Path) -> str:
     part = "" if video.start_s is None else f"#{video.start_s:g}-{video.end_s:g}"
     return as_text(video.path.relative_to(source).as_posix()) + part
-
-
-def _write_quarantine(rejected: dict[str, str], quarantine: Path) -> None:
-    with whole(quarantine) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["file", "reason"])
-        table.writerows(sorted(rejected.items()))
 
 
 def main(store: Path, quarantine: Path) -> None:
