@@ -40,7 +40,7 @@ class Interval:
         if np.isnan(self.value):
             return "undefined"
         if np.isnan(self.low):
-            return f"{self.value:{digits}}, no interval from {self.blocks} block"
+            return f"{self.value:{digits}}, no interval from {self.blocks} block(s)"
         return f"{self.value:{digits}} [{self.low:{digits}} to {self.high:{digits}}]"
 
 

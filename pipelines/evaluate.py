@@ -1,9 +1,9 @@
 """Stage ``evaluate``: forecast the test events and count what came true."""
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,16 +16,16 @@ from rich.progress import track
 from pipelines.atomic import whole
 from pipelines.baselines import NAMES, Maker, maker
 from pipelines.cadence import usual_step
+from pipelines.checkpoints import unfinished
 from pipelines.errors import UserError
 from pipelines.forecasters import Forecaster, Rain, extrapolation
 from pipelines.frames import grid_of, open_frames
-from pipelines.lineage import checkpoint_folder, code_sha256, sha256
+from pipelines.lineage import code_sha256, fingerprint, sha256
 from pipelines.params import read_params
 from pipelines.sections.radar import Evaluate, Index
 from pipelines.spatial import pixel_metres
 from pipelines.stage import run
 from pipelines.verification import headline, score_forecast
-from pipelines.windows import windows_digest
 
 FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
 
@@ -64,27 +64,31 @@ def forecast_seconds(make: Maker, windows: Path, index: Index) -> tuple[float, t
     return min(took), shape
 
 
-def scored_folder(name: str, methods: Mapping[str, str], data_sha256: str, *, index: Index, params: Evaluate) -> Path:
-    """Give the folder of an unfinished evaluation's checkpoints.
+def unfinished_evaluation(
+    name: str, model: str, windows: Path, *, index: Index, params: Evaluate
+) -> AbstractContextManager[Path]:
+    """Hold the folder in which an evaluation on the test windows keeps what it has; see `pipelines.checkpoints`.
 
     Parameters
     ----------
     name : str
-        To tell folders apart by eye.
-    methods : mapping of str to str
-        For each method's name what says which it is: a model's SHA-256, a baseline's name.
-    data_sha256 : str
-        Of what is forecast.
+        Of the method.
+    model : str
+        What says which model it is: its SHA-256, or a baseline's name.
+    windows : Path
+        The index.
     index, params
         Sections of params.yaml.
     """
     settings = {
-        "methods": dict(methods),
+        "model": model,
         "code": code_sha256(),
         "evaluate": params.model_dump(),
         "index": index.model_dump(include={"inputs", "leads"}),
     }
-    return checkpoint_folder(f"evaluate-{name}", settings, data_sha256)
+    stores = pd.read_parquet(windows, columns=["store"])["store"].unique()
+    data = [sha256(windows), *(fingerprint(Path(store)) for store in sorted(stores))]
+    return unfinished(f"evaluate-{name}", settings, " ".join(data))
 
 
 def score_methods(
@@ -100,7 +104,7 @@ def score_methods(
         Columns store, event and t0, the first of ``index.inputs`` observed frames, which ``index.leads`` to forecast
         follow at the store's own step.
     checkpoints : Path
-        See `scored_folder`: what was scored so far, a file for each time; removed at the end.
+        Folder of what was scored so far, a file for each time: of the same methods, times and parameters.
 
     Returns
     -------
@@ -111,11 +115,10 @@ def score_methods(
         Why a method has no table, or none of a store: its steps aren't the store's, it wants more frames, or it says
         nothing about a pixel that counts.
     """
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    failures = checkpoints / "failed.json"
-    failed: dict[str, str] = json.loads(failures.read_text(encoding="utf-8")) if failures.exists() else {}
+    failures = checkpoints / "failed.parquet"
+    failed: dict[str, str] = dict(_kept(failures, columns=["method", "words"]).to_numpy())
     refused: dict[str, str] = {}
-    files = []
+    parts = [pd.DataFrame({"method": []})]
     for number, (store, of_store) in enumerate(times.groupby("store", sort=False)):
         frames = open_frames(Path(str(store)))
         rain, clock = frames["rainfall_flux"], frames["time"].to_numpy()
@@ -131,22 +134,31 @@ def score_methods(
             able = {name: method for name, method in methods.items() if name not in failed}
             if not able:
                 break
-            files.append(checkpoints / f"{number}-{row.t0}.parquet")
-            if files[-1].exists():
-                continue
-            window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
-            sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
-            about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
-            if unable:
-                failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
-                with whole(failures) as temporary:
-                    temporary.write_text(json.dumps(failed), encoding="utf-8")
-            with whole(files[-1]) as temporary:
-                sums.assign(**about).to_parquet(temporary, index=False)
-    table = pd.concat([pd.read_parquet(file) for file in files]) if files else pd.DataFrame({"method": []})
-    shutil.rmtree(checkpoints)
+            file = checkpoints / f"{number}-{row.t0}.parquet"
+            scored = _kept(file, columns=["method"])
+            if scored.empty:
+                window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
+                sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
+                if unable:
+                    failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
+                    with whole(failures) as temporary:
+                        pd.DataFrame(failed.items(), columns=["method", "words"]).to_parquet(temporary, index=False)
+                about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
+                with whole(file) as temporary:
+                    sums.assign(**about).to_parquet(temporary, index=False)
+                scored = pd.read_parquet(file)
+            parts.append(scored)
+    table = pd.concat(parts[1:] or parts)
     tables = {str(name): of.drop(columns="method").reset_index(drop=True) for name, of in table.groupby("method")}
     return {name: tables[name] for name in makers if name in tables.keys() - failed.keys()}, refused | failed
+
+
+def _kept(file: Path, columns: list[str]) -> pd.DataFrame:
+    """Read a checkpoint; no rows where there is none, or a damaged one: it is made anew."""
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError):
+        return pd.DataFrame(columns=columns)
 
 
 def _score_time(
@@ -178,29 +190,18 @@ def _score_time(
     return pd.concat(sums[1:] or sums), unable
 
 
-def evaluate(make: Maker, name: str, windows: Path, *, model: str, index: Index, params: Evaluate) -> pd.DataFrame:
+def evaluate(
+    make: Maker, name: str, windows: Path, checkpoints: Path, *, index: Index, params: Evaluate
+) -> pd.DataFrame:
     """Score one method on the test windows; see :func:`score_methods`.
 
     A store of other steps than the method's is left out, and told of.
-
-    Parameters
-    ----------
-    make : Maker
-    name : str
-        Of the method.
-    windows : Path
-        The index.
-    model : str
-        What says which model it is: its SHA-256, or a baseline's name.
-    index, params
-        Sections of params.yaml.
 
     Raises
     ------
     UserError
         If the method can't forecast from any store, or says nothing about a pixel that counts.
     """
-    checkpoints = scored_folder(name, {name: model}, windows_digest(windows), index=index, params=params)
     times = forecast_times(windows, params.time_stride)
     tables, refused = score_methods({name: make}, times, checkpoints, index=index, params=params)
     if name not in tables:
@@ -219,16 +220,14 @@ def main(
     """Evaluate MODEL on the test events of WINDOWS into SCORES (Parquet, sums) and METRICS (JSON, a few scores)."""
     params = read_params()
     name = Path(model).name
-    sums = evaluate(
-        *(maker(model, params.evaluate), name, windows),
-        model=model if model in NAMES else sha256(Path(model)),
-        index=params.index,
-        params=params.evaluate,
-    )
-    with whole(scores) as temporary:
-        sums.to_parquet(temporary, index=False)
-    with whole(metrics) as temporary:
-        temporary.write_text(json.dumps(headline(sums), indent=1), encoding="utf-8")
+    make = maker(model, params.evaluate)
+    identity = model if model in NAMES else sha256(Path(model))
+    with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
+        sums = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)
+        with whole(scores) as temporary:
+            sums.to_parquet(temporary, index=False)
+        with whole(metrics) as temporary:
+            temporary.write_text(json.dumps(headline(sums), indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Score registered models and baselines on any radar data, without training: the command ``scs evaluate``."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +10,15 @@ from numpy.typing import NDArray
 
 from pipelines.baselines import NAMES, Maker, maker, maker_of
 from pipelines.cadence import usual_step
+from pipelines.checkpoints import unfinished
 from pipelines.compare import write_comparison
-from pipelines.errors import UserError
-from pipelines.evaluate import FORECAST, score_methods, scored_folder
+from pipelines.errors import UserError, in_short
+from pipelines.evaluate import FORECAST, score_methods
 from pipelines.forecasters import read_description
 from pipelines.frames import open_frames
 from pipelines.index import window_starts
 from pipelines.ingest_radar import ingest_radar, tables_of
-from pipelines.lineage import frames_digest, sha256
+from pipelines.lineage import code_sha256, fingerprint, sha256
 from pipelines.params import Params
 from pipelines.sections.radar import Index
 
@@ -127,42 +127,42 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         raise UserError(f"{source}: no such folder or store")
     methods = [load_method(model, params) for model in models]
     makers = {method.name: method.make for method in methods}
-    index = params.index.model_copy(
-        update={
-            "inputs": max(params.index.inputs, *(method.inputs for method in methods)),
-            "time_stride": params.evaluate.time_stride,
-        }
-    )
-    work = scored_folder(
-        "source",
-        {method.name: method.identity for method in methods},
-        f"{source.resolve()} {out.resolve()} {params.ingest_radar.model_dump_json()}",
-        index=index,
-        params=params.evaluate,
-    )
+    if len(makers) < len(methods):
+        raise UserError(f"--model: {len(methods)} models, and only {len(makers)} names: {', '.join(makers)}")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: {in_short(error)}") from None
+    settings = {
+        "methods": {method.name: method.identity for method in methods},
+        "out": str(out.resolve()),
+        "minutes": minutes,
+        "code": code_sha256(),
+        "params": params.model_dump(include={"index", "evaluate", "ingest_radar"}),
+    }
+    with unfinished("evaluate-source", settings, fingerprint(source)) as work:
         store, bad = _store_of(source, work, params)
         leads = minutes * 60 // usual_step(open_frames(store)["time"].to_numpy())
         if leads < 1:
             raise UserError(f"{source}: its steps are longer than {minutes} minutes")
-        index = index.model_copy(update={"leads": leads})
+        index = params.index.model_copy(
+            update={
+                "inputs": max(params.index.inputs, *(method.inputs for method in methods)),
+                "leads": leads,
+                "time_stride": params.evaluate.time_stride,
+            }
+        )
         try:
             times = all_times(store, index)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
-        scored = work / f"{frames_digest(open_frames(store))[:16]}-{leads}"
-        tables, refused = score_methods(makers, times, scored, index=index, params=params.evaluate)
+        tables, refused = score_methods(makers, times, work, index=index, params=params.evaluate)
         notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
         if bad:
             notes.append(f"{bad} of the files could not be used: `scs ingest` says why.")
         if not tables:
             raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
-        written = write_comparison(tables, makers, out, index=index, notes=tuple(notes))
-    except UserError:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    return written
+        return write_comparison(tables, makers, out, index=index, notes=tuple(notes))
 
 
 def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:

@@ -94,7 +94,7 @@ def fit(
     train_loader, validation_loader : DataLoader
         What the first gives is a function of the epoch.
     checkpoints : Path
-        See `pipelines.lineage.checkpoint_folder`; who calls this removes it when the model is written.
+        See `pipelines.checkpoints.checkpoint_folder`; who calls this removes it when the model is written.
     logger : Logger or False
         Of the first process; others have none.
     params : Fit

@@ -1,11 +1,8 @@
 """Who made what from what: content hashes, the code's commit, and where the main checkout is."""
 
 import hashlib
-import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 from ruamel.yaml import YAML
@@ -24,6 +21,19 @@ def sha256(path: Path) -> str:
         with path.open("rb") as stream:
             while block := stream.read(CHUNK):
                 digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """Hex digest of a file's size and time of modification, or of those of all files in a folder.
+
+    What has the same one hasn't changed, and nothing is read: for what is too large to hash each time.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        about = file.stat()
+        digest.update(f"{file}\0{about.st_size} {about.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -58,12 +68,6 @@ def main_checkout() -> Path:
         if (folder / "dvc.yaml").is_file():
             return folder
     return CODE
-
-
-def checkpoint_folder(name: str, settings: Mapping[str, Any], data_sha256: str) -> Path:
-    """Give the folder of an unfinished work's checkpoints: the same settings and data go on from the same ones."""
-    key = hashlib.sha256((json.dumps(settings, sort_keys=True) + data_sha256).encode()).hexdigest()
-    return main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
 
 
 def dvc_md5(path: Path) -> str:

@@ -19,7 +19,7 @@ import torch
 from pipelines.baselines import maker_of
 from pipelines.compare import common_forecasts, read_scores
 from pipelines.errors import UserError
-from pipelines.evaluate import evaluate, forecast_seconds
+from pipelines.evaluate import evaluate, forecast_seconds, unfinished_evaluation
 from pipelines.forecasters import BASELINES, INPUTS, load_forecaster, read_description
 from pipelines.gate import METRIC, judge
 from pipelines.lineage import dvc_md5, sha256
@@ -86,7 +86,9 @@ def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
     """
     model = load(f"models:/{NAME}/{version.number}")
     make = maker_of(model.forecaster, model.description)
-    return evaluate(make, model.method, windows, model=version.sha256, index=params.index, params=params.evaluate)
+    of = (model.method, version.sha256, windows)
+    with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:
+        return evaluate(make, model.method, windows, checkpoints, index=params.index, params=params.evaluate)
 
 
 def choose(

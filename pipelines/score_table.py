@@ -42,7 +42,7 @@ INTERVAL = " Intervals of 95 % are by bootstrap over {blocks} block(s) of at lea
 DIFFERENCE = (
     " The difference is that of mean CSI, pooled, to {reference}, the best of pysteps' methods here; it is paired."
 )
-FEW = " One block gives no interval; from few blocks it is too narrow."
+FEW = " From so few an interval is too narrow, and one gives none."
 
 
 def differences(tables: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
 from pipelines.cadence import usual_step
+from pipelines.checkpoints import checkpoint_folder
 from pipelines.echo_motion import WithMotion
 from pipelines.errors import UserError
 from pipelines.fitting import fit, quieten, write_trained
 from pipelines.frames import grid_of, open_frames
-from pipelines.lineage import checkpoint_folder, code_commit, dvc_md5
+from pipelines.lineage import code_commit, dvc_md5
 from pipelines.params import read_params
 from pipelines.rain import normalise
 from pipelines.ranks import PartOf, is_first, part_of_batch

@@ -11,9 +11,10 @@ import torch
 import typer
 from torch.utils.data import DataLoader
 
+from pipelines.checkpoints import checkpoint_folder
 from pipelines.errors import UserError
 from pipelines.fitting import fit, quieten, write_trained
-from pipelines.lineage import checkpoint_folder, code_commit, dvc_md5
+from pipelines.lineage import code_commit, dvc_md5
 from pipelines.params import read_params
 from pipelines.sections.video import ActionModel, TrainAction
 from pipelines.stage import run

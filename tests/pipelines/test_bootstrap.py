@@ -100,7 +100,7 @@ def test_dry_blocks_count_and_break_nothing() -> None:
 def test_one_block_gives_no_interval() -> None:
     issued = forecasts([0, 30])
     got = paired_difference(sums(issued, [5, 5], [5, 5]), sums(issued, [4, 4], [6, 6]))
-    assert str(got) == "+0.100, no interval from 1 block"
+    assert str(got) == "+0.100, no interval from 1 block(s)"
     assert not got.shown
 
 

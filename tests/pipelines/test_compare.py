@@ -146,7 +146,7 @@ def test_the_difference_is_to_the_best_of_pysteps(tmp_path: Path) -> None:
     tables = {"persistence": counts(1, 39, 1), "extrapolation": counts(1, 20, 20), "sprog": counts(1, 24, 16)}
     lines, data = write_both(tmp_path, tables)
     assert data["reference"] == "sprog"
-    assert cells(lines, "extrapolation")["to sprog [95 %]"] == "-0.100, no interval from 1 block"
+    assert cells(lines, "extrapolation")["to sprog [95 %]"] == "-0.100, no interval from 1 block(s)"
 
 
 def test_what_extrapolation_stood_in_for_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -68,11 +69,16 @@ def make(forecaster: Forecaster) -> Maker:
     return lambda pixel_m, step_s: forecaster
 
 
+def scores(maker: Maker, name: str, windows: Path, params: Params) -> pd.DataFrame:
+    with TemporaryDirectory() as checkpoints:
+        return evaluate(maker, name, windows, Path(checkpoints), index=params.index, params=params.evaluate)
+
+
 def scored(place: Path, method: str | Forecaster, windows: str = "windows.parquet") -> pd.DataFrame:
     """The sums of a baseline, or of a forecaster that the test calls "ours"."""
     params = read_params(place / "params.yaml")
     maker, name = (baseline(method, params.evaluate), method) if isinstance(method, str) else (make(method), "ours")
-    return evaluate(maker, name, place / windows, model=name, index=params.index, params=params.evaluate)
+    return scores(maker, name, place / windows, params)
 
 
 def test_forecast_times_are_a_stride_apart_in_each_test_event(tmp_path: Path) -> None:
@@ -166,7 +172,7 @@ def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> 
         scored(place, silent_in_a_corner)
 
 
-def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path) -> None:
+def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path, tmp_path: Path) -> None:
     params = read_params(place / "params.yaml")
     makers = {"hourly": maker_of(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
     times = forecast_times(place / "windows.parquet", 2)
@@ -176,12 +182,11 @@ def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path
     assert list(refused) == ["hourly"]
     assert refused["hourly"].endswith("radar.zarr: its steps are of 3600 s, and those of the data of 300 s")
     with pytest.raises(UserError, match=r"^hourly: .* steps are of 3600 s"):
-        windows = place / "windows.parquet"
-        evaluate(makers["hourly"], "hourly", windows, model="hourly", index=params.index, params=params.evaluate)
+        scores(makers["hourly"], "hourly", place / "windows.parquet", params)
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path) -> None:
-    """Ctrl-C at the fourth time; one of three methods has failed before, at the second."""
+def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path, tmp_path: Path) -> None:
+    """Ctrl-C at the fourth time; one method has failed before, at the second; the first time's file gets damaged."""
     params = read_params(place / "params.yaml")
     times = forecast_times(place / "windows.parquet", 2)
     asked: list[str] = []
@@ -199,13 +204,13 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path) -> None:
         return persistence(seen, leads)
 
     makers = {"failing": make(failing), "ours": make(counted), "persistence": make(persistence)}
-    checkpoints = place / "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        score_methods(makers, times, checkpoints, index=params.index, params=params.evaluate)
-    tables, refused = score_methods(makers, times, checkpoints, index=params.index, params=params.evaluate)
+        score_methods(makers, times, tmp_path, index=params.index, params=params.evaluate)
+    assert len(list(tmp_path.glob("0-*.parquet"))) == 3
+    (tmp_path / f"0-{times['t0'][0]}.parquet").write_bytes(b"PAR1")
+    tables, refused = score_methods(makers, times, tmp_path, index=params.index, params=params.evaluate)
     assert len(times) == 5
-    assert (asked.count("ours"), asked.count("failing")) == (6, 2)
-    assert not checkpoints.exists()
+    assert (asked.count("ours"), asked.count("failing")) == (7, 2)
     assert list(tables) == ["ours", "persistence"]
     assert list(refused) == ["failing"]
     pd.testing.assert_frame_equal(tables["ours"], tables["persistence"])
@@ -230,7 +235,7 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
 def test_thresholds_and_stride_are_as_asked_for(place: Path) -> None:
     params = read_params(place / "params.yaml")
     of_few = params.evaluate.model_copy(update={"thresholds": [0.1], "time_stride": 100})
-    windows = place / "windows.parquet"
-    table = evaluate(make(persistence), "persistence", windows, model="p", index=params.index, params=of_few)
+    few = params.model_copy(update={"evaluate": of_few})
+    table = scores(make(persistence), "persistence", place / "windows.parquet", few)
     assert table["threshold"].unique().tolist() == [0.1]
     assert sorted(table["t0"].unique()) == [0, 12]

@@ -1,6 +1,8 @@
 """Any store or folder is scored as the stage scores a test event, and what can't be is told in a sentence."""
 
 import json
+import shutil
+import signal
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from radar_files import name_of, write_odim
 from ruamel.yaml import YAML
 from small_model import NETWORK, write_model
 
+from pipelines import evaluate_source as stage
 from pipelines.errors import UserError
 from pipelines.evaluate_source import all_times, evaluate_source, runs_of
 from pipelines.params import Params, read_params
@@ -39,7 +42,6 @@ def evaluated(models: list[str], source: Path, params: Params, *, minutes: int =
     written = evaluate_source(models, source, Path("out/table.json"), minutes=minutes, params=params)
     assert {path.name for path in written} == {"table.md", "table.json"} | PICTURES
     assert all(path.stat().st_size for path in written)
-    assert not list(Path("data/checkpoints").iterdir())
     return written[0].read_text(), json.loads(Path("out/table.json").read_text())
 
 
@@ -95,6 +97,7 @@ def test_models_of_a_folder_and_of_the_registry_on_radar_files(
     assert data["reference"] == "extrapolation"
     assert "hourly has no scores: its steps are of 3600 s, and those of the data of 300 s." in text
     assert "1 of the files could not be used" in text
+    assert not list(Path("data/checkpoints").iterdir())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted({"table.md", "table.json"} | PICTURES)
 
 
@@ -111,8 +114,34 @@ def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path, params: Param
         (r"steps are longer than 4 minutes$", ["persistence"], store, out, 4),
         (r"no method can forecast it: hourly has no scores: its steps", [model], store, out, 20),
         (r"^table\.txt: .*name it NAME\.json$", ["persistence"], store, Path("table.txt"), 20),
+        (r"^/proc/nothing/table\.json: ", ["persistence"], store, Path("/proc/nothing/table.json"), 20),
+        (r"^--model: 2 models, and only 1 names: persistence$", ["persistence"] * 2, store, out, 20),
     ):
         with pytest.raises(UserError, match=said) as error:
             evaluate_source(models, source, to, minutes=minutes, params=params)
         assert "\n" not in str(error.value)
-    assert not Path("out").exists()
+    assert not list(Path("out").iterdir())
+    assert not list(Path("data/checkpoints").iterdir())
+
+
+def test_interrupted_it_goes_on_where_it_was(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the table is written, when all is scored."""
+    store = write_store(tmp_path / "radar.zarr", moving_cells("2024-06-01T12:00", 10, shape=(48, 56)))
+
+    def interrupted(params: Params) -> dict[Path, int]:
+        """Checkpoints that are there then, and when each was written."""
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(stage, "write_comparison", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+            evaluated(["extrapolation"], store, params)
+        return {file: file.stat().st_mtime_ns for file in Path("data/checkpoints").rglob("0-*.parquet")}
+
+    first = interrupted(params)
+    assert len(first) == 2
+    assert interrupted(params) == first
+    other_events = params.model_copy(update={"index": params.index.model_copy(update={"max_event_hours": 0.75})})
+    assert interrupted(other_events).keys() > first.keys()
+    text, data = evaluated(["extrapolation"], store, params)
+    (other,) = {file.parent for file in Path("data/checkpoints").rglob("0-*.parquet")}
+    assert other not in {file.parent for file in first}
+    shutil.rmtree(other)
+    assert evaluated(["extrapolation"], store, params) == (text, data)

@@ -1,6 +1,7 @@
 """Hashes by which one walks from a forecast to its files, and where the main checkout is."""
 
 import hashlib
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from archive import moving_cells
 
 from pipelines.frames import frames_dataset
-from pipelines.lineage import code_commit, dvc_md5, frames_digest, main_checkout, sha256
+from pipelines.lineage import code_commit, dvc_md5, fingerprint, frames_digest, main_checkout, sha256
 
 
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -38,6 +39,18 @@ def test_the_hash_of_a_folder_is_its_files_names_and_contents(tmp_path: Path) ->
     assert folder("other name", {"a.json": "1", "deep/c.bin": "2"}) != one
     assert folder("swapped", {"a.json": "2", "deep/b.bin": "1"}) != one
     assert folder("one more", {"a.json": "1", "deep/b.bin": "2", "c": ""}) != one
+
+
+def test_the_fingerprint_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "b"
+    file.parent.mkdir()
+    file.write_bytes(b"1")
+    first = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == first
+    os.utime(file, ns=(0, 1))
+    second = fingerprint(tmp_path)
+    (tmp_path / "c").touch()
+    assert len({first, second, fingerprint(tmp_path)}) == 3
 
 
 def test_the_commit_is_git_s() -> None:

@@ -63,7 +63,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
             write_model(name, params, MODELS / name)
             makers[name] = maker(str(MODELS / name), params.evaluate)
         tables = {
-            name: evaluate(make, name, WINDOWS, model=name, index=params.index, params=params.evaluate)
+            name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)
             for name, make in makers.items()
         }
     return folder, params, tables
@@ -123,7 +123,7 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
         f"{mean_csi(tables['scs']):.3f}",
         hashlib.sha256(WINDOWS.read_bytes()).hexdigest(),
         *tables["scs"]["event"].unique(),
-        "no interval from 1 block",
+        "no interval from 1 block(s)",
         f"looks at {params.index.inputs} frames, 300 s apart",
         "training: unknown",  # an imported model
     ):
