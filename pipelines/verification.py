@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -62,34 +63,40 @@ def score_forecast(
         are of the lead time, and the same in the row of each threshold. ``fss_error_8km`` and ``fss_reference_8km``:
         see :func:`pipelines.spatial.fss_sums`, which says how masked pixels count in a neighbourhood.
     """
-    forecast, observed = (np.where(mask, rain, np.float32(0)) for rain in (forecast, observed))
-    difference = forecast.astype(np.float64) - observed
-    of_lead = {
-        "minutes": np.asarray(minutes, float),
-        "error": difference.sum(axis=(1, 2)),
-        "absolute_error": np.abs(difference).sum(axis=(1, 2)),
-        "squared_error": np.square(difference).sum(axis=(1, 2)),
-        **spectral_columns(forecast, observed, mask, pixel_m),
-    }
-    tables = []
-    for threshold in thresholds:
-        said, seen = (mask & (rain >= threshold) for rain in (forecast, observed))
-        hits, n_said, n_seen = (
-            (one & other).sum(axis=(1, 2)) for one, other in ((said, seen), (said, said), (seen, seen))
-        )
-        columns = {
-            "threshold": float(threshold),
-            "hits": hits,
-            "false_alarms": n_said - hits,
-            "misses": n_seen - hits,
-            "correct_negatives": mask.sum(axis=(1, 2)) - n_said - n_seen + hits,
+    spectral = spectral_columns(forecast, observed, mask, pixel_m)
+    rows = []
+    for lead, counts in enumerate(mask):  # one by one: a grid of millions of pixels is held in float64 for one alone
+        said, seen = (np.where(counts, rain[lead], np.float32(0)) for rain in (forecast, observed))
+        difference = said.astype(np.float64) - seen
+        of_lead = {
+            "minutes": float(minutes[lead]),
+            "error": difference.sum(),
+            "absolute_error": np.abs(difference).sum(),
+            "squared_error": np.square(difference).sum(),
+            **{name: column[lead] for name, column in spectral.items()},
         }
-        for scale in SCALES_KM:
-            error, reference = fss_sums(said, seen, scale_pixels(scale, pixel_m))
-            columns |= {f"fss_error_{scale}km": error, f"fss_reference_{scale}km": reference}
-        tables.append(pd.DataFrame(of_lead | columns))
-    table = pd.concat(tables, ignore_index=True)
+        rows.append([of_lead | _events(said, seen, counts, threshold, pixel_m) for threshold in thresholds])
+    table = pd.DataFrame(chain.from_iterable(zip(*rows, strict=True)))
     return table[["minutes", "threshold", *SUMS, *power_columns()]]
+
+
+def _events(
+    forecast: Rain, observed: Rain, mask: NDArray[np.bool_], threshold: float, pixel_m: float
+) -> dict[str, float]:
+    """Count the events of one lead time, (H, W), and sum up their neighbourhoods."""
+    said, seen = (mask & (rain >= threshold) for rain in (forecast, observed))
+    hits, n_said, n_seen, n_mask = (int(np.count_nonzero(events)) for events in (said & seen, said, seen, mask))
+    sums: dict[str, float] = {
+        "threshold": float(threshold),
+        "hits": hits,
+        "false_alarms": n_said - hits,
+        "misses": n_seen - hits,
+        "correct_negatives": n_mask - n_said - n_seen + hits,
+    }
+    for scale in SCALES_KM:
+        error, reference = fss_sums(said[None], seen[None], scale_pixels(scale, pixel_m))
+        sums |= {f"fss_error_{scale}km": error[0], f"fss_reference_{scale}km": reference[0]}
+    return sums
 
 
 def scores_of(sums: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -118,6 +125,8 @@ def scores_from(sums: pd.DataFrame) -> pd.DataFrame:
     pixels = sums[list(COUNTS)].sum(axis=1).astype(float)
     manager = BasicContingencyManager({**counts, "total_count": xr.DataArray(pixels.to_numpy(), dims="row")})
     columns = {name: getattr(manager, method)().to_numpy() for name, method in CATEGORICAL.items()}
+    # Where all is hits, or all correct negatives, chance is right as well: 0/0, of which rounding makes a 1.
+    columns["hss"] = np.where(sums[["hits", "correct_negatives"]].max(axis=1) == pixels, np.nan, columns["hss"])
     for scale in SCALES_KM:
         columns[f"fss_{scale}km"] = 1 - sums[f"fss_error_{scale}km"] / sums[f"fss_reference_{scale}km"]
     columns["mae"] = sums["absolute_error"] / pixels
