@@ -41,6 +41,7 @@ def forecast(
     settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
     from pipelines.forecast import forecast as make_forecast
+    from pipelines.forecast import troubles
     from pipelines.product import NETCDF, stamp
     from pipelines.publish import PICTURE, publish
     from pipelines.sources import of_folder
@@ -51,6 +52,8 @@ def forecast(
     source = of_folder(folder, params.ingest_radar)
     result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)
     published, said = out / stamp(observed[-1].time), result.attrs
+    for trouble in troubles(said):
+        logging.warning("%s", trouble)
     publish(result, observed, published)
     leads = result.sizes["lead_time"]
     print(f"{said['model_name']} version {said['model_version']}, {leads} lead times from {observed[-1].time} UTC")

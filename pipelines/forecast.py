@@ -4,7 +4,6 @@ The command `scs forecast` and the hourly flow both come through here.
 """
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,8 +21,6 @@ from pipelines.sections.operation import Policy
 from pipelines.spatial import pixel_metres
 from pipelines.tracking.registry import LoadedModel
 
-log = logging.getLogger(__name__)
-
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 
 
@@ -39,7 +36,8 @@ def forecast(
     """Forecast on the frames' own grid up to ``minutes`` ahead, in the frames' own steps.
 
     A model that can't be loaded, doesn't fit the frames, fails, or gives what can't be rain, is replaced by the
-    methods of ``policy.fallback`` in turn; attribute ``fallback`` of the forecast says by which and why.
+    methods of ``policy.fallback`` in turn; attribute ``fallback`` of the forecast says by which and why. To log that
+    (`troubles`) is the caller's: each has a log of its own.
 
     Parameters
     ----------
@@ -85,8 +83,6 @@ def forecast(
             continue
         fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else "none"
         dataset = forecast_dataset(rain_rate, inputs, step_s, model, policy, fallback=fallback, snapshot=snapshot)
-        for trouble in troubles(dataset.attrs):
-            log.warning("%s", trouble)
         return dataset, inputs.observed
     if len(refusals) == 1:
         raise refusals[0]
