@@ -1,12 +1,14 @@
 """What is left of unfinished work, and who may go on with it."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.checkpoints import checkpoint_folder, unfinished
-from pipelines.errors import Unavailable, UserError
+from pipelines.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +35,16 @@ def test_the_folder_stays_only_where_another_try_can_use_it(error: type[BaseExce
     assert not folder.exists()
 
 
-def take() -> None:
-    with pytest.raises(Unavailable, match="lock: another writer"), unfinished("work", {}, ""):
-        pass
-
-
 def test_two_processes_are_not_at_the_same_work() -> None:
+    code = "from pipelines.checkpoints import unfinished\nwith unfinished('work', {}, ''): pass"
+    other = [sys.executable, "-c", code]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with unfinished("work", {}, ""):
-        other = multiprocessing.Process(target=take)
-        other.start()
-        other.join()
-        assert other.exitcode == 0
+        refused = subprocess.run(other, env=env, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "Unavailable: " in refused.stderr
+    assert "lock: another writer" in refused.stderr
+    subprocess.run(other, env=env, check=True)
 
 
 def test_where_no_folder_can_be_made_one_line_says_so() -> None:

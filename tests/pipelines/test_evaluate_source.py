@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -127,6 +126,9 @@ def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path, params: Param
 def test_interrupted_it_goes_on_where_it_was(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the table is written, when all is scored."""
     store = write_store(tmp_path / "radar.zarr", moving_cells("2024-06-01T12:00", 10, shape=(48, 56)))
+
+    def ctrl_c(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
 
     def interrupted(params: Params) -> dict[Path, int]:
         """Checkpoints that are there then, and when each was written."""
