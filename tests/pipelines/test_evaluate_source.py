@@ -133,7 +133,7 @@ def test_interrupted_it_goes_on_where_it_was(tmp_path: Path, params: Params, mon
     def interrupted(params: Params) -> dict[Path, int]:
         """Checkpoints that are there then, and when each was written."""
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(stage, "write_comparison", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+            patch.setattr(stage, "write_comparison", ctrl_c)
             evaluated(["extrapolation"], store, params)
         return {file: file.stat().st_mtime_ns for file in Path("data/checkpoints").rglob("0-*.parquet")}
 
