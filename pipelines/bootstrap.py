@@ -11,6 +11,7 @@ from pipelines.errors import UserError
 from pipelines.verification import SUMS, scores_from
 
 KEY = ["event", "time"]  # what tells one forecast from another, for all methods the same
+DRAWS, SEED = 2000, 1
 BLOCK_HOURS = 2.0  # forecasts closer than this are of the same rain, and no independent witnesses
 
 
@@ -82,9 +83,7 @@ def paired_difference(
     score: str = "csi",
     *,
     by: Sequence[str] = ("threshold", "minutes"),
-    block_hours: float = BLOCK_HOURS,
-    draws: int = 2000,
-    seed: int = 1,
+    draws: int = DRAWS,
 ) -> Difference:
     """Mean of a pooled score over the cells of ``by``, of method a minus that of method b, by paired block bootstrap.
 
@@ -100,9 +99,7 @@ def paired_difference(
         A column of :func:`pipelines.verification.scores_of`.
     by : sequence of str
         The mean is over those cells of it at which rain was observed; see :func:`pipelines.verification.mean_of`.
-    block_hours : float
-        See :func:`number_blocks`.
-    draws, seed : int
+    draws : int
 
     Raises
     ------
@@ -117,29 +114,17 @@ def paired_difference(
     forecasts, others = _forecasts_of(sums_a), _forecasts_of(sums_b)
     if not forecasts.equals(others):
         raise UserError(f"not the same forecasts: {len(forecasts)} of one method and {len(others)} of the other differ")
-    drawn, blocks = _means([sums_a, sums_b], score, by, block_hours, draws, seed)
+    drawn, blocks = _means([sums_a, sums_b], score, by, draws)
     return Difference(*_percentiles(drawn[0] - drawn[1]), blocks)
 
 
-def mean_score(
-    sums: pd.DataFrame,
-    score: str = "csi",
-    *,
-    by: Sequence[str] = ("threshold", "minutes"),
-    block_hours: float = BLOCK_HOURS,
-    draws: int = 2000,
-    seed: int = 1,
-) -> Interval:
+def mean_score(sums: pd.DataFrame, score: str = "csi", *, by: Sequence[str] = ("threshold", "minutes")) -> Interval:
     """Mean of one method's pooled score over the cells of ``by``, with its interval by block bootstrap.
 
     Where methods differ, the interval of :func:`paired_difference` says so sooner: the weather is the same for both.
-
-    Parameters
-    ----------
-    sums, score, by, block_hours, draws, seed
-        As there.
+    Parameters are as there.
     """
-    drawn, blocks = _means([sums], score, by, block_hours, draws, seed)
+    drawn, blocks = _means([sums], score, by, DRAWS)
     return Interval(*_percentiles(drawn[0]), blocks)
 
 
@@ -148,15 +133,15 @@ def _forecasts_of(sums: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(
-    tables: Sequence[pd.DataFrame], score: str, by: Sequence[str], block_hours: float, draws: int, seed: int
+    tables: Sequence[pd.DataFrame], score: str, by: Sequence[str], draws: int
 ) -> tuple[list[NDArray[np.float64]], int]:
     """Mean score of each table as it is, then of each draw, (1 + draws,); of one block there are no draws."""
     forecasts = _forecasts_of(tables[0])
-    forecasts["block"] = number_blocks(forecasts, block_hours)
+    forecasts["block"] = number_blocks(forecasts)
     blocks = int(forecasts["block"].nunique())
     weights = np.ones((1, blocks), int)
     if blocks > 1:
-        of_draws = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
+        of_draws = np.random.default_rng(SEED).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
         weights = np.concatenate([weights, of_draws])
     return [_drawn(sums.merge(forecasts, on=KEY), weights, score, by) for sums in tables], blocks
 

@@ -47,7 +47,7 @@ def common_mask(seen: Rain, future: Rain, moved: Rain) -> NDArray[np.bool_]:
     return np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved)
 
 
-def forecast_seconds(make: Maker, windows: Path, index: Index) -> tuple[float, tuple[int, ...]]:
+def forecast_seconds(forecaster: Forecaster, windows: Path, index: Index) -> tuple[float, tuple[int, ...]]:
     """Time one forecast of the first test window's whole grid; give seconds and its shape (leads, H, W).
 
     The faster of two: the first one loads what it needs.
@@ -55,7 +55,6 @@ def forecast_seconds(make: Maker, windows: Path, index: Index) -> tuple[float, t
     first = forecast_times(windows, 1).iloc[0]
     frames = open_frames(Path(first["store"]))
     seen = frames["rainfall_flux"][first["t0"] : first["t0"] + index.inputs].to_numpy()
-    forecaster = make(pixel_metres(grid_of(frames)), usual_step(frames["time"].to_numpy()))
     took = []
     for _ in range(2):
         began = time.perf_counter()
@@ -116,9 +115,9 @@ def score_methods(
         nothing about a pixel that counts.
     """
     failures = checkpoints / "failed.parquet"
-    failed: dict[str, str] = dict(_kept(failures, columns=["method", "words"]).to_numpy())
+    failed: dict[str, str] = dict(_kept(failures).to_numpy())
     refused: dict[str, str] = {}
-    parts = [pd.DataFrame({"method": []})]
+    parts = []
     for number, (store, of_store) in enumerate(times.groupby("store", sort=False)):
         frames = open_frames(Path(str(store)))
         rain, clock = frames["rainfall_flux"], frames["time"].to_numpy()
@@ -135,7 +134,7 @@ def score_methods(
             if not able:
                 break
             file = checkpoints / f"{number}-{row.t0}.parquet"
-            scored = _kept(file, columns=["method"])
+            scored = _kept(file)
             if scored.empty:
                 window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
                 sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
@@ -148,17 +147,17 @@ def score_methods(
                     sums.assign(**about).to_parquet(temporary, index=False)
                 scored = pd.read_parquet(file)
             parts.append(scored)
-    table = pd.concat(parts[1:] or parts)
+    table = pd.concat(parts) if parts else pd.DataFrame({"method": []})
     tables = {str(name): of.drop(columns="method").reset_index(drop=True) for name, of in table.groupby("method")}
     return {name: tables[name] for name in makers if name in tables.keys() - failed.keys()}, refused | failed
 
 
-def _kept(file: Path, columns: list[str]) -> pd.DataFrame:
+def _kept(file: Path) -> pd.DataFrame:
     """Read a checkpoint; no rows where there is none, or a damaged one: it is made anew."""
     try:
         return pd.read_parquet(file)
     except (OSError, ValueError):
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=["method", "words"])
 
 
 def _score_time(
@@ -174,7 +173,7 @@ def _score_time(
     seen, future = window[: index.inputs], window[index.inputs :]
     moved = extrapolation(seen, index.leads)
     mask = common_mask(seen, future, moved)
-    sums = [pd.DataFrame({"method": []})]
+    sums = []
     unable = {}
     for name, forecaster in methods.items():
         try:
@@ -187,7 +186,7 @@ def _score_time(
             continue
         of_method = score_forecast(forecast, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
         sums.append(of_method.assign(method=name, fell_back=getattr(forecaster, "fell_back", False)))
-    return pd.concat(sums[1:] or sums), unable
+    return pd.concat(sums) if sums else pd.DataFrame({"method": []}), unable
 
 
 def evaluate(

@@ -63,7 +63,7 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
             versions[name] = version = ensure_version(name, folder, headline(tables[name]))
             if not has_card(version):
                 tags, metrics = facts_of(version)
-                seconds, shape = forecast_seconds(maker_of(load_forecaster(folder), {}), windows, params.index)
+                seconds, shape = forecast_seconds(load_forecaster(folder), windows, params.index)
                 card = model_card(
                     *(read_description(folder), tables[name], tables["extrapolation"]),
                     windows=sha256(windows),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.atomic import whole
 from pipelines.baselines import PYSTEPS
-from pipelines.bootstrap import BLOCK_HOURS, Difference, mean_score, paired_difference
+from pipelines.bootstrap import BLOCK_HOURS, KEY, Difference, mean_score, number_blocks, paired_difference
 from pipelines.markdown import table_head, table_row
 from pipelines.verification import SUMS, mean_csi, scores_from, scores_of
 
@@ -145,7 +145,7 @@ def write_table(
             columns = at[["csi", "pod", "far", "ets", "hss", "bias", "fss_2km", "fss_8km", "fss_32km"]]
             lines.append(table_row(name, *(" · ".join(f"{value:.2f}" for value in row) for row in columns.to_numpy())))
 
-    forecasts = any_table[["event", "time"]].drop_duplicates()
+    forecasts = any_table[KEY].drop_duplicates()
     how = HOW.format(
         forecasts=len(forecasts),
         events=forecasts["event"].nunique(),
@@ -154,13 +154,13 @@ def write_table(
         last=minutes[-1],
         fss=fss_threshold(any_table),
     )
-    blocks = mean_score(any_table).blocks
+    blocks = len(np.unique(number_blocks(forecasts)))
     how += INTERVAL.format(blocks=blocks, hours=BLOCK_HOURS) + FEW * (blocks < 8)
     if reference and to_reference:
         how += DIFFERENCE.format(reference=reference)
     if rival:
         how += f" Beside it the difference to {rival}, the best network of another cell than SCS."
-    fell_back = {name: int(sums.drop_duplicates(["event", "time"])["fell_back"].sum()) for name, sums in tables.items()}
+    fell_back = {name: int(sums.drop_duplicates(KEY)["fell_back"].sum()) for name, sums in tables.items()}
     told = [
         f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
     ]

@@ -1,5 +1,6 @@
 """Stage ``train``: train one network on the train windows; goes on from its last checkpoint when interrupted."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -20,7 +21,7 @@ from pipelines.echo_motion import WithMotion
 from pipelines.errors import UserError
 from pipelines.fitting import fit, quieten, write_trained
 from pipelines.frames import grid_of, open_frames
-from pipelines.lineage import code_commit, dvc_md5
+from pipelines.lineage import code_commit, dvc_md5, frames_digest, sha256
 from pipelines.params import read_params
 from pipelines.rain import normalise
 from pipelines.ranks import PartOf, is_first, part_of_batch
@@ -30,7 +31,7 @@ from pipelines.spatial import pixel_metres
 from pipelines.stage import run
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training import NowcastTraining
-from pipelines.windows import EpochSampler, RadarWindows, windows_digest
+from pipelines.windows import EpochSampler, RadarWindows
 from scs_model import EncoderForecaster
 from scs_model.cascade import FRAMES, regress
 
@@ -78,7 +79,8 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     params = params.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))
     table = pd.read_parquet(windows)
     stores = sorted(table["store"].unique())
-    data_sha256 = windows_digest(windows)
+    digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
+    data_sha256 = hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
     settings = {
         "model": model.model_dump(exclude={"steps", "seed"}),
         "train": params.model_dump(),

@@ -1,6 +1,5 @@
 """The windows of an index as training samples."""
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,17 +15,9 @@ from torch.utils.data import Dataset, Sampler
 
 from pipelines.frames import open_frames
 from pipelines.lagrangian import align, follow, motion
-from pipelines.lineage import frames_digest, sha256
 from pipelines.rain import Rain
 
 FRAMES_IN_MEMORY = 2 << 30  # bytes of decoded frames kept
-
-
-def windows_digest(windows: Path) -> str:
-    """Hex digest of an index of windows and of the frames of all its stores."""
-    stores = sorted(pd.read_parquet(windows, columns=["store"])["store"].unique())
-    digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
-    return hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
 
 
 class Draw(NamedTuple):

@@ -50,7 +50,7 @@ class Streams(NamedTuple):
 class EncoderForecaster(nn.Module):
     """Frames in, later frames out: encode the observed ones, hand each layer's state over, unroll the forecast.
 
-    Squares of ``downsample``² pixels become channels on the way in and pixels on the way out. Each lead time gets
+    Squares of ``downsample``² pixels become a cell's channels on the way in. Each lead time gets
     the last encoder output as its input, and beside it its number, as a share of ``leads``. What comes out changes a
     forecast that needs no network, a weighted sum of the newest frames' cascade (`scs_model.cascade`): its weights,
     from place to place, the more the longer the lead time. A network that has learned nothing forecasts persistence.

@@ -15,12 +15,11 @@ from mlflow.models import Model
 
 from pipelines.errors import UserError, in_short
 from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
-from pipelines.lineage import code_commit, sha256
+from pipelines.lineage import CODE, code_commit, sha256
 from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.store import NAME, briefly, connect
 
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
-CODE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path
     params = read_params(place / "params.yaml")
     makers = {"hourly": maker_of(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
     times = forecast_times(place / "windows.parquet", 2)
-    tables, refused = score_methods(makers, times, place / "checkpoints", index=params.index, params=params.evaluate)
+    tables, refused = score_methods(makers, times, tmp_path, index=params.index, params=params.evaluate)
     pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
     assert list(tables) == ["ours"]
     assert list(refused) == ["hourly"]
