@@ -21,6 +21,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes after their parameter: they may be others in each process that collects, as a gzip stream's are."""
+    return argname if isinstance(val, bytes) else None
+
+
 @dataclass(frozen=True)
 class Served:
     """What ``python -m flows.serve`` serves, and the folder that it serves."""
