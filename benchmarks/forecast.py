@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from claims import claim, say_where, status
 
-from pipelines.forecasters import NetworkForecaster, extrapolation
-from pipelines.params import read_params
-from pipelines.rain import Rain
+from pipelines.nowcast.methods.forecasters import NetworkForecaster, extrapolation
+from pipelines.nowcast.methods.normalisation import Rain
+from pipelines.params.read import read_params
 from scs_model import EncoderForecaster
 
 SHAPE, FRAMES, LEADS, ROUNDS = (1226, 760), 4, 12, 3
@@ -64,7 +64,7 @@ def main() -> None:
     claim("forecast network / pysteps extrapolation", ours / theirs, "<=", 2.0)
     claim("forecast peak memory, GB", peak, "<=", 4.0)
     if asked.steps_members:
-        from pipelines.pysteps_nowcasts import steps
+        from pipelines.nowcast.methods.steps import steps
 
         print(
             f"STEPS, {asked.steps_members} members: {seconds(lambda: steps(frames, LEADS, asked.steps_members)):.0f} s"

@@ -29,12 +29,12 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from safetensors.torch import save_file
 
-from pipelines.collect import Inbox
-from pipelines.grid import Grid
-from pipelines.live import LiveStore
-from pipelines.params import read_params
+from pipelines.operation.inbox import Inbox
+from pipelines.operation.live_store import LiveStore
+from pipelines.params.read import read_params
+from pipelines.radar.grid import Grid
+from pipelines.radar.odim_writer import write_composite
 from pipelines.tracking.registry import ensure_version, set_alias
-from pipelines.write_odim import write_composite
 from scs_model import EncoderForecaster
 
 ROOT = Path(__file__).parents[1]

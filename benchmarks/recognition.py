@@ -17,8 +17,8 @@ from claims import claim, say_where, status
 from torch import Tensor
 from torch.nn.functional import log_softmax, max_pool2d, nll_loss
 
-from scs_model.recognition import Recognizer
-from scs_model.switch import draw_open_paths
+from scs_model.networks.recognition import Recognizer
+from scs_model.stsgd.switch import draw_open_paths
 
 DEPTH, CLASSES, ROUNDS = 17, 14, 9
 SIZES = {"cpu": (8, 4, 8, 64), "cuda": (64, 8, 16, 128)}  # width, B, T, rows and columns

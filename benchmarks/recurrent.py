@@ -22,10 +22,10 @@ from claims import claim, has_bf16, say_where, status
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scs_model.convlstm import ConvLSTM
-from scs_model.scs import SCS
-from scs_model.stack import Stack
-from scs_model.switch import draw_open_paths
+from scs_model.layers.convlstm import ConvLSTM
+from scs_model.layers.scs import SCS
+from scs_model.layers.stack import Stack
+from scs_model.stsgd.switch import draw_open_paths
 
 SIZES = {"small": (2, 10, 16, 32), "large": (8, 20, 64, 64)}  # B, T, channels in, channels of each layer
 GRID, LAYERS, ROUNDS = 64, 3, {"small": 15, "large": 4}

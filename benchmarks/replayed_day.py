@@ -38,7 +38,7 @@ def prepare(out: Path) -> None:
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # each state is printed below
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    from pipelines.register import write_extrapolation
+    from pipelines.nowcast.register import write_extrapolation
     from pipelines.tracking.registry import ensure_version, set_alias
 
     model = out / "data" / "model"
@@ -52,10 +52,10 @@ def main(folder: Path, out: Path, minute: int) -> None:
     from flows.archive import archive
     from flows.forecast import forecast
     from flows.verify import verify
-    from pipelines.issued import published_times
-    from pipelines.ledger import read_ledger
-    from pipelines.readers import radar_files, read_time
-    from pipelines.verify import unverified
+    from pipelines.operation.ledger import read_ledger
+    from pipelines.operation.products.published import published_times
+    from pipelines.operation.verify import unverified
+    from pipelines.radar.readers.read import radar_files, read_time
 
     files = {path: read_time(path).astype("datetime64[s]") for path in radar_files(folder)}
     start, end = min(files.values()), max(files.values())

@@ -21,14 +21,14 @@ import torch
 from claims import claim, say_where, status
 from torch.utils.data import DataLoader
 
-from pipelines.echo_motion import WithMotion
-from pipelines.index import index
-from pipelines.ingest_radar import ingest_radar
-from pipelines.params import Params, read_params
-from pipelines.sections.radar import Simulate
-from pipelines.simulate import simulate
-from pipelines.training import NowcastTraining
-from pipelines.windows import EpochSampler, RadarWindows
+from pipelines.nowcast.echo_motion import WithMotion
+from pipelines.nowcast.index import index
+from pipelines.nowcast.lightning_module import NowcastTraining
+from pipelines.nowcast.windows import EpochSampler, RadarWindows
+from pipelines.params.radar import Simulate
+from pipelines.params.read import Params, read_params
+from pipelines.radar.ingest import ingest_radar
+from pipelines.radar.simulate import simulate
 from scs_model import EncoderForecaster
 
 STEPS, ROUNDS = 12, 3

@@ -101,7 +101,11 @@ def main() -> int:
                     time.sleep(0.5)
                     with suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=5):
                         answers = True
-                seconds(["-c", "import flows.train, pipelines.train, pipelines.compare"], folders["by_flow"], api)
+                seconds(
+                    ["-c", "import flows.train, pipelines.nowcast.train, pipelines.nowcast.compare"],
+                    folders["by_flow"],
+                    api,
+                )
                 measure(folders, api)
             finally:
                 server.send_signal(signal.SIGINT)

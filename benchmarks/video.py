@@ -39,14 +39,14 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 from torch.utils.data import DataLoader
 
-from pipelines.ingest_video import ingest_video
-from pipelines.sections.video import IngestVideo, SimulateVideo
-from pipelines.simulate_video import CLASSES, Phases, Scene, pose, render, simulate_video, write_video
+from pipelines.params.video import IngestVideo, SimulateVideo
 from pipelines.video.clips import open_clips
 from pipelines.video.decode import target_size
+from pipelines.video.ingest import ingest_video
 from pipelines.video.samples import ClipSampler, ClipSamples
-from scs_model.recognition import Recognizer
-from scs_model.switch import draw_open_paths
+from pipelines.video.simulate import CLASSES, Phases, Scene, pose, render, simulate_video, write_video
+from scs_model.networks.recognition import Recognizer
+from scs_model.stsgd.switch import draw_open_paths
 
 HEIGHT, WIDTH = 240, 320  # of the clips to ingest
 LOOP, LOOPS = 30, 10  # frames after which a motion is where it was; loops of a clip

@@ -13,7 +13,7 @@ from prefect import get_client
 from prefect.automations import AutomationCore, DoNothing, EventTrigger, Posture
 from prefect.events import emit_event
 
-from pipelines.latest import read_latest, update_latest
+from pipelines.operation.products.latest import read_latest, update_latest
 
 Kind = Literal["no-forecast", "stale-input", "fallback", "skill-below-extrapolation"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -47,7 +47,7 @@ def tell(domain: str, out: Path, alarms: Mapping[str, str | None]) -> None:
     out : Path
         The domain's folder of forecasts.
     alarms : mapping of str to str or None
-        See :func:`pipelines.latest.update_latest`.
+        See :func:`pipelines.operation.products.latest.update_latest`.
     """
     on = {one["kind"] for one in read_latest(out)["alarms"]}
     for kind, message in alarms.items():

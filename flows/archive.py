@@ -1,6 +1,6 @@
 """The flow ``archive``: finished days go from a domain's live store into files that ``ingest_radar`` reads.
 
-DVC knows them before they leave the live store; see `pipelines.retention`.
+DVC knows them before they leave the live store; see `pipelines.operation.retention`.
 """
 
 from contextlib import ExitStack
@@ -14,13 +14,13 @@ from prefect.states import Completed, Failed
 
 from flows.clock import utc
 from flows.forecast import RETRY
-from pipelines.dvc_add import dvc_add
-from pipelines.errors import Unavailable, UserError
-from pipelines.live import LiveStore
-from pipelines.lock import exclusive
-from pipelines.params import read_params
-from pipelines.retention import archive_days, expire_days
-from pipelines.sections.operation import Domain
+from pipelines.common.errors import Unavailable, UserError
+from pipelines.common.lock import exclusive
+from pipelines.operation.dvc_add import dvc_add
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.retention import archive_days, expire_days
+from pipelines.params.operation import Domain
+from pipelines.params.read import read_params
 
 HANGS_S = 4 * 3600
 

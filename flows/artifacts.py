@@ -10,8 +10,8 @@ import xarray as xr
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact
 
-from pipelines.product import NETCDF
-from pipelines.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
+from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
 
 WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 

@@ -25,12 +25,12 @@ from flows.archive import archive
 from flows.forecast import forecast
 from flows.training_deployments import deploy_training
 from flows.verify import verify
-from pipelines.errors import UserError
-from pipelines.params import read_params
-from pipelines.sections.operation import Domain
-from pipelines.stage import run
+from pipelines.common.errors import UserError
+from pipelines.common.stage import run
+from pipelines.params.operation import Domain
+from pipelines.params.read import read_params
 
-VERIFY, ARCHIVE = "*/15 * * * *", "30 6 * * *"  # crons; a day is finished at 6:00, see pipelines.archive
+VERIFY, ARCHIVE = "*/15 * * * *", "30 6 * * *"  # crons; a day is finished at 6:00, see pipelines.operation.archive
 OF_DOMAINS: tuple[Flow[Any, Any], ...] = (forecast, verify, archive)
 
 

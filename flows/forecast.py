@@ -25,21 +25,21 @@ from prefect.states import Completed, Failed
 from flows.alarms import alarm, tell
 from flows.artifacts import show_forecast
 from flows.clock import utc
-from flows.overtaken import later_run_due
-from pipelines import forecast as nowcast
-from pipelines.collect import Inbox
-from pipelines.errors import Unavailable, UserError, one_line
-from pipelines.frame import Frame
-from pipelines.inputs import StaleInput, check_age
-from pipelines.latest import describe, read_latest, update_latest
-from pipelines.live import LiveStore
-from pipelines.lock import exclusive
-from pipelines.params import Params, read_params
-from pipelines.product import stamp
-from pipelines.publish import publish as write_products
-from pipelines.sections.operation import Domain
-from pipelines.sections.radar import IngestRadar
-from pipelines.sources import of_store
+from flows.late_runs import later_run_due
+from pipelines.common.errors import Unavailable, UserError, one_line
+from pipelines.common.lock import exclusive
+from pipelines.operation import forecast as nowcast
+from pipelines.operation.inbox import Inbox
+from pipelines.operation.inputs import StaleInput, check_age
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.products.dataset import stamp
+from pipelines.operation.products.latest import describe, read_latest, update_latest
+from pipelines.operation.products.publish import publish as write_products
+from pipelines.operation.sources import of_store
+from pipelines.params.operation import Domain
+from pipelines.params.radar import IngestRadar
+from pipelines.params.read import Params, read_params
+from pipelines.radar.frame import Frame
 from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all

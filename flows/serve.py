@@ -18,9 +18,9 @@ import typer
 from flows import POOL, TRAINING_POOL
 from flows.services import HOST, Services, check_port
 from flows.training_deployments import training_deployments
-from pipelines.errors import UserError
-from pipelines.lineage import main_checkout
-from pipelines.stage import run
+from pipelines.common.errors import UserError
+from pipelines.common.provenance import main_checkout
+from pipelines.common.stage import run
 
 MLFLOW, SERVER, WORKER, TRAINER = "mlflow", "prefect-server", "prefect-worker", "prefect-trainer"
 

@@ -12,7 +12,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
 
 HOST = "127.0.0.1"
 START_S, STOP_S = 120.0, 20.0  # longest waits

@@ -17,11 +17,11 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
-from flows.slots import Slot, Slots
-from flows.stages import Processes, Stage, plan, reproduce
-from flows.training_artifact import said_of, show_training
-from pipelines.errors import Unavailable, UserError
-from pipelines.params import read_params
+from flows.training.artifact import said_of, show_training
+from flows.training.dvc_stages import Processes, Stage, plan, reproduce
+from flows.training.slots import Slot, Slots
+from pipelines.common.errors import Unavailable, UserError
+from pipelines.params.read import read_params
 
 LOOK_S = 5.0  # from one look for a free slot to the next, where another flow has the GPUs
 

@@ -9,7 +9,7 @@ from prefect.schedules import Schedule
 from ruamel.yaml import YAML
 
 from flows.train import train
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
 
 FILE = Path("prefect.yaml")
 

@@ -17,16 +17,16 @@ from prefect.states import Completed, Failed
 from flows.alarms import tell
 from flows.clock import utc
 from flows.forecast import RETRY
-from pipelines.errors import Unavailable, UserError, one_line
-from pipelines.issued import published_times, silent_since
-from pipelines.ledger import LEDGER, read_ledger
-from pipelines.live import LiveStore
-from pipelines.lock import exclusive
-from pipelines.params import Params, read_params
-from pipelines.sections.operation import Domain
-from pipelines.skill import below_extrapolation, counted, headlines
-from pipelines.tracking.skill import log_skill
-from pipelines.verify import MODEL, close_cycles, unverified
+from pipelines.common.errors import Unavailable, UserError, one_line
+from pipelines.common.lock import exclusive
+from pipelines.operation.ledger import LEDGER, read_ledger
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.products.published import published_times, silent_since
+from pipelines.operation.skill import below_extrapolation, counted, headlines
+from pipelines.operation.verify import MODEL, close_cycles, unverified
+from pipelines.params.operation import Domain
+from pipelines.params.read import Params, read_params
+from pipelines.tracking.skill_curves import log_skill
 
 HANGS_S = 3600  # hundreds of cycles wait after an outage
 

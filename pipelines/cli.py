@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipelines.stage import ends_in_words
+from pipelines.common.stage import ends_in_words
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -34,17 +34,17 @@ def forecast(
     """
     # Here, not above: torch and MLflow take seconds to import, and neither `scs --help` nor a mistyped folder
     # needs them.
-    from pipelines.params import read_params
-    from pipelines.readers import radar_files
+    from pipelines.params.read import read_params
+    from pipelines.radar.readers.read import radar_files
 
     params = read_params()
     settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
-    from pipelines.forecast import forecast as make_forecast
-    from pipelines.forecast import troubles
-    from pipelines.product import NETCDF, stamp
-    from pipelines.publish import PICTURE, publish
-    from pipelines.sources import of_folder
+    from pipelines.operation.forecast import forecast as make_forecast
+    from pipelines.operation.forecast import troubles
+    from pipelines.operation.products.dataset import NETCDF, stamp
+    from pipelines.operation.products.publish import PICTURE, publish
+    from pipelines.operation.sources import of_folder
     from pipelines.tracking.registry import load
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
@@ -70,8 +70,8 @@ def ingest(
 
     Exit status 0 if all are in; 10 and as many more as are in quarantine (110 for a hundred and more).
     """
-    from pipelines.ingest_radar import QUARANTINE_STATUS, ingest_radar, tables_of
-    from pipelines.params import read_params
+    from pipelines.params.read import read_params
+    from pipelines.radar.ingest import QUARANTINE_STATUS, ingest_radar, tables_of
 
     bad = ingest_radar(source, store, *tables_of(store), read_params().ingest_radar, strict=strict)
     if bad:
@@ -84,7 +84,7 @@ def inspect(
     html: Annotated[Path | None, typer.Option(help="page to write; else NAME.html beside the store")] = None,
 ) -> None:
     """Say what is in STORE, as text and as one HTML page with pictures: look at it before training."""
-    from pipelines.inspect_store import inspect_store
+    from pipelines.radar.inspection import inspect_store
 
     print(inspect_store(store, html or store.with_suffix(".html")))
 
@@ -96,7 +96,7 @@ def replay(
     speed: Annotated[float, typer.Option(min=0.001, help="times faster than the radar: 60 is an hour a minute")] = 60.0,
 ) -> None:
     """Copy the radar files of FOLDER into INBOX at the pace at which they once came."""
-    from pipelines import replay as archive
+    from pipelines.operation import replay as archive
 
     for path, time in archive.replay(folder, inbox, speed):
         print(f"{time} UTC  {path}", flush=True)
@@ -111,7 +111,7 @@ def chains(
     out: Annotated[Path, typer.Option(help="folder to write chains.csv and chains.png into")] = Path("data/chains"),
 ) -> None:
     """Tabulate and draw the back-propagation chains that STSGD leaves (the paper's Fig. 4)."""
-    from pipelines.chains import parse_probabilities, parse_range, write_chains
+    from pipelines.training.gradient_chains import parse_probabilities, parse_range, write_chains
 
     files = out / "chains.csv", out / "chains.png"
     kind = "one_sided" if one_sided else "two_sided"
@@ -125,10 +125,10 @@ def describe(
     grid: Annotated[tuple[int, int], typer.Option(help="rows and columns of the grid, pixels")] = (256, 256),
 ) -> None:
     """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
-    from pipelines.errors import UserError
-    from pipelines.params import read_params
+    from pipelines.common.errors import UserError
+    from pipelines.params.read import read_params
     from scs_model import EncoderForecaster
-    from scs_model.describe import describe as describe_network
+    from scs_model.networks.describe import describe as describe_network
 
     if min(grid) < 1:
         raise UserError(f"--grid: rows and columns are 1 or more; got {grid[0]} {grid[1]}")
@@ -165,7 +165,7 @@ def report(
     experiment: Annotated[str, typer.Option(help="MLflow's")] = "radar-nowcast",
 ) -> None:
     """Compare the trainings that MLflow has kept on one HTML page: tables, curves, maps."""
-    from pipelines.report import write_report
+    from pipelines.tracking.report import write_report
 
     print(f"{write_report(out, experiment)} trainings: {out}")
 
@@ -183,8 +183,8 @@ def evaluate(
 
     Baselines: persistence, extrapolation, sprog, steps.
     """
-    from pipelines.evaluate_source import evaluate_source
-    from pipelines.params import read_params
+    from pipelines.nowcast.archive_evaluation import evaluate_source
+    from pipelines.params.read import read_params
 
     written = evaluate_source(model, source, out, minutes=minutes, params=read_params())
     print(written[0].read_text(encoding="utf-8"), *written, sep="\n")
@@ -196,7 +196,7 @@ def promote(
     reason: Annotated[str, typer.Option(help="why; kept for good")],
 ) -> None:
     """Make MODEL the champion by hand, whatever the gate says."""
-    from pipelines import gate
+    from pipelines.nowcast import promotion as gate
 
     print(f"champion: version {gate.promote(model, reason)}")
 
@@ -204,7 +204,7 @@ def promote(
 @app.command()
 def rollback() -> None:
     """Make the champion before the present one the champion again."""
-    from pipelines import gate
+    from pipelines.nowcast import promotion as gate
 
     print(f"champion: version {gate.rollback()}")
 
@@ -212,7 +212,7 @@ def rollback() -> None:
 @app.command()
 def champions() -> None:
     """List who was champion from when to when, and why."""
-    from pipelines.tracking import trail
+    from pipelines.tracking import decisions as trail
 
     print(*trail.reigns(trail.entries()), sep="\n")
 
@@ -226,9 +226,9 @@ def skill(
     ] = None,
 ) -> None:
     """Print how well the forecasts of DOMAIN did that were issued, beside its baselines, from its ledger."""
-    from pipelines.errors import UserError
-    from pipelines.params import read_params
-    from pipelines.skill_table import skill_table
+    from pipelines.common.errors import UserError
+    from pipelines.operation.skill_table import skill_table
+    from pipelines.params.read import read_params
 
     settings = read_params().domain(domain)
     try:
@@ -246,11 +246,11 @@ def recognize(
     ] = "models:/action-recognition@champion",
 ) -> None:
     """Print the five most probable actions of CLIP."""
-    from pipelines.errors import UserError
+    from pipelines.common.errors import UserError
 
     if not clip.exists():
         raise UserError(f"{clip}: no such file")
-    from pipelines.recognize import recognize as recognize_clip
+    from pipelines.action.recognize import recognize as recognize_clip
 
     probabilities, name, version = recognize_clip(clip, model)
     print(f"{clip}: by {name}, version {version}")

@@ -3,6 +3,6 @@
 Torch and nothing else of this repository; no file is read here and no radar format is known.
 """
 
-from scs_model.network import EncoderForecaster
+from scs_model.networks.encoder_forecaster import EncoderForecaster
 
 __all__ = ["EncoderForecaster"]

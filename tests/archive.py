@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyproj
 
-from pipelines.frame import Frame
-from pipelines.frames import frames_dataset
-from pipelines.grid import Grid
+from pipelines.radar.frame import Frame
+from pipelines.radar.grid import Grid
+from pipelines.radar.store import frames_dataset
 
 GRID_CRS = pyproj.CRS.from_proj4("+proj=laea +lat_0=55 +lon_0=10 +x_0=0 +y_0=0 +ellps=WGS84 +units=m")
 

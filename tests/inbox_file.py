@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.frame import Frame
-from pipelines.write_odim import write_composite
+from pipelines.radar.frame import Frame
+from pipelines.radar.odim_writer import write_composite
 
 
 def write_file(folder: Path, frame: Frame, *, name: str | None = None, age_s: float = 60.0) -> Path:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from pipelines.frame import Frame
+from pipelines.radar.frame import Frame
 
 
 def write_issued(out: Path, frames: Sequence[Frame], rain_rate: np.ndarray, *, step_s: int = 300, **said: Any) -> Path:

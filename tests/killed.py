@@ -68,8 +68,8 @@ def run(flows: Sequence[Callable[..., Any]], domain: str, now: datetime, kill_at
 
 def found(domain: str) -> dict[str, Any]:
     """Say what is in the domain's folders."""
-    from pipelines.latest import read_latest
-    from pipelines.live import LiveStore
+    from pipelines.operation.live_store import LiveStore
+    from pipelines.operation.products.latest import read_latest
 
     out = DATA / "out" / domain
     store = DATA / "store" / domain

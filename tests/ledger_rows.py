@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from pipelines.spatial import power_columns
-from pipelines.verification import SUMS
+from pipelines.verification.scoring import SUMS
+from pipelines.verification.spatial import power_columns
 
 GOOD, POOR = {"issued": 12, "extrapolation": 10, "persistence": 8}, {"issued": 9, "extrapolation": 10, "persistence": 8}
 

@@ -106,7 +106,7 @@ TESTED = {
     "make serve": "tests/flows",
     "scs chains": "test_chains_and_describe",
     "scs describe scs_stsgd": "test_chains_and_describe",
-    "scs replay data/raw/simulated/20240601 data/inbox/simulated": "tests/pipelines/test_replay.py",
+    "scs replay data/raw/simulated/20240601 data/inbox/simulated": "tests/pipelines/operation/test_replay.py",
 }
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import yaml
 from conftest import REPOSITORY
 
-from pipelines.ingest_video import ingest_video
-from pipelines.sections.video import IngestVideo, SimulateVideo
-from pipelines.simulate_video import simulate_video
+from pipelines.params.video import IngestVideo, SimulateVideo
 from pipelines.video.decode import Decoding
+from pipelines.video.ingest import ingest_video
+from pipelines.video.simulate import simulate_video
 
 PLAIN = Decoding(short_side=32, rate=None, min_frames=1, frame_folder_rate=25.0, with_flow=False)
 

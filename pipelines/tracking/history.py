@@ -10,7 +10,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipelines.lineage import sha256
+from pipelines.common.provenance import sha256
 from pipelines.tracking.store import NAME, connect
 
 COMPARISON = "comparison"  # tag of the runs that hold tables and pictures of all methods: their content's hash

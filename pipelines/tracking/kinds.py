@@ -42,7 +42,7 @@ _RAIN = Schema([TensorSpec(np.dtype(np.float32), (-1, -1, -1), name=None)])
 RADAR = Kind(
     name=NAME,
     samples="windows",
-    loader="pipelines.tracking.pyfunc",
+    loader="pipelines.nowcast.pyfunc",
     signature=ModelSignature(_RAIN, _RAIN, ParamSchema([ParamSpec("leads", "long", 12)])),
     example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
     requirements=("mlflow", "numpy", "opencv-python-headless", "pysteps", "safetensors", "scipy", "torch"),
@@ -50,7 +50,7 @@ RADAR = Kind(
 ACTION = Kind(
     name=ACTION_NAME,
     samples="clips",
-    loader="pipelines.tracking.pyfunc_action",
+    loader="pipelines.action.pyfunc",
     signature=ModelSignature(
         Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)]),
         Schema([ColSpec("string", "class"), ColSpec("double", "probability")]),

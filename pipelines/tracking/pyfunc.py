@@ -1,24 +1,3 @@
-"""How MLflow loads a registered model by itself (`mlflow.pyfunc.load_model`, `mlflow models serve`)."""
+"""Where versions that were registered before 0.2 look for their loader."""
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-
-from pipelines.forecasters import Forecaster, Rain, load_forecaster
-
-
-class RadarNowcast:
-    """What MLflow calls: rain rate (T_in, H, W) in mm/h with NaN in, rain rate (leads, H, W) in mm/h out."""
-
-    def __init__(self, forecaster: Forecaster) -> None:
-        self.forecaster = forecaster
-
-    def predict(self, rain_rate: Rain, params: dict[str, Any] | None = None) -> Rain:
-        """Forecast ``params["leads"]`` frames."""
-        return self.forecaster(np.asarray(rain_rate, np.float32), (params or {}).get("leads", 12))
-
-
-def _load_pyfunc(folder: str) -> RadarNowcast:
-    """Load the model from its folder: the name and call that MLflow prescribes."""
-    return RadarNowcast(load_forecaster(Path(folder)))
+from pipelines.nowcast.pyfunc import _load_pyfunc as _load_pyfunc

@@ -1,26 +1,3 @@
-"""How MLflow loads a registered model of action recognition by itself."""
+"""Where versions that were registered before 0.2 look for their loader."""
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-
-from pipelines.video.recognizer import ActionRecognizer, load_recognizer
-
-
-class ActionRecognition:
-    """What MLflow calls: uint8 frames (T, H, W, 3) in, red, green, blue; the classes and their probabilities out."""
-
-    def __init__(self, recognizer: ActionRecognizer) -> None:
-        self.recognizer = recognizer
-
-    def predict(self, frames: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Give columns class and probability, the most probable first."""
-        probabilities = self.recognizer.recognize(np.asarray(frames))
-        return pd.DataFrame(probabilities.items(), columns=["class", "probability"])
-
-
-def _load_pyfunc(folder: str) -> ActionRecognition:
-    """Load the model from its folder: the name and call that MLflow prescribes."""
-    return ActionRecognition(load_recognizer(Path(folder)))
+from pipelines.action.pyfunc import _load_pyfunc as _load_pyfunc

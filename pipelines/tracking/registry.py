@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from pipelines.errors import UserError, in_short
-from pipelines.forecasters import BASELINES, Forecaster, load_forecaster, read_description
-from pipelines.lineage import CODE, code_commit, sha256
+from pipelines.common.errors import UserError, in_short
+from pipelines.common.provenance import CODE, code_commit, sha256
+from pipelines.nowcast.methods.forecasters import BASELINES, Forecaster, load_forecaster, read_description
 from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.store import NAME, briefly, connect
 

@@ -12,7 +12,7 @@ from mlflow.data.pandas_dataset import from_pandas
 from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers import MLFlowLogger
 
-from pipelines.lineage import sha256
+from pipelines.common.provenance import sha256
 from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.registry import log_model
 from pipelines.tracking.store import connect

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from pipelines.lineage import main_checkout
+from pipelines.common.provenance import main_checkout
 
 # Before mlflow is imported: it reads them once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -20,8 +20,8 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipelines.errors import Unavailable, in_short
-from pipelines.lock import exclusive
+from pipelines.common.errors import Unavailable, in_short
+from pipelines.common.lock import exclusive
 
 NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
 

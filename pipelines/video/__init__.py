@@ -1,1 +1,1 @@
-"""Video clips: how folders name them, how files become frames, their store, and samples of it for training."""
+"""Video clips: from files of any known layout to a store of frames with labels."""

@@ -21,8 +21,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from pipelines.errors import UserError
-from pipelines.video.flow import SCALE
+from pipelines.common.errors import UserError
+from pipelines.video.optical_flow import SCALE
 
 SHARD = 512  # frames of a shard, which is a file
 CHUNK = 8  # frames of a chunk

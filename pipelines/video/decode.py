@@ -22,11 +22,11 @@ from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from pipelines.errors import UnreadableFile
-from pipelines.lineage import sha256
-from pipelines.readers.guarded import LIMIT_S
+from pipelines.common.errors import UnreadableFile
+from pipelines.common.provenance import sha256
+from pipelines.common.workers import LIMIT_S
 from pipelines.video.clips import CHUNK, LEVEL, SHARD
-from pipelines.video.flow import SCALE, flow_between
+from pipelines.video.optical_flow import SCALE, flow_between
 from pipelines.video.shard_file import ShardFile
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -41,7 +41,7 @@ Timed = tuple[float, Callable[[], Image]]  # seconds since the first frame, and 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How videos become clips; see the section ingest_video of pipelines.params."""
+    """How videos become clips; see the section ingest_video of pipelines.params.read."""
 
     short_side: int
     rate: float | None

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
 from pipelines.video.clips import Clips
-from pipelines.video.flow import SCALE, flow_between
+from pipelines.video.optical_flow import SCALE, flow_between
 
 NO_FLOW = np.zeros((0, 0, 0, 2), np.float32)
 BYTES_A_PIXEL = 3.5  # of a frame in memory, with its flow

@@ -10,9 +10,9 @@ from conftest import Served, write_params
 from prefect.client.schemas.objects import State
 
 from flows.archive import archive
-from pipelines.archive import day_file, how_it_differs
-from pipelines.live import LiveStore
-from pipelines.lock import exclusive
+from pipelines.common.lock import exclusive
+from pipelines.operation.archive import day_file, how_it_differs
+from pipelines.operation.live_store import LiveStore
 
 FRAMES = [frame for day in (1, 2, 3) for frame in moving_cells(f"2024-06-0{day}T12:00:00", 2, shape=(32, 32))]
 LIVE, FOLDER = LiveStore(Path("data/store/here"), "CC0-1.0"), Path("archive/here")

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.alarms import AUTOMATION, WATCH, deploy_watch
 from flows.deploy import deploy
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
 
 
 @pytest.fixture

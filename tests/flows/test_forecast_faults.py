@@ -23,8 +23,8 @@ from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
 
 from flows.forecast import forecast
-from pipelines.frame import Frame
-from pipelines.latest import read_latest
+from pipelines.operation.products.latest import read_latest
+from pipelines.radar.frame import Frame
 from pipelines.tracking.registry import ensure_version, load
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 5, shape=(96, 96))

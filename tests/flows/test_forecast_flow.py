@@ -24,14 +24,14 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 
-import pipelines.live
+import pipelines.operation.live_store
 from flows.forecast import forecast
-from pipelines import publish
-from pipelines.grid import Grid
-from pipelines.latest import read_latest
-from pipelines.lineage import sha256
-from pipelines.live import LiveStore
-from pipelines.lock import exclusive
+from pipelines.common.lock import exclusive
+from pipelines.common.provenance import sha256
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.products import publish
+from pipelines.operation.products.latest import read_latest
+from pipelines.radar.grid import Grid
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 8, shape=(96, 96))
 NOW = datetime(2024, 6, 1, 12, 40, tzinfo=UTC)
@@ -246,7 +246,7 @@ def test_what_nobody_has_foreseen_is_an_alarm_in_one_line_too(domain: Path, monk
 def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for frame in FRAMES[:3]:
         write_file(domain, frame)
-    monkeypatch.setattr(pipelines.live, "exclusive", lambda path: exclusive(path, wait_s=0.1))
+    monkeypatch.setattr(pipelines.operation.live_store, "exclusive", lambda path: exclusive(path, wait_s=0.1))
     locked, release = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -10,7 +10,7 @@ import pytest
 from conftest import free_port
 
 from flows.services import Services, check_port
-from pipelines.errors import UserError
+from pipelines.common.errors import UserError
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
 
-import flows.slots
-import flows.stages
-from flows.slots import Slots
-from flows.stages import Processes, failure, plan, reproduce
+import flows.training.dvc_stages
+import flows.training.slots
 from flows.train import train
+from flows.training.dvc_stages import Processes, failure, plan, reproduce
+from flows.training.slots import Slots
 from flows.training_deployments import deploy_training
-from pipelines.errors import Unavailable, UserError
+from pipelines.common.errors import Unavailable, UserError
 
 # Two of a matrix that each wait until the other has begun: they end only side by side.
 MEET = """
@@ -190,7 +190,7 @@ def test_new_days_of_an_archive_that_dvc_knows_are_taken_up_and_pushed(repositor
 
 
 def test_what_is_tried_again() -> None:
-    ran = ["Running stage 'x':", "> python -m pipelines.train x"]
+    ran = ["Running stage 'x':", "> python -m pipelines.nowcast.train x"]
 
     def kind(*lines: str) -> type:
         return type(failure("x", [*ran, *lines], 1))
@@ -203,7 +203,7 @@ def test_what_is_tried_again() -> None:
 
 
 def test_a_stage_that_another_dvc_is_at_is_waited_for(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.stages, "BUSY_S", 0.5)
+    monkeypatch.setattr(flows.training.dvc_stages, "BUSY_S", 0.5)
     write_stages(repository, slow=stage("echo once >> runs; sleep 4; cp raw slow", deps=["raw"], outs=["slow"]))
     with subprocess.Popen([sys.executable, "-m", "dvc", "repro"], stdout=subprocess.DEVNULL) as by_hand:
         while not (repository / "runs").exists():
@@ -243,7 +243,7 @@ def test_a_gpu_is_one_stages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert first is not None and first.environment["CUDA_VISIBLE_DEVICES"] == "GPU-0000,GPU-0001"
     assert pairs.take() is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
-    assert flows.slots.visible_gpus() == ["GPU-0002"]
+    assert flows.training.slots.visible_gpus() == ["GPU-0002"]
     with pytest.raises(UserError, match="this machine has 1 GPU"):
         Slots(1, gpus_each=2)
     with pytest.raises(UserError, match="slots: 0"):

@@ -21,11 +21,11 @@ from prefect.client.schemas.objects import State
 from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
 from flows.verify import verify
-from pipelines.latest import read_latest
-from pipelines.ledger import append, read_ledger
-from pipelines.live import LiveStore
-from pipelines.lock import exclusive
-from pipelines.skill import CYCLES, headlines
+from pipelines.common.lock import exclusive
+from pipelines.operation.ledger import append, read_ledger
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.products.latest import read_latest
+from pipelines.operation.skill import CYCLES, headlines
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 10, shape=(96, 96))
 OUT = Path("data/out/there")

@@ -14,10 +14,10 @@ import xarray as xr
 from radar_files import name_of, write_odim
 
 from pipelines import cli
-from pipelines.errors import UserError
-from pipelines.params import read_params
-from pipelines.register import write_extrapolation
-from pipelines.stage import ends_in_words
+from pipelines.common.errors import UserError
+from pipelines.common.stage import ends_in_words
+from pipelines.nowcast.register import write_extrapolation
+from pipelines.params.read import read_params
 from pipelines.tracking.registry import ensure_version, set_alias
 
 ROOT = Path(__file__).parents[2]

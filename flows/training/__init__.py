@@ -1,0 +1,1 @@
+"""Training by Prefect: DVC's stages as tasks on slots of GPUs."""

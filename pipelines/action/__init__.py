@@ -1,0 +1,1 @@
+"""Action recognition: training, evaluation, comparison and registration on video clips."""

@@ -1,0 +1,33 @@
+"""What a registered model says of one video file."""
+
+from pathlib import Path
+
+from pipelines.action.recognizer import load_recognizer
+from pipelines.tracking.registry import find
+from pipelines.video.decode import Decoding, read_frames
+
+FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn't say
+
+
+def recognize(clip: Path, uri: str) -> tuple[dict[str, float], str, str]:
+    """Give the probability of each class, the most probable first, and the model's name and version.
+
+    The video streams through: however long it is, one piece of it is in memory.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or it is none that recognises actions.
+    UnreadableFile
+        If the clip can't be decoded.
+    """
+    found = find(uri)
+    recognizer = load_recognizer(found.folder)
+    decoding = Decoding(
+        short_side=recognizer.short_side,
+        rate=recognizer.rate,
+        min_frames=1,
+        frame_folder_rate=FRAME_FOLDER_RATE,
+        with_flow=False,
+    )
+    return recognizer.recognize(read_frames(clip, decoding)), recognizer.name, found.version

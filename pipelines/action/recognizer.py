@@ -1,0 +1,131 @@
+"""A trained network as a recognizer of actions: frames of any size and number in, class probabilities out."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipelines.common.errors import UserError, in_short
+from pipelines.video.optical_flow import SCALE
+from scs_model.networks.recognition import Recognizer
+
+
+def to_input(frames: Tensor) -> Tensor:
+    """Turn uint8 pixels, of any shape, into what the network wants: about zero mean and unit variance."""
+    return (frames.float() - 127.5) / 64.0
+
+
+@dataclass(frozen=True)
+class ActionRecognizer:
+    """A network and what it was trained on.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    network : Recognizer
+        In eval mode.
+    classes : list of str
+    size : int
+        Rows and columns of the square that it looks at, pixels.
+    short_side : int
+        Rows or columns, the fewer ones, that a frame is resized to before the square is cut out of its middle.
+    rate : float or None
+        Frames a second that it was trained on; None for each clip's own.
+    piece : int
+        Frames that are run at once.
+    """
+
+    name: str
+    network: Recognizer
+    classes: list[str]
+    size: int
+    short_side: int
+    rate: float | None
+    piece: int
+
+    def stream(self, frames: Iterable[NDArray[np.uint8]], *, with_subtasks: bool = False) -> Iterator[Any]:
+        """Run over frames (H, W, 3) as they come, or (B, H, W, 3) of clips side by side, in the memory of one piece.
+
+        Yields
+        ------
+        Tensor of shape (t, B, K), or ActionStreams
+            Of a piece; see `scs_model.networks.recognition.Recognizer`.
+
+        Raises
+        ------
+        UserError
+            If a frame is none.
+        """
+        device = next(self.network.parameters()).device
+        frames, states = iter(frames), None
+        while piece := list(islice(frames, self.piece)):
+            sides = [frame if frame.ndim == 4 else frame[None] for frame in piece]
+            pixels = torch.from_numpy(np.stack([[self._prepare(image) for image in side] for side in sides])).to(device)
+            with torch.inference_mode():
+                x = to_input(pixels.permute(0, 1, 4, 2, 3))
+                said, states = self.network(x, states, with_subtasks=with_subtasks)
+            yield said
+
+    def recognize(self, frames: Iterable[NDArray[np.uint8]]) -> dict[str, float]:
+        """Give the probability of each class, the most probable first: log-probabilities averaged over the frames.
+
+        Raises
+        ------
+        UserError
+            If there is no frame, or one that is none.
+        """
+        total, count = torch.zeros(len(self.classes), dtype=torch.float64), 0
+        for said in self.stream(frames):
+            total += said.sum((0, 1)).double().cpu()
+            count += len(said)
+        if not count:
+            raise UserError("a clip of no frame shows no action")
+        probabilities = (total / count).softmax(0).tolist()
+        return dict(sorted(zip(self.classes, probabilities, strict=True), key=lambda pair: -pair[1]))
+
+    def _prepare(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise UserError(f"a frame is uint8 (H, W, 3), red, green, blue; got {frame.dtype} {frame.shape}")
+        H, W = frame.shape[:2]
+        if min(H, W) != self.short_side:
+            scale = self.short_side / min(H, W)
+            H, W = max(self.short_side, round(H * scale)), max(self.short_side, round(W * scale))
+            frame = np.asarray(cv2.resize(frame, (W, H), interpolation=cv2.INTER_AREA), np.uint8)
+        # Where training's samples are cut: on cells of the flow.
+        top, left = ((side - self.size) // SCALE // 2 * SCALE for side in (H, W))
+        return np.ascontiguousarray(frame[top : top + self.size, left : left + self.size])
+
+
+def load_recognizer(folder: Path) -> ActionRecognizer:
+    """Build the recognizer in ``folder`` from ``model.json`` and ``weights.safetensors``.
+
+    Raises
+    ------
+    UserError
+        If the folder holds none, or its weights don't fit.
+    """
+    try:
+        said = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        network = Recognizer(**said["network"], classes=len(said["classes"]))
+        recognizer = ActionRecognizer(
+            said["name"], network.eval(), said["classes"], said["size"], said["short_side"], said["rate"], said["piece"]
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{folder}/model.json: no recognizer of actions can be built from it: {reason}") from None
+    try:
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{folder}/weights.safetensors: {in_short(error)}") from None
+    return recognizer

@@ -1,0 +1,47 @@
+"""Stage ``register_action``: make the registry agree with the networks that recognise actions, and their scores.
+
+It runs each time and changes only what differs; see `pipelines.nowcast.register`.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines.action.compare import read_results
+from pipelines.common.stage import run
+from pipelines.params.read import read_params
+from pipelines.tracking.history import log_comparison
+from pipelines.tracking.kinds import ACTION
+from pipelines.tracking.registry import Version, ensure_version, set_alias
+
+
+def register_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], models: Path) -> dict[str, Version]:
+    """Give every model in ``models`` that has results a version with its scores."""
+    return {name: ensure_version(name, models / name, metrics, ACTION) for name, (_, metrics) in results.items()}
+
+
+def choose_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], versions: Mapping[str, Version]) -> str:
+    """Point ``champion`` at the network with the best top-1 accuracy on the present test clips, and give its name."""
+    best = max(results, key=lambda name: (results[name][1]["top1"], name))
+    set_alias("champion", versions[best], f"best top-1 of the networks, {results[best][1]['top1']:.4f}", ACTION)
+    return best
+
+
+def main(scores: Path, metrics: Path, models: Path) -> None:
+    """Register the MODELS with their SCORES and METRICS; an experiment (`dvc exp run`) never moves an alias."""
+    results = read_results(scores, metrics, read_params().trained_action)
+    versions = register_action(results, models)
+    for name, version in versions.items():
+        print(f"{name}: version {version.number}" + (", new" if version.new else ""))
+    if "DVC_EXP_NAME" in os.environ:
+        print("an experiment moves no alias")
+    else:
+        best = choose_action(results, versions)
+        print(f"champion: version {versions[best].number}, {best}")
+        log_comparison(scores.parent / "comparison", ACTION.name)  # for `scs report`, which asks MLflow alone
+
+
+if __name__ == "__main__":
+    run(main)

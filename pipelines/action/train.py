@@ -1,0 +1,126 @@
+"""Stage ``train_action``: train one network that recognises actions; goes on from its last checkpoint."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+import typer
+from torch.utils.data import DataLoader
+
+from pipelines.action.lightning_module import ActionTraining
+from pipelines.common.checkpoints import checkpoint_folder
+from pipelines.common.errors import UserError
+from pipelines.common.provenance import code_commit, dvc_md5
+from pipelines.common.stage import run
+from pipelines.params.read import read_params
+from pipelines.params.video import ActionModel, TrainAction
+from pipelines.tracking.kinds import ACTION
+from pipelines.tracking.runs import log_trained, training_run
+from pipelines.training.fit import fit, quieten, write_trained
+from pipelines.video.clips import Clips, open_clips
+from pipelines.video.samples import ClipSampler, ClipSamples
+from scs_model.networks.recognition import Recognizer
+
+
+def clips_digest(clips: Clips) -> str:
+    """Hex digest of what a store's clips are: their content, labels and splits, and how they were stored."""
+    said = clips.table[["sha256", "label_name", "split", "frames", "height", "width", "fps"]].to_csv(index=False)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def train_action(
+    name: str, store: Path, folder: Path, metrics: Path, *, model: ActionModel, params: TrainAction
+) -> None:
+    """Train ``model`` and write it to ``folder``: ``model.json`` and ``weights.safetensors``.
+
+    Parameters
+    ----------
+    name : str
+        Of the model, in tables and in MLflow.
+    store : Path
+        Clips.
+    folder : Path
+        Where the model goes.
+    metrics : Path
+        JSON of the validation loss and the number of parameters.
+    model, params
+        Sections of params.yaml.
+
+    Raises
+    ------
+    UserError
+        If the loss isn't finite, or the store has nothing to train on.
+    """
+    clips = open_clips(store)
+    if len(clips.classes) < 2:
+        raise UserError(f"{store}: {clips.classes[0]} is its only class, and there are two or more to tell apart")
+    data_sha256 = clips_digest(clips)
+    settings = {"model": model.model_dump(), "train_action": params.model_dump()}
+    checkpoints = checkpoint_folder(f"action-{name}", settings, data_sha256)
+
+    pl.seed_everything(params.seed, workers=True, verbose=False)
+    module = ActionTraining(Recognizer(**model.network, classes=len(clips.classes)), model, params)
+    has_flow = model.subtasks is not None
+    samples = ClipSamples(clips, "train", params.frames, params.size, flow=has_flow, seed=params.seed)
+    sampler = ClipSampler(samples, params.epoch_steps * params.batch_size)
+    train_loader: DataLoader[Any] = DataLoader(samples, params.batch_size, sampler=sampler)
+    seen = ClipSamples(clips, "validation", params.frames, params.size, flow=False, seed=params.seed)
+    validation_loader: DataLoader[Any] = DataLoader(seen, params.batch_size)
+
+    tags = {
+        "model": name,
+        "cell": model.cell,
+        "switch": model.switch.describe(),
+        "code_commit": code_commit(),
+        "data_sha256": data_sha256,
+        "dvc_md5.clips": dvc_md5(store),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+    flat = pd.json_normalize(settings).iloc[0].to_dict()
+    table = clips.table.assign(store=str(store))
+    with training_run(name, checkpoints / "mlflow_run_id", flat, tags, table, ACTION) as logger:
+        fitted = fit(
+            *(module, train_loader, validation_loader, checkpoints, logger, params),
+            model=f"action_models.{name}",
+            section="train_action",
+        )
+        assert fitted is not None  # one process trains
+        of_network = {key.removeprefix("network."): w.contiguous() for key, w in fitted.weights.items()}
+        description = {
+            "method": "recognizer",
+            "name": name,
+            "network": model.network,
+            "classes": clips.classes,
+            "size": params.size,
+            "short_side": clips.attributes["short_side"],
+            "rate": clips.attributes["rate"],
+            "piece": params.piece,
+        }
+        parameters = sum(p.numel() for p in module.network.parameters())
+        result = {"validation_loss": fitted.validation_loss, "parameters": parameters}
+        write_trained(folder, description, of_network, metrics, result)
+        log_trained(folder, {**result, "training_seconds": fitted.seconds}, ACTION)
+    shutil.rmtree(checkpoints)
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="a key of params.yaml's section action_models")],
+    store: Path,
+    folder: Path,
+    metrics: Path,
+) -> None:
+    """Train the model NAME of params.yaml on STORE's clips into FOLDER."""
+    params = read_params()
+    if name not in params.action_models:
+        raise UserError(f"params.yaml: action_models.{name}: no such key; dvc.yaml trains those in trained_action")
+    quieten()
+    train_action(name, store, folder, metrics, model=params.action_models[name], params=params.train_action)
+
+
+if __name__ == "__main__":
+    run(main)

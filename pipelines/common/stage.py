@@ -1,0 +1,31 @@
+"""How a stage or a command ends in a shell: a user's mistake is one line on stderr, never a traceback."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from pipelines.common.errors import Unavailable, UserError
+
+TRY_AGAIN = 75  # exit status of what may go well in a minute: EX_TEMPFAIL of sysexits.h
+
+
+@contextmanager
+def ends_in_words() -> Iterator[None]:
+    """Turn a `UserError` into one line and exit status 1 (75 where another try may help), Ctrl-C into status 130."""
+    try:
+        yield
+    except Unavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(TRY_AGAIN)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's ``main`` with the command line's arguments."""
+    with ends_in_words():
+        typer.run(main)

@@ -1,0 +1,169 @@
+"""Decoding in processes beside this one: a file on which a decoder crashes or hangs costs that file, not the run.
+
+The worker processes live as long as this one, and each decodes file after file. The kernel's own timer ends one that
+takes too long for a file, even within a library that never comes back; then it is replaced.
+"""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from pipelines.common.errors import UnreadableFile
+
+LIMIT_S = 60.0
+WORKERS = 4
+START = "import sys; sys.path[:] = sys.argv[3:]; from pipelines.common.workers import work; work(*sys.argv[1:3])"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file couldn't be decoded; ``passing`` if it may be another time, with the same content."""
+
+    reason: str
+    passing: bool
+
+
+class Decoders:
+    """A few worker processes.
+
+    Parameters
+    ----------
+    count : int
+        How many; each is started when it is first needed.
+    limit_s : float
+        Longest time for one file, seconds.
+    """
+
+    def __init__(self, count: int, limit_s: float = LIMIT_S) -> None:
+        self._limit_s = limit_s
+        self._threads = ThreadPoolExecutor(count, "decoders")
+        self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
+        for _ in range(count):
+            self._idle.put(None)
+
+    def map(self, function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result | Failure]:
+        """Call ``function`` with each of ``tasks`` in the workers, side by side; results come in order.
+
+        The function is of a module; what it raises but `UnreadableFile` is raised here. All results are kept until they
+        are asked for.
+        """
+        return self._threads.map(partial(self.call, function), tasks)
+
+    def call(self, function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure:
+        """Call ``function`` with the arguments ``task`` in a worker."""
+        worker = self._idle.get()
+        try:
+            if worker is None or not worker.alive:
+                worker = _Worker(self._limit_s)
+            return worker.ask(function, task)
+        finally:
+            self._idle.put(worker)
+
+
+class _Worker:
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", START, str(theirs.fileno()), str(limit_s), *sys.path],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.__stderr__ and sys.__stderr__.fileno(),
+                start_new_session=True,  # Ctrl-C is for the run; a worker ends when its run has ended
+            )
+        try:
+            self._connection.recv()
+        except EOFError:
+            raise RuntimeError("a worker process for decoding doesn't start") from None
+
+    def __del__(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure:
+        try:
+            self._connection.send((Path.cwd(), function, task))  # paths may be relative
+            answer = self._connection.recv()
+            if isinstance(answer, Exception):  # not of the file: a mistake in the program, which must be heard of
+                raise answer
+            return answer
+        except (EOFError, ConnectionError):
+            status = self._process.wait()
+        if status == -signal.SIGALRM:
+            return Failure(f"decoding it took longer than {self._limit_s:g} s", passing=True)
+        if status > 0:
+            raise RuntimeError(f"a worker process for decoding ended with status {status}")
+        return Failure(f"it crashed its decoder ({signal.Signals(-status).name})", passing=True)
+
+
+def work(descriptor: str, limit_s: str) -> None:
+    """Be a worker: answer what comes through the connection with this file descriptor until it is closed."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    warnings.simplefilter("ignore")  # a library's, once for each of a million files; what matters is a reason
+    connection: Connection[Any, Any] = Connection(int(descriptor))
+    with suppress(EOFError, ConnectionError):
+        connection.send("ready")
+        while True:
+            folder, function, task = connection.recv()
+            os.chdir(folder)
+            signal.setitimer(signal.ITIMER_REAL, float(limit_s))
+            answer = _answer(function, task)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            connection.send(answer)
+
+
+def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure | Exception:
+    try:
+        return function(*task)
+    except UnreadableFile as error:
+        # An error with a number is the file system's, not the content's.
+        cause = error.__cause__
+        return Failure(error.reason, isinstance(cause, MemoryError) or getattr(cause, "errno", None) is not None)
+    except Exception as error:
+        return error
+
+
+def decoders() -> Decoders:
+    """Give this process's decoders."""
+    return _decoders_of(os.getpid())
+
+
+@cache
+def _decoders_of(process: int) -> Decoders:  # a fork's own: two can't talk with one worker
+    return Decoders(min(WORKERS, len(os.sched_getaffinity(0))))
+
+
+def guarded(function: Callable[..., Result], path: Path, *arguments: Any) -> Result:
+    """Call ``function(path, *arguments)`` in a worker process.
+
+    Raises
+    ------
+    UnreadableFile
+        As the function does, and if it crashes or hangs.
+    """
+    # Absolute: a worker stays in the folder where this process was when it started it.
+    answer = decoders().call(function, (path.absolute(), *arguments))
+    if isinstance(answer, Failure):
+        raise UnreadableFile(path, answer.reason)
+    return answer

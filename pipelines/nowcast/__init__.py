@@ -1,0 +1,1 @@
+"""The nowcast: windows, training, evaluation, comparison and registration of radar forecasters."""

@@ -1,0 +1,179 @@
+"""Score registered models and baselines on any radar data, without training: the command ``scs evaluate``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.common.checkpoints import unfinished
+from pipelines.common.errors import UserError, in_short
+from pipelines.common.provenance import code_sha256, fingerprint, sha256
+from pipelines.nowcast.compare import write_comparison
+from pipelines.nowcast.evaluate import FORECAST, score_methods
+from pipelines.nowcast.index import window_starts
+from pipelines.nowcast.methods.forecasters import read_description
+from pipelines.nowcast.methods.interface import NAMES, Maker, maker, maker_of
+from pipelines.params.radar import Index
+from pipelines.params.read import Params
+from pipelines.radar.cadence import usual_step
+from pipelines.radar.ingest import ingest_radar, tables_of
+from pipelines.radar.store import open_frames
+
+
+class Method(NamedTuple):
+    """A method to score: its name in the table, what says which it is, its maker, and the frames that it wants."""
+
+    name: str
+    identity: str
+    make: Maker
+    inputs: int
+
+
+def load_method(model: str, params: Params) -> Method:
+    """Load a baseline or model.
+
+    Parameters
+    ----------
+    model : str
+        A baseline's name, an MLflow URI, or the folder of a trained model.
+    params : Params
+
+    Raises
+    ------
+    UserError
+        If there is no such model.
+    """
+    if model in NAMES:
+        return Method(model, model, maker(model, params.evaluate), 3)
+    if ":" not in model:
+        folder = Path(model)
+        make = maker(model, params.evaluate)  # first: it says so if there is no such model
+        return Method(folder.name, sha256(folder), make, read_description(folder)["inputs"])
+    # Here, not above: MLflow takes seconds to import.
+    from pipelines.tracking.registry import load
+
+    loaded = load(model)
+    name = loaded.method if loaded.method in NAMES else f"{loaded.method} v{loaded.version}"
+    return Method(name, loaded.sha256, maker_of(loaded.forecaster, loaded.description), loaded.description["inputs"])
+
+
+def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.int64]:
+    """Give each frame the number of its event: frames without a gap, of at most ``longest_hours``.
+
+    Unlike the index's events these may be dry: who scores a model on an archive wants false alarms counted.
+    """
+    after_gap = np.diff(time) != np.timedelta64(usual_step(time), "s")
+    run = np.concatenate([[0], after_gap.cumsum()])
+    since = pd.Series(time).groupby(run).transform(lambda of_run: of_run - of_run.min())
+    piece = (since // pd.Timedelta(hours=longest_hours)).to_numpy()
+    return pd.DataFrame({"run": run, "piece": piece}).groupby(["run", "piece"]).ngroup().to_numpy()
+
+
+def all_times(store: Path, index: Index) -> pd.DataFrame:
+    """Give the times to forecast from, ``index.time_stride`` frames apart: as
+    `pipelines.nowcast.evaluate.forecast_times`.
+
+    Raises
+    ------
+    UserError
+        If no run of frames is long enough.
+    """
+    time = open_frames(store)["time"].to_numpy()
+    if time.size < 2:
+        raise UserError(f"{time.size} frame(s), and a forecast wants {index.inputs} and {index.leads} to score it")
+    event = runs_of(time, index.max_event_hours)
+    starts = window_starts(time, event, index)
+    if starts.size == 0:
+        raise UserError(
+            f"no {index.inputs + index.leads} frames of {usual_step(time)} s in a row, which a forecast and its score "
+            f"want; it has {time.size} frames"
+        )
+    return pd.DataFrame({"store": str(store), "event": event[starts], "t0": starts})[FORECAST]
+
+
+def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: int, params: Params) -> list[Path]:
+    """Score ``models`` on all of ``source``; write the table, as JSON and Markdown, and pictures beside it.
+
+    What is missing and why, such as a model of other steps than the data's, is said under the table. Interrupted, the
+    same command goes on where it was.
+
+    Parameters
+    ----------
+    models : sequence of str
+        See :func:`load_method`.
+    source : Path
+        A store of frames, or what `pipelines.radar.ingest` reads.
+    out : Path
+        NAME.json.
+    minutes : int
+        The longest lead time.
+    params : Params
+
+    Returns
+    -------
+    list of Path
+        What was written, the Markdown table first.
+
+    Raises
+    ------
+    UserError
+        If there is no such model or source, nothing to forecast, or no method that can.
+    """
+    if out.suffix != ".json":
+        raise UserError(f"{out}: the table is JSON, with Markdown beside it: name it NAME.json")
+    if not source.exists():
+        raise UserError(f"{source}: no such folder or store")
+    methods = [load_method(model, params) for model in models]
+    makers = {method.name: method.make for method in methods}
+    if len(makers) < len(methods):
+        raise UserError(f"--model: {len(methods)} models, and only {len(makers)} names: {', '.join(makers)}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: {in_short(error)}") from None
+    settings = {
+        "methods": {method.name: method.identity for method in methods},
+        "out": str(out.resolve()),
+        "minutes": minutes,
+        "code": code_sha256(),
+        "params": params.model_dump(include={"index", "evaluate", "ingest_radar"}),
+    }
+    with unfinished("evaluate-source", settings, fingerprint(source)) as work:
+        store, bad = _store_of(source, work, params)
+        leads = minutes * 60 // usual_step(open_frames(store)["time"].to_numpy())
+        if leads < 1:
+            raise UserError(f"{source}: its steps are longer than {minutes} minutes")
+        index = params.index.model_copy(
+            update={
+                "inputs": max(params.index.inputs, *(method.inputs for method in methods)),
+                "leads": leads,
+                "time_stride": params.evaluate.time_stride,
+            }
+        )
+        try:
+            times = all_times(store, index)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+        tables, refused = score_methods(makers, times, work, index=index, params=params.evaluate)
+        notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
+        if bad:
+            notes.append(f"{bad} of the files could not be used: `scs ingest` says why.")
+        if not tables:
+            raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
+        return write_comparison(tables, makers, out, index=index, notes=tuple(notes))
+
+
+def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:
+    """Give the store of frames that ``source`` is, or one made of it; and how many files are of no use."""
+    if (source / "zarr.json").exists():
+        try:
+            open_frames(source)
+        except UserError:
+            pass  # someone else's Zarr
+        else:
+            return source, 0
+    store = work / "radar.zarr"
+    return store, ingest_radar(source, store, *tables_of(store), params.ingest_radar)

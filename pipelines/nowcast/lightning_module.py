@@ -1,0 +1,103 @@
+"""The training step of an encoder–forecaster, for every cell the same."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipelines.nowcast.loss import SkillLoss, event_counts
+from pipelines.nowcast.methods.normalisation import DRY, normalise
+from pipelines.params.training import Subtasks, Switch
+from pipelines.training.ddp import check_loss, mean_over_ranks
+from pipelines.training.switching import SwitchedTraining
+from scs_model import EncoderForecaster
+from scs_model.stsgd.subtasks import motion_error
+from scs_model.stsgd.switch import draw_open_paths
+
+
+class NowcastTraining(SwitchedTraining):
+    """Trains a network on windows (B, T, 1, H, W) of rain rate in mm/h.
+
+    The loss is L + w1·L_T1 + w2·L_T2: T¹ reconstructs the newest frame, and its error is of the main loss's kind, so
+    that ASTSGD can compare the two; T² regresses the echo's motion.
+
+    Parameters
+    ----------
+    network : EncoderForecaster
+    switch : Switch
+        Which gradients STSGD stops, drawn anew at each step.
+    subtasks : Subtasks or None
+        Weights of T¹ and T²; with them a batch is (windows, motion), see pipelines.nowcast.echo_motion.
+    inputs : int
+        Observed frames of a window; the others are to forecast.
+    learning_rate : float
+    seed : int
+        Of the switch's draws, together with step, layer, time and rank.
+    """
+
+    def __init__(
+        self,
+        network: EncoderForecaster,
+        switch: Switch,
+        subtasks: Subtasks | None,
+        *,
+        inputs: int,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
+        super().__init__(switch)
+        self.network, self.subtasks = network, subtasks
+        self.inputs, self.learning_rate, self.seed = inputs, learning_rate, seed
+        self.counts = torch.zeros(())  # of validation
+        self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        """Loss of one batch, with the gradients of this step's draw."""
+        windows: Tensor = batch[0] if self.subtasks else batch
+        open_paths = draw_open_paths(
+            self.switch.kind,
+            self.adaptive.p if self.adaptive else self.switch.p,
+            seed=self.seed,
+            step=self.global_step,
+            rank=self.global_rank,
+            layers=self.network.switch_layers,
+            steps=windows.shape[1],
+        )
+        observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
+        said = self.network(
+            normalise(observed), future.shape[1], open_paths=open_paths, with_subtasks=self.subtasks is not None
+        )
+        if self.subtasks is None:
+            loss = main_loss = self.loss(said, future)
+        else:
+            main_loss = self.loss(said.forecast, future)
+            t1_loss = self.t1_loss(said.reconstruction, observed[:, -1:])
+            t2_loss = motion_error(said.motion, batch[1], windows[:, self.inputs - 1 : -1] >= DRY)
+            loss = main_loss + self.subtasks.t1 * t1_loss + self.subtasks.t2 * t2_loss
+            self.log_dict({"t1_loss": t1_loss, "t2_loss": t2_loss}, sync_dist=True)
+        check_loss(loss, self.global_step)
+        if self.adaptive:
+            self.log("switch_p", self.adaptive.update(main_loss, t1_loss))
+        self.log("train_loss", main_loss, prog_bar=True, sync_dist=True)
+        return loss
+
+    def validation_step(self, windows: Tensor, _: int) -> None:
+        """Count the events of one batch; nothing is drawn."""
+        observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
+        counts = event_counts(self.network(normalise(observed), future.shape[1]), future)
+        self.counts = self.counts + counts
+
+    def on_validation_epoch_start(self) -> None:
+        """Count anew."""
+        self.counts = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log 1 - mean CSI over those rates and lead times at which something fell or was forecast."""
+        hits, unions = mean_over_ranks(self.counts)
+        self.log("validation_loss", 1.0 - (hits / unions)[unions > 0].mean().float(), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """Adam, with the learning rate on half a cosine over all steps."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,1 @@
+"""The forecasters: extrapolation, S-PROG and STEPS, networks in moving coordinates."""

@@ -1,0 +1,189 @@
+"""Coordinates that move with the rain.
+
+A network of convolutions learns slowly what optical flow knows at once: where the rain goes. So the networks here see
+each frame as it lies in the coordinates of the newest observed one, and forecast in them; then the forecast is moved on
+to its valid time. What is left to learn is growth and decay, and how wrong the motion is.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.nowcast.methods.normalisation import DRY, Rain
+
+HEAVIEST = 50.0  # mm/h, the brightest that the optical flow sees
+SMOOTH = 16.0  # pixels, standard deviation of the Gaussian over which motion is averaged
+ECHO = 2.0  # pixels, of the one over the echo that it is weighted by
+PAIRS = 3  # newest pairs of frames that the motion is averaged over
+
+Displacement = NDArray[np.float32]
+
+
+def optical_flow(rain_rate: Rain) -> NDArray[np.float32]:
+    """Dense optical flow (DIS) of the logarithm of rain rate.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (T, H, W), mm/h with NaN
+
+    Returns
+    -------
+    ndarray of shape (T - 1, H, W, 2)
+        x and y displacement from each frame to the next, pixels a frame. Where there is no echo it means nothing.
+
+    References
+    ----------
+    Kroeger et al. 2016, arXiv:1603.03590; OpenCV's DISOpticalFlow.
+    """
+    return _flow(_brightness(rain_rate))
+
+
+def motion(rain_rate: Rain) -> Displacement:
+    """Motion of the echo, smooth in space and steady in time.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (T, H, W), mm/h with NaN
+        Two frames or more, oldest first; the newest `PAIRS` pairs count.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 2)
+        x and y displacement, pixels a frame: optical flow averaged over its surroundings, weighted by the echo there.
+    """
+    brightness = _brightness(rain_rate[-PAIRS - 1 :])
+    echo = [_blur(np.maximum(a, b), ECHO) + 1e-6 for a, b in pairwise(brightness)]
+    flows = _flow(brightness)
+    total = np.sum([_blur(flow * weight[..., None], SMOOTH) for flow, weight in zip(flows, echo, strict=True)], axis=0)
+    weights = np.sum([_blur(weight, SMOOTH) for weight in echo], axis=0)
+    return np.asarray(total / weights[..., None], np.float32)
+
+
+def trajectories(
+    motion: Displacement, steps: int, rows: slice, columns: slice, *, backward: bool
+) -> list[Displacement]:
+    """Follow the motion from each pixel of a rectangle, by the midpoint rule.
+
+    Parameters
+    ----------
+    motion : ndarray of shape (H, W, 2)
+    steps : int
+        Frames to go.
+    rows, columns : slice
+        The rectangle, h × w pixels of the grid.
+    backward : bool
+        Whether to go back in time.
+
+    Returns
+    -------
+    list of ndarrays of shape (h, w, 2)
+        x and y of where one gets after each step, as maps for :func:`sample`.
+    """
+    y, x = np.mgrid[rows, columns]
+    position = np.stack([x, y], -1).astype(np.float32)
+    sign = np.float32(-1 if backward else 1)
+    positions = []
+    for _ in range(steps):
+        half = position + sign / 2 * _between(motion, position)
+        position = position + sign * _between(motion, half)
+        positions.append(position)
+    return positions
+
+
+def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rain:
+    """Take a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame.
+
+    Between a pixel that is seen and one that isn't, the nearer says whether there is a value.
+    """
+    if nearest:
+        border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
+        return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
+    # Without NaN, within or at the border: where it counts 0 times, 0 · NaN is NaN.
+    values = _between(np.nan_to_num(frame), position)
+    seen = np.isfinite(frame)
+    if not seen.all():
+        weight = _between(seen.astype(np.float32), position)
+        values = np.where(weight >= 0.5, values / np.maximum(weight, 0.5), np.float32(np.nan))
+    last = np.array(frame.shape[::-1], np.float32) - 1
+    values[((position < 0) | (position > last)).any(-1)] = np.nan
+    return values
+
+
+def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
+    """Move observed frames to where their rain is at the time of the newest.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (T, H, W) or sequence of T frames, mm/h with NaN
+        Oldest first.
+    motion : ndarray of shape (H, W, 2)
+    rows, columns : slice
+        The rectangle that is wanted.
+
+    Returns
+    -------
+    ndarray of shape (T, h, w)
+        The newest frame as it is; NaN where one comes from outside the grid.
+    """
+    older = rain_rate[-2::-1]
+    ways = trajectories(motion, len(older), rows, columns, backward=True)
+    moved = [sample(frame, way) for frame, way in zip(older, ways, strict=True)]
+    return np.stack([*moved[::-1], rain_rate[-1][rows, columns]])
+
+
+def follow(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
+    """Move later frames back to where their rain was at the time of the newest observed: the network's target.
+
+    Values are those of the nearest pixel, so that rain stays as sharp as it is.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (steps, H, W) or sequence of frames, mm/h with NaN
+        What came, a frame a step.
+
+    Returns
+    -------
+    ndarray of shape (steps, h, w)
+    """
+    ways = trajectories(motion, len(rain_rate), rows, columns, backward=False)
+    return np.stack([sample(frame, way, nearest=True) for frame, way in zip(rain_rate, ways, strict=True)])
+
+
+def advect(forecast: Rain, motion: Displacement) -> Rain:
+    """Move a forecast in moving coordinates on to its valid times.
+
+    Parameters
+    ----------
+    forecast : ndarray of shape (steps, H, W)
+    motion : ndarray of shape (H, W, 2)
+
+    Returns
+    -------
+    ndarray of shape (steps, H, W)
+        NaN where the rain comes from outside the grid.
+    """
+    steps, H, W = forecast.shape
+    ways = trajectories(motion, steps, slice(0, H), slice(0, W), backward=True)
+    return np.stack([sample(field, way) for field, way in zip(forecast, ways, strict=True)])
+
+
+def _flow(brightness: NDArray[np.float32]) -> NDArray[np.float32]:
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flows = [flow.calc(*pair, None) for pair in pairwise((255 * brightness).astype(np.uint8))]  # type: ignore[call-overload]
+    return np.stack(flows).astype(np.float32)
+
+
+def _brightness(rain_rate: Rain) -> NDArray[np.float32]:
+    return (np.log(np.nan_to_num(rain_rate).clip(DRY, HEAVIEST) / DRY) / np.log(HEAVIEST / DRY)).astype(np.float32)
+
+
+def _blur(field: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(field, (0, 0), pixels), np.float32)
+
+
+def _between(field: Displacement | Rain, position: Displacement) -> NDArray[np.float32]:
+    """Take a field's values bilinearly; outside, those of its border."""
+    return cv2.remap(field, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

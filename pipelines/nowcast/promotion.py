@@ -1,0 +1,135 @@
+"""The gate: a network becomes champion only if what it gains in mean CSI is no chance.
+
+By itself nothing moves the champion but :func:`judge`'s yes; by hand :func:`promote` and :func:`rollback` do, and
+leave the same trail.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.common.errors import UserError
+from pipelines.nowcast.compare import common_forecasts
+from pipelines.tracking import decisions as trail
+from pipelines.tracking.registry import find_alias, find_version
+from pipelines.tracking.store import NAME
+from pipelines.verification.bootstrap import Difference, paired_difference
+from pipelines.verification.scoring import mean_csi
+
+METRIC = "mean CSI"  # of pipelines.verification.scoring.mean_csi
+MIN_BLOCKS = 8  # from fewer, a bootstrap's interval is too narrow to decide by itself
+LONGEST_REASON = 1000  # characters: MLflow's tags have an end
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the challenger scored against the other two, on the forecasts that all three have.
+
+    Parameters
+    ----------
+    challenger, champion, extrapolation : float
+        Mean CSI.
+    to_champion, to_extrapolation : Difference
+        The challenger's minus theirs.
+    forecasts : int
+    """
+
+    challenger: float
+    champion: float
+    extrapolation: float
+    to_champion: Difference
+    to_extrapolation: Difference
+    forecasts: int
+
+    @property
+    def blocks(self) -> int:
+        """Independent pieces of weather that it rests on."""
+        return self.to_champion.blocks
+
+    @property
+    def promoted(self) -> bool:
+        """Whether both intervals lie above zero, on blocks enough."""
+        return self.blocks >= MIN_BLOCKS and self.to_champion.low > 0 and self.to_extrapolation.low > 0
+
+    def __str__(self) -> str:
+        few = "" if self.blocks >= MIN_BLOCKS else f", fewer than the {MIN_BLOCKS} that a decision takes"
+        return (
+            f"{METRIC} {self.challenger:.4f} against the champion's {self.champion:.4f} and extrapolation's "
+            f"{self.extrapolation:.4f}; difference [95 %] {self.to_champion} to the champion, "
+            f"{self.to_extrapolation} to extrapolation; {self.forecasts} forecasts, {self.blocks} block(s){few}"
+        )
+
+    def evidence(self) -> dict[str, Any]:
+        """Give all numbers for JSON, null for what is undefined."""
+        content = asdict(self) | {"metric": METRIC, "min_blocks": MIN_BLOCKS, "blocks": self.blocks}
+        for key in ("to_champion", "to_extrapolation"):
+            content[key] = {name: _or_null(value) for name, value in content[key].items()}
+        return {name: _or_null(value) for name, value in content.items()}
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def judge(challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.DataFrame) -> Judgement:
+    """Compare the challenger with champion and extrapolation by paired block bootstrap.
+
+    Parameters
+    ----------
+    challenger, champion, extrapolation : DataFrame
+        Sums of :func:`pipelines.nowcast.evaluate.evaluate`; the latter two may be the same.
+
+    Raises
+    ------
+    UserError
+        If there is no forecast that all three have.
+    """
+    kept, _ = common_forecasts({"challenger": challenger, "champion": champion, "extrapolation": extrapolation})
+    challenger, champion, extrapolation = kept["challenger"], kept["champion"], kept["extrapolation"]
+    return Judgement(
+        challenger=mean_csi(challenger),
+        champion=mean_csi(champion),
+        extrapolation=mean_csi(extrapolation),
+        to_champion=paired_difference(challenger, champion),
+        to_extrapolation=paired_difference(challenger, extrapolation),
+        forecasts=len(challenger[["event", "time"]].drop_duplicates()),
+    )
+
+
+def promote(uri: str, reason: str) -> str:
+    """Make a version the champion by hand; give its number.
+
+    Raises
+    ------
+    UserError
+        If there is no such version, it is the champion, or no reason is given.
+    """
+    reason = " ".join(reason.split())
+    if not 0 < len(reason) <= LONGEST_REASON:
+        raise UserError(f"--reason: 1 to {LONGEST_REASON} characters; got {len(reason)}")
+    version = find_version(uri)
+    trail.catch_up()
+    champion = find_alias("champion")
+    if champion and champion.number == version.number:
+        raise UserError(f"{uri}: version {version.number} is the champion")
+    trail.record(version, "promote", reason, {})
+    return version.number
+
+
+def rollback() -> str:
+    """Make the champion before the present one the champion again; give its number.
+
+    Raises
+    ------
+    UserError
+        If there was none before, or it isn't in the registry any more.
+    """
+    trail.catch_up()
+    past = trail.reigns(trail.entries())
+    if len(past) < 2:
+        raise UserError(f"{NAME}: no champion before the present one")
+    version = find_version(f"models:/{NAME}/{past[-2].version}")
+    trail.record(version, "rollback", f"back from version {past[-1].version}", {})
+    return version.number

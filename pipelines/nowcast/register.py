@@ -1,0 +1,166 @@
+"""Stage ``register``: make the registry agree with the models and their scores, and choose the champion.
+
+It runs each time and changes only what differs: an empty registry is filled after `dvc pull`, a model that is there
+already gets no second version. Extrapolation is version 1 and the first champion.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipelines.common.errors import UserError
+from pipelines.common.provenance import dvc_md5, sha256
+from pipelines.common.stage import run
+from pipelines.nowcast.compare import common_forecasts, read_scores
+from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_evaluation
+from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS, load_forecaster, read_description
+from pipelines.nowcast.methods.interface import maker_of
+from pipelines.nowcast.model_card import model_card
+from pipelines.nowcast.promotion import METRIC, judge
+from pipelines.params.read import Params, read_params
+from pipelines.tracking import decisions as trail
+from pipelines.tracking.history import log_comparison
+from pipelines.tracking.registry import (
+    Version,
+    ensure_version,
+    facts_of,
+    find_alias,
+    has_card,
+    load,
+    set_alias,
+    set_card,
+)
+from pipelines.tracking.store import NAME
+from pipelines.verification.scoring import headline, mean_csi
+
+
+def write_extrapolation(folder: Path) -> None:
+    """Write the model that extrapolation is: its name, and how many frames it looks at."""
+    folder.mkdir()
+    description = {"method": "extrapolation", "inputs": INPUTS["extrapolation"]}
+    (folder / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
+    """Give extrapolation and every model in ``models`` a version with its scores; give what stands for each name.
+
+    A new version gets its model card: ``tables`` are its scores on the test events of ``windows``.
+    """
+    versions = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        first = Path(scratch) / "extrapolation"
+        write_extrapolation(first)
+        folders = {"extrapolation": first} | {name: models / name for name in params.trained}
+        for name, folder in folders.items():
+            versions[name] = version = ensure_version(name, folder, headline(tables[name]))
+            if not has_card(version):
+                tags, metrics = facts_of(version)
+                seconds, shape = forecast_seconds(load_forecaster(folder), windows, params.index)
+                card = model_card(
+                    *(read_description(folder), tables[name], tables["extrapolation"]),
+                    windows=sha256(windows),
+                    latency=f"{seconds:.2g} s for {shape[0]} lead times of {shape[1]} × {shape[2]} pixels, "
+                    f"by {torch.get_num_threads()} thread(s) of the machine that registered it",
+                    tags=tags,
+                    metrics=metrics,
+                )
+                set_card(version, card)
+    return versions
+
+
+def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
+    """Evaluate a registered model on the present test events.
+
+    Raises
+    ------
+    UserError
+        If it is lost, or wants more frames or other steps than these windows have.
+    """
+    model = load(f"models:/{NAME}/{version.number}")
+    make = maker_of(model.forecaster, model.description)
+    of = (model.method, version.sha256, windows)
+    with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:
+        return evaluate(make, model.method, windows, checkpoints, index=params.index, params=params.evaluate)
+
+
+def choose(
+    windows: Path, tables: Mapping[str, pd.DataFrame], versions: Mapping[str, Version], *, params: Params
+) -> None:
+    """Point ``challenger`` at the best network, and ``champion`` at it too if the gate says so.
+
+    See :func:`pipelines.nowcast.promotion.judge`. A champion that isn't among the present models is scored anew on the
+    same forecasts; one that can't be (it wants more frames, or other steps, or is lost) stays. What was decided once
+    on the same versions and scores isn't decided again, even if a hand has overruled it since.
+    """
+    trail.catch_up()
+    kept, _ = common_forecasts({name: tables[name] for name in params.trained})
+    csi = {name: float(np.nan_to_num(mean_csi(sums), nan=-1.0)) for name, sums in kept.items()}
+    best = max(csi, key=lambda name: (csi[name], name))
+    challenger = versions[best]
+    set_alias("challenger", challenger, f"best {METRIC} of the networks, {csi[best]:.4f}")
+    champion = find_alias("champion")
+    if champion is None:
+        champion = versions["extrapolation"]
+        trail.record(champion, "first", "the first champion: no model to compare with yet", {})
+    if champion.sha256 == challenger.sha256:
+        print(f"champion: version {champion.number} stays: it is the best network, {best}")
+        return
+
+    present = next((name for name, version in versions.items() if version.sha256 == champion.sha256), None)
+    forecasts = {"windows_sha256": sha256(windows), "dvc_md5.windows": dvc_md5(windows)}
+    upon = [challenger.sha256, champion.sha256, forecasts["windows_sha256"]]
+    upon += [_digest(tables[name]) for name in dict.fromkeys((best, "extrapolation", present or best))]
+    key = hashlib.sha256(" ".join(upon).encode()).hexdigest()
+    before = next((entry for entry in trail.entries() if entry.key == key), None)
+    if before is not None:
+        print(f"champion: version {champion.number} stays: decided on the same at {before.time:%F %H:%M} UTC")
+        return
+
+    evidence: dict[str, Any] = {"challenger": best, "challenger_version": challenger.number, **forecasts}
+    versus = f"{best}, version {challenger.number}, against version {champion.number}"
+    try:
+        of_champion = tables[present] if present else score_anew(champion, windows, params)
+        judgement = judge(tables[best], of_champion, tables["extrapolation"])
+    except UserError as error:
+        chosen, words = champion, f"{versus}, which can't be scored on these forecasts: {error}"
+    else:
+        chosen = challenger if judgement.promoted else champion
+        words = f"{versus}: {judgement}"
+        evidence |= {"judgement": judgement.evidence()}
+        if present is None:
+            tags, _ = facts_of(champion)
+            if tags.get("model") not in BASELINES and tags.get("dvc_md5.windows") != forecasts["dvc_md5.windows"]:
+                words += "; the champion was trained on other windows: it may have seen these test events"
+    trail.record(chosen, "gate", words, evidence, key)
+    print(f"champion: version {chosen.number}{' stays' if chosen is champion else ''}: {words}")
+
+
+def _digest(sums: pd.DataFrame) -> str:
+    return hashlib.sha256(pd.util.hash_pandas_object(sums, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def main(windows: Path, scores: Path, models: Path) -> None:
+    """Register the MODELS with their SCORES; an experiment (`dvc exp run`) never moves an alias."""
+    params = read_params()
+    tables = read_scores(scores, params)
+    versions = register(tables, windows, models, params=params)
+    for name, version in versions.items():
+        print(f"{name}: version {version.number}" + (", new" if version.new else ""))
+    if "DVC_EXP_NAME" in os.environ:
+        print("an experiment moves no alias")
+    else:
+        choose(windows, tables, versions, params=params)
+        print(f"trail: {trail.reigns(trail.entries())[-1]}")
+        log_comparison(scores.parent / "comparison")  # for `scs report`, which asks MLflow alone
+
+
+if __name__ == "__main__":
+    run(main)

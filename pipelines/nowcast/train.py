@@ -1,0 +1,171 @@
+"""Stage ``train``: train one network on the train windows; goes on from its last checkpoint when interrupted."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+import typer
+from torch import Tensor
+from torch.utils.data import DataLoader, SequentialSampler
+
+from pipelines.common.checkpoints import checkpoint_folder
+from pipelines.common.errors import UserError
+from pipelines.common.provenance import code_commit, dvc_md5, frames_digest, sha256
+from pipelines.common.stage import run
+from pipelines.nowcast.echo_motion import WithMotion
+from pipelines.nowcast.lightning_module import NowcastTraining
+from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.nowcast.windows import EpochSampler, RadarWindows
+from pipelines.params.radar import Index
+from pipelines.params.read import read_params
+from pipelines.params.training import Model, Train
+from pipelines.radar.cadence import usual_step
+from pipelines.radar.store import grid_of, open_frames
+from pipelines.tracking.runs import log_trained, training_run
+from pipelines.training.ddp import PartOf, is_first, part_of_batch
+from pipelines.training.fit import fit, quieten, write_trained
+from pipelines.verification.spatial import pixel_metres
+from scs_model import EncoderForecaster
+from scs_model.networks.cascade import FRAMES, regress
+
+REGRESSION_WINDOWS = 256  # of the train split, evenly chosen, that the cascade's first weights are found from
+
+
+def evenly(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Choose ``count`` rows of a table, or all of a shorter one."""
+    return table.iloc[np.linspace(0, len(table) - 1, min(len(table), count)).round().astype(int)]
+
+
+def first_weights(windows: RadarWindows, downsample: int) -> Tensor:
+    """Find the cascade's weights (leads, WEIGHTS) that forecast the train windows best, the same everywhere."""
+
+    def samples() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for window in DataLoader(windows, batch_size=8):
+            rain = window[:, :, 0]
+            newest, future = rain[:, windows.inputs - FRAMES : windows.inputs], rain[:, windows.inputs :]
+            yield normalise(newest), normalise(future), future.isfinite() & newest[:, -1:].isfinite()
+
+    return regress(samples(), downsample)
+
+
+def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model, params: Train, index: Index) -> None:
+    """Train ``model`` and write it to ``folder``: ``model.json`` and ``weights.safetensors``.
+
+    Parameters
+    ----------
+    name : str
+        Of the model, in tables and in MLflow.
+    windows : Path
+        The index of the frames; it names their stores.
+    folder : Path
+        Where the model goes.
+    metrics : Path
+        JSON of the validation loss and what it took.
+    model, params, index
+        Sections of params.yaml.
+
+    Raises
+    ------
+    UserError
+        If the loss becomes NaN.
+    """
+    params = params.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))
+    table = pd.read_parquet(windows)
+    stores = sorted(table["store"].unique())
+    digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
+    data_sha256 = hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
+    settings = {
+        "model": model.model_dump(exclude={"steps", "seed"}),
+        "train": params.model_dump(),
+        "index": index.model_dump(include={"inputs", "leads", "size"}),
+    }
+    checkpoints = checkpoint_folder(name, settings, data_sha256)
+    shape = {**model.network, "leads": index.leads}
+
+    pl.seed_everything(params.seed, workers=True, verbose=False)
+    network = EncoderForecaster(**shape, subtasks=model.subtasks is not None)
+    module = NowcastTraining(
+        network, model.switch, model.subtasks, inputs=index.inputs, learning_rate=params.learning_rate, seed=params.seed
+    )
+    of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
+
+    def cut(rows: pd.DataFrame) -> RadarWindows:
+        return RadarWindows(rows, index.inputs, index.leads, index.size)
+
+    network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
+    samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
+    share = part_of_batch(params.batch_size, params.devices)
+    train_loader: DataLoader[Any] = DataLoader(
+        WithMotion(samples) if model.subtasks else samples,
+        batch_size=share,
+        sampler=PartOf(
+            EpochSampler(of_train["wet_fraction"].to_numpy(), params.epoch_steps * params.batch_size, params.seed)
+        ),
+    )
+    validation_loader = DataLoader(seen, batch_size=share, sampler=PartOf(SequentialSampler(seen)))
+
+    tags = {
+        "model": name,
+        "cell": model.cell,
+        "switch": model.switch.describe(),
+        "code_commit": code_commit(),
+        "data_sha256": data_sha256,
+        "dvc_md5.store": " ".join(dvc_md5(Path(store)) for store in stores),
+        "dvc_md5.windows": dvc_md5(windows),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+    flat = pd.json_normalize(settings).iloc[0].to_dict()
+    first = is_first()
+    run_of_all = training_run(name, checkpoints / "mlflow_run_id", flat, tags, table) if first else nullcontext(False)
+    with run_of_all as logger:
+        fitted = fit(
+            *(module, train_loader, validation_loader, checkpoints, logger, params),
+            model=f"models.{name}",
+            section="train",
+        )
+        if fitted is None:
+            return
+        forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
+        weights = {name: fitted.weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
+        frames = open_frames(Path(stores[0]))
+        description = {
+            "method": "network",
+            "name": name,
+            "inputs": index.inputs,
+            "step_seconds": usual_step(frames["time"].to_numpy()),
+            "pixel_metres": pixel_metres(grid_of(frames)),
+            "network": shape,
+        }
+        result = {
+            "validation_loss": fitted.validation_loss,
+            "parameters": sum(weight.numel() for weight in weights.values()),
+        }
+        write_trained(folder, description, weights, metrics, result)
+        log_trained(folder, {**result, "training_seconds": fitted.seconds})
+    shutil.rmtree(checkpoints)
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="a key of params.yaml's section models")],
+    windows: Path,
+    folder: Path,
+    metrics: Path,
+) -> None:
+    """Train the model NAME of params.yaml on WINDOWS into FOLDER."""
+    params = read_params()
+    if name not in params.models:
+        raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml trains those in trained")
+    quieten()
+    train(name, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
+
+
+if __name__ == "__main__":
+    run(main)

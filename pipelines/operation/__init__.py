@@ -1,0 +1,1 @@
+"""The hourly forecast: inbox, live store, cycle, verification, archive and retention."""

@@ -1,0 +1,162 @@
+"""From the newest frames to a forecast: by the model that is asked for, or by what the policy has in its place.
+
+The command `scs forecast` and the hourly flow both come through here.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from pipelines.common.errors import UserError, in_short
+from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS, Rain
+from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.operation.inputs import Inputs, Source, choose_inputs
+from pipelines.operation.products.dataset import forecast_dataset
+from pipelines.params.operation import Policy
+from pipelines.radar.frame import Frame
+from pipelines.tracking.registry import LoadedModel
+from pipelines.verification.spatial import pixel_metres
+
+PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
+
+
+def forecast(
+    source: Source,
+    load_model: Callable[[], LoadedModel],
+    policy: Policy,
+    *,
+    minutes: int = 60,
+    memory_limit_mb: int | None = None,
+    snapshot: str = "none",
+) -> tuple[xr.Dataset, list[Frame]]:
+    """Forecast on the frames' own grid up to ``minutes`` ahead, in the frames' own steps.
+
+    A model that can't be loaded, doesn't fit the frames, fails, or gives what can't be rain, is replaced by the
+    methods of ``policy.fallback`` in turn; attribute ``fallback`` of the forecast says by which and why. To log that
+    (`troubles`) is the caller's: each has a log of its own.
+
+    Parameters
+    ----------
+    source : Source
+    load_model : callable
+        Gives the model; may raise.
+    policy : Policy
+    minutes : int
+        Longest lead time.
+    memory_limit_mb : int, optional
+        A method that needs more isn't used; see :func:`pipelines.nowcast.methods.memory.needed_mb`.
+    snapshot : str
+        State of the live store that the frames are from.
+
+    Returns
+    -------
+    forecast : Dataset
+        See :func:`pipelines.operation.products.dataset.forecast_dataset`.
+    observed : list of Frame
+        The observed frames that it was made from, oldest first.
+
+    Raises
+    ------
+    UserError
+        If no lead time fits, the newest frame can't be used, or no method can.
+    """
+    step_s, newest = source.step_s(), source.newest(policy)
+    leads = minutes * 60 // step_s
+    if leads < 1:
+        raise UserError(f"no lead time up to {minutes} minutes in steps of {step_s} s")
+    refusals: list[UserError] = []
+    standbys: list[Callable[[], LoadedModel]] = [partial(standby, name) for name in policy.fallback]
+    for give in (load_model, *standbys):
+        try:
+            with in_words("the model can't be loaded"):
+                model = give()
+            with in_words(model.uri):
+                check_fit(model, newest, step_s, leads, memory_limit_mb)
+            inputs = choose_inputs(source, model.description["inputs"], policy, model.uri)
+            rain_rate = run(model, inputs, leads)
+        except UserError as error:
+            refusals.append(error)
+            continue
+        fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else "none"
+        dataset = forecast_dataset(rain_rate, inputs, step_s, model, policy, fallback=fallback, snapshot=snapshot)
+        return dataset, inputs.observed
+    if len(refusals) == 1:
+        raise refusals[0]
+    raise UserError("; ".join(map(str, refusals)))
+
+
+def troubles(said: Mapping[str, str]) -> list[str]:
+    """Give what the attributes of a forecast say that one has to know before one trusts it, a line each."""
+    lines = [] if said["fallback"] == "none" else [f"fallback: {said['fallback']}"]
+    missing = [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"])
+    return lines + [f"input of {one['time']} UTC: {one['why']}; in its place {one['stand_in']}" for one in missing]
+
+
+def standby(method: str) -> LoadedModel:
+    """Give a method that needs no registry, as if it were from there."""
+    description = {"method": method, "inputs": INPUTS[method]}
+    return LoadedModel(method, method, "none", "none", description, BASELINES[method])
+
+
+def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:
+    """Refuse a model that was made for another cadence or pixel size, or needs too much memory.
+
+    Raises
+    ------
+    UserError
+        If it doesn't fit.
+    """
+    said = model.description
+    if not isinstance(said["inputs"], int) or said["inputs"] < 1:
+        raise UserError(f"{model.uri}: not a number of inputs: {said['inputs']!r}")
+    if (wanted := said.get("step_seconds", step_s)) != step_s:
+        raise UserError(f"frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
+    pixel = pixel_metres(newest.grid)
+    trained = said.get("pixel_metres", pixel)
+    if not 1 / PIXEL_RATIO < pixel / trained < PIXEL_RATIO:
+        raise UserError(f"pixels are of {pixel:.0f} m, and {model.uri} was trained on {trained:.0f} m")
+    if memory_limit_mb is None:
+        return
+    needed = needed_mb(said, newest.grid.shape, leads)
+    if needed > memory_limit_mb:
+        H, W = newest.grid.shape
+        raise UserError(f"{model.uri} needs {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")
+
+
+def run(model: LoadedModel, inputs: Inputs, leads: int) -> Rain:
+    """Let a model forecast, and look at what it gives.
+
+    Raises
+    ------
+    UserError
+        If it fails, or what it gives can't be rain.
+    """
+    with in_words(model.uri):
+        rain_rate = np.asarray(model.forecaster(inputs.rain_rate, leads))
+        wanted = (leads, *inputs.rain_rate.shape[1:])
+        if rain_rate.shape != wanted or rain_rate.dtype.kind != "f":
+            raise UserError(f"{model.uri}: it gives {rain_rate.dtype} of shape {rain_rate.shape}, not {wanted}")
+        for wrong, words in (
+            (np.isinf(rain_rate).any(), "infinite rain"),
+            ((rain_rate < 0).any(), "negative rain"),
+            (np.isnan(rain_rate).all(), "nothing but NaN"),
+        ):
+            if wrong:
+                raise UserError(f"{model.uri}: it gives {words}")
+    return rain_rate
+
+
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Turn whatever is raised into a `UserError`: nothing that a model does may keep the next method from its turn."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = in_short(error)
+        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error

@@ -1,0 +1,169 @@
+"""From an inbox of radar files into the live store.
+
+Three folders, side by side:
+
+``inbox``
+    Files come here. One that isn't whole yet stays for the next cycle.
+``inbox-done``
+    Files whose frame is in the store: the raw archive, kept until the operator removes them.
+``inbox-quarantine``
+    Files whose frame can't be in the store, each with a file ``NAME.reason`` beside it.
+
+A file leaves the inbox after its frame is committed, so a cycle that is killed loses none: the next one reads the file
+again, and the store takes each frame once.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.provenance import sha256
+from pipelines.common.workers import guarded
+from pipelines.operation.live_store import LiveStore
+from pipelines.params.radar import IngestRadar
+from pipelines.radar.decoding import decode
+from pipelines.radar.frame import Frame
+from pipelines.radar.readers.read import radar_files
+
+SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far apart
+PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for so long it is broken
+AHEAD_S = 120  # by so much a source's clock may be ahead of ours
+BATCH_BYTES = 1 << 30  # frames in memory at once, after an outage
+
+Look = tuple[int, int]  # a file's size and time of change, nanoseconds
+
+
+class Inbox:
+    """A folder that radar files come into.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Attributes
+    ----------
+    notes : list of str
+        One line for each file with which something was the matter, and for an inbox without any.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+
+    def find_whole(self) -> list[Path]:
+        """Give the files that nobody is writing to, as far as one can see from outside.
+
+        Raises
+        ------
+        UserError
+            If there is no such folder.
+        """
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder}: no such folder")
+        try:
+            looks = {path: _look(path) for path in radar_files(self.folder)}
+        except UserError as empty:
+            self.notes.append(str(empty))
+            return []
+        if any(time.time() - changed / 1e9 < SETTLE_S for _, changed in looks.values()):
+            time.sleep(SETTLE_S)
+        unfinished = [path for path, look in looks.items() if _look(path) != look]
+        for path in unfinished:
+            self._note(path, "still being written; left for the next cycle")
+        return [path for path in looks if path not in unfinished]
+
+    def store(self, files: Iterable[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
+        """Put the frames of ``files`` into the live store, and each file into the folder where it belongs.
+
+        Parameters
+        ----------
+        files : iterable of Path
+            From :meth:`find_whole`; those that are gone by now are passed over.
+        live : LiveStore
+        params : IngestRadar
+            How a file becomes a frame: as in the archive.
+        now : numpy.datetime64
+            UTC; a frame of later is refused.
+
+        Returns
+        -------
+        int
+            Frames that are new in the store.
+
+        Raises
+        ------
+        Unavailable
+            If another process is writing to the store for long. What is in by then stays in.
+        """
+        stored = 0
+        batch: dict[Path, tuple[Look, Frame]] = {}
+        for path in files:
+            try:
+                look = _look(path)
+                frame, _ = guarded(decode, path, None, params)
+            except FileNotFoundError:
+                continue
+            except UnreadableFile as error:
+                if time.time() - look[1] / 1e9 < PATIENCE_S:
+                    self._note(path, f"can't be read yet: {error.reason}; left for the next cycle")
+                else:
+                    self._quarantine(path, look, error.reason)
+                continue
+            if frame.time > now + np.timedelta64(AHEAD_S, "s"):
+                self._quarantine(path, look, f"from the future: its time is {frame.time}, and now it is {now} UTC")
+                continue
+            batch[path] = look, frame
+            if len(batch) * frame.rain_rate.nbytes >= BATCH_BYTES:
+                stored += self._append(batch, live)
+                batch.clear()
+        return stored + (self._append(batch, live) if batch else 0)
+
+    def _append(self, batch: dict[Path, tuple[Look, Frame]], live: LiveStore) -> int:
+        appended = live.append([frame for _, frame in batch.values()])
+        for (path, (look, frame)), new, refusal in zip(batch.items(), appended.new, appended.refusals, strict=True):
+            if refusal is not None:
+                self._quarantine(path, look, refusal)
+                continue
+            if not new:
+                self._note(path, f"repeats the frame of {frame.time} UTC that is stored")
+            self._move(path, look, "done")
+        return sum(appended.new)
+
+    def _note(self, path: Path, words: str) -> None:
+        """Add a line on a file, whose name may be of any bytes: Prefect takes text alone."""
+        name = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path.name)
+        self.notes.append(f"{name}: {words}")
+
+    def _quarantine(self, path: Path, look: Look, reason: str) -> None:
+        self._note(path, f"{reason}; in quarantine")
+        if target := self._move(path, look, "quarantine"):
+            target.with_name(f"{target.name}.reason").write_text(f"{reason}\n", encoding="utf-8")
+
+    def _move(self, path: Path, look: Look, where: str) -> Path | None:
+        """Move a file that is still as it was looked at into a folder beside the inbox."""
+        folder = self.folder.with_name(f"{self.folder.name}-{where}")
+        target = folder / path.name
+        if not path.exists() and not path.is_symlink():
+            return None
+        if _look(path) != look:
+            # What is there now is another file, and nobody has read it.
+            self._note(path, "replaced while it was read; left for the next cycle")
+            return None
+        try:
+            folder.mkdir(exist_ok=True)
+            if target.is_file() and (digest := sha256(path)) != sha256(target):
+                target = folder / f"{path.stem}-{digest[:8]}{path.suffix}"
+            return Path(shutil.move(path, target))
+        except OSError as error:
+            # It will be read again, and stored once: no reason to go without a forecast.
+            self._note(path, f"can't be moved into {folder}: {error.strerror or error}")
+            return None
+
+
+def _look(path: Path) -> Look:
+    stat = path.stat() if path.exists() else path.lstat()
+    return stat.st_size, stat.st_mtime_ns

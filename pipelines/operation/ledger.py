@@ -1,0 +1,71 @@
+"""The ledger: what became of each issued forecast, as Parquet files that are written once and never again.
+
+``OUT/ledger/date=YYYY-MM-DD/STAMP.parquet``, one file a cycle under the UTC day of its reference time; together a
+dataset for pandas, pyarrow or DuckDB. A row is a forecaster, a lead time and a threshold:
+
+==================================================  ==================================================================
+``domain``, ``reference_time``, ``valid_time``      UTC; the cycle is (domain, reference_time)
+``model_name``, ``model_version``, ``method``       what made the issued forecast
+``fallback``                                        whether something else than the domain's model made it
+``forecaster``                                      ``issued``, or the same cycle's ``extrapolation``, ``persistence``
+``gap``                                             why nothing was counted, or empty
+``scored``                                          when the cycle was closed, UTC
+``minutes``, ``threshold`` and the sums             see :func:`pipelines.verification.scoring.score_forecast`
+==================================================  ==================================================================
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from pipelines.common.errors import UserError
+from pipelines.common.files import whole
+from pipelines.operation.products.dataset import stamp
+
+LEDGER = "ledger"
+COLUMNS = [
+    *("domain", "reference_time", "valid_time", "model_name", "model_version", "method", "fallback"),
+    *("forecaster", "gap", "scored", "minutes", "threshold"),
+]  # and the sums
+BY_DAY = ds.partitioning(pa.schema([("date", pa.string())]), flavor="hive")
+
+
+def ledger_file(out: Path, reference: np.datetime64) -> Path:
+    """Path of a cycle's file, in the ledger of a domain whose forecasts are in ``out``."""
+    return out / LEDGER / f"date={reference.astype('datetime64[D]')}" / f"{stamp(reference)}.parquet"
+
+
+def append(out: Path, reference: np.datetime64, table: pd.DataFrame) -> None:
+    """Add a cycle's rows, all or none.
+
+    Raises
+    ------
+    UserError
+        If the cycle is in the ledger.
+    """
+    path = ledger_file(out, reference)
+    if path.exists():
+        raise UserError(f"{path}: this cycle is in the ledger, and what is there stays as it is")
+    with whole(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def read_ledger(out: Path, since: np.datetime64 | None = None, until: np.datetime64 | None = None) -> pd.DataFrame:
+    """Read the rows of cycles of ``since`` < reference time <= ``until`` (UTC; open where None), in their order.
+
+    Empty, without columns, where nothing has been verified yet.
+    """
+    folder = out / LEDGER
+    if not any(folder.glob("date=*/*.parquet")):
+        return pd.DataFrame()
+    date, reference, chosen = ds.field("date"), ds.field("reference_time"), ds.scalar(True)
+    if since is not None:
+        chosen &= (date >= str(since.astype("datetime64[D]"))) & (reference > since.astype("datetime64[ns]"))
+    if until is not None:
+        chosen &= (date <= str(until.astype("datetime64[D]"))) & (reference <= until.astype("datetime64[ns]"))
+    table = ds.dataset(folder, format="parquet", partitioning=BY_DAY).to_table(filter=chosen).to_pandas()
+    order = ["reference_time", "forecaster", "threshold", "minutes"]
+    return table.drop(columns="date").sort_values(order, ignore_index=True)

@@ -1,0 +1,46 @@
+"""Rain amounts over periods of a forecast, mm."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.nowcast.methods.normalisation import Rain
+
+PERIODS_MIN = (30, 60)
+
+
+def amounts(
+    rain_rate: Rain, observed: Rain, step_s: int, period_s: int, *, instants: bool
+) -> tuple[Rain, NDArray[np.intp]]:
+    """Add up a forecast over whole periods, one after the other.
+
+    Rates over intervals are R·step each. Between instants rain is taken to change evenly (trapezoid rule), from the
+    newest observed frame on. An amount is NaN where any part of it is.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (leads, H, W), mm/h
+    observed : ndarray of shape (H, W), mm/h
+        The newest observed frame.
+    step_s : int
+        Seconds from one lead time to the next.
+    period_s : int
+        Length of a period.
+    instants : bool
+        Whether rates are of instants, not over intervals.
+
+    Returns
+    -------
+    amounts : ndarray of shape (periods, H, W), mm
+        None, of length 0, where the steps don't divide the period or the lead times don't fill one.
+    lasts : ndarray of shape (periods,)
+        Index of each period's last lead time.
+    """
+    steps = period_s // step_s
+    count = len(rain_rate) // steps if steps and period_s % step_s == 0 else 0
+    lasts = steps * np.arange(1, count + 1) - 1
+    parts = rain_rate[: steps * count]
+    if instants:
+        before = np.concatenate([observed[None], rain_rate[:-1]])[: steps * count]
+        parts = np.asarray((before + parts) / 2, np.float32)
+    total = parts.reshape(count, max(steps, 1), *rain_rate.shape[1:]).sum(axis=1)
+    return np.asarray(total * (step_s / 3600), np.float32), lasts

@@ -1,0 +1,216 @@
+"""Maps of a forecast, one a time, on a graticule of latitude and longitude; and the same as an animated GIF."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipelines.nowcast.methods.normalisation import Rain
+from pipelines.operation.products.dataset import stamp
+from pipelines.operation.products.palette import with_common_palette
+from pipelines.radar.frame import Frame
+from pipelines.radar.grid import Grid
+from pipelines.radar.maps import BOUNDS, COLOURS, NORM, SCALE
+
+DPI = 100
+LONGER_SIDE, SHORTEST = 7.6, 3.6  # inches of a map
+LEFT, RIGHT, BELOW, ABOVE = 0.6, 1.0, 1.15, 0.9  # inches around it
+OBSERVED, FORECAST, WARNING, INK, GREY = "#455a64", "#1565c0", "#b71c1c", "#212121", "#616161"
+STEPS = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 20])  # degrees between lines of the graticule
+LINES = 4  # of each kind, about
+POINTS = 60  # each way, from which a line is drawn
+SHOWN_MS, PAUSE_MS = 350, 1400
+
+
+def write_maps(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, animation: Path) -> None:
+    """Draw the observed frames and every lead time, a PNG each, and the GIF that shows them one after the other.
+
+    Parameters
+    ----------
+    forecast : Dataset
+        See :func:`pipelines.operation.products.dataset.forecast_dataset`.
+    observed : sequence of Frame
+        Oldest first; the last is the one that the forecast starts from.
+    folder : Path
+        For the PNGs, observed_STAMP.png and forecast_STAMP.png; that there is.
+    animation : Path
+        The GIF.
+    """
+    reference = observed[-1].time
+    times = [*(frame.time for frame in observed), *forecast["time"].to_numpy().astype("datetime64[s]")]
+    fields = [*(frame.rain_rate for frame in observed), *forecast["rainfall_flux"].to_numpy()]
+    series = MapSeries(observed[-1].grid, times, reference, forecast.attrs)
+    drawn = [series.draw(field, time) for field, time in zip(fields, times, strict=True)]
+    wettest = drawn[int(np.argmax([np.nansum(field) for field in fields]))]
+    sample = np.concatenate([drawn[0], wettest, drawn[-1]])
+    scale = [SCALE.get_bad(), SCALE.get_over(), SCALE.get_under(), *map(to_rgba, COLOURS)]
+    pictures = with_common_palette(drawn, sample, np.round(255 * np.array(scale))[:, :3])
+    for picture, time in zip(pictures, times, strict=True):
+        picture.save(folder / f"{'observed' if time <= reference else 'forecast'}_{stamp(time)}.png")
+    shown = [PAUSE_MS if time in (reference, times[-1]) else SHOWN_MS for time in times]
+    pictures[0].save(
+        animation, save_all=True, append_images=pictures[1:], duration=shown, loop=0, optimize=False, disposal=1
+    )
+
+
+class MapSeries:
+    """Maps of one grid in one figure: what they share is drawn once.
+
+    Parameters
+    ----------
+    grid : Grid
+    times : sequence of numpy.datetime64
+        Of all maps, in order.
+    reference : numpy.datetime64
+        Time of the newest observed frame; later ones are forecasts.
+    said : mapping of str to str
+        The forecast's attributes.
+    """
+
+    def __init__(
+        self, grid: Grid, times: Sequence[np.datetime64], reference: np.datetime64, said: Mapping[str, str]
+    ) -> None:
+        self.times, self.reference = list(times), reference
+        dy, dx = grid.spacing
+        H, W = grid.shape
+        extent = (grid.x[0] - dx / 2, grid.x[-1] + dx / 2, grid.y[-1] - dy / 2, grid.y[0] + dy / 2)
+        # A degree of longitude is shorter than one of latitude.
+        stretch = 1.0 if grid.crs.is_projected else 1 / np.cos(np.deg2rad(grid.y.mean()))
+        ratio = stretch * H * dy / (W * dx)
+        wide, high = (max(LONGER_SIDE * min(1, one), SHORTEST) for one in (1 / ratio, ratio))
+        size = np.array([LEFT + wide + RIGHT, BELOW + high + ABOVE])
+
+        def place(left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+            return left / size[0], bottom / size[1], width / size[0], height / size[1]
+
+        figure = Figure(figsize=tuple(size), dpi=DPI, facecolor="white")
+        self.canvas = FigureCanvasAgg(figure)
+        self.axes = figure.add_axes(place(LEFT, BELOW, wide, high))
+        self.axes.tick_params(labelsize=8, length=3, color=GREY, labelcolor=GREY)
+        # Colours, not numbers, are made smaller: a mean of rain and no data is neither.
+        self.image = self.axes.imshow(
+            np.zeros((H, W)), cmap=SCALE, norm=NORM, extent=extent, aspect=stretch, interpolation_stage="rgba"
+        )
+        self.axes.set(xlim=extent[:2], ylim=extent[2:])
+        graticule = draw_graticule(self.axes, grid.crs, extent)
+        bar = figure.colorbar(
+            ScalarMappable(NORM, SCALE),
+            cax=figure.add_axes(place(LEFT + wide + 0.2, BELOW + 0.55, 0.2, high - 0.85)),
+            extend="max", ticks=BOUNDS, format="%g",
+        )  # fmt: skip
+        bar.ax.tick_params(labelsize=9, length=0)
+        bar.ax.set_title("mm/h", fontsize=10, pad=8, loc="left")
+        unknown = figure.add_axes(place(LEFT + wide + 0.2, BELOW + 0.08, 0.2, 0.2), facecolor=SCALE.get_bad())
+        unknown.set(xticks=[], yticks=[])
+        unknown.text(1.25, 0.5, "not\nknown", fontsize=8, va="center", transform=unknown.transAxes)
+
+        head = figure.add_axes(place(LEFT, BELOW + high, wide, ABOVE))
+        foot = figure.add_axes(place(LEFT, 0, wide + RIGHT - 0.1, 0.35))
+        line = figure.add_axes(place(LEFT, 0.5, wide, 0.34))
+        for around in (head, foot, line):
+            around.axis("off")
+        head.text(0, 0.78, f"Rain rate, radar nowcast from {clock(reference)}", fontsize=10, color=GREY, va="center")
+        self.valid = head.text(0, 0.36, "", fontsize=15, weight="bold", color=INK, va="center")
+        self.kind = head.text(
+            0.985, 0.36, "", fontsize=11, weight="bold", color="white", va="center", ha="right",
+            bbox={"boxstyle": "round,pad=0.35", "linewidth": 0},
+        )  # fmt: skip
+        foot.text(0, 0.72, said["source"], fontsize=8, color=GREY, va="center")
+        if warnings := warnings_of(said):
+            foot.text(0, 0.25, warnings, fontsize=8, color=WARNING, weight="bold", va="center")
+        minutes = np.array([(time - reference) / np.timedelta64(60, "s") for time in self.times])
+        line.set(xlim=(minutes[0], minutes[-1]), ylim=(-1, 1))
+        colours = np.where(minutes <= 0, OBSERVED, FORECAST)
+        line.plot(minutes[[0, -1]], [0, 0], color="#cfd8dc", linewidth=2, zorder=1, clip_on=False)
+        line.scatter(minutes, np.zeros_like(minutes), s=14, c=colours, zorder=2, clip_on=False)
+        line.text(0, -1.1, "now", fontsize=7.5, color=GREY, ha="center", va="center")
+        for at, side in ((minutes[0], "left"), (minutes[-1], "right")):
+            if at != 0:
+                line.text(at, -1.1, f"{at:+g} min", fontsize=7.5, color=GREY, ha=side, va="center")
+        (self.now,) = line.plot([0], [0], "o", markersize=9, markeredgecolor="white", clip_on=False, zorder=3)
+        self.minutes = minutes
+        of_map: list[Artist] = [self.image, graticule, *self.axes.spines.values()]
+        self.changing = [(self.axes, one) for one in of_map] + [(head, self.valid), (head, self.kind), (line, self.now)]
+        for _, artist in self.changing:
+            artist.set_animated(True)
+        self.canvas.draw()
+        self.background = self.canvas.copy_from_bbox(figure.bbox)
+
+    def draw(self, rain_rate: Rain, time: np.datetime64) -> NDArray[np.uint8]:
+        """Draw the map of one of the times; give the picture, of shape (rows, columns, 3)."""
+        minutes = self.minutes[self.times.index(time)]
+        colour = OBSERVED if minutes <= 0 else FORECAST
+        self.image.set_data(rain_rate)
+        self.valid.set_text(clock(time))
+        self.kind.set_text("observed" if minutes <= 0 else f"forecast +{minutes:g} min")
+        badge = self.kind.get_bbox_patch()
+        assert badge is not None
+        badge.set_facecolor(colour)
+        self.now.set_data([minutes], [0])
+        self.now.set_color(colour)
+        self.canvas.restore_region(self.background)
+        for axes, artist in self.changing:
+            axes.draw_artist(artist)
+        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+
+
+def clock(time: np.datetime64) -> str:
+    """Time as a reader wants it: 2016-09-28 18:00 UTC."""
+    return f"{time.astype('datetime64[s]').astype(datetime):%Y-%m-%d %H:%M} UTC"
+
+
+def warnings_of(said: Mapping[str, str]) -> str:
+    """Give what one has to know before one trusts a forecast, in one line; empty if nothing."""
+    words = []
+    if said["fallback"] != "none":
+        words.append("fallback: not by the domain's model")
+    if said["missing_frames"] != "none":
+        words.append(f"inputs missing: {len(json.loads(said['missing_frames']))}")
+    return "; ".join(words)
+
+
+def draw_graticule(axes: Axes, crs: pyproj.CRS, extent: tuple[float, float, float, float]) -> LineCollection:
+    """Draw lines of latitude and longitude over ``extent`` (left, right, bottom, top), labelled left and below."""
+    left, right, bottom, top = extent
+    x, y = np.linspace(left, right, POINTS), np.linspace(bottom, top, POINTS)
+    to_wgs84 = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_wgs84.transform(*np.meshgrid(x, y))
+    lon = np.unwrap(np.unwrap(lon, period=360, axis=1), period=360, axis=0)
+    lines = []
+    for degrees, edge, along, axis, names in (
+        (lon, lon[0], x, axes.xaxis, "EW"),
+        (lat, lat[:, 0], y, axes.yaxis, "NS"),
+    ):
+        step = STEPS[np.abs(np.log(STEPS * LINES / np.ptp(degrees))).argmin()]
+        levels = step * np.arange(np.ceil(degrees.min() / step), np.floor(degrees.max() / step) + 1)
+        contours = axes.contour(x, y, degrees, levels)
+        lines += [line for of_level in contours.allsegs for line in of_level]
+        contours.remove()
+        ticks = [(at, level) for level in levels for at in _crossings(edge - level, along)]
+        axis.set_ticks([at for at, _ in ticks], [_degrees(level, names) for _, level in ticks])
+    collection = LineCollection(lines, colors="#546e7a", linewidths=0.6, alpha=0.6)
+    axes.add_collection(collection)
+    return collection
+
+
+def _crossings(values: NDArray[np.float64], along: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where ``values`` change their sign, between the points ``along``."""
+    i = np.flatnonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
+    return along[i] + (along[i + 1] - along[i]) * values[i] / (values[i] - values[i + 1])
+
+
+def _degrees(level: float, names: str) -> str:
+    turned = (level + 180) % 360 - 180 if names == "EW" else level
+    return f"{abs(round(turned, 1)):g}°{'' if turned == 0 else names[int(turned < 0)]}"

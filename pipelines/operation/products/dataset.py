@@ -1,0 +1,170 @@
+"""A forecast as a CF dataset: all files of a cycle are written from it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipelines.common.provenance import code_commit
+from pipelines.nowcast.methods.forecasters import Rain
+from pipelines.operation.inputs import Inputs
+from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
+from pipelines.params.operation import Policy
+from pipelines.radar.store import crs_attributes, grid_coordinates
+from pipelines.tracking.registry import LoadedModel
+
+NETCDF = "forecast.nc"
+# For netCDF and for Zarr: each takes what it knows.
+PACKED = {"_FillValue": np.float32(np.nan), "zlib": True, "complevel": 1}
+SECONDS = {"dtype": "int64", "units": "seconds since 1970-01-01", "calendar": "standard", "_FillValue": None}
+
+
+def stamp(time: np.datetime64) -> str:
+    """Time as folders and files are named after it: 20160928T164500Z."""
+    return f"{time.astype('datetime64[s]').astype(datetime):%Y%m%dT%H%M%SZ}"
+
+
+def forecast_dataset(
+    rain_rate: Rain,
+    inputs: Inputs,
+    step_s: int,
+    model: LoadedModel,
+    policy: Policy,
+    *,
+    fallback: str = "none",
+    snapshot: str = "none",
+) -> xr.Dataset:
+    """Put a forecast on its grid and clock, with its amounts and with what it was made from.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (leads, H, W), mm/h
+    inputs : Inputs
+    step_s : int
+        Seconds from one lead time to the next.
+    model : LoadedModel
+    policy : Policy
+    fallback : str
+        Why it isn't the model that was asked for; "none" if it is.
+    snapshot : str
+        State of the live store that the frames were read from; "none" for a folder of files.
+
+    Returns
+    -------
+    Dataset
+        CF-1.11. ``rainfall_flux`` (lead_time, y, x), and for each of `PERIODS_MIN` that lead times fill
+        ``rainfall_amount_30min`` (period_30min, y, x).
+    """
+    newest = inputs.observed[-1]
+    reference = newest.time.astype("datetime64[ns]")
+    lead = np.arange(1, len(rain_rate) + 1) * np.int64(step_s)
+    start = lead - (newest.interval_s if newest.time_is == "end" else 0)
+    bounds = np.stack([start, start + newest.interval_s], axis=1)
+    leap: dict[str, Any] = {"units_metadata": "leap_seconds: none"}
+    period: dict[str, Any] = {"standard_name": "forecast_period", "units": "s"}
+    coordinates = grid_coordinates(newest.grid) | {
+        "lead_time": xr.Variable("lead_time", lead, period | {"long_name": "lead time"}),
+        "forecast_reference_time": xr.Variable(
+            (), reference, {"standard_name": "forecast_reference_time", "long_name": "time of the newest frame"} | leap
+        ),
+        "time": xr.Variable(
+            "lead_time",
+            reference + lead.astype("timedelta64[s]"),
+            {"standard_name": "time", "long_name": "valid time", "time_is": newest.time_is} | leap,
+        ),
+    }
+    if newest.interval_s:
+        coordinates["lead_time_bounds"] = xr.Variable(("lead_time", "nv"), bounds)
+        coordinates["lead_time"].attrs["bounds"] = "lead_time_bounds"
+    variables = {
+        "rainfall_flux": xr.Variable(
+            ("lead_time", "y", "x"),
+            rain_rate.astype(np.float32),
+            {
+                "standard_name": "rainfall_flux",
+                "long_name": "forecast rain rate",
+                "units": "kg m-2 h-1",
+                "grid_mapping": "crs",
+                "cell_methods": f"lead_time: {'mean' if newest.interval_s else 'point'} area: mean",
+            },
+            # CF wants one longitude and one latitude of a grid: on a lat/lon grid x and y are they.
+            {"coordinates": f"forecast_reference_time{'' if newest.grid.crs.is_geographic else ' lat lon'} time"},
+        ),
+        "crs": xr.Variable((), np.int32(0), crs_attributes(newest.grid.crs)),
+    }
+    if newest.grid.crs.is_geographic:
+        del coordinates["lat"], coordinates["lon"]
+    for minutes in PERIODS_MIN:
+        amount, lasts = amounts(rain_rate, newest.rain_rate, step_s, 60 * minutes, instants=not newest.interval_s)
+        if not lasts.size:
+            continue
+        name, time = f"period_{minutes}min", f"time_{minutes}min"
+        ends = bounds[lasts, 1]
+        coordinates |= {
+            name: xr.Variable(name, ends, period | {"long_name": "end of the period", "bounds": f"{name}_bounds"}),
+            f"{name}_bounds": xr.Variable((name, "nv"), np.stack([ends - 60 * minutes, ends], axis=1)),
+            time: xr.Variable(
+                name,
+                reference + ends.astype("timedelta64[s]"),
+                {"standard_name": "time", "long_name": "end of the period, UTC"} | leap,
+            ),
+        }
+        rain = variables["rainfall_flux"]
+        variables[f"rainfall_amount_{minutes}min"] = xr.Variable(
+            (name, "y", "x"),
+            amount,
+            {
+                "standard_name": "rainfall_amount",
+                "long_name": f"forecast rain over {minutes} minutes",
+                "units": "kg m-2",
+                "grid_mapping": "crs",
+                "cell_methods": f"{name}: sum area: mean",
+            },
+            {"coordinates": rain.encoding["coordinates"].replace(" time", f" {time}")},
+        )
+    for name, variable in variables.items():
+        if name != "crs":
+            variable.encoding |= PACKED | dict.fromkeys(("chunksizes", "chunks"), (1, *newest.grid.shape))
+    for variable in coordinates.values():
+        variable.encoding |= dict(SECONDS) if np.issubdtype(variable.dtype, np.datetime64) else {"_FillValue": None}
+    return xr.Dataset(variables, coordinates, _attributes(inputs, model, policy, fallback=fallback, snapshot=snapshot))
+
+
+def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
+    """Give each rain variable of a forecast with the valid times, or the ends of the periods, of its fields."""
+    rain = {"rainfall_flux": "time"} | {
+        f"rainfall_amount_{minutes}min": f"time_{minutes}min" for minutes in PERIODS_MIN
+    }
+    return {name: forecast[time].to_numpy() for name, time in rain.items() if name in forecast}
+
+
+def _attributes(inputs: Inputs, model: LoadedModel, policy: Policy, *, fallback: str, snapshot: str) -> dict[str, str]:
+    newest = inputs.observed[-1]
+    stood_in = [
+        {"time": str(time), "why": why, "stand_in": what} for time, (why, what) in sorted(inputs.stand_ins.items())
+    ]
+    return {
+        "Conventions": "CF-1.11",
+        "title": f"Radar nowcast from {stamp(newest.time)}",
+        "institution": "not stated",
+        "source": model.method if model.version == "none" else f"{model.method}: {model.name} version {model.version}",
+        "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} scs forecast",
+        "references": "Pang et al. 2020, arXiv:2006.00212",
+        "comment": "rain rate in mm/h, which kg m-2 h-1 is in number, and amounts in mm; NaN where nothing is known",
+        "method": model.method,
+        "model_uri": model.uri,
+        "model_name": model.name,
+        "model_version": model.version,
+        "model_sha256": model.sha256,
+        "code_commit": code_commit(),
+        "live_store_snapshot": snapshot,
+        "input_frames": json.dumps(
+            [{"time": str(f.time), "file": f.source, "sha256": f.sha256} for f in inputs.observed]
+        ),
+        "missing_frames": json.dumps(stood_in) if stood_in else "none",
+        "policy": json.dumps(policy.model_dump()),
+        "fallback": fallback,
+    }

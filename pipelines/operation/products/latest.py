@@ -1,0 +1,126 @@
+"""``latest.json``: in a domain's folder of forecasts, the newest one and the alarms that are on.
+
+For whoever shows forecasts and has neither Prefect nor MLflow: one small file, whole whenever it is read.
+
+=============  ====================================================================================================
+``domain``     key of the section ``domains`` in params.yaml
+``written``    when this file was, UTC
+``forecast``   the newest that is published, see :func:`describe`; null before the first
+``alarms``     a list of ``kind``, ``message`` and ``since``: those that are on now
+=============  ====================================================================================================
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipelines.common.errors import UserError, in_short
+from pipelines.common.files import whole
+from pipelines.common.lock import exclusive
+from pipelines.operation.products.dataset import NETCDF, stamp, valid_times
+from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
+
+LATEST = "latest.json"
+WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "animation": ANIMATION}
+SAID = (
+    *("title", "method", "model_name", "model_version", "model_sha256", "code_commit", "live_store_snapshot"),
+    *("source", "fallback"),
+)
+
+
+def read_latest(out: Path) -> dict[str, Any]:
+    """Read ``latest.json`` in the folder ``out``; with no forecast and no alarm where it isn't, or is damaged."""
+    try:
+        return json.loads((out / LATEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {"forecast": None, "alarms": []}
+
+
+def update_latest(
+    out: Path, domain: str, *, forecast: dict[str, Any] | None = None, alarms: Mapping[str, str | None]
+) -> None:
+    """Write ``latest.json`` anew: what is not given stays as it was.
+
+    Parameters
+    ----------
+    out : Path
+        The domain's folder of forecasts.
+    domain : str
+    forecast : dict, optional
+        From :func:`describe`.
+    alarms : mapping of str to str or None
+        Message of each kind of alarm that is on; None turns a kind off. Kinds that aren't named stay as they are.
+    """
+    with exclusive(out / f".{LATEST}.lock"):
+        before = read_latest(out)
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        since = {one["kind"]: one["since"] for one in before["alarms"]}
+        kept = [one for one in before["alarms"] if one["kind"] not in alarms]
+        on = [
+            {"kind": kind, "message": message, "since": since.get(kind, now)}
+            for kind, message in alarms.items()
+            if message is not None
+        ]
+        content = {
+            "domain": domain,
+            "written": now,
+            "forecast": forecast or before["forecast"],
+            "alarms": sorted(kept + on, key=lambda one: one["kind"]),
+        }
+        with whole(out / LATEST) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Say what a published forecast is: times, model, policy and what came of it, and its files.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the cycle. Files are named relative to the folder above it, where ``latest.json`` is; see
+        `pipelines.operation.products.publish` for what they are.
+
+    Raises
+    ------
+    UserError
+        If its netCDF can't be read.
+    """
+    try:
+        with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
+            said, times = dataset.attrs, valid_times(dataset)
+            reference = np.datetime64(dataset["forecast_reference_time"].item(), "ns")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{folder / NETCDF}: can't be read: {in_short(error)}") from None
+    maps = {kind: sorted(_names(folder, f"{MAPS}/{kind}_*.png")) for kind in ("observed", "forecast")}
+    return {
+        "folder": folder.name,
+        "reference_time": _clock(reference),
+        **{name: said[name] for name in SAID},
+        "policy": json.loads(said["policy"]),
+        "input_frames": json.loads(said["input_frames"]),
+        "missing_frames": [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"]),
+        "files": {
+            **{kind: f"{folder.name}/{name}" for kind, name in WHOLE.items()},
+            "maps": maps["observed"] + maps["forecast"],
+            "geotiffs": {
+                name: [
+                    {"valid_time": _clock(time), "file": f"{folder.name}/{COGS}/{name}_{stamp(time)}.tif"}
+                    for time in of_field
+                ]
+                for name, of_field in times.items()
+            },
+        },
+    }
+
+
+def _names(folder: Path, pattern: str) -> list[str]:
+    return [path.relative_to(folder.parent).as_posix() for path in folder.glob(pattern)]
+
+
+def _clock(time: np.datetime64) -> str:
+    return f"{np.datetime_as_string(time, 's')}Z"

@@ -1,0 +1,78 @@
+"""The files of a cycle, all or none.
+
+========================  =============================================================================================
+``forecast.nc``           the dataset of `pipelines.operation.products.dataset`, CF netCDF
+``forecast.zarr``         the same, Zarr: format 2 and without shards, which GDAL reads as well
+``cog/NAME_STAMP.tif``    its fields, Cloud-Optimized GeoTIFF: rain rate for each valid time, amount for each period
+``forecast.png``          the newest observed frame and four lead times at a glance
+``maps/KIND_STAMP.png``   a map for each observed frame and each lead time
+``forecast.gif``          these maps, one after the other
+========================  =============================================================================================
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from pipelines.common.errors import UserError
+from pipelines.common.files import whole
+from pipelines.operation.products.animation import write_maps
+from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.geotiff import write_cogs
+from pipelines.radar.frame import Frame
+from pipelines.radar.maps import draw_maps, few_leads
+
+ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecast.gif", "cog", "maps"
+
+
+def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> None:
+    """Write a forecast's files into ``folder``, all or none.
+
+    Parameters
+    ----------
+    forecast : Dataset
+        See :func:`pipelines.operation.products.dataset.forecast_dataset`.
+    observed : sequence of Frame
+        That it was made from, oldest first.
+    folder : Path
+
+    Raises
+    ------
+    UserError
+        If nothing can be written there.
+    """
+    try:
+        with whole(folder) as temporary:
+            for made in (temporary, temporary / COGS, temporary / MAPS):
+                made.mkdir()
+            forecast.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")
+            forecast.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
+            write_cogs(forecast, temporary / COGS)
+            draw_forecast(forecast, observed[-1], temporary / PICTURE)
+            write_maps(forecast, observed, temporary / MAPS, temporary / ANIMATION)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error
+
+
+def draw_forecast(forecast: xr.Dataset, observed: Frame, path: Path) -> None:
+    """Draw the newest observed frame and the forecast at four lead times."""
+    shown = few_leads(forecast.sizes["lead_time"])
+    valid = forecast["time"].to_numpy()[shown]
+    minutes = forecast["lead_time"].to_numpy()[shown] // 60
+    draw_maps(
+        {"": [observed.rain_rate, *forecast["rainfall_flux"].to_numpy()[shown]]},
+        [
+            f"observed {_clock(observed.time)}",
+            *(f"+{m} min, {_clock(t)}" for m, t in zip(minutes, valid, strict=True)),
+        ],
+        observed.grid,
+        f"Rain rate, {forecast.attrs['source']}, from {np.datetime_as_string(observed.time, 'm')} UTC",
+        path,
+    )
+
+
+def _clock(time: np.datetime64) -> str:
+    return f"{time.astype('datetime64[m]').astype(datetime):%H:%M} UTC"

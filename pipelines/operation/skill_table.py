@@ -1,0 +1,97 @@
+"""The command ``scs skill``: a domain's rolling skill, by lead time too, and a day's cycles, as Markdown."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipelines.common.errors import UserError
+from pipelines.common.markdown import table_head, table_row
+from pipelines.operation.ledger import read_ledger
+from pipelines.operation.products.published import published_times
+from pipelines.operation.skill import SHOWN, counted, skill
+from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL, unverified
+from pipelines.verification.scoring import mean_of, scores_of
+
+DAY = np.timedelta64(1, "D")
+OF_A_CYCLE = ["csi", "fss_8km", "mae"]
+HOW = (
+    "Scores are pooled over the cycles, then the mean over thresholds and lead times at which such rain was observed; "
+    "MAE in mm/h. All three on the same pixels: observed at the valid time and known to each. nan: no such rain."
+)
+
+
+def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
+    """Tabulate what the ledger says of a domain's forecasts.
+
+    Parameters
+    ----------
+    out : Path
+        The domain's folder of forecasts.
+    days : int
+        Of rolling skill, up to the newest forecast, or to the end of ``day``.
+    day : numpy.datetime64, optional
+        Whose cycles are listed, UTC; that of the newest forecast by default.
+
+    Raises
+    ------
+    UserError
+        If nothing was published by then.
+    """
+    published = [time for time in published_times(out) if day is None or time < day.astype("datetime64[D]") + DAY]
+    if not published:
+        raise UserError(f"{out}: no forecast has been published{f' up to {day}' if day is not None else ''}")
+    newest = published[-1]
+    ledger = read_ledger(out, newest - np.timedelta64(days, "D"), newest)
+    own = counted(ledger)
+    lines = [f"Rolling skill, the last {days} days up to {newest} UTC:", ""]
+    lines += table_head("model", "version", "method", "forecaster", "cycles", *map(_head, SHOWN))
+    of_models = skill(ledger)
+    for model in of_models.index.droplevel("forecaster").unique():
+        for name in FORECASTERS:
+            row = of_models.loc[(*model, name)]
+            lines.append(table_row(*model, name, f"{row['cycles']:g}", *(f"{row[score]:.3f}" for score in SHOWN)))
+    if not own.empty:
+        lines += ["", "By lead time, minutes:", ""]
+        leads = np.sort(own["minutes"].unique())
+        lines += table_head("score", "forecaster", *(f"{minutes:g}" for minutes in leads))
+        of_lead = {key: scores_of(rows, ["threshold"]) for key, rows in own.groupby(["forecaster", "minutes"])}
+        for score in SHOWN:
+            for name in FORECASTERS:
+                cells = (mean_of(of_lead[name, minutes], score) for minutes in leads)
+                lines.append(table_row(_head(score), name, *(f"{cell:.3f}" for cell in cells)))
+    date = newest.astype("datetime64[D]") if day is None else day
+    lines += ["", f"Cycles of {date}; scores are {', '.join(FORECASTERS)}:", ""]
+    lines += table_head("cycle, UTC", "made by", "lead times", "gaps", *map(_head, OF_A_CYCLE))
+    of_day = read_ledger(out, date.astype("datetime64[s]") - np.timedelta64(1, "s"), newest)
+    waiting = unverified(out)
+    for time in (time for time in published if time >= date):
+        if time in waiting:
+            lines.append(table_row(_clock(time), "", "", "open", *("" for _ in OF_A_CYCLE)))
+        else:
+            lines.append(_cycle(time, of_day[of_day["reference_time"] == time]))
+    return "\n".join([*lines, "", HOW])
+
+
+def _cycle(time: np.datetime64, rows: pd.DataFrame) -> str:
+    issued = rows[rows["forecaster"] == ISSUED]
+    leads = issued["minutes"].nunique()
+    gaps = issued.loc[issued["gap"] != "", "minutes"].nunique(dropna=False)
+    by = " ".join(issued.iloc[0][MODEL[:2]]).strip() or "can't be read"
+    if issued["fallback"].any():
+        by = f"fallback: {issued.iloc[0]['method']}"
+    scored = rows[rows["gap"] == ""]
+    scores = {name: scores_of(of, ["threshold", "minutes"]) for name, of in scored.groupby("forecaster")}
+    cells = (
+        " · ".join(f"{mean_of(scores[name], score):.3f}" for name in FORECASTERS) if scores else "–"
+        for score in OF_A_CYCLE
+    )
+    return table_row(_clock(time), by, f"{leads}", f"{gaps}" if gaps else "", *cells)
+
+
+def _clock(time: np.datetime64) -> str:
+    return np.datetime_as_string(time, "m")[-5:]
+
+
+def _head(score: str) -> str:
+    return {"bias": "bias", "fss_8km": "FSS 8 km"}.get(score, score.upper())

@@ -1,0 +1,155 @@
+"""Verification of issued forecasts: each is scored once, against persistence and extrapolation of the same cycle.
+
+A cycle is closed as soon as all its valid times are observed, or `WAIT` after the last of them; a valid time without a
+frame is then a gap, and stays one. The baselines are made anew from the frames that the forecast's attributes name,
+and all three are scored on the same pixels: those observed at the valid time and known to each of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipelines.common.errors import UserError
+from pipelines.nowcast.methods.forecasters import MOTION_FRAMES, Rain, extrapolation, persistence
+from pipelines.operation.ledger import COLUMNS, append, ledger_file
+from pipelines.operation.products.dataset import stamp
+from pipelines.operation.products.published import Issued, published_times, read_issued
+from pipelines.verification.scoring import SUMS, score_forecast
+from pipelines.verification.spatial import power_columns
+
+WAIT = np.timedelta64(3, "h")  # after the last valid time; what isn't observed by then is a gap
+GIVE_UP = np.timedelta64(1, "D")  # after the reference time of a forecast that can't be read
+ISSUED, FORECASTERS = "issued", ("issued", "extrapolation", "persistence")
+MODEL = ["model_name", "model_version", "method"]
+NOT_THERE, BLIND = "no frame of this time", "the frame of this time has no valid pixel"
+INPUTS_GONE = "the frame that it was made from is gone from the live store"
+
+
+def unverified(out: Path) -> list[np.datetime64]:
+    """List the reference times of the forecasts in ``out`` that aren't in its ledger yet, in order."""
+    return [reference for reference in published_times(out) if not ledger_file(out, reference).exists()]
+
+
+def close_cycles(
+    out: Path,
+    domain: str,
+    stored: xr.Dataset,
+    thresholds: Sequence[float],
+    now: np.datetime64,
+    problems: list[str],
+) -> Iterator[tuple[np.datetime64, int]]:
+    """Score the cycles that can be closed, each into its file of the ledger as soon as it is scored.
+
+    Parameters
+    ----------
+    out : Path
+        The domain's folder of forecasts.
+    domain : str
+    stored : Dataset
+        The live store, see :meth:`pipelines.operation.live_store.LiveStore.open`.
+    thresholds : sequence of float
+        mm/h.
+    now : numpy.datetime64
+        UTC.
+    problems : list of str
+        Gets a line for each published forecast that can't be read.
+
+    Yields
+    ------
+    reference, gaps
+        Of a cycle that is closed now, and at how many of its lead times nothing could be counted.
+    """
+    for reference in unverified(out):
+        try:
+            table = score_cycle(out / stamp(reference), domain, reference, stored, thresholds, now)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if table is not None:
+            append(out, reference, table)
+            yield reference, table.loc[table["gap"] != "", "minutes"].nunique(dropna=False)
+
+
+def score_cycle(
+    folder: Path,
+    domain: str,
+    reference: np.datetime64,
+    stored: xr.Dataset,
+    thresholds: Sequence[float],
+    now: np.datetime64,
+) -> pd.DataFrame | None:
+    """Score the cycle that is published in ``folder``, as rows of the ledger; None while it is open.
+
+    Raises
+    ------
+    UserError
+        If the published file can't be read, until `GIVE_UP` after its reference time.
+    """
+    try:
+        issued = read_issued(folder)
+    except UserError as error:
+        if now < reference + GIVE_UP:
+            raise
+        lost = {"minutes": np.nan, "threshold": np.nan, "forecaster": ISSUED, "gap": str(error), "fallback": False}
+        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), domain, reference, now)
+    times = stored["time"].to_numpy().astype("datetime64[s]")
+    if not np.isin(issued.valid, times).all() and now < issued.valid[-1] + WAIT:
+        return None
+    gaps = np.where(np.isin(issued.valid, times), "", NOT_THERE).astype(object)
+    inputs = _even_inputs(issued, times)
+    if not inputs.size:
+        gaps[:] = INPUTS_GONE
+    rain = stored["rainfall_flux"]
+    seen = rain.sel(time=issued.valid[gaps == ""]).to_numpy()
+    blind = ~np.isfinite(seen).any(axis=(1, 2))
+    gaps[np.flatnonzero(gaps == "")[blind]] = BLIND
+    counted, observed = gaps == "", seen[~blind]
+    tables = []
+    if counted.any():
+        newest = rain.sel(time=inputs).to_numpy()
+        # Of one frame no motion is known.
+        moved = extrapolation if inputs.size > 1 else persistence
+        of_lead: dict[str, Rain] = {
+            ISSUED: issued.rain_rate[counted],
+            "extrapolation": moved(newest, gaps.size)[counted],
+            "persistence": persistence(newest, gaps.size)[counted],
+        }
+        mask = np.isfinite(observed) & np.all([np.isfinite(one) for one in of_lead.values()], axis=0)
+        for name in FORECASTERS:
+            minutes = issued.minutes[counted]
+            one = score_forecast(of_lead[name], observed, mask, thresholds, pixel_m=issued.pixel_m, minutes=minutes)
+            tables.append(one.assign(forecaster=name, gap=""))
+    for name in FORECASTERS if not counted.all() else ():
+        lost_leads = pd.DataFrame({"minutes": issued.minutes, "gap": gaps, "forecaster": name})[~counted]
+        tables.append(lost_leads.merge(pd.DataFrame({"threshold": np.asarray(thresholds, float)}), how="cross"))
+    made_by = {name: str(issued.said[name]) for name in MODEL}
+    fallback = str(issued.said.get("fallback", "none")) != "none"
+    table = pd.concat(tables, ignore_index=True).assign(**made_by, fallback=fallback)
+    return _complete(table, domain, reference, now)
+
+
+def _even_inputs(issued: Issued, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Choose the frames that the baselines are made from: the newest that it named, as far as they are there in a row.
+
+    Motion wants them evenly apart. Empty if the newest is gone.
+    """
+    step = issued.valid[0] - issued.reference
+    wanted = issued.reference - np.arange(MOTION_FRAMES) * step
+    there = np.isin(wanted, issued.inputs) & np.isin(wanted, times)
+    return wanted[: int(np.append(there, False).argmin())][::-1]
+
+
+def _complete(table: pd.DataFrame, domain: str, reference: np.datetime64, now: np.datetime64) -> pd.DataFrame:
+    """Give all cycles' tables the same columns, with sums of 0 where nothing was counted."""
+    reference = reference.astype("datetime64[ns]")
+    table = table.assign(
+        domain=domain,
+        reference_time=reference,
+        valid_time=reference + pd.to_timedelta(table["minutes"], unit="min"),
+        scored=now.astype("datetime64[ns]"),
+    ).reindex(columns=[*COLUMNS, *SUMS, *power_columns()])
+    return table.astype(dict.fromkeys(SUMS, float)).fillna(dict.fromkeys(SUMS, 0.0))

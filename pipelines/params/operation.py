@@ -1,0 +1,49 @@
+"""Sections of the hourly forecast: areas, and what is done when not all is as it should be."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.params.base import Positive, Section, Share
+
+
+class Policy(Section):
+    """What a domain's forecast does when not all is as it should be; written into every forecast."""
+
+    max_age_minutes: Positive | None = Field(
+        description="no forecast from a newest frame that is older; null for a replay of the past"
+    )
+    min_valid_share: Share = Field(
+        description="a frame that knows less of the grid counts as missing; no forecast if it is the newest"
+    )
+    max_missing: int = Field(ge=0, description="inputs before the newest that may be missing, each with a stand-in")
+    stand_in: Literal["advected", "repeated"] = Field(
+        description="for a missing input: the frame before it, moved with the echo or as it is"
+    )
+    fallback: list[Literal["extrapolation", "persistence"]] = Field(
+        max_length=2, description="used in turn when the model can't be; empty for no forecast then"
+    )
+
+
+class Domain(Section):
+    """A radar's area: where its frames come in, and what goes out when."""
+
+    inbox: str = Field(min_length=1, description="folder that the radar's files come into")
+    store: str = Field(min_length=1, description="the live store's folder")
+    license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
+    model: str = Field(min_length=1, description="MLflow URI of a registered model")
+    cron: str = Field(min_length=1, description="when to forecast, UTC: minute, hour, day, month, weekday")
+    minutes: Positive = Field(description="longest lead time, minutes")
+    policy: Policy
+    memory_limit_mb: Positive | None = Field(
+        description="a method that needs more on the grid isn't used, MB; null for no limit"
+    )
+    out: str = Field(min_length=1, description="folder of the forecasts; each cycle gets one of its own in it")
+    skill_days: Positive = Field(description="days of rolling skill, for curves and alarm")
+    silent_minutes: Positive | None = Field(
+        description="alarm when the newest forecast is older; null for a replay of the past"
+    )
+    archive: str | None = Field(
+        description="folder of finished days; null: the live store keeps all, and ingestion gets nothing"
+    )
+    keep_days: Positive = Field(description="days up to the newest frame that stay in the live store")

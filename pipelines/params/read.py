@@ -1,0 +1,133 @@
+"""The whole of params.yaml; each key's type, unit, meaning and bounds are in pipelines/params.
+
+A stage reads its own sections with :func:`read_params`; the whole file is checked each time, so a misspelt
+key is found by the first stage that runs, in one line that names it.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipelines.common.errors import UserError
+from pipelines.params.base import Section
+from pipelines.params.operation import Domain
+from pipelines.params.radar import Evaluate, Index, IngestRadar, Simulate
+from pipelines.params.training import Model, Train
+from pipelines.params.video import ActionModel, EvaluateAction, IngestVideo, SimulateVideo, TrainAction
+
+# A model's name becomes a folder's.
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    simulate: Simulate
+    ingest_radar: IngestRadar
+    index: Index
+    trained: list[ModelName] = Field(min_length=1, description="models to train")
+    models: dict[ModelName, Model] = Field(min_length=1)
+    train: Train
+    evaluate: Evaluate
+    trained_action: list[ModelName] = Field(min_length=1, description="action_models to train")
+    action_models: dict[ModelName, ActionModel] = Field(min_length=1)
+    train_action: TrainAction
+    evaluate_action: EvaluateAction
+    simulate_video: SimulateVideo
+    ingest_video: IngestVideo
+
+    @model_validator(mode="after")
+    def _names_are_not_taken(self) -> "Params":
+        if taken := {"persistence", "extrapolation", "sprog", "steps"} & self.models.keys():
+            raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
+        return self
+
+    @model_validator(mode="after")
+    def _trained_are_there(self) -> "Params":
+        for trained, models in (("trained", "models"), ("trained_action", "action_models")):
+            if unknown := set(getattr(self, trained)) - getattr(self, models).keys():
+                raise ValueError(f"{trained}: {', '.join(sorted(unknown))}: no such key in {models}")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_are_of_archives(self) -> "Params":
+        if unknown := self.index.splits.keys() - self.ingest_radar.sources.keys():
+            raise ValueError(f"index.splits: {', '.join(sorted(unknown))}: no such key in ingest_radar.sources")
+        return self
+
+    # Names are part of Prefect's addresses.
+    domains: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Domain]
+
+    @model_validator(mode="after")
+    def _domains_share_no_folder(self) -> "Params":
+        for key in ("inbox", "store", "out", "archive"):
+            given = (getattr(domain, key) for domain in self.domains.values())
+            folders = [Path(folder) for folder in given if folder is not None]
+            if shared := {str(folder) for folder in folders if folders.count(folder) > 1}:
+                raise ValueError(f"domains: {key}: two domains share {', '.join(shared)}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_lies_in_an_inbox(self) -> "Params":
+        folders = {
+            f"{name}.{key}": Path(os.path.abspath(folder))  # noqa: PTH100 - it resolves .. by name
+            for name, domain in self.domains.items()
+            for key in ("inbox", "store", "out", "archive")
+            if (folder := getattr(domain, key)) is not None
+        }
+        for name in self.domains:
+            inbox = folders[f"{name}.inbox"]
+            for other, folder in folders.items():
+                if other != f"{name}.inbox" and folder.is_relative_to(inbox):
+                    raise ValueError(
+                        f"domains: {other} lies in {name}.inbox, whose files are taken with its subfolders"
+                    )
+        return self
+
+    def domain(self, name: str) -> Domain:
+        """Give the domain of this name.
+
+        Raises
+        ------
+        UserError
+            If there is none.
+        """
+        if name not in self.domains:
+            raise UserError(f"params.yaml: domains: no {name!r} among {', '.join(self.domains) or 'none'}")
+        return self.domains[name]
+
+
+REASONS = {"extra_forbidden": "unknown key", "missing": "missing", "model_type": "should be a section of keys"}
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    UserError
+        One line naming the file, the key and what is wrong with it.
+    """
+    try:
+        # YAML 1.2, as DVC reads and writes it: there off is a word and 1e-4 a number.
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return Params.model_validate(content)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: not YAML: {line}{error.problem}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        # A misspelt key is an unknown one and a missing one: the first says more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        key = ".".join(map(str, first["loc"])) or "the file"
+        reason = REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        told = first["type"] in ("extra_forbidden", "missing", "value_error")
+        given = "" if told else f" (given: {' '.join(str(first['input']).split())[:60]})"
+        raise UserError(f"{path}: {key}: {reason}{given}") from None

@@ -1,0 +1,22 @@
+"""What a worker does with a radar file on its way into the archive, the live store or a forecast.
+
+In a module of its own: a worker finds a function by its module's name, and a stage's module is run as ``__main__``.
+"""
+
+from pathlib import Path
+
+from pipelines.params.radar import IngestRadar
+from pipelines.radar.frame import Frame
+from pipelines.radar.quality import Quality, control, describe
+from pipelines.radar.readers.read import read_frame
+from pipelines.radar.regridding import regrid
+
+
+def decode(path: Path, number: int | None, params: IngestRadar) -> tuple[Frame, Quality]:
+    """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
+    frame = read_frame(path, (params.z_r.a, params.z_r.b), number)
+    frame, quality = control(frame, params.max_rate, params.above_max_rate)
+    if params.regrid is None:
+        return frame, quality
+    frame = regrid(frame, params.regrid)
+    return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)

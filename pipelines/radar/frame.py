@@ -1,0 +1,42 @@
+"""One radar frame as it is handed from a reader to a store."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.radar.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Rain rate on a grid at a time, with where it came from.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (H, W), float32
+        mm/h; NaN where the radar doesn't see, 0 where it sees no rain.
+    time : numpy.datetime64
+        UTC, exact to the second.
+    grid : Grid
+    time_is : {"instant", "start", "end"}
+        What ``time`` is of that which was measured.
+    interval_s : int
+        Seconds over which rain was accumulated; 0 for an instant.
+    z_r : tuple of float, or None
+        a and b of Z = a·R^b where reflectivity was converted.
+    source : str
+        The source file's name, without its folder.
+    sha256 : str
+        Hex digest of the source file's bytes as they lie on disk.
+    """
+
+    rain_rate: NDArray[np.float32]
+    time: np.datetime64
+    grid: Grid
+    time_is: Literal["instant", "start", "end"]
+    interval_s: int
+    z_r: tuple[float, float] | None
+    source: str
+    sha256: str

@@ -1,0 +1,346 @@
+"""Stage ``ingest_radar``: a folder of radar files into one store of frames.
+
+A store has one grid and one kind of product: those of most frames. Frames of another, files that can't be read, and
+frames that contradict another of the same time (the first by name is taken) go into a quarantine table with the
+reason. A frame that repeats another's time and content is skipped.
+
+What was decoded is kept in a hidden folder beside the store (facts of each file, finished shards): a run that was
+killed goes on from there, a later one reads new files alone, and the store is the same bytes however many runs made it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.files import whole
+from pipelines.common.lock import exclusive
+from pipelines.common.made_by import made_by
+from pipelines.common.names import as_text
+from pipelines.common.provenance import main_checkout
+from pipelines.common.quarantine import write_quarantine
+from pipelines.common.stage import run
+from pipelines.common.workers import Failure, decoders
+from pipelines.params.radar import IngestRadar
+from pipelines.params.read import read_params
+from pipelines.radar.decoding import decode
+from pipelines.radar.frame import Frame
+from pipelines.radar.grid import Grid
+from pipelines.radar.ingest_cache import Facts, KnownFiles
+from pipelines.radar.quality import Quality
+from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.read import radar_files, read_headers
+from pipelines.radar.regridding import target_grid
+from pipelines.radar.shards import Shards, assemble
+from pipelines.radar.store import shard_frames
+
+LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
+CODE = (
+    "common/names",
+    "radar/decoding",
+    "radar/frame",
+    "radar/grid",
+    "radar/ingest",
+    "radar/ingest_cache",
+    "radar/quality",
+    "radar/readers/*",
+    "radar/regridding",
+    "radar/shards",
+    "radar/store",
+)
+
+QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
+
+Part = tuple[Path, int]  # a frame in a file
+
+
+def ingest_radar(
+    source: Path, store: Path, quarantine: Path, quality: Path, params: IngestRadar, *, strict: bool = False
+) -> int:
+    """Write the frames of the radar files below ``source``, in time order, to ``store``.
+
+    Parameters
+    ----------
+    source : Path
+        Folder, searched with its subfolders.
+    store : Path
+        Zarr store, written whole or not at all; the same bytes for the same files.
+    quarantine : Path
+        CSV with columns ``file`` (below ``source``) and ``reason``.
+    quality : Path
+        CSV with a row a frame of the store: its time, file, and what `Quality` says.
+    params : IngestRadar
+    strict : bool
+        Stop at the first bad file.
+
+    Returns
+    -------
+    int
+        Rows of the quarantine table.
+
+    Raises
+    ------
+    UserError
+        If there is no file that can become a frame, another run is at work on the store, or the run is strict.
+    """
+    files = radar_files(source, stores=True)
+    work = store.with_name(f".{store.name}.ingest")
+    decoding = params.model_dump_json(exclude={"sources", "license"})
+    with (
+        exclusive(work / ".lock", wait_s=1.0),
+        closing(KnownFiles(work, made_by(decoding, CODE, LIBRARIES))) as known,
+        Progress(transient=True) as progress,
+    ):
+        ingestion = _Ingestion(source, known, Shards(work / "shards"), params, strict, progress)
+        ingestion.read_headers(files)
+        ingestion.keep_one_kind()
+        finished = list(ingestion.finished_shards())
+        write_quarantine(ingestion.rejected, quarantine)
+        if not finished:
+            name, reason = min(ingestion.rejected.items())
+            raise UserError(f"{source}: none of its {len(files)} files is of use; {name}: {reason}")
+        parts = [part for parts, _ in finished for part in parts]
+        frames = [ingestion.without_pixels(part) for part in parts]
+        qualities = [found for part in parts if (found := ingestion[part].quality)]
+        with whole(store) as temporary:
+            assemble(frames, [shard for _, shard in finished], temporary, params.license)
+        _write_quality(frames, qualities, quality)
+        known.forget_all_but(files)
+        ingestion.shards.remove_all_but({shard for _, shard in finished})
+    clipped = sum(one.clipped for one in qualities)
+    print(
+        f"{len(frames)} frames from {frames[0].time} to {frames[-1].time} UTC"
+        + (f", {ingestion.repeated} repeated files skipped" if ingestion.repeated else "")
+        + (f", {clipped} pixels above {params.max_rate:g} mm/h" if clipped else "")
+        + f", {len(ingestion.rejected)} files in quarantine"
+        + (f": {quarantine}" if ingestion.rejected else "")
+    )
+    return len(ingestion.rejected)
+
+
+def tables_of(store: Path) -> tuple[Path, Path]:
+    """Give a store's tables of quarantine and quality: beside it, or where the stage puts them."""
+    beside = store.with_suffix(".quarantine.csv"), store.with_suffix(".quality.csv")
+    folder = store.absolute().parent.with_name("quality")
+    of_stage = folder / beside[0].name, folder / beside[1].name
+    return of_stage if of_stage[1].exists() and not beside[1].exists() else beside
+
+
+@dataclass
+class _Ingestion:
+    """What a run knows: facts by file, the frames that are still in play, and reasons by the names of the others."""
+
+    source: Path
+    known: KnownFiles
+    shards: Shards
+    params: IngestRadar
+    strict: bool
+    progress: Progress
+    facts: dict[Path, list[Facts]] = field(default_factory=dict)
+    looks: dict[Path, str] = field(default_factory=dict)
+    good: set[Part] = field(default_factory=set)
+    rejected: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
+
+    def read_headers(self, files: list[Path]) -> None:
+        """Find the frames of each file: by what is known of it, or else in it."""
+        new = []
+        for path in files:
+            self.looks[path] = _look(path)
+            found = self.known.get(path, self.looks[path])
+            if found is None:
+                new.append(path)
+            else:
+                self._found(path, found)
+        answers = decoders().map(read_headers, [(path,) for path in new])
+        for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
+            if isinstance(answer, Failure):
+                found = answer.reason
+            else:
+                found = [Facts(self.known.same_grid(header)) for header in answer]
+            if not (isinstance(answer, Failure) and answer.passing):
+                self.known.put(path, self.looks[path], found)
+            self._found(path, found)
+        self.known.commit()
+
+    def keep_one_kind(self) -> None:
+        """Reject all but the most common grid and kind of product, the first in time where equally common."""
+        kinds: list[Header] = []
+        kind_of: dict[Part, int] = {}
+        for part in sorted(self.good, key=self._order):
+            header = self[part].header
+            of = (i for i, kind in enumerate(kinds) if _difference(kind, header) is None)
+            kind_of[part] = next(of, len(kinds))
+            if kind_of[part] == len(kinds):
+                kinds.append(header)
+        most = Counter(kind_of.values()).most_common(1)[0][0] if kinds else 0
+        for part, kind in kind_of.items():
+            if kind != most:
+                self._reject(part, f"not as most files here: {_difference(kinds[most], self[part].header)}")
+            elif reason := self[part].reason:
+                self._reject(part, reason)
+
+    def finished_shards(self) -> Iterator[tuple[list[Part], Path]]:
+        """Give the frames of each shard, in time order, and the shard; one that isn't finished is made.
+
+        Reads frames that were never read, and those of shards that must be made: a shard's worth in memory.
+        """
+        parts = sorted(self.good, key=self._order)
+        bar = self.progress.add_task("read frames", total=len(parts))
+        waiting = iter([list(group) for _, group in groupby(parts, key=lambda part: self[part].header.time)])
+        size = shard_frames(self.grid(parts[0]).shape) if parts else 0
+        while True:
+            batch: list[list[Part]] = []  # the parts of each time; the first is taken
+            frames: dict[Part, Frame] = {}
+            while True:
+                batch = [left for group in batch if (left := [part for part in group if part in self.good])]
+                batch += islice(waiting, size - len(batch))
+                taken = [group[0] for group in batch]
+                need = [part for group in batch for part in group if self[part].pixels is None]
+                if not need:
+                    made_of = [f"{self[path, number].sha256}#{number}" for path, number in taken]
+                    shard = self.shards.path(made_of)
+                    need = [] if shard.exists() else [part for part in taken if part not in frames]
+                if not need:
+                    break
+                for part in self._decoded(need, frames):
+                    self.progress.advance(bar, part not in self.good)
+            if not batch:
+                return
+            for group in batch:
+                self._settle(group)
+            if not shard.exists():
+                self.shards.make([frames[part] for part in taken], made_of)
+            self.known.commit()
+            self.progress.advance(bar, sum(map(len, batch)))
+            yield taken, shard
+
+    def without_pixels(self, part: Part) -> Frame:
+        """Give a frame that is in the store, but its pixels."""
+        header = self[part].header
+        return Frame(
+            np.empty((0, 0), np.float32),
+            header.time,
+            self.grid(part),
+            header.time_is,
+            header.interval_s,
+            (self.params.z_r.a, self.params.z_r.b) if header.unit == "dBZ" else None,
+            as_text(part[0].name) + self._suffix(part),
+            self[part].sha256 or "",
+        )
+
+    def grid(self, part: Part) -> Grid:
+        """Grid of a frame in the store."""
+        grid = self[part].header.grid
+        return grid if self.params.regrid is None else target_grid(grid, self.params.regrid)
+
+    def __getitem__(self, part: Part) -> Facts:
+        return self.facts[part[0]][part[1]]
+
+    def _found(self, path: Path, found: list[Facts] | str) -> None:
+        if isinstance(found, str):
+            self._reject((path, 0), found)
+        else:
+            self.facts[path] = found
+            self.good |= {(path, number) for number in range(len(found))}
+
+    def _decoded(self, parts: list[Part], frames: dict[Part, Frame]) -> Iterator[Part]:
+        """Decode each part into ``frames`` and its facts, or reject it."""
+        answers = decoders().map(decode, [(*part, self.params) for part in parts])
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, Failure):
+                self._reject(part, answer.reason)
+                if not answer.passing:
+                    self._remember(part, replace(self[part], reason=answer.reason))
+                yield part
+                continue
+            frame, quality = answer
+            facts = replace(
+                self[part],
+                sha256=frame.sha256,
+                pixels=hashlib.sha256(frame.rain_rate.tobytes()).hexdigest(),
+                quality=quality,
+            )
+            header = self[part].header
+            same = (frame.time, frame.interval_s) == (header.time, header.interval_s)
+            if not same or self.grid(part).difference(frame.grid) or self[part].sha256 not in (None, frame.sha256):
+                self._reject(part, "it changed while it was read")
+            else:
+                frames[part] = frame
+                self._remember(part, facts)
+            yield part
+
+    def _remember(self, part: Part, facts: Facts) -> None:
+        path, number = part
+        self.facts[path][number] = facts
+        self.known.put(path, self.looks[path], self.facts[path])
+
+    def _settle(self, group: list[Part]) -> None:
+        """Take the first of the parts of one time; another repeats it, or contradicts it and is rejected."""
+        taken, *others = group
+        for part in others:
+            if self[part].pixels == self[taken].pixels:
+                self.repeated += 1
+            else:
+                what = f"{self[part].header.time} UTC than {as_text(taken[0].name)}{self._suffix(taken)}"
+                self._reject(part, f"conflict: other content for {what}, which is taken")
+
+    def _reject(self, part: Part, reason: str) -> None:
+        if self.strict:
+            raise UnreadableFile(as_text(part[0]) + self._suffix(part), reason)
+        self.good.discard(part)
+        self.rejected[as_text(part[0].relative_to(self.source)) + self._suffix(part)] = reason
+
+    def _suffix(self, part: Part) -> str:
+        return f"#{part[1]}" if len(self.facts.get(part[0], [])) > 1 else ""
+
+    def _order(self, part: Part) -> tuple[np.datetime64, Part]:
+        return self[part].header.time, part
+
+
+def _difference(header: Header, other: Header) -> str | None:
+    """Say how ``other`` can't be in one store with ``header``; None if it can."""
+    if header.grid is not other.grid and (words := header.grid.difference(other.grid)):
+        return words
+    return None if header.kind == other.kind else f"{other.kind}, not {header.kind}"
+
+
+def _look(path: Path) -> str:
+    """Size and time of change of a file, or of all in a store; empty if there is none."""
+    try:
+        stats = [one.stat() for one in (path, *path.rglob("*"))]
+    except OSError:
+        return ""
+    return f"{sum(stat.st_size for stat in stats)} {max(stat.st_mtime_ns for stat in stats)}"
+
+
+def _write_quality(frames: list[Frame], qualities: list[Quality], table: Path) -> None:
+    rows = [asdict(quality) for quality in qualities]
+    times = {"time": [frame.time for frame in frames], "file": [frame.source for frame in frames]}
+    with whole(table) as temporary:
+        pd.concat([pd.DataFrame(times), pd.DataFrame(rows)], axis=1).to_csv(
+            temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S"
+        )
+
+
+def find_source(source: str) -> Path:
+    """Folder named in params.yaml; where it isn't below the working directory, below the main checkout."""
+    return Path(source) if Path(source).exists() else main_checkout() / source
+
+
+def main(name: str, store: Path, quarantine: Path, quality: Path) -> None:
+    """Ingest the archive NAME of params.yaml's ingest_radar.sources into STORE; tables are QUARANTINE and QUALITY."""
+    params = read_params().ingest_radar
+    ingest_radar(find_source(params.sources[name]), store, quarantine, quality, params)
+
+
+if __name__ == "__main__":
+    run(main)

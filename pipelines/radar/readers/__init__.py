@@ -1,0 +1,1 @@
+"""A module for each format of radar files; `read` tells which one a file is of."""

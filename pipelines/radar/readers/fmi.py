@@ -1,0 +1,88 @@
+"""PGM composites of the Finnish Meteorological Institute: 8-bit reflectivity, its header as comments.
+
+pysteps' importer is not used: on a header cut short it never returns.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.radar.grid import Grid
+from pipelines.radar.readers.georeference import grid_from_corners
+from pipelines.radar.readers.header import Header, utc
+
+# The files name a stereographic projection and its corners, not the sphere and origin. These are FMI's, as in pysteps.
+PROJECTION = (
+    "+proj=stere +lat_0={lat_0} +lon_0={lon_0} +lat_ts={lat_ts} +R=6371288 "
+    "+x_0=380886.310 +y_0=3395677.920 +units=m +no_defs"
+)
+LAYOUT = re.compile(rb"P5\s+((?:#[^\n]*\n)+)\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,5})\s")
+
+
+def recognises(content: bytes) -> bool:
+    """Whether the content is a binary PGM with comments."""
+    return re.match(rb"P5\s+#", content) is not None
+
+
+def header(content: bytes) -> Header:
+    """Header of a reflectivity composite; the time is of an instant.
+
+    Raises
+    ------
+    ValueError
+        If something is missing in the header, or it is of something else.
+    """
+    said, shape, _ = _parse(content)
+    parameter = said.get("param", "unnamed")
+    if "reflectivity" not in parameter.lower():
+        raise ValueError(f"a PGM of {parameter}, not of reflectivity")
+    return Header(utc(_said(said, "obstime")), "instant", 0, "dBZ", _grid(said, shape))
+
+
+def values(content: bytes) -> NDArray[np.float64]:
+    """Pixels in dBZ, which are (v - 64) / 2; NaN where v is the greatest value, -inf where it is 0."""
+    _, (height, width), start = _parse(content)
+    raw = np.frombuffer(content, np.uint8, offset=start)
+    if raw.size != height * width:
+        raise ValueError(f"{raw.size} pixels, and the header says {height}×{width}")
+    dbz = (np.arange(256) - 64.0) / 2
+    dbz[0], dbz[255] = -np.inf, np.nan
+    return dbz[raw].reshape(height, width)
+
+
+def _parse(content: bytes) -> tuple[dict[str, str], tuple[int, int], int]:
+    """Parse what the comments say, the shape (H, W), and where the pixels start."""
+    found = LAYOUT.match(content)
+    if not found:
+        raise ValueError("a PGM header that is cut short")
+    if found[4] != b"255":
+        raise ValueError(f"a PGM of {found[4].decode()} levels, not 255")
+    lines = (line.lstrip("# ").split(maxsplit=1) for line in found[1].decode("ascii").splitlines())
+    said = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+    return said, (int(found[3]), int(found[2])), found.end()
+
+
+def _said(said: dict[str, str], key: str) -> str:
+    if key not in said:
+        raise ValueError(f"no {key} in the PGM header")
+    return said[key]
+
+
+def _grid(said: dict[str, str], shape: tuple[int, int]) -> Grid:
+    if _said(said, "type") != "stereographic":
+        raise ValueError(f"a {said['type']} projection, not stereographic")
+    lon_0, lat_0, lat_ts, dx, dy = (
+        float(_said(said, key))
+        for key in ("centrallongitude", "centrallatitude", "truelatitude", "metersperpixel_x", "metersperpixel_y")
+    )
+    lower_left, upper_right = (
+        (float(lon), float(lat)) for lon, lat in (_said(said, key).split() for key in ("bottomleft", "topright"))
+    )
+    return grid_from_corners(
+        PROJECTION.format(lat_0=lat_0, lon_0=lon_0, lat_ts=lat_ts),
+        shape,
+        lower_left=lower_left,
+        upper_right=upper_right,
+        pixel=(dx, dy),
+    )

@@ -1,0 +1,67 @@
+"""Grids from what radar files say of their corners and pixels."""
+
+from functools import lru_cache
+
+import numpy as np
+import pyproj
+
+from pipelines.radar.grid import Grid
+
+LonLat = tuple[float, float]
+
+
+@lru_cache(maxsize=16)
+def grid_from_corners(
+    projection: str,
+    shape: tuple[int, int],
+    *,
+    lower_left: LonLat,
+    upper_right: LonLat,
+    pixel: tuple[float, float] | None = None,
+    origin: tuple[float, float] | None = None,
+) -> Grid:
+    """Grid between the outer corners of its outermost pixels.
+
+    What a file says twice is checked: corners against pixel size and origin, to half a pixel.
+
+    Parameters
+    ----------
+    projection : str
+        PROJ definition, metres or degrees.
+    shape : tuple of int
+        Rows and columns (H, W).
+    lower_left, upper_right : tuple of float
+        Longitude and latitude, degrees.
+    pixel : tuple of float, optional
+        Pixel size (dx, dy) in the projection's unit, if the file says it too.
+    origin : tuple of float, optional
+        Left and top outer edge in the projection's unit, if the file says it too; more exact than corners.
+
+    Raises
+    ------
+    ValueError
+        If that doesn't make a grid.
+    """
+    height, width = shape
+    if min(shape) < 2:
+        raise ValueError(f"a grid of {height}×{width} pixels")
+    crs = pyproj.CRS.from_user_input(projection)
+    project = pyproj.Proj(crs)
+    left, bottom = project(*lower_left, errcheck=True)
+    right, top = project(*upper_right, errcheck=True)
+    dx, dy = (right - left) / width, (top - bottom) / height
+    if not (0 < dx < np.inf and 0 < dy < np.inf):
+        raise ValueError("the corners don't span a grid")
+    if pixel is not None:
+        error = max(abs(pixel[0] / dx - 1) * width, abs(pixel[1] / dy - 1) * height)
+        if not error <= 0.5:
+            raise ValueError(f"the corners make pixels of {dx:.6g} by {dy:.6g}, not {pixel[0]:.6g} by {pixel[1]:.6g}")
+        dx, dy = pixel
+    if origin is not None:
+        if not max(abs(origin[0] - left) / dx, abs(origin[1] - top) / dy) <= 0.5:
+            raise ValueError("the corners and the offsets of the grid disagree")
+        left, top = origin
+    if crs.is_projected:
+        # Corners are given to a few digits of a degree: less than a millimetre is noise.
+        left, top = round(left, 3) + 0.0, round(top, 3) + 0.0
+    return Grid.from_edges(crs, left=left, top=top, dx=dx, dy=dy, shape=shape)

@@ -1,0 +1,113 @@
+"""What a radar file says: its header, and how its numbers become rain rate."""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.radar.grid import Grid
+
+DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
+UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
+MAX_PIXELS = 1 << 28
+# A time in a file's name, UTC.
+NAMED_TIME = re.compile(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4})(\d\d)?(?!\d)")
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """All that a radar file says but its pixels.
+
+    Parameters
+    ----------
+    time : numpy.datetime64
+        UTC, exact to the second.
+    time_is : {"instant", "start", "end"}
+        What ``time`` is of that which was measured.
+    interval_s : int
+        Seconds over which rain was accumulated; 0 for an instant.
+    unit : {"dBZ", "mm", "mm/h"}
+        Of the pixels.
+    grid : Grid
+    """
+
+    time: np.datetime64
+    time_is: Literal["instant", "start", "end"]
+    interval_s: int
+    unit: Literal["dBZ", "mm", "mm/h"]
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if (self.interval_s > 0) != (self.time_is != "instant") or (self.unit == "mm" and self.interval_s <= 0):
+            raise ValueError(f"{self.unit} over {self.interval_s} s")
+
+    @property
+    def moments(self) -> list[np.datetime64]:
+        """The time, and the other end of the interval."""
+        other = np.timedelta64(self.interval_s if self.time_is == "start" else -self.interval_s, "s")
+        return [self.time, self.time + other]
+
+    @property
+    def kind(self) -> str:
+        """What is measured, in words: frames of one store have the same."""
+        if self.time_is == "instant":
+            return f"{self.unit} at an instant"
+        return f"{self.unit} over {self.interval_s} s, its time the {self.time_is}"
+
+
+def utc(digits: str) -> np.datetime64:
+    """Time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?", digits, re.ASCII)
+    if found:
+        year, month, day, hour, minute, second = found.groups(default="00")
+        with suppress(ValueError):
+            return np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}:{second}", "s")
+    raise ValueError(f"{digits!r} is no time")
+
+
+def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float, float]) -> NDArray[np.float32]:
+    """Rain rate of what a file holds.
+
+    Parameters
+    ----------
+    values : ndarray of shape (H, W)
+        In the header's unit; NaN for no data; -inf dBZ where nothing was detected.
+    header : Header
+    z_r : tuple of float
+        a and b of Z = a·R^b, Z in mm⁶ m⁻³, R in mm/h (Marshall and Palmer 1948, J. Meteor. 5, 165–166).
+        Reflectivity below `DRY_DBZ` is 0 mm/h.
+
+    Returns
+    -------
+    ndarray of shape (H, W)
+        mm/h, NaN for no data.
+
+    Raises
+    ------
+    ValueError
+        If there is rain below `UNDERSHOOT`, or no valid pixel.
+    """
+    if header.unit == "dBZ":
+        a, b = z_r
+        dbz = values.astype(np.float32)
+        rain_rate = np.exp(dbz * np.float32(np.log(10) / (10 * b))) * np.float32(a ** (-1 / b))
+        rain_rate[dbz < DRY_DBZ] = 0
+    elif header.unit == "mm":
+        rain_rate = (values * (3600 / header.interval_s)).astype(np.float32)
+    else:
+        rain_rate = values.astype(np.float32)
+    lowest = np.fmin.reduce(rain_rate, axis=None)
+    if np.isnan(lowest):
+        raise ValueError("no pixel is valid")
+    if lowest < UNDERSHOOT:
+        raise ValueError(f"negative rain: {lowest:.3g} mm/h")
+    return np.maximum(rain_rate, 0)

@@ -1,0 +1,80 @@
+"""A store of frames from finished shards: each is made once, whatever ends the run, and then only linked.
+
+A shard's bytes are those of its frames, so it is kept under a name made of their files' hashes. A store is its
+coordinates and metadata, written anew, and hard links to its shards.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from pipelines.radar.frame import Frame
+from pipelines.radar.store import CLOCK, frames_outline, missing_times, rain_variable, stacked
+
+PIXELS = Path("rainfall_flux", "c")
+SHARD = PIXELS / "0" / "0" / "0"
+
+
+class Shards:
+    """Finished shards in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of frames that were decoded by the same code with the same parameters.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, sources: Sequence[str]) -> Path:
+        """Where the shard of these frames is, if it is finished; ``sources`` says what each frame is made of."""
+        return self._folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+    def make(self, frames: Sequence[Frame], sources: Sequence[str]) -> None:
+        """Make the shard of ``frames``, whole or not at all."""
+        self._folder.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=self._folder) as temporary:
+            rain = xr.Dataset({"rainfall_flux": rain_variable(frames, stacked(frames))})
+            rain.to_zarr(temporary, mode="w", zarr_format=3, consolidated=False)
+            made = Path(temporary, SHARD)
+            made.parent.mkdir(parents=True, exist_ok=True)
+            with made.open("ab") as stream:  # Zarr writes no shard of missing values alone: then an empty file
+                os.fsync(stream.fileno())
+            made.replace(self.path(sources))
+
+    def remove_all_but(self, wanted: set[Path]) -> None:
+        """Remove the shards that are in no store any more."""
+        for path in self._folder.iterdir():
+            if path not in wanted:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def assemble(frames: Sequence[Frame], shards: Sequence[Path], store: Path, license: str) -> None:
+    """Write the store of ``frames``, whose pixels are in ``shards``; ``store`` must not be there yet."""
+    frames_outline(frames, license).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
+    for number, shard in enumerate(shards):
+        if not shard.stat().st_size:
+            continue
+        target = store / PIXELS / str(number) / "0" / "0"
+        target.parent.mkdir(parents=True)
+        try:
+            os.link(shard, target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(shard, target)
+    time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
+    missing = missing_times(time)
+    if missing is not None and missing.size:
+        # What mlcast asks for where frames are missing; without a time zone, or its validator fails.
+        named = xr.Variable(
+            "missing_times", missing, {"standard_name": "time", "long_name": "times of missing frames"}, CLOCK
+        )
+        attributes = dict(zarr.open_group(store, mode="r").attrs) | {"consistent_timestep_start": str(time[0])}
+        xr.Dataset(coords={"missing_times": named}, attrs=attributes).to_zarr(store, mode="a", consolidated=False)

@@ -1,0 +1,316 @@
+"""The Frames contract: rain rate over time on one grid, as an xarray Dataset that lies in Zarr.
+
+The archive (Zarr under DVC) and the live store (Icechunk) hold the same variables, made by :func:`frames_dataset`.
+
+====================  ============  =============================================================================
+``rainfall_flux``     (time, y, x)  mm/h, NaN where the radar doesn't see; uint16 in steps of `RESOLUTION` mm/h
+``time``              (time)        UTC, exact to the second; attribute ``time_is`` says start, end or instant
+``time_bounds``       (time, nv)    start and end of each accumulation; absent for instants
+``source_file``       (time)        name of the file that a frame came from
+``source_sha256``     (time)        hex digest of that file's bytes
+``y``, ``x``          (y), (x)      pixel centres in the grid's own projection, north first
+``lat``, ``lon``      (y, x)        of pixel centres, degrees
+``crs``               ()            CF grid mapping with ``crs_wkt`` and ``spatial_ref``
+====================  ============  =============================================================================
+"""
+
+import importlib.metadata
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import pyproj
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from pipelines.common.errors import UserError, in_short
+from pipelines.radar.frame import Frame
+from pipelines.radar.grid import Grid
+
+RESOLUTION = 0.01  # mm/h
+NO_DATA = 65535
+MAXIMUM = (NO_DATA - 1) * RESOLUTION  # mm/h; a higher rain rate is stored as this one
+SHARD_FRAMES = 32
+SHARD_PIXELS = 1 << 25  # a shard is built in memory: 10 to 20 bytes a pixel
+TIME_CHUNK = 4096
+CLOCK_TICKS = 10_000_000  # 95 years of 5 minutes
+MLCAST_VALIDATOR = "0.4.0"  # version of mlcast-dataset-validator that a store conforms to, its 3 years apart
+
+CLOCK: dict[str, Any] = {
+    "units": "seconds since 1970-01-01",
+    "calendar": "proleptic_gregorian",
+    "dtype": "int64",
+    "_FillValue": None,
+}  # encoding of a time
+
+
+def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = True) -> xr.Dataset:
+    """Dataset of ``frames`` with all metadata and packing; ``to_zarr`` writes it as it is.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        At least one, in time order, all of one grid and kind of product.
+    license : str
+        SPDX identifier of the data's licence.
+    sharded : bool
+        Many frames a shard, for an archive. A store that grows frame by frame wants none: it would write the
+        whole shard again for each.
+
+    Raises
+    ------
+    ValueError
+        If the frames are not in time order, or differ in grid, meaning of time or Z–R.
+    """
+    return _dataset(frames, stacked(frames), license, sharded)
+
+
+def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
+    """Rain rates of ``frames``, of shape (T, H, W), as they can be packed."""
+    return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
+
+
+def frames_outline(frames: Sequence[Frame], license: str) -> xr.Dataset:
+    """Dataset as of :func:`frames_dataset`, without the pixels: ``to_zarr(compute=False)`` writes all else."""
+    shape = frames[0].grid.shape
+    nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
+    return _dataset(frames, nothing, license, sharded=True)
+
+
+def rain_variable(frames: Sequence[Frame], rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
+    """``rainfall_flux`` of ``frames``, of shape (T, H, W) in mm/h, with its metadata and packing."""
+    first = frames[0]
+    shape = first.grid.shape
+    rain = xr.Variable(
+        ("time", "y", "x"),
+        rain_rate,
+        {
+            "standard_name": "rainfall_flux",
+            "long_name": "rain rate",
+            "units": "kg m-2 h-1",
+            "grid_mapping": "crs",
+            "cell_methods": "time: point" if first.time_is == "instant" else "time: mean",
+            "comment": f"A rain rate above {MAXIMUM:.2f} mm/h is stored as {MAXIMUM:.2f} mm/h.",
+        },
+        {
+            "dtype": "uint16",
+            "scale_factor": RESOLUTION,
+            "_FillValue": np.uint16(NO_DATA),
+            # Without Zarr's own fill value, a chunk that was never written would read as 0 mm/h.
+            "fill_value": NO_DATA,
+            "chunks": (1, *shape),
+            "compressors": ZstdCodec(level=3),
+        },
+    )
+    if sharded:
+        rain.encoding["shards"] = (shard_frames(shape), *shape)
+    if first.z_r is not None:
+        rain.attrs["z_r_a"], rain.attrs["z_r_b"] = first.z_r
+        rain.attrs["z_r_comment"] = "Z = a R^b, Z in mm6 m-3, R in mm/h; reflectivity was converted so"
+    return rain
+
+
+def _dataset(frames: Sequence[Frame], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
+    first = frames[0]
+    for earlier, frame in pairwise(frames):
+        if frame.time <= earlier.time:
+            raise ValueError(f"{frame.source}: not later than the frame before it")
+        if words := difference(first, frame):
+            raise ValueError(f"{frame.source}: {words}")
+    rain = rain_variable(frames, rain_rate, sharded=sharded)
+    coordinates = grid_coordinates(first.grid) | _time_coordinates(frames)
+    crs = xr.Variable((), np.int32(0), crs_attributes(first.grid.crs))
+    return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates, _global_attributes(frames[-1], license))
+
+
+def open_frames(store: Path) -> xr.Dataset:
+    """Open a store of frames lazily: ``rainfall_flux`` is float32 mm/h with NaN, decoded as it is read.
+
+    Raises
+    ------
+    UserError
+        If there is no store of frames.
+    """
+    try:
+        raw = xr.open_zarr(store, chunks=None, consolidated=False, mask_and_scale=False, decode_times=False)
+    except (OSError, ValueError, KeyError, zarr.errors.GroupNotFoundError) as error:
+        reason = "it isn't there" if not store.exists() else in_short(error)
+        raise UserError(f"{store}: not a store of frames: {reason}") from None
+    return decode_frames(raw, str(store))
+
+
+def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
+    """Frames from a dataset opened without decoding, as :func:`open_frames` does; ``name`` is for the message."""
+    missing = {"rainfall_flux", "crs", "time", "y", "x"} - set(raw.variables)
+    if missing:
+        raise UserError(f"{name}: not a store of frames: it has no {', '.join(sorted(missing))}")
+    if raw["rainfall_flux"].dims != ("time", "y", "x"):
+        raise UserError(f"{name}: not a store of frames: rainfall_flux is {raw['rainfall_flux'].dims}")
+    # JSON knows one kind of number, and xarray decodes to that of the factor: 64 bits for a packed 16.
+    factor = np.float32(raw["rainfall_flux"].attrs.get("scale_factor", 1.0))
+    raw["rainfall_flux"].attrs["scale_factor"] = factor
+    return xr.decode_cf(raw, decode_coords="all")
+
+
+def difference(frame: Frame, other: Frame) -> str | None:
+    """Say how ``other`` can't be in one store with ``frame``; None if it can."""
+    if words := frame.grid.difference(other.grid):
+        return words
+    if (frame.time_is, frame.z_r) != (other.time_is, other.z_r):
+        return f"time as {other.time_is} and Z–R {other.z_r}, not {frame.time_is} and {frame.z_r}"
+    if frame.interval_s != other.interval_s:
+        return f"over {other.interval_s} s, not {frame.interval_s} s"
+    return None
+
+
+def frames_of(dataset: xr.Dataset) -> list[Frame]:
+    """Read all frames of an opened dataset; select the times first."""
+    grid, rain = grid_of(dataset), dataset["rainfall_flux"]
+    z_r = (rain.attrs["z_r_a"], rain.attrs["z_r_b"]) if "z_r_a" in rain.attrs else None
+    intervals = np.zeros(rain.sizes["time"], dtype=int)
+    if "time_bounds" in dataset:
+        intervals = (np.diff(dataset["time_bounds"].to_numpy()).squeeze(1) / np.timedelta64(1, "s")).astype(int)
+    return [
+        Frame(
+            rain[i].to_numpy(),
+            dataset["time"].to_numpy()[i].astype("datetime64[s]"),
+            grid,
+            dataset["time"].attrs["time_is"],
+            int(intervals[i]),
+            z_r,
+            str(dataset["source_file"].to_numpy()[i]),
+            str(dataset["source_sha256"].to_numpy()[i]),
+        )
+        for i in range(rain.sizes["time"])
+    ]
+
+
+def shard_frames(shape: tuple[int, int]) -> int:
+    """Frames in a shard of an archive on a grid of ``shape`` (H, W)."""
+    return max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
+
+
+def grid_of(dataset: xr.Dataset) -> Grid:
+    """Grid of a dataset with ``crs``, ``y`` and ``x``."""
+    crs = pyproj.CRS.from_wkt(dataset["crs"].attrs["crs_wkt"])
+    return Grid(crs, dataset["x"].to_numpy(), dataset["y"].to_numpy())
+
+
+def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
+    """CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
+    lon, lat = grid.lonlat()
+    if grid.crs.is_geographic:
+        x_is = {"standard_name": "longitude", "units": "degrees_east"}
+        y_is = {"standard_name": "latitude", "units": "degrees_north"}
+    else:
+        x_is = {"standard_name": "projection_x_coordinate", "units": "m"}
+        y_is = {"standard_name": "projection_y_coordinate", "units": "m"}
+    north, east = {"units": "degrees_north"}, {"units": "degrees_east"}
+    exact: dict[str, Any] = {"_FillValue": None}
+    whole = exact | {"chunks": grid.shape}
+    return {
+        "y": xr.Variable("y", grid.y, y_is | {"axis": "Y", "long_name": "pixel centre, y"}, exact),
+        "x": xr.Variable("x", grid.x, x_is | {"axis": "X", "long_name": "pixel centre, x"}, exact),
+        "lat": xr.Variable(
+            ("y", "x"), lat.astype(np.float32), north | {"standard_name": "latitude", "long_name": "latitude"}, whole
+        ),
+        "lon": xr.Variable(
+            ("y", "x"), lon.astype(np.float32), east | {"standard_name": "longitude", "long_name": "longitude"}, whole
+        ),
+    }
+
+
+def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
+    """CF grid mapping parameters of a projection, with ``crs_wkt`` and GDAL's ``spatial_ref``.
+
+    ``crs_wkt`` alone where CF has no parameters for the projection, as for the Swiss one.
+    """
+    with warnings.catch_warnings(record=True) as lost:
+        warnings.simplefilter("always")
+        attributes = crs.to_cf()
+    if any("lost in conversion to CF" in str(warning.message) for warning in lost):
+        attributes = {"crs_wkt": attributes["crs_wkt"]}
+    if attributes.get("grid_mapping_name") == "polar_stereographic":
+        # pyproj leaves it out, CF wants it.
+        pole = np.copysign(90.0, attributes.get("standard_parallel", 90.0))
+        attributes.setdefault("latitude_of_projection_origin", float(pole))
+    return attributes | {"spatial_ref": attributes["crs_wkt"]}
+
+
+def missing_times(time: NDArray[np.datetime64]) -> NDArray[np.datetime64] | None:
+    """List the times that a regular clock of the shortest step has and ``time`` has not.
+
+    None if ``time`` doesn't follow such a clock, or it would tick more than `CLOCK_TICKS` times.
+    """
+    if time.size < 2:
+        return None
+    step = np.diff(time).min()
+    if ((time - time[0]) % step).astype(np.int64).any() or (time[-1] - time[0]) / step > CLOCK_TICKS:
+        return None
+    return np.setdiff1d(np.arange(time[0], time[-1], step), time)
+
+
+def _time_coordinates(frames: Sequence[Frame]) -> dict[str, xr.Variable]:
+    time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
+    time_is = frames[0].time_is
+    clock = CLOCK | {"chunks": (TIME_CHUNK,)}
+    attributes = {
+        "standard_name": "time",
+        "long_name": {
+            "instant": "time of the measurement, UTC",
+            "start": "start of the accumulation, UTC",
+            "end": "end of the accumulation, UTC",
+        }[time_is],
+        "axis": "T",
+        "time_is": time_is,
+        "units_metadata": "leap_seconds: none",
+    }
+    text = {"dtype": "object", "chunks": (TIME_CHUNK,)}
+    coordinates = {
+        "source_file": xr.Variable(
+            "time",
+            np.array([frame.source for frame in frames], dtype=object),
+            {"long_name": "name of the source file"},
+            text,
+        ),
+        "source_sha256": xr.Variable(
+            "time",
+            np.array([frame.sha256 for frame in frames], dtype=object),
+            {"long_name": "SHA-256 of the source file"},
+            text,
+        ),
+    }
+    if time_is != "instant":
+        interval = np.array([frame.interval_s for frame in frames], dtype="timedelta64[s]")
+        start = time if time_is == "start" else time - interval
+        bounds = np.stack([start, start + interval], axis=1)
+        coordinates["time_bounds"] = xr.Variable(("time", "nv"), bounds, {}, clock | {"chunks": (TIME_CHUNK, 2)})
+        attributes["bounds"] = "time_bounds"
+    return {"time": xr.Variable("time", time, attributes, clock)} | coordinates
+
+
+def _global_attributes(newest: Frame, license: str) -> dict[str, Any]:
+    version = importlib.metadata.version("scs-nowcast")
+    return {
+        "Conventions": "CF-1.11",
+        "title": "Rain rate from weather radar",
+        "source": "weather radar composites; each frame's file is in source_file and source_sha256",
+        "history": f"made by scs-nowcast {version} from the files named in source_file",
+        "license": license,
+        # The same bytes whenever it is built: created_on is the newest frame's time, not the wall clock's.
+        "mlcast_created_on": str(newest.time.astype("datetime64[s]")),
+        "mlcast_created_by": "scs-nowcast <scs-nowcast@localhost>",
+        "mlcast_created_with": f"https://github.com/mlcast-community/mlcast-dataset-scs-nowcast@v{version}",
+        "mlcast_dataset_version": version,
+        "mlcast_dataset_validator_version": MLCAST_VALIDATOR,
+        "mlcast_dataset_identifier": "XX-scs_nowcast-rainfall_flux",
+        "comment": "mlcast_created_on is the newest frame's time. mlcast_created_by, mlcast_created_with and "
+        "mlcast_dataset_identifier have the form that mlcast-dataset-validator asks for, but name no person, "
+        "no published repository and no country: fill them in before you publish the data.",
+    }

@@ -1,0 +1,1 @@
+"""What all trainings share: the fit, processes side by side, switched gradients."""

@@ -1,0 +1,1 @@
+"""Scores of forecasts, their intervals, tables and figures; no method is known here."""

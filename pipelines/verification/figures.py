@@ -1,0 +1,95 @@
+"""Pictures of scores against lead time, and of spectra."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipelines.common.files import whole
+from pipelines.nowcast.methods.interface import NAMES
+from pipelines.verification.scoring import SCALES_KM, scores_of
+from pipelines.verification.spatial import WAVELENGTHS_KM, power_column
+from pipelines.verification.table import Tables, fss_threshold
+
+
+def draw_csi(tables: Tables, path: Path) -> None:
+    """Draw pooled CSI against lead time, one panel a threshold."""
+    thresholds = sorted(next(iter(tables.values()))["threshold"].unique())
+    figure, axes = _panels(len(thresholds), "CSI, pooled")
+    for name, sums in tables.items():
+        csi = scores_of(sums, ["threshold", "minutes"])["csi"]
+        for ax, threshold in zip(axes, thresholds, strict=True):
+            _line(ax, csi.loc[threshold], name)
+            ax.set_title(f"at least {threshold:g} mm/h", fontsize=9)
+    _save(figure, axes, path)
+
+
+def draw_fss(tables: Tables, path: Path) -> None:
+    """Draw pooled FSS of one threshold against lead time, one panel a scale."""
+    figure, axes = _panels(len(SCALES_KM), "FSS, pooled")
+    threshold = fss_threshold(next(iter(tables.values())))
+    for name, sums in tables.items():
+        scores = scores_of(sums, ["threshold", "minutes"]).loc[threshold]
+        for ax, scale in zip(axes, SCALES_KM, strict=True):
+            _line(ax, scores[f"fss_{scale}km"], name)
+            ax.set_title(f"at least {threshold:g} mm/h within {scale} km", fontsize=9)
+    _save(figure, axes, path)
+
+
+def draw_spectra(tables: Tables, path: Path) -> None:
+    """Draw the mean RAPSD of forecast and observation over wavelength, one panel a lead time.
+
+    What lies below the black line is too smooth, what lies above it too rough.
+    """
+    any_table = next(iter(tables.values()))
+    minutes = sorted(any_table["minutes"].unique())
+    shown = [lead for lead in minutes if lead in (30, 60)] or minutes[-1:]
+    figure = Figure(figsize=(4.2 * len(shown) + 1.6, 4.0), dpi=100, layout="constrained")
+    axes = list(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0])
+    for ax, lead in zip(axes, shown, strict=True):
+        for name, sums in {"observed": any_table, **tables}.items():
+            at = sums[(sums["minutes"] == lead) & (sums["threshold"] == sums["threshold"].min())]
+            of = "observed" if name == "observed" else "forecast"
+            power = at[[power_column(of, wavelength) for wavelength in WAVELENGTHS_KM]].mean()
+            power = power.where(power > 0)
+            if power.notna().any():
+                style = {"color": "black", "linewidth": 2.5} if name == "observed" else {"linestyle": _style(name)}
+                ax.plot(WAVELENGTHS_KM, power, label=name, marker=".", **style)
+        ax.set_title(f"at {lead:g} minutes", fontsize=9)
+        ax.set_xlabel("wavelength, km")
+        ax.set_xscale("log")
+        ax.set_xticks(WAVELENGTHS_KM, [f"{wavelength}" for wavelength in WAVELENGTHS_KM])
+        ax.minorticks_off()
+        ax.invert_xaxis()
+        if ax.lines:
+            ax.set_yscale("log")
+    axes[0].set_ylabel("power spectral density, (mm/h)²")
+    _save(figure, axes, path)
+
+
+def _panels(count: int, label: str) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(3.2 * count + 1.6, 3.4), dpi=100, layout="constrained")
+    axes = list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+    for ax in axes:
+        ax.set_xlabel("lead time, minutes")
+    axes[0].set_ylabel(label)
+    axes[0].set_ylim(0, 1)
+    return figure, axes
+
+
+def _line(ax: Axes, of_lead: pd.Series, name: str) -> None:
+    ax.plot(of_lead.index, of_lead, _style(name), label=name, marker=".")
+
+
+def _style(name: str) -> str:
+    return "--" if name in NAMES else "-"
+
+
+def _save(figure: Figure, axes: Sequence[Axes], path: Path) -> None:
+    handles, labels = axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, fontsize=8, loc="outside right upper")
+    with whole(path) as temporary:
+        figure.savefig(temporary)

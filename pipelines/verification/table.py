@@ -1,0 +1,204 @@
+"""The comparison of methods as Markdown for people and as JSON with all lead times."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.common.files import whole
+from pipelines.common.markdown import table_head, table_row
+from pipelines.nowcast.methods.interface import PYSTEPS
+from pipelines.verification.bootstrap import BLOCK_HOURS, KEY, Difference, mean_score, number_blocks, paired_difference
+from pipelines.verification.scoring import SUMS, mean_csi, scores_from, scores_of
+
+Tables = Mapping[str, pd.DataFrame]  # sums by the method's name, all of the same forecasts
+
+HEADS = {
+    "mean CSI, pooled [95 %]": "csi_mean",
+    "mean CSI, per event": "csi_event",
+    "frequency bias": "bias",
+    "FSS [95 %]": "fss_8km",
+    "RMSE": "rmse",
+    "MAE": "mae",
+    "ME": "me",
+    "RAPSD error": "rapsd_error",
+}
+HOW = (
+    "{forecasts} forecasts of the whole grid, from the same times of the same {events} event(s) for all methods; "
+    "dry ones count. An event of a score is a rain rate of at least the threshold: {thresholds} mm/h. Lead times: "
+    "{first:g} to {last:g} minutes. One mask for all: pixels seen at the valid time and at the newest observed one, "
+    "and where extrapolation knows what comes from upstream. Pooled: scores of the sums over all forecasts. Per event: "
+    "the score of each event by itself, then mean [lowest to highest], which is no confidence interval. Mean CSI: over "
+    "thresholds and lead times, but those at which no such rain was observed. Frequency bias: pooled over the lead "
+    "times, mean [lowest to highest] over the thresholds, 1 is best. FSS: neighbourhoods of 8 km at {fss:g} mm/h, mean "
+    "over the lead times. RMSE, MAE, ME (forecast minus observed): mm/h, over all pixels and lead times. RAPSD error: "
+    "mean |log10(power of the forecast / power of the observed)| over wavelengths of 4 to 64 km, as far as the largest "
+    "square of pixels that count has them; 0 is best, 0.3 a factor of two. nan is an undefined score."
+)
+INTERVAL = " Intervals of 95 % are by bootstrap over {blocks} block(s) of at least {hours:g} hours of issue times."
+DIFFERENCE = (
+    " The difference is that of mean CSI, pooled, to {reference}, the best of pysteps' methods here; it is paired."
+)
+FEW = " From so few an interval is too narrow, and one gives none."
+
+
+def differences(tables: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:
+    """Give the best of ``rivals``, and every other method's difference to it in mean CSI."""
+    csi = {name: mean_csi(tables[name]) for name in rivals if name in tables}
+    defined = {name: value for name, value in csi.items() if np.isfinite(value)}
+    if not defined:
+        return None, {}
+    reference = max(defined, key=lambda name: defined[name])
+    return reference, {
+        name: paired_difference(sums, tables[reference]) for name, sums in tables.items() if name != reference
+    }
+
+
+def fss_threshold(sums: pd.DataFrame) -> float:
+    """Threshold at which the table shows FSS: 2 mm/h, or the one nearest to it."""
+    thresholds = sums["threshold"].unique()
+    return float(thresholds[np.abs(np.log(thresholds / 2)).argmin()])
+
+
+def summary(sums: pd.DataFrame) -> dict[str, float]:
+    """Scores of a method, one number each."""
+    csi = mean_score(sums)
+    fss = mean_score(sums[sums["threshold"] == fss_threshold(sums)], "fss_8km", by=["minutes"])
+    of_threshold = scores_of(sums, ["threshold"])["bias"]
+    of_event = pd.Series([mean_csi(of) for _, of in sums.groupby("event")])
+    everything = scores_from(sums[SUMS].sum().to_frame().T).iloc[0]
+    return {
+        "csi_mean": csi.value,
+        "csi_mean_low": csi.low,
+        "csi_mean_high": csi.high,
+        "csi_event": of_event.mean(),  # undefined ones left out
+        "csi_event_low": of_event.min(),
+        "csi_event_high": of_event.max(),
+        "bias": of_threshold.mean(),
+        "bias_low": of_threshold.min(),
+        "bias_high": of_threshold.max(),
+        "fss_8km": fss.value,
+        "fss_8km_low": fss.low,
+        "fss_8km_high": fss.high,
+        **{name: float(everything[name]) for name in ("rmse", "mae", "me", "rapsd_error")},
+    }
+
+
+def write_table(
+    tables: Tables,
+    markdown: Path,
+    data: Path,
+    *,
+    costs: Mapping[str, Mapping[str, float]],
+    cells: Mapping[str, str],
+    notes: list[str],
+) -> None:
+    """Write the comparison to ``markdown`` and ``data`` (JSON).
+
+    Parameters
+    ----------
+    tables : mapping
+        Of the same forecasts.
+    markdown, data : Path
+    costs : mapping
+        For those methods of which it is known: parameters, training_seconds.
+    cells : mapping
+        For those networks of which it is known: the recurrent cell. With others than SCS there is a column of the
+        difference to the best of them.
+    notes : list of str
+        What else a reader must know, a sentence each.
+    """
+    scores = {name: summary(sums) for name, sums in tables.items()}
+    ranked = sorted(scores, key=lambda name: -np.nan_to_num(scores[name]["csi_mean"]))
+    reference, to_reference = differences(tables, PYSTEPS)
+    rival, to_rival = differences(tables, [name for name, cell in cells.items() if cell != "scs"])
+    any_table = tables[ranked[0]]
+    minutes = np.sort(any_table["minutes"].unique())
+    thresholds = np.sort(any_table["threshold"].unique())
+
+    to_best = f"to {reference} [95 %]" if reference else "to pysteps"
+    heads = [*HEADS]
+    heads.insert(2, to_best)
+    if rival:
+        heads.insert(3, f"to {rival} [95 %]")
+    cost_heads = [head for head in ("parameters", "training_seconds") if any(head in cost for cost in costs.values())]
+    lines = table_head("method", *heads, *(head.replace("_", " ") for head in cost_heads))
+    for name in ranked:
+        row = [_cell(scores[name], key) for key in HEADS.values()]
+        row.insert(2, str(to_reference[name]) if name in to_reference else "–")
+        if rival:
+            row.insert(3, str(to_rival[name]) if name in to_rival else "–")
+        cost = costs.get(name, {})
+        lines.append(table_row(name, *row, *(f"{cost[head]:,.0f}" if head in cost else "–" for head in cost_heads)))
+    for lead in [lead for lead in minutes if lead in (30, 60)] or [minutes[-1]]:
+        lines += [
+            "",
+            f"CSI · POD · FAR · ETS · HSS · bias · FSS 2 km · FSS 8 km · FSS 32 km, pooled, at {lead:g} minutes:",
+            "",
+        ]
+        lines += table_head("method", *(f"at least {threshold:g} mm/h" for threshold in thresholds))
+        for name in ranked:
+            at = scores_of(tables[name], ["threshold", "minutes"]).xs(lead, level="minutes")
+            columns = at[["csi", "pod", "far", "ets", "hss", "bias", "fss_2km", "fss_8km", "fss_32km"]]
+            lines.append(table_row(name, *(" · ".join(f"{value:.2f}" for value in row) for row in columns.to_numpy())))
+
+    forecasts = any_table[KEY].drop_duplicates()
+    how = HOW.format(
+        forecasts=len(forecasts),
+        events=forecasts["event"].nunique(),
+        thresholds=", ".join(f"{threshold:g}" for threshold in thresholds),
+        first=minutes[0],
+        last=minutes[-1],
+        fss=fss_threshold(any_table),
+    )
+    blocks = len(np.unique(number_blocks(forecasts)))
+    how += INTERVAL.format(blocks=blocks, hours=BLOCK_HOURS) + FEW * (blocks < 8)
+    if reference and to_reference:
+        how += DIFFERENCE.format(reference=reference)
+    if rival:
+        how += f" Beside it the difference to {rival}, the best network of another cell than SCS."
+    fell_back = {name: int(sums.drop_duplicates(KEY)["fell_back"].sum()) for name, sums in tables.items()}
+    told = [
+        f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
+    ]
+    how = " ".join([how, *told, *notes])
+    with whole(markdown) as temporary:
+        temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
+
+    content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
+    content["methods"] = [
+        {"method": name, **scores[name], "difference": vars(to_reference[name]) if name in to_reference else None}
+        | ({"difference_to_rival": vars(to_rival[name]) if name in to_rival else None} if rival else {})
+        | {"fell_back": fell_back[name]}
+        | dict(costs.get(name, {}))
+        for name in ranked
+    ]
+    content["scores"] = []
+    for name in ranked:
+        for by, pooling in ((["threshold", "minutes"], "all events"), (["event", "threshold", "minutes"], "one event")):
+            rows = scores_of(tables[name], by).reset_index().rename(columns={"minutes": "lead_minutes"})
+            content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
+    with whole(data) as temporary:
+        temporary.write_text(json.dumps(_without_nan(content), indent=1), encoding="utf-8")
+
+
+def _cell(scores: Mapping[str, float], key: str) -> str:
+    text = f"{scores[key]:.3f}" if key != "bias" else f"{scores[key]:.2f}"
+    if np.isfinite(scores.get(f"{key}_low", np.nan)):
+        digits = ".2f" if key == "bias" else ".3f"
+        text += f" [{scores[f'{key}_low']:{digits}} to {scores[f'{key}_high']:{digits}}]"
+    return text
+
+
+def _without_nan(content: Any) -> Any:
+    """JSON has no NaN: null says undefined. NumPy's numbers become Python's."""
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_without_nan(value) for value in content]
+    if isinstance(content, np.generic):
+        content = content.item()
+    return None if isinstance(content, float) and not np.isfinite(content) else content

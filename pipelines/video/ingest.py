@@ -1,0 +1,230 @@
+"""Stage ``ingest_video``: a folder of videos in any known layout into one store of clips.
+
+Videos are decoded in worker processes, side by side; what can't become a clip goes into a quarantine table with the
+reason. What was decoded is kept in a hidden folder beside the store (outcomes, finished shards): a run that was killed
+goes on from there, a later one decodes new videos alone, and the store is the same bytes however many runs made it.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipelines.common.errors import UserError
+from pipelines.common.files import whole
+from pipelines.common.lock import exclusive
+from pipelines.common.made_by import made_by
+from pipelines.common.names import as_text
+from pipelines.common.provenance import main_checkout
+from pipelines.common.quarantine import write_quarantine
+from pipelines.common.stage import run
+from pipelines.common.workers import Decoders, Failure
+from pipelines.params.read import read_params
+from pipelines.params.video import IngestVideo
+from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
+from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
+from pipelines.video.ingest_cache import Journal
+from pipelines.video.layouts import Listing, Video, list_videos
+from pipelines.video.shard_file import is_whole
+from pipelines.video.splits import draw_splits, parted_groups
+
+LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
+CODE = ("video/clips", "video/decode", "video/optical_flow", "video/shard_file")  # what makes a shard
+TOLD = 20  # videos in quarantine that are told of one by one
+
+
+def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo) -> int:
+    """Write the videos below ``source`` to ``store``.
+
+    Parameters
+    ----------
+    source : Path
+        Folder; see `pipelines.video.layouts`.
+    store : Path
+        Zarr store, written whole or not at all; the same bytes for the same files. See `pipelines.video.clips`.
+    quarantine : Path
+        CSV with columns ``file`` (below ``source``) and ``reason``.
+    params : IngestVideo
+
+    Returns
+    -------
+    int
+        Rows of the quarantine table.
+
+    Raises
+    ------
+    UserError
+        If there is no video that can become a clip, or another run is at work on the store.
+    """
+    listing = list_videos(source, split=params.official_split, group=params.group)
+    decoding = Decoding(
+        params.short_side, params.rate, params.min_frames, params.frame_folder_rate, params.flow == "store"
+    )
+    work = store.with_name(f".{store.name}.ingest")
+    with exclusive(work / ".lock", wait_s=1.0):
+        journal = Journal(work, made_by(repr(decoding), CODE, LIBRARIES))
+        shards = work / "shards"
+        shards.mkdir(exist_ok=True)
+        rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
+        clips: list[tuple[Video, Decoded]] = []
+        for video, outcome in _outcomes(listing, decoding, journal, shards):
+            if isinstance(outcome, str):
+                rejected[_named(video, source)] = outcome
+            else:
+                clips.append((video, outcome))
+        clips, repeated = _without_repeats(clips, source, rejected)
+        write_quarantine(rejected, quarantine)
+        if not clips:
+            name, reason = min(rejected.items())
+            raise UserError(f"{source}: none of its {len(listing.videos)} videos is of use; {name}: {reason}")
+        table = _table(listing, clips, source)
+        table["split"] = draw_splits(
+            table, validation_share=params.validation_share, test_share=params.test_share, seed=params.seed
+        )
+        files = {kind: [_shards_of(decoded, kind, shards) for _, decoded in clips] for kind in _kinds(decoding)}
+        about = {
+            "layout": listing.layout,
+            "short_side": params.short_side,
+            "rate": params.rate,
+            "license": params.license,
+        }
+        with whole(store) as temporary:
+            assemble(table, files, listing.classes, about, temporary)
+        journal.close(keep=listing.videos)
+        wanted = {path for of_kind in files.values() for of_clip in of_kind for path in of_clip}
+        for path in shards.iterdir():
+            if path not in wanted:
+                path.unlink()
+    _tell(table, listing, rejected, repeated, quarantine)
+    return len(rejected)
+
+
+def _outcomes(
+    listing: Listing, decoding: Decoding, journal: Journal, shards: Path
+) -> list[tuple[Video, Decoded | str]]:
+    """Find out what becomes of each video: as the journal knows, or else decoded now."""
+    known: dict[Video, Decoded | str] = {}
+    for video in listing.videos:
+        found = journal.get(video)
+        if isinstance(found, str) or (found and _is_whole(found, decoding, shards)):
+            known[video] = found
+    new = [video for video in listing.videos if video not in known]
+    tasks = [(video.path.absolute(), video.start_s, video.end_s, decoding, shards.absolute()) for video in new]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[frames]} frames, {task.fields[bad]} bad"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, transient=True) as progress:
+        frames = bad = 0
+        bar = progress.add_task("decode videos", total=len(new), frames=0, bad=0)
+        for video, answer in zip(new, _workers(os.getpid()).map(decode_clip, tasks), strict=True):
+            outcome = answer.reason if isinstance(answer, Failure) else answer
+            if not (isinstance(answer, Failure) and answer.passing):
+                journal.put(video, outcome)
+            known[video] = outcome
+            frames += outcome.frames if isinstance(outcome, Decoded) else 0
+            bad += isinstance(outcome, str)
+            progress.update(bar, advance=1, frames=frames, bad=bad)
+    return [(video, known[video]) for video in listing.videos]
+
+
+def _shards_of(decoded: Decoded, kind: str, shards: Path) -> list[Path]:
+    return [shard_path(shards, decoded.key, kind, k) for k in range(shards_of(decoded.frames))]
+
+
+def _kinds(decoding: Decoding) -> tuple[str, ...]:
+    return ("pixels", "flow") if decoding.with_flow else ("pixels",)
+
+
+def _is_whole(decoded: Decoded, decoding: Decoding, shards: Path) -> bool:
+    paths = [path for kind in _kinds(decoding) for path in _shards_of(decoded, kind, shards)]
+    return all(is_whole(path, SHARD // CHUNK) for path in paths)
+
+
+@cache
+def _workers(process: int) -> Decoders:
+    """Give this process's workers, one for each of its cores."""
+    return Decoders(len(os.sched_getaffinity(0)))
+
+
+def _without_repeats(
+    clips: list[tuple[Video, Decoded]], source: Path, rejected: dict[str, str]
+) -> tuple[list[tuple[Video, Decoded]], int]:
+    """Take the first of videos of the same content: copies on both sides of a split would make it worthless.
+
+    One that repeats another's label too is skipped and counted; one with another label contradicts it: rejected.
+    """
+    first: dict[str, Video] = {}
+    taken, repeated = [], 0
+    for video, decoded in clips:
+        other = first.setdefault(decoded.key, video)
+        if other is video:
+            taken.append((video, decoded))
+        elif other.label == video.label:
+            repeated += 1
+        else:
+            rejected[_named(video, source)] = f"conflict: the content of {_named(other, source)}, a {other.label}"
+    return taken, repeated
+
+
+def _table(listing: Listing, clips: list[tuple[Video, Decoded]], source: Path) -> pd.DataFrame:
+    number = {name: i for i, name in enumerate(listing.classes)}
+    return pd.DataFrame(
+        {
+            "clip": as_text(video.path.relative_to(source).with_suffix("").as_posix()),
+            "label": number[video.label],
+            "label_name": video.label,
+            "group": video.group,
+            "split": video.split,
+            "frames": decoded.frames,
+            "height": decoded.height,
+            "width": decoded.width,
+            "fps": decoded.fps,
+            "source": _named(video, source),
+            "sha256": decoded.sha256,
+        }
+        for video, decoded in clips
+    )
+
+
+def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repeated: int, quarantine: Path) -> None:
+    """Print a line for each video in quarantine, the first of many, and the summary."""
+    for name, reason in sorted(rejected.items())[:TOLD]:
+        print(f"{name}: {reason}")
+    if len(rejected) > TOLD:
+        print(f"and {len(rejected) - TOLD} more in {quarantine}")
+    counts = table["split"].value_counts()
+    parted = parted_groups(table)
+    unseen = sorted(set(table["label_name"]) - set(table["label_name"][table["split"] == "train"]))
+    print(
+        f"{len(table)} clips ({table['frames'].sum()} frames) of {table['label'].nunique()} classes"
+        f" in {table['group'].nunique()} groups, layout {listing.layout}: "
+        + ", ".join(f"{counts[name]} {name}" for name in ("train", "validation", "test", "unused") if name in counts)
+        + (f", {repeated} repeated files skipped" if repeated else "")
+        + (f"; the official lists part {len(parted)} groups ({', '.join(parted[:3])}, …)" if parted else "")
+        + (f"; nothing to train on of {', '.join(unseen)}" if unseen else "")
+        + f"; {len(rejected)} in quarantine"
+        + (f": {quarantine}" if rejected else "")
+    )
+
+
+def _named(video: Video, source: Path) -> str:
+    part = "" if video.start_s is None else f"#{video.start_s:g}-{video.end_s:g}"
+    return as_text(video.path.relative_to(source).as_posix()) + part
+
+
+def main(store: Path, quarantine: Path) -> None:
+    """Ingest the videos of params.yaml's ingest_video.source into STORE; what can't be read is in QUARANTINE."""
+    params = read_params().ingest_video
+    source = Path(params.source)
+    # In one of DVC's experiment folders, a folder that isn't there is the main checkout's.
+    ingest_video(source if source.exists() else main_checkout() / source, store, quarantine, params)
+
+
+if __name__ == "__main__":
+    run(main)

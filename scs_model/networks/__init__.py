@@ -1,0 +1,1 @@
+"""Networks of these layers: the encoder–forecaster and the stand-alone recogniser."""

@@ -1,0 +1,1 @@
+"""Spatial–temporal switch gradient descent: switch, adaptive switch, subtasks, coherence, chains."""

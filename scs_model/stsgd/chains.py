@@ -1,0 +1,121 @@
+"""Back-propagation chains: how many ways the gradient goes from the loss to the inputs, and what STSGD leaves.
+
+With S, c and h as in a stack of SCS layers without residual lines, and π_s, π_t the probabilities that the spatial
+and the temporal path into a layer's input are open:
+
+    N_c(l,t) = N_h(l,t) + N_c(l,t+1),  N_x(l,t) = π_s·N_h(l,t) + π_t·N_c(l,t),  N_h(l-1,t) = N_x(l,t)
+    N_h(L,T) = 1, other N_h(L,·) = 0, N_c(·,T+1) = 0;  the count is Σ_t N_x(1,t)
+
+Pang et al. 2020, arXiv 2006.00212, Fig. 4.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scs_model.stsgd.switch import check_switch, draw_open_paths
+
+
+def open_probabilities(kind: str, p: float) -> tuple[float, float]:
+    """Give π_s and π_t of a switch (`scs_model.stsgd.switch.draw_open_paths`).
+
+    Raises
+    ------
+    ValueError
+        If there is no such switch.
+    """
+    check_switch(kind, p)
+    if kind == "off":
+        return 1.0, 1.0
+    if kind == "one_sided":
+        return 1.0, 1.0 - p
+    return (p, 1.0 - p**2) if p < 0.5 else (1.0 - (1.0 - p) ** 2, 1.0 - p)
+
+
+def log_expected_chains(layers: int, steps: int, kind: str, p: float) -> Tensor:
+    """Natural logarithm of the expected number of chains, exact, for every depth and length up to the given ones.
+
+    Seen from the last frame, a frame's count doesn't depend on how many came before it, nor a layer's on how many
+    are below: one recursion gives them all.
+
+    Returns
+    -------
+    Tensor of shape (layers, steps), float64
+        For L = 1..layers and T = 1..steps.
+    """
+    if layers < 1 or steps < 1:
+        raise ValueError(f"at least one layer and one step; got {layers} and {steps}")
+    log_s, log_t = torch.tensor(open_probabilities(kind, p), dtype=torch.float64).log()
+    log_h = torch.full((steps,), -torch.inf, dtype=torch.float64)  # by distance from the last frame
+    log_h[0] = 0.0
+    counts = []
+    for _ in range(layers):
+        log_h = torch.logaddexp(log_s + log_h, log_t + log_h.logcumsumexp(0))
+        counts.append(log_h.logcumsumexp(0))
+    return torch.stack(counts)
+
+
+def count_chains(open_paths: Tensor) -> Tensor:
+    """Count the chains that given draws leave.
+
+    Parameters
+    ----------
+    open_paths : Tensor of shape (..., L, T, 2), bool
+
+    Returns
+    -------
+    Tensor of shape (...), float64
+        Exact up to 2^53.
+    """
+    is_open = open_paths.double()
+    h = torch.zeros_like(is_open[..., 0, :, 0])
+    h[..., -1] = 1.0
+    for layer in reversed(range(is_open.shape[-3])):
+        c = h.flip(-1).cumsum(-1).flip(-1)
+        h = is_open[..., layer, :, 0] * h + is_open[..., layer, :, 1] * c
+    return h.sum(-1)
+
+
+def sample_chains(layers: int, steps: int, kind: str, p: float, *, samples: int, seed: int) -> Tensor:
+    """Count the chains of drawn switches: a Monte-Carlo sample, whose mean tends to the expectation.
+
+    Returns
+    -------
+    Tensor of shape (samples,), float64
+    """
+    draws = [
+        draw_open_paths(kind, p, seed=seed, step=sample, rank=0, layers=layers, steps=steps)
+        for sample in range(samples)
+    ]
+    return count_chains(torch.stack(draws))
+
+
+def chain_table(
+    layers: Sequence[int], steps: Sequence[int], ps: Sequence[float], kind: str = "two_sided"
+) -> list[dict[str, float | int | str]]:
+    """Tabulate the expected chains: a row for each p, L and T, and those of plain back-propagation besides.
+
+    Returns
+    -------
+    list of dict
+        ``kind``, ``p``, ``layers``, ``steps``, ``log10_chains`` and ``chains`` (inf
+        beyond float's range). The rows of plain back-propagation are of kind "off" and p 0.
+    """
+    rows: list[dict[str, float | int | str]] = []
+    for of_kind, p in [*((kind, p) for p in ps), ("off", 0.0)]:
+        logs = log_expected_chains(max(layers), max(steps), of_kind, p)
+        for L in layers:
+            for T in steps:
+                log = logs[L - 1, T - 1]
+                rows.append(
+                    {
+                        "kind": of_kind,
+                        "p": p,
+                        "layers": L,
+                        "steps": T,
+                        "log10_chains": float(log / torch.tensor(10.0).double().log()),
+                        "chains": float(log.exp()),
+                    }
+                )
+    return rows

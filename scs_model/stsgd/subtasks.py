@@ -1,0 +1,82 @@
+"""T²'s losses, beside the main loss.
+
+T¹'s loss is the main loss's own function, of T¹'s stream: ASTSGD compares the two, which is only fair between losses
+of one kind and scale. T²'s are here: the echo's motion on radar, optical flow in videos.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+
+def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
+    """Mean squared error of the motion, on echo only.
+
+    Parameters
+    ----------
+    motion : Tensor of shape (B, T, 2, H / d, W / d)
+        `Streams.motion`: cells of d pixels a frame.
+    target : Tensor of shape (B, T, 2, H, W)
+        Observed motion, x and y, pixels a frame; averaged over a cell's echo.
+    echo : Tensor of shape (B, T, 1, H, W), bool
+        Where ``target`` counts.
+
+    Returns
+    -------
+    Tensor, scalar
+        Cells² a frame²; zero where there is no echo at all.
+
+    Raises
+    ------
+    ValueError
+        If the shapes don't belong together.
+    """
+    B, T, two, h, w = motion.shape
+    d = target.shape[-1] // w
+    if d < 1 or target.shape != (B, T, 2, h * d, w * d) or echo.shape != (B, T, 1, h * d, w * d) or two != 2:
+        raise ValueError(
+            "motion is (B, T, 2, H / d, W / d), target (B, T, 2, H, W), echo (B, T, 1, H, W); got "
+            f"{tuple(motion.shape)}, {tuple(target.shape)}, {tuple(echo.shape)}"
+        )
+    weight = avg_pool2d(echo.flatten(0, 1).float(), d)
+    sums = avg_pool2d(target.where(echo, 0.0).flatten(0, 1).float(), d)
+    normalised = sums / weight.clamp(min=0.5 / d**2) / d
+    error = (motion.flatten(0, 1).float() - normalised).square()
+    return (weight * error).sum() / (2 * weight.sum()).clamp(min=1.0)
+
+
+def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
+    """Mean squared error of the flow, averaged over the scales.
+
+    Parameters
+    ----------
+    flows : sequence of Tensors of shape (T, B, 2, H / s, W / s), s in 4, 8, 16, 32
+        `scs_model.networks.recognition.ActionStreams.flows`.
+    target : Tensor of shape (t, B, 2, H / 4, W / 4)
+        Observed motion from the frame before, in cells of 4 pixels, to each of the last t frames, 1 <= t <= T:
+        nothing comes before a first frame.
+
+    Returns
+    -------
+    Tensor, scalar
+        Cells² a frame².
+
+    Raises
+    ------
+    ValueError
+        If the shapes don't belong together.
+    """
+    errors = []
+    for flow in flows:
+        T, B, _, h, w = flow.shape
+        d = target.shape[-1] // w
+        if not 1 <= len(target) <= T or d < 1 or target.shape[1:] != (B, 2, h * d, w * d):
+            raise ValueError(
+                f"a flow is (T, B, 2, H / s, W / s) and its target (t, B, 2, H / 4, W / 4), t from 1 to T; got "
+                f"{tuple(flow.shape)} and {tuple(target.shape)}"
+            )
+        coarse = avg_pool2d(target.flatten(0, 1).float(), d)
+        errors.append((flow[-len(target) :].flatten(0, 1).float() - coarse).square().mean())
+    return torch.stack(errors).mean()

@@ -1,0 +1,78 @@
+"""A file on which a decoder crashes or hangs costs that file alone."""
+
+import ctypes
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from radar_files import write_odim
+
+from pipelines.common.errors import UnreadableFile
+from pipelines.common.workers import Decoders, Failure, guarded
+from pipelines.radar.readers.read import read_time
+
+TIME = datetime(2021, 2, 28, 23, 55)
+
+
+def test_crash_hang_and_refusal_cost_one_task_each(tmp_path):
+    good = write_odim(tmp_path / "a.h5", np.ones((12, 16), np.uint8), TIME)
+    (tmp_path / "bad.h5").write_bytes(b"x")
+    decoders = Decoders(1, limit_s=3.0)
+    assert decoders.call(read_time, (good,)) == np.datetime64(TIME)
+    assert decoders.call(os.abort, ()) == Failure("it crashed its decoder (SIGABRT)", passing=True)
+    assert decoders.call(ctypes.string_at, (0,)) == Failure("it crashed its decoder (SIGSEGV)", passing=True)
+    started = time.monotonic()
+    assert decoders.call(time.sleep, (60,)) == Failure("decoding it took longer than 3 s", passing=True)
+    assert time.monotonic() - started < 20
+    assert decoders.call(read_time, (tmp_path / "none.h5",)) == Failure("No such file or directory", passing=True)
+    refused = decoders.call(read_time, (tmp_path / "bad.h5",))
+    assert isinstance(refused, Failure)
+    assert not refused.passing
+    assert decoders.call(read_time, (good,)) == np.datetime64(TIME)
+
+
+def test_results_come_in_order_from_several_workers():
+    tasks = [(0.05 * (i % 3),) for i in range(9)]
+    assert list(Decoders(2).map(time.sleep, tasks)) == [None] * 9
+    assert list(Decoders(2).map(divmod, [(i, 3) for i in range(9)])) == [divmod(i, 3) for i in range(9)]
+
+
+def test_a_worker_ends_with_its_run():
+    decoders = Decoders(1)
+    process = decoders.call(os.getpid, ())
+    assert Path(f"/proc/{process}").exists()
+    assert process != os.getpid()
+    del decoders
+    for _ in range(100):
+        status = Path(f"/proc/{process}/stat")
+        if not status.exists() or status.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlives its run")
+
+
+def test_guarded_raises_what_the_function_raises(tmp_path):
+    with pytest.raises(UnreadableFile, match=r"none\.h5: No such file"):
+        guarded(read_time, tmp_path / "none.h5")
+
+
+def test_a_mistake_in_the_program_is_no_bad_file():
+    decoders = Decoders(1)
+    with pytest.raises(ZeroDivisionError):
+        decoders.call(divmod, (1, 0))
+    with pytest.raises(RuntimeError, match="status 3"):
+        decoders.call(os._exit, (3,))
+    assert decoders.call(divmod, (7, 2)) == (3, 1)
+
+
+def test_relative_paths_are_from_where_the_run_is(tmp_path, monkeypatch):
+    decoders = Decoders(1)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        write_odim(Path("here.h5"), np.ones((12, 16), np.uint8), TIME)
+        assert decoders.call(read_time, (Path("here.h5"),)) == np.datetime64(TIME)
+        Path("here.h5").unlink()

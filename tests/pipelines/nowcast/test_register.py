@@ -1,0 +1,232 @@
+import hashlib
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from archive import write_archive
+from safetensors.torch import save_file
+from test_train import small_params
+
+from pipelines.common.errors import UserError
+from pipelines.common.provenance import sha256
+from pipelines.nowcast.evaluate import evaluate
+from pipelines.nowcast.index import index
+from pipelines.nowcast.methods.forecasters import BASELINES
+from pipelines.nowcast.methods.interface import NAMES, baseline, maker
+from pipelines.nowcast.register import choose, main, register
+from pipelines.params.read import Params
+from pipelines.tracking import decisions as trail
+from pipelines.tracking.registry import NAME, find_alias, load
+from pipelines.tracking.store import connect
+from pipelines.verification.scoring import mean_csi
+from scs_model import EncoderForecaster
+
+STORE, WINDOWS, MODELS = Path("radar.zarr"), Path("windows.parquet"), Path("models")
+
+
+def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
+    """Write an untrained network, which forecasts persistence plus a little that depends on ``seed``."""
+    torch.manual_seed(seed)
+    shape = {**params.models[name].network, "leads": params.index.leads}
+    network = EncoderForecaster(**shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.001 * torch.randn(parameter.shape)
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    description = {
+        "method": "network",
+        "name": name,
+        "inputs": params.index.inputs,
+        "step_seconds": 300,
+        "network": shape,
+    }
+    (folder / "model.json").write_text(json.dumps(description))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dict[str, pd.DataFrame]]:
+    """A folder with store, index and two models, the parameters, and what each method scored."""
+    folder = tmp_path_factory.mktemp("archive")
+    params = small_params(folder)
+    (folder / "dvc.yaml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_archive(STORE)
+        index({"radar": STORE}, WINDOWS, params.index)
+        makers = {name: baseline(name, params.evaluate) for name in BASELINES}
+        for name in params.trained:
+            write_model(name, params, MODELS / name)
+            makers[name] = maker(str(MODELS / name), params.evaluate)
+        tables = {
+            name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)
+            for name, make in makers.items()
+        }
+    return folder, params, tables
+
+
+@pytest.fixture
+def workplace(
+    archive: tuple[Path, Params, dict[str, pd.DataFrame]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Params, dict[str, pd.DataFrame]]:
+    """The archive as working directory, with an MLflow store of the test's own."""
+    folder, params, tables = archive
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return params, tables
+
+
+def versions() -> list[str]:
+    return sorted(version.version for version in connect().search_model_versions(f"name = '{NAME}'"))
+
+
+def test_extrapolation_is_version_1_and_the_first_champion(
+    workplace: tuple[Params, dict[str, pd.DataFrame]],
+) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)
+    assert made["extrapolation"].number == "1"
+    choose(WINDOWS, tables, made, params=params)
+    champion = load()
+    assert (champion.method, champion.version) == ("extrapolation", "1")
+    # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
+    assert find_alias("challenger").number in {made[name].number for name in params.trained}
+    tags = connect().get_model_version(NAME, "1").tags
+    assert "first champion" in tags["champion_because"]
+    assert float(tags["csi_mean"]) == pytest.approx(mean_csi(tables["extrapolation"]), abs=1e-4)
+
+
+def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    first = register(tables, WINDOWS, MODELS, params=params)
+    again = register(tables, WINDOWS, MODELS, params=params)
+    assert {name: version.number for name, version in first.items()} == {
+        name: version.number for name, version in again.items()
+    }
+    assert len(versions()) == len(params.trained) + 1
+    assert len(mlflow.search_runs(experiment_names=[NAME], output_format="list")) == len(params.trained) + 1
+
+
+def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)
+
+    def card(name: str) -> str:
+        return connect().get_model_version(NAME, made[name].number).description
+
+    of_network = card("scs")
+    for said in (
+        f"{mean_csi(tables['scs']):.3f}",
+        hashlib.sha256(WINDOWS.read_bytes()).hexdigest(),
+        *tables["scs"]["event"].unique(),
+        "no interval from 1 block(s)",
+        f"looks at {params.index.inputs} frames, 300 s apart",
+        "training: unknown",  # an imported model
+    ):
+        assert str(said) in of_network
+    assert f"{mean_csi(tables['extrapolation']):.3f}" in card("extrapolation")
+    assert "training" not in card("extrapolation")
+    connect().update_model_version(NAME, made["scs"].number, "by hand")
+    register(tables, WINDOWS, MODELS, params=params)
+    assert card("scs") == "by hand"
+
+
+def test_an_experiment_moves_no_alias_and_leaves_no_decision(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, tables = workplace
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
+    for name in (*NAMES, *params.trained):
+        tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
+    main(WINDOWS, tmp_path, MODELS)
+    assert connect().get_registered_model(NAME).aliases == {}
+    assert trail.entries() == []
+
+
+def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)
+    connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
+    # The next training made other models: the champion is none of them.
+    for name in params.trained:
+        write_model(name, params, tmp_path / name, seed=7)
+    others = register(tables, WINDOWS, tmp_path, params=params)
+    assert others["scs"].number != made["scs"].number
+    choose(WINDOWS, tables | dict.fromkeys(params.models, tables["persistence"]), others, params=params)
+    said = capsys.readouterr().out
+    assert f"version {made['scs'].number}" in said
+    assert f"{mean_csi(tables['scs']):.4f}" in said
+    assert "it may have seen these test events" in said
+
+
+def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)
+    connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
+    present = {name: version for name, version in made.items() if name != "scs"}
+    fewer = params.model_copy(
+        update={
+            "trained": [name for name in params.trained if name != "scs"],
+            "index": params.index.model_copy(update={"inputs": params.index.inputs - 1}),
+        }
+    )
+    choose(WINDOWS, tables, present, params=fewer)
+    assert find_alias("champion").number == made["scs"].number
+    assert f"the model wants {params.index.inputs} frames" in capsys.readouterr().out
+
+
+def test_a_registered_model_needs_nothing_but_itself(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)
+    uri = f"models:/{NAME}/{made['scs'].number}"
+    ours = load(uri)
+    assert ours.sha256 == sha256(MODELS / "scs")
+    rain_rate = np.random.default_rng(1).gamma(0.5, 4.0, (4, 30, 35)).astype(np.float32)
+    rain_rate[:, :3] = np.nan
+    forecast = ours.forecaster(rain_rate, 5)
+    assert forecast.shape == (5, 30, 35)
+    np.testing.assert_array_equal(np.isnan(forecast), np.isnan(rain_rate[-1:]).repeat(5, axis=0))
+    np.testing.assert_array_equal(mlflow.pyfunc.load_model(uri).predict(rain_rate, params={"leads": 5}), forecast)
+
+    files = [path for path in Path(mlflow.artifacts.download_artifacts(uri)).rglob("*") if path.is_file()]
+    assert any(path.name == "weights.safetensors" for path in files)
+    assert any(path.name == "network.py" for path in files)
+    assert not any(path.suffix in {".pkl", ".pickle", ".pt", ".pth"} for path in files)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["models:/radar-nowcast@nobody", "models:/radar-nowcast/99", "models:/nothing/1", "no/such/folder", "runs:/a/b"],
+)
+def test_a_model_that_is_not_there_is_one_line(workplace: tuple[Params, dict[str, pd.DataFrame]], uri: str) -> None:
+    with pytest.raises(UserError, match="no such model") as error:
+        load(uri)
+    assert uri in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_foreign_model_is_refused_and_its_pickle_left_alone(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path
+) -> None:
+    connect()
+
+    class Foreign(mlflow.pyfunc.PythonModel):
+        def __reduce__(self) -> object:
+            return (Path.touch, (tmp_path / "unpickled",))
+
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return model_input
+
+    mlflow.pyfunc.save_model(tmp_path / "foreign", python_model=Foreign(), pip_requirements=[])
+    (tmp_path / "unpickled").unlink(missing_ok=True)
+    with pytest.raises(UserError, match="not a model that"):
+        load(str(tmp_path / "foreign"))
+    assert not (tmp_path / "unpickled").exists()

@@ -1,0 +1,190 @@
+"""A forecast by the model that is asked for, or by what the policy has in its place; and the reasons in words."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from archive import moving_cells
+from small_model import NETWORK, loaded
+
+from pipelines.common.errors import Unavailable, UserError
+from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.operation.forecast import forecast, troubles
+from pipelines.operation.inputs import Source
+from pipelines.params.operation import Policy
+from pipelines.params.read import read_params
+from pipelines.radar.frame import Frame
+from pipelines.tracking.registry import LoadedModel
+
+POLICY = read_params(Path(__file__).parents[3] / "params.yaml").domains["simulated"].policy
+FRAMES = moving_cells("2024-06-01T12:00", 5, shape=(24, 32))
+MODEL = loaded("persistence")
+
+
+def policy(**changes: object) -> Policy:
+    return POLICY.model_copy(update=changes)
+
+
+def source_of(frames: list[Frame]) -> Source:
+    by_time = {frame.time: frame for frame in frames}
+    return Source("radar", np.array(list(by_time)), by_time.__getitem__)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> Any:
+        raise error
+
+    return fail
+
+
+def giving(make: Callable[[np.ndarray, int], Any]) -> Callable[[], LoadedModel]:
+    """A model that gives what ``make`` makes of its frames and lead times."""
+    return lambda: replace(MODEL, forecaster=make)
+
+
+def right(rain_rate: np.ndarray, leads: int) -> np.ndarray:
+    return np.repeat(rain_rate[-1:], leads, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "step_s", "leads"), [(60, 300, 12), (60, 600, 6), (7, 300, 1), (60, 420, 8), (90, 300, 18)]
+)
+def test_lead_times_go_as_far_as_asked_for(minutes: int, step_s: int, leads: int) -> None:
+    start = FRAMES[0].time
+    frames = [replace(f, time=start + n * np.timedelta64(step_s, "s")) for n, f in enumerate(FRAMES)]
+    dataset, observed = forecast(source_of(frames), lambda: MODEL, POLICY, minutes=minutes, snapshot="XYZ")
+    assert dataset["lead_time"].to_numpy().tolist() == [step_s * (lead + 1) for lead in range(leads)]
+    assert dataset.attrs["live_store_snapshot"] == "XYZ"
+    assert dataset.attrs["fallback"] == "none"
+    assert observed == frames[-3:]
+    np.testing.assert_array_equal(dataset["rainfall_flux"].to_numpy()[-1], frames[-1].rain_rate)
+
+
+def test_no_lead_time_or_nothing_seen_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^no lead time up to 4 minutes in steps of 300 s$"):
+        forecast(source_of(FRAMES), lambda: MODEL, POLICY, minutes=4)
+    blind = replace(FRAMES[-1], rain_rate=np.full((24, 32), np.nan, np.float32))
+    with pytest.raises(UserError, match=rf"^radar: {blind.source}: the newest frame, of .* knows 0.00% of the grid"):
+        forecast(source_of([*FRAMES[:-1], blind]), lambda: MODEL, POLICY)
+
+
+BROKEN = {
+    "not there": (raising(UserError("models:/x@champion: no such model in y")), "models:/x@champion: no such model"),
+    "MLflow down": (raising(Unavailable("MLflow store http://h: refused")), "MLflow store http://h: refused"),
+    "bad file": (raising(KeyError("network")), "the model can't be loaded: KeyError: 'network'"),
+    "too many inputs": (lambda: loaded("persistence", inputs=9), "no good frame of 2024-06-01T11:40:00, "),
+    "no inputs": (lambda: loaded("persistence", inputs="many"), "not a number of inputs: 'many'"),
+    "cadence": (lambda: loaded("persistence", step_seconds=600), "frames are 300 s apart, and .* in steps of 600 s"),
+    "pixels": (lambda: loaded("persistence", pixel_metres=2000.0), "pixels are of 1000 m, and .* trained on 2000 m"),
+    "no pixels": (lambda: loaded("persistence", pixel_metres="1 km"), "models:/radar-nowcast@champion: TypeError: "),
+    "raises": (giving(raising(RuntimeError("a\nb"))), r"models:/radar-nowcast@champion: RuntimeError: a b"),
+    "disk": (giving(raising(OSError(5, "Input/output error"))), "OSError: .*Input/output error"),
+    "memory": (giving(raising(MemoryError())), "MemoryError"),
+    "shape": (giving(lambda rain, leads: right(rain, leads - 1)), r"of shape \(11, 24, 32\), not \(12, 24, 32\)"),
+    "kind": (giving(lambda rain, leads: None), r"object of shape \(\)"),
+    "negative": (giving(lambda rain, leads: -1 - right(rain, leads)), "it gives negative rain"),
+    "infinite": (giving(lambda rain, leads: right(rain, leads) + np.inf), "it gives infinite rain"),
+    "unknown": (giving(lambda rain, leads: right(rain, leads) * np.nan), "it gives nothing but NaN"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_the_model_can_t_do_extrapolation_does_and_says_why(what: str) -> None:
+    model, words = BROKEN[what]
+    dataset, _ = forecast(source_of(FRAMES), model, POLICY)
+    said = dataset.attrs
+    assert (said["method"], said["model_name"], said["model_version"]) == ("extrapolation", "extrapolation", "none")
+    assert said["fallback"].startswith("extrapolation: ") and "\n" not in said["fallback"]
+    assert re.search(words, said["fallback"]), said["fallback"]
+    assert json.loads(said["policy"])["fallback"] == ["extrapolation", "persistence"]
+    inside = np.s_[6:-6, 6:-6]
+    expected = FRAMES[-1].rain_rate
+    assert not np.array_equal(dataset["rainfall_flux"].to_numpy()[2][inside], expected[inside]), "it moves"
+    assert troubles(said) == [f"fallback: {said['fallback']}"]
+
+
+def test_the_methods_have_their_turn_and_then_it_is_refused() -> None:
+    model = raising(UserError("no champion"))
+    two = source_of([FRAMES[0], FRAMES[4], replace(FRAMES[3], time=FRAMES[4].time - np.timedelta64(20, "m"))])
+    said = forecast(two, model, policy(max_missing=0))[0].attrs
+    assert said["method"] == "persistence"
+    assert said["fallback"].startswith("persistence: no champion; radar: no good frame of ")
+    with pytest.raises(UserError, match=r"^no champion; radar: no good frame of .* extrapolation needs the 3"):
+        forecast(two, model, policy(max_missing=0, fallback=["extrapolation"]))
+    # With nothing in its place, what is raised is what the model said: another try may help.
+    with pytest.raises(Unavailable, match=r"^refused$"):
+        forecast(source_of(FRAMES), raising(Unavailable("refused")), policy(fallback=[]))
+
+
+def test_a_method_over_the_memory_limit_isn_t_used() -> None:
+    network = {"method": "network", "inputs": 3, "network": NETWORK | {"downsample": 1}}
+    model = replace(MODEL, description=network)
+    needed = needed_mb(network, (24, 32), 12)
+    assert (
+        forecast(source_of(FRAMES), lambda: model, POLICY, memory_limit_mb=1 + int(needed))[0].attrs["fallback"]
+        == "none"
+    )
+    large = [replace(f, rain_rate=np.tile(f.rain_rate, (40, 30)), grid=_grid(960, 960)) for f in FRAMES]
+    limit = int(needed_mb({"method": "extrapolation"}, (960, 960), 12)) + 1
+    assert limit < needed_mb(network, (960, 960), 12) == pytest.approx(needed * 40 * 30)
+    said = forecast(source_of(large), lambda: model, POLICY, memory_limit_mb=limit)[0].attrs
+    assert said["fallback"].startswith("extrapolation: models:/radar-nowcast@champion needs ")
+    assert f"MB on 960×960 pixels, and {limit} are allowed" in said["fallback"]
+
+
+def test_a_stand_in_is_never_said_to_be_observed() -> None:
+    dataset, observed = forecast(source_of([*FRAMES[:3], FRAMES[4]]), lambda: MODEL, POLICY)
+    assert observed == [FRAMES[2], FRAMES[4]]
+    assert [one["sha256"] for one in json.loads(dataset.attrs["input_frames"])] == [f.sha256 for f in observed]
+    assert json.loads(dataset.attrs["missing_frames"]) == [
+        {
+            "time": "2024-06-01T12:15:00",
+            "why": "no frame of this time",
+            "stand_in": f"{FRAMES[2].source} of 2024-06-01T12:10:00, advected",
+        }
+    ]
+
+
+def _grid(H: int, W: int) -> Any:
+    return moving_cells("2024-06-01T12:00", 1, shape=(H, W))[0].grid
+
+
+MEASURE = """
+import json, sys, numpy as np
+from pipelines.nowcast.methods.forecasters import BASELINES, NetworkForecaster
+from pipelines.nowcast.methods.memory import needed_mb
+from scs_model import EncoderForecaster
+def status(key):
+    return next(int(line.split()[1]) / 1e3 for line in open("/proc/self/status") if line.startswith(key))
+description, shape = json.loads(sys.argv[1]), (640, 640)
+rows, columns = np.mgrid[:640, :640]
+rain = np.stack([np.maximum(0, 9 * np.sin(rows / 9 + t) * np.sin(columns / 7)) for t in range(4)]).astype(np.float32)
+if "network" in description:
+    forecaster = NetworkForecaster(EncoderForecaster(**description["network"]), 4)
+else:
+    forecaster = BASELINES[description["method"]]
+forecaster(rain[:, :96, :96], 12)  # imports what it imports
+open("/proc/self/clear_refs", "w").write("5")
+before = status("VmRSS")
+forecaster(rain, 12)
+print(status("VmHWM") - before, needed_mb(description, shape, 12))
+"""
+WIDE = {"widths": [32, 32], "kernel": 3, "downsample": 4, "leads": 12}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("cell", ["extrapolation", "scs", "scs_action", "convlstm", "convgru", "trajgru"])
+def test_the_memory_that_a_method_is_said_to_need_is_what_it_takes(cell: str) -> None:
+    network = {"method": "network", "inputs": 4, "network": WIDE | {"cell": cell}}
+    description = {"method": cell} if cell == "extrapolation" else network
+    command = [sys.executable, "-c", MEASURE, json.dumps(description)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    taken, said = map(float, done.stdout.split()[-2:])
+    assert 0.6 * said < taken < 1.1 * said

@@ -1,0 +1,205 @@
+"""The inbox: what is whole goes in, what isn't waits, what can't goes into quarantine with its reason."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from threading import Timer
+
+import numpy as np
+import pytest
+from archive import moving_cells
+from inbox_file import write_file
+
+from pipelines.common.errors import UserError
+from pipelines.operation import inbox as collect
+from pipelines.operation.inbox import Inbox
+from pipelines.operation.live_store import LiveStore
+from pipelines.params.read import read_params
+from pipelines.radar.grid import Grid
+
+FRAMES = moving_cells("2024-06-01T12:00:00", 5)
+NOW = np.datetime64("2024-06-01T12:20:00")
+INGEST = read_params(Path(__file__).parents[3] / "params.yaml").ingest_radar
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> LiveStore:
+    return LiveStore(tmp_path / "live", "CC0-1.0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "inbox"
+
+
+def cycle(folder: Path, live: LiveStore, now: np.datetime64 = NOW) -> tuple[int, list[str]]:
+    inbox = Inbox(folder)
+    return inbox.store(inbox.find_whole(), live, INGEST, now), inbox.notes
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def times(live: LiveStore) -> list[np.datetime64]:
+    return list(live.open()["time"].to_numpy().astype("datetime64[s]"))
+
+
+def test_frames_go_in_and_their_files_to_done_as_they_are(folder: Path, live: LiveStore) -> None:
+    files = [write_file(folder, frame) for frame in FRAMES]
+    content = {file.name: file.read_bytes() for file in files}
+    assert cycle(folder, live) == (5, [])
+    assert times(live) == [frame.time for frame in FRAMES]
+    assert names(folder) == []
+    done = folder.with_name("inbox-done")
+    assert {name: (done / name).read_bytes() for name in names(done)} == content
+
+
+def test_an_empty_inbox_and_one_that_is_not_there(folder: Path, live: LiveStore) -> None:
+    with pytest.raises(UserError, match="inbox: no such folder"):
+        cycle(folder, live)
+    folder.mkdir()
+    assert cycle(folder, live) == (0, [f"{folder}: no file in it"])
+
+
+def test_duplicate_other_grid_future_and_conflict_are_told_of_and_good_frames_go_in(
+    folder: Path, live: LiveStore
+) -> None:
+    write_file(folder, FRAMES[0])
+    cycle(folder, live)
+    grid = FRAMES[2].grid
+    smaller = replace(FRAMES[2], rain_rate=FRAMES[2].rain_rate[:32], grid=Grid(grid.crs, grid.x, grid.y[:32]))
+    write_file(folder, FRAMES[0], name="again.h5")
+    write_file(folder, replace(FRAMES[0], rain_rate=FRAMES[0].rain_rate * 2), name="other.h5")
+    write_file(folder, smaller, name="smaller.h5")
+    write_file(folder, replace(FRAMES[3], time=NOW + np.timedelta64(5, "m")), name="future.h5")
+    write_file(folder, FRAMES[1])
+    stored, notes = cycle(folder, live)
+    assert stored == 1
+    assert times(live) == [FRAMES[0].time, FRAMES[1].time]
+    said = dict(note.split(": ", 1) for note in notes)
+    assert set(said) == {"again.h5", "other.h5", "smaller.h5", "future.h5"}
+    assert said["again.h5"].startswith("repeats the frame of 2024-06-01T12:00:00")
+    assert said["other.h5"].startswith("conflict")
+    assert "32×64 pixels, not 64×64" in said["smaller.h5"]
+    assert "future" in said["future.h5"] and "12:25" in said["future.h5"]
+    assert names(folder) == []
+    assert "again.h5" in names(folder.with_name("inbox-done"))
+    quarantine = folder.with_name("inbox-quarantine")
+    bad = ["future.h5", "other.h5", "smaller.h5"]
+    assert names(quarantine) == sorted(bad + [f"{name}.reason" for name in bad])
+    assert "conflict" in (quarantine / "other.h5.reason").read_text()
+    # what a source's clock may be ahead of ours is no future
+    write_file(folder, replace(FRAMES[4], time=NOW + np.timedelta64(60, "s")), name="ahead.h5")
+    assert cycle(folder, live) == (1, [])
+
+
+def test_a_file_that_grows_is_left_and_taken_when_it_is_whole(
+    folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "SETTLE_S", 0.5)
+    write_file(folder, FRAMES[0])
+    path = write_file(folder, FRAMES[1])
+    content = path.read_bytes()
+    path.write_bytes(content[:1000])
+    writer = Timer(0.2, lambda: path.write_bytes(content[:2000]))
+    writer.start()
+    assert cycle(folder, live) == (1, [f"{path.name}: still being written; left for the next cycle"])
+    writer.join()
+    # its writer pauses: nothing changes any more, and still it can't be read
+    stored, notes = cycle(folder, live)
+    assert stored == 0 and "can't be read yet" in notes[0]
+    assert names(folder) == [path.name]
+    path.write_bytes(content)
+    assert cycle(folder, live) == (1, [])
+    assert times(live) == [FRAMES[0].time, FRAMES[1].time]
+
+
+def test_a_file_that_was_just_written_is_waited_for_and_taken(
+    folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "SETTLE_S", 0.5)
+    write_file(folder, FRAMES[0], age_s=0.0)
+    start = time.monotonic()
+    assert cycle(folder, live) == (1, [])
+    assert time.monotonic() - start >= 0.5
+
+
+def test_a_name_of_any_bytes_is_told_of_in_a_line_of_text(folder: Path, live: LiveStore) -> None:
+    write_file(folder, FRAMES[0])
+    (folder / os.fsdecode(b"a\xff \n\xc3\xa9.h5")).write_text("nothing")
+    stored, (note,) = cycle(folder, live)
+    assert stored == 1 and note.startswith("a\\udcff \\né.h5: can't be read yet: ")
+
+
+def test_a_file_that_stays_broken_goes_into_quarantine_with_its_reason(folder: Path, live: LiveStore) -> None:
+    path = write_file(folder, FRAMES[0])
+    path.write_bytes(path.read_bytes()[:1000])
+    (folder / "index.html").write_text("<html>404</html>")
+    for file in folder.iterdir():
+        os.utime(file, (time.time() - 700,) * 2)
+    stored, notes = cycle(folder, live)
+    assert stored == 0 and len(notes) == 2 and all("in quarantine" in note for note in notes)
+    assert names(folder) == []
+    assert "web page" in (folder.with_name("inbox-quarantine") / "index.html.reason").read_text()
+
+
+def test_a_cycle_killed_between_commit_and_move_loses_and_doubles_nothing(
+    folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for frame in FRAMES[:3]:
+        write_file(folder, frame)
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            cycle(folder, live)
+    assert len(names(folder)) == 3 and len(times(live)) == 3
+    stored, notes = cycle(folder, live)
+    assert stored == 0 and len(notes) == 3 and all("repeats" in note for note in notes)
+    assert times(live) == [frame.time for frame in FRAMES[:3]]
+    assert names(folder) == [] and len(names(folder.with_name("inbox-done"))) == 3
+
+
+def test_a_source_that_always_writes_the_same_name_overwrites_nothing(folder: Path, live: LiveStore) -> None:
+    contents = []
+    for frame in FRAMES[:3]:
+        contents.append(write_file(folder, frame, name="latest.h5").read_bytes())
+        assert cycle(folder, live) == (1, [])
+    done = folder.with_name("inbox-done")
+    assert sorted((done / name).read_bytes() for name in names(done)) == sorted(contents)
+
+
+def test_a_file_replaced_while_it_is_read_stays_for_the_next_cycle(folder: Path, live: LiveStore) -> None:
+    write_file(folder, FRAMES[0], name="latest.h5")
+    append = live.append
+
+    def replaced_meanwhile(frames: list) -> object:
+        write_file(folder, FRAMES[1], name="latest.h5", age_s=30.0)
+        return append(frames)
+
+    live.append = replaced_meanwhile  # type: ignore[method-assign]
+    stored, notes = cycle(folder, live)
+    assert stored == 1 and "replaced" in notes[0] and names(folder) == ["latest.h5"]
+    live.append = append  # type: ignore[method-assign]
+    assert cycle(folder, live) == (1, [])
+    assert times(live) == [FRAMES[0].time, FRAMES[1].time]
+
+
+def test_files_that_can_not_be_moved_are_told_of_and_stored_once(folder: Path, live: LiveStore) -> None:
+    folder.with_name("inbox-done").touch()  # a file where the folder should be
+    path = write_file(folder, FRAMES[0])
+    for stored in (1, 0):
+        count, notes = cycle(folder, live)
+        assert count == stored and notes[-1].startswith(f"{path.name}: can't be moved into")
+    assert times(live) == [FRAMES[0].time]
+
+
+def test_after_an_outage_frames_go_in_by_batches(
+    folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "BATCH_BYTES", 2 * FRAMES[0].rain_rate.nbytes)
+    for frame in FRAMES:
+        write_file(folder, frame)
+    assert cycle(folder, live) == (5, [])
+    assert times(live) == [frame.time for frame in FRAMES]

@@ -1,0 +1,58 @@
+"""The command `scs skill`: what it prints is what the ledger holds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from archive import moving_cells
+from conftest import write_params
+from issued_files import write_issued
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.common.errors import UserError
+from pipelines.operation.ledger import read_ledger
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.skill import skill
+from pipelines.operation.verify import close_cycles
+
+FRAMES = moving_cells("2024-06-01T23:30:00", 12)
+LATER = np.datetime64("2024-06-02T12:00:00")
+
+
+def test_a_days_cycles_are_listed_with_gaps_fallbacks_and_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"here": {}})
+    out = Path(yaml.safe_load((tmp_path / "params.yaml").read_text())["domains"]["here"]["out"])
+    shown = CliRunner().invoke(app, ["skill", "here"])
+    assert isinstance(shown.exception, UserError) and "no forecast has been published" in str(shown.exception)
+    live = LiveStore(tmp_path / "live", "CC0-1.0")
+    live.append([*FRAMES[:8], *FRAMES[9:]])
+    for newest, said in ((4, {}), (6, {}), (7, {"fallback": "extrapolation: broken", "method": "extrapolation"})):
+        after = np.stack([frame.rain_rate for frame in FRAMES[newest + 1 : newest + 4]])
+        write_issued(out, FRAMES[newest - 2 : newest + 1], after, **said)
+    # the store packs in steps of 0.01 mm/h: none of them is near to this threshold
+    assert len(list(close_cycles(out, "here", live.open(), [1.005], LATER, []))) == 3
+    write_issued(out, FRAMES[6:9], np.zeros((3, 64, 64)))  # issued now, and so open
+
+    shown = CliRunner().invoke(app, ["skill", "here", "--days", "2"])
+    assert shown.exit_code == 0, shown.exception
+    table = skill(read_ledger(out))
+    rolling = [line for line in shown.output.splitlines() if line.startswith("| radar-nowcast | 3 | scs |")]
+    for line, name in zip(rolling, ("issued", "extrapolation", "persistence"), strict=True):
+        row = table.loc[("radar-nowcast", "3", "scs", name)]
+        assert line.split(" | ")[3:6] == [name, "2", f"{row['csi']:.3f}"]
+    assert "| CSI | issued | 1.000 | 1.000 | 1.000 |" in shown.output  # it issued what was observed then
+    day = [line.split(" | ") for line in shown.output.splitlines() if line[:5] == "| 00:"]
+    assert [cells[:4] for cells in day] == [
+        ["| 00:00", "radar-nowcast 3", "3", "1"],
+        ["| 00:05", "fallback: extrapolation", "3", "1"],
+        ["| 00:10", "", "", "open"],
+    ]
+    before = CliRunner().invoke(app, ["skill", "here", "--day", "2024-06-01"]).output
+    assert [line[:9] for line in before.splitlines() if line[:4] == "| 23"] == ["| 23:50 |"]
+    shown = CliRunner().invoke(app, ["skill", "here", "--day", "yesterday"])
+    assert str(shown.exception) == "--day: 'yesterday' is no date like 2020-10-31"

@@ -1,0 +1,237 @@
+"""RADOLAN, GRIB2, GeoTIFF, MeteoNet, DWD's HDF5, classic netCDF and Zarr: values and places known from outside."""
+
+import gzip
+import pickle
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+import xarray as xr
+from radar_files import lonlat, write_geotiff, write_meteonet, write_mrms, write_odim, write_radolan
+
+from pipelines.common.errors import UnreadableFile
+from pipelines.radar.readers.read import radar_files, read_frame, read_headers, read_time
+
+TIME = datetime(2021, 2, 28, 23, 55)
+Z_R = (200.0, 1.6)
+RAW = np.arange(1, 193, dtype=np.uint8).reshape(12, 16)
+
+
+def refused(path: Path, number: int | None = None) -> str:
+    with pytest.raises(UnreadableFile) as error:
+        read_frame(path, Z_R, number)
+    return error.value.reason
+
+
+# Corners of the grids in DWD's description of the format, degrees: west and north edge, east and south edge.
+CORNERS = {
+    (900, 900): {(0, 0): (2.0715, 54.5877), (1, 1): (14.6209, 47.0705), (1, 0): (3.5889, 46.9526)},
+    (1100, 900): {(0, 0): (3.0889, 55.5482), (1, 1): (15.4801, 46.1827), (1, 0): (4.6759, 46.1929)},
+}
+
+
+@pytest.mark.parametrize(
+    ("product", "shape", "precision", "minutes"),
+    [("RW", (900, 900), "E-01", 60), ("RY", (900, 900), "E-02", 5), ("YW", (1100, 900), "E-02", 5)],
+)
+def test_radolan(tmp_path, product, shape, precision, minutes):
+    raw = np.zeros(shape, np.uint16)
+    raw[0, 0], raw[0, 1], raw[0, 2], raw[3, 5] = 0x29C4, 0x8000 | 30, 0x1000 | 50, 123
+    path = write_radolan(
+        tmp_path / "raa01-10000-2102282355-dwd---bin.gz",
+        raw,
+        TIME,
+        product=product,
+        precision=precision,
+        minutes=minutes,
+    )
+    frame = read_frame(path, Z_R)
+    step = 0.1 if precision == "E-01" else 0.01
+    assert np.isnan(frame.rain_rate[-1, :2]).all()  # no data, and clutter
+    assert np.isnan(frame.rain_rate).sum() == 2
+    assert frame.rain_rate[-1, 2] == pytest.approx(50 * step * 60 / minutes)  # interpolated counts
+    assert frame.rain_rate[-4, 5] == pytest.approx(123 * step * 60 / minutes)
+    assert (frame.time, frame.time_is, frame.interval_s) == (np.datetime64(TIME), "end", 60 * minutes)
+    to_lonlat = pyproj.Proj(frame.grid.crs)
+    x, y = (
+        np.append(axis - step / 2, axis[-1] + step / 2) for axis, step in ((frame.grid.x, 1000), (frame.grid.y, -1000))
+    )
+    for (row, column), corner in CORNERS[shape].items():
+        assert to_lonlat(x[-column], y[-row], inverse=True) == pytest.approx(corner, abs=1e-4)
+
+
+def test_radolan_refused(tmp_path):
+    raw = np.zeros((900, 900), np.uint16)
+    good = write_radolan(tmp_path / "a", raw, TIME).read_bytes()
+    bad = tmp_path / "b"
+    for content, reason in (
+        (good[:-2], "its header says"),
+        (good[:60], "cut short"),
+        (b"RX" + good[2:], "product RX"),
+        (good.replace(b"GP 900x 900", b"GP 460x 460"), "460×460"),
+        (good.replace(b"282355", b"312355"), "no time"),
+    ):
+        bad.write_bytes(content)
+        assert reason in refused(bad)
+    named = write_radolan(tmp_path / "raa01-yw_10000-2102282350-dwd---bin", raw, TIME)
+    assert read_time(named) == np.datetime64(TIME)  # its start
+    assert "its name says" in refused(named.rename(tmp_path / "raa01-yw_10000-2002282355-dwd---bin"))
+
+
+def test_mrms(tmp_path):
+    values = np.zeros((12, 16), np.float32)
+    values[0, 0], values[2, 3] = -3.0, 7.5
+    frame = read_frame(write_mrms(tmp_path / "a.grib2", values, TIME), Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[2, 3] == 7.5
+    assert np.isnan(frame.rain_rate).sum() == 1
+    assert (frame.time, frame.time_is, frame.z_r) == (np.datetime64(TIME), "instant", None)
+    assert frame.grid.crs.is_geographic
+    np.testing.assert_allclose(frame.grid.x, -130 + 0.01 * (np.arange(16) + 0.5), atol=1e-6)
+    np.testing.assert_allclose(frame.grid.y, 55 - 0.01 * (np.arange(12) + 0.5), atol=1e-6)
+    packed = tmp_path / "a.grib2.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.grib2").read_bytes()))
+    np.testing.assert_array_equal(read_frame(packed, Z_R).rain_rate, frame.rain_rate)
+
+
+def test_geotiff(tmp_path):
+    values = np.where(RAW == 5, -1.0, RAW / 10).astype(np.float32)
+    frame = read_frame(write_geotiff(tmp_path / "a.tif", values, TIME, units="mm/h"), Z_R)
+    assert np.isnan(frame.rain_rate[0, 4])
+    assert frame.rain_rate[2, 3] == pytest.approx(3.6)
+    assert (frame.time, frame.time_is) == (np.datetime64(TIME), "instant")
+    lon, lat = frame.grid.lonlat()
+    projection = "+proj=laea +lat_0=55 +lon_0=10 +ellps=WGS84"
+    assert (lon[2, 3], lat[2, 3]) == pytest.approx(lonlat(projection, 3500.0, -2500.0), abs=1e-6)
+    frame = read_frame(write_geotiff(tmp_path / "b.tif", values, TIME, units="mm", interval_s="600"), Z_R)
+    assert frame.rain_rate[2, 3] == pytest.approx(3.6 * 6)
+    assert (frame.time_is, frame.interval_s) == ("end", 600)
+    frame = read_frame(
+        write_geotiff(tmp_path / "x_202102282355.tif", (RAW / 4).astype(np.float32), None, units="dBZ"), Z_R
+    )
+    assert frame.time == np.datetime64(TIME)
+    assert frame.rain_rate[11, 15] == pytest.approx((10 ** (19.2 - 14.4) / 200) ** (1 / 1.6), rel=1e-5)  # 48 dBZ
+    dated = write_geotiff(tmp_path / "c.tif", values, None, units="mm/h", TIFFTAG_DATETIME="2021:02:28 23:55:00")
+    assert read_time(dated) == np.datetime64(TIME)
+
+
+def test_geotiff_refused(tmp_path):
+    values = RAW.astype(np.float32)
+    assert "no unit" in refused(write_geotiff(tmp_path / "a.tif", values, TIME))
+    assert "unit inch" in refused(write_geotiff(tmp_path / "b.tif", values, TIME, units="inch"))
+    assert "no time" in refused(write_geotiff(tmp_path / "c.tif", values, None, units="mm/h"))
+    assert "over how long" in refused(write_geotiff(tmp_path / "d.tif", values, TIME, units="mm"))
+    assert "its name says" in refused(write_geotiff(tmp_path / "x_202002282355.tif", values, TIME, units="mm/h"))
+    assert "not UTC" in refused(
+        write_geotiff(tmp_path / "e.tif", values, None, units="mm/h", valid_time="2021-02-28T23:55:00+01:00")
+    )
+
+
+def test_meteonet(tmp_path):
+    dates = [TIME, TIME + timedelta(minutes=30)]
+    data = np.full((2, 515, 784), -1, np.int16)
+    data[1, 2, 3] = 50
+    path = write_meteonet(tmp_path / "rainfall_SE_2021_02.3.npz", data, dates)
+    headers = read_headers(path)
+    assert [header.time for header in headers] == [np.datetime64(date, "s") for date in dates]
+    frame = read_frame(path, Z_R, 1)
+    assert frame.rain_rate[2, 3] == pytest.approx(6.0)  # 0.5 mm in 5 minutes
+    assert np.isnan(frame.rain_rate).sum() == 515 * 784 - 1
+    assert frame.source == "rainfall_SE_2021_02.3.npz#1"
+    assert (frame.grid.x[0], frame.grid.y[0]) == pytest.approx((2.0, 46.25))
+    assert refused(path, 0) == "no pixel is valid"
+    assert "2 frames in one file" in refused(path)
+    dbz = np.full((1, 565, 784), 40, np.int16)
+    dbz[0, 0, 0] = 255
+    frame = read_frame(write_meteonet(tmp_path / "reflectivity_old_NW_2021_02.3.npz", dbz, dates[:1]), Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[1, 1] == pytest.approx(11.53, abs=0.005)
+    assert "a name that starts with" in refused(path.rename(tmp_path / "other.npz"), 0)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (eval, ("open('/tmp/harm', 'w')",))
+
+
+def test_meteonet_runs_nothing(tmp_path):
+    path = write_meteonet(tmp_path / "rainfall_SE_2021_02.3.npz", np.zeros((1, 515, 784), np.int16), [TIME])
+    content = {name: zipfile.ZipFile(path).read(name) for name in zipfile.ZipFile(path).namelist()}
+    front = content["dates.npy"].index(b"\n") + 1
+    content["dates.npy"] = content["dates.npy"][:front] + pickle.dumps(Harmful())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert "builtins.eval" in refused(path, 0)
+
+
+def test_hdf5_of_dwd_is_odim(tmp_path):
+    """The grid DE1200 of its radar composites, an ellipsoidal one, at its place."""
+    projdef = (
+        "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +a=6378137 +b=6356752.3142451802 +no_defs "
+        "+x_0=543196.83521776402 +y_0=3622588.8619310018"
+    )
+    raw = np.full((1200, 1100), 50, np.uint16)
+    path = write_odim(
+        tmp_path / "composite_rv_20210228_2355-hd5", raw, TIME, quantity="ACRR", gain=0.01, offset=0.0, nodata=65535.0,
+        projdef=projdef, left=-500.0, top=500.0,
+    )  # fmt: skip
+    frame = read_frame(path, Z_R)
+    assert frame.rain_rate[0, 0] == pytest.approx(0.5 * 12)
+    assert frame.time == np.datetime64(TIME)
+    to_lonlat, grid = pyproj.Proj(projdef), frame.grid
+    # Outer corners of DE1200, as DWD gives them.
+    assert to_lonlat(grid.x[0] - 500, grid.y[0] + 500, inverse=True) == pytest.approx((1.4633015, 55.8620871), abs=1e-6)
+    assert to_lonlat(grid.x[-1] + 500, grid.y[0] + 500, inverse=True) == pytest.approx(
+        (18.7316165, 55.8454386), abs=1e-6
+    )
+
+
+def cf_dataset(times: int = 3) -> xr.Dataset:
+    """Rain rate on a lat/lon grid, south first."""
+    rain = np.arange(times * 12 * 16, dtype=np.float32).reshape(times, 12, 16)
+    rain[:, 0, 0] = np.nan
+    moments = [np.datetime64(TIME, "ns") + np.timedelta64(5 * i, "m") for i in range(times)]
+    return xr.Dataset(
+        {"rr": (("time", "lat", "lon"), rain, {"standard_name": "rainfall_rate", "units": "mm h-1"})},
+        {
+            "time": ("time", moments, {"standard_name": "time"}),
+            "lat": ("lat", 40 + 0.01 * np.arange(12), {"standard_name": "latitude", "units": "degrees_north"}),
+            "lon": ("lon", 5 + 0.01 * np.arange(16), {"standard_name": "longitude", "units": "degrees_east"}),
+        },
+        {"Conventions": "CF-1.11"},
+    )
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_64BIT", "NETCDF4", "zarr"])
+def test_cf_of_several_times_on_latitudes_and_longitudes(tmp_path, form):
+    path = tmp_path / "a"
+    if form == "zarr":
+        cf_dataset().to_zarr(path, consolidated=False)
+    else:
+        cf_dataset().to_netcdf(path, format=form)
+    (found,) = radar_files(tmp_path, stores=True)
+    assert found == path
+    headers = read_headers(path)
+    assert [header.time for header in headers] == [np.datetime64(TIME + timedelta(minutes=5 * i)) for i in range(3)]
+    frame = read_frame(path, Z_R, 2)
+    assert np.isnan(frame.rain_rate[11, 0])
+    assert frame.rain_rate[0, 3] == 2 * 192 + 11 * 16 + 3
+    assert frame.grid.crs.is_geographic
+    assert frame.grid.y[0] == pytest.approx(40.11)
+    assert frame.source == "a#2"
+
+
+def test_cf_refused(tmp_path):
+    path = tmp_path / "a.nc"
+    dataset = cf_dataset(1)
+    dataset["rr"].attrs |= {"standard_name": "rainfall_amount", "units": "mm"}
+    dataset.to_netcdf(path)
+    assert "has no bounds" in refused(path)
+    cf_dataset(1).assign_coords(lat=("lat", np.arange(12.0), {"standard_name": "latitude", "units": "m"})).to_netcdf(
+        path
+    )
+    assert "lat is in m, not in degrees" in refused(path)
