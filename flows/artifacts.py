@@ -54,7 +54,7 @@ def show_forecast(domain: str, folder: Path, store: str) -> None:
 
 
 def _small(picture: Path) -> str:
-    """Give a small copy of a picture as a data URI: a page from the server may not load a file of the machine."""
+    """Return a small copy of a picture as a data URI: a page from the server may not load a file of the machine."""
     with Image.open(picture) as image:
         image.thumbnail((WIDTH, WIDTH))
         copy = BytesIO()

@@ -6,6 +6,6 @@ import numpy as np
 
 
 def utc(now: datetime | None) -> np.datetime64:
-    """Give a time as UTC to the second: UTC unless it says otherwise, and the wall clock's where there is none."""
+    """Return a time as UTC to the second: UTC unless it says otherwise, and the wall clock's where there is none."""
     clock = now or datetime.now(UTC)
     return np.datetime64(clock.astimezone(UTC).replace(tzinfo=None) if clock.tzinfo else clock, "s")

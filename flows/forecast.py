@@ -46,7 +46,7 @@ TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
 
 
-class Told(logging.Filter):
+class DropTraceback(logging.Filter):
     """Drops Prefect's traceback of a state Failed that a flow has returned: the state says why, in one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -55,7 +55,7 @@ class Told(logging.Filter):
 
 
 for name in ("prefect.flow_runs", "prefect.engine"):
-    logging.getLogger(name).addFilter(Told())
+    logging.getLogger(name).addFilter(DropTraceback())
 
 
 def may_help(_task: Any, _run: Any, state: State) -> bool:

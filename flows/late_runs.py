@@ -18,7 +18,7 @@ UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
 def later_run_due(domain: str) -> datetime | None:
-    """Give the time for which a later run of the present run's deployment was wanted, if it is due by now.
+    """Return the time for which a later run of the present run's deployment was wanted, if it is due by now.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
-from flows.training.artifact import said_of, show_training
+from flows.training.artifact import result_of, show_training
 from flows.training.dvc_stages import Processes, Stage, plan, reproduce
 from flows.training.slots import Slot, Slots
 from pipelines.common.errors import Unavailable, UserError
@@ -90,7 +90,7 @@ def train(targets: list[str] | None = None, slots: int = 1, remote: bool = False
     if failed:
         left = [stage.name for stage in stages if stage.name not in outcomes]
         return Failed(message="; ".join(failed) + (f"; not run: {', '.join(left)}" if left else ""))
-    ran = [name for name, state in outcomes.items() if said_of(state).ran]
+    ran = [name for name, state in outcomes.items() if result_of(state).ran]
     return Completed(message=f"{len(stages)} stages; ran: {', '.join(ran) or 'none'}")
 
 

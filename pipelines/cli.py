@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipelines.common.stage import ends_in_words
+from pipelines.common.stage import exit_on_user_error
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -83,7 +83,7 @@ def inspect(
     store: Annotated[Path, typer.Argument(help="Zarr store of frames")],
     html: Annotated[Path | None, typer.Option(help="page to write; else NAME.html beside the store")] = None,
 ) -> None:
-    """Say what is in STORE, as text and as one HTML page with pictures: look at it before training."""
+    """Show what is in STORE, as text and as one HTML page with pictures: look at it before training."""
     from pipelines.radar.inspection import inspect_store
 
     print(inspect_store(store, html or store.with_suffix(".html")))
@@ -196,17 +196,17 @@ def promote(
     reason: Annotated[str, typer.Option(help="why; kept for good")],
 ) -> None:
     """Make MODEL the champion by hand, whatever the gate says."""
-    from pipelines.nowcast import promotion as gate
+    from pipelines.nowcast import promotion
 
-    print(f"champion: version {gate.promote(model, reason)}")
+    print(f"champion: version {promotion.promote(model, reason)}")
 
 
 @app.command()
 def rollback() -> None:
     """Make the champion before the present one the champion again."""
-    from pipelines.nowcast import promotion as gate
+    from pipelines.nowcast import promotion
 
-    print(f"champion: version {gate.rollback()}")
+    print(f"champion: version {promotion.rollback()}")
 
 
 @app.command()
@@ -214,7 +214,7 @@ def champions() -> None:
     """List who was champion from when to when, and why."""
     from pipelines.tracking import decisions as trail
 
-    print(*trail.reigns(trail.entries()), sep="\n")
+    print(*trail.champion_periods(trail.entries()), sep="\n")
 
 
 @app.command()
@@ -260,5 +260,5 @@ def recognize(
 
 def main() -> None:
     """Run the command; a user's mistake is one line and exit status 1."""
-    with ends_in_words():
+    with exit_on_user_error():
         app()

@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
-from flows.training.dvc_stages import Said, Stage
+from flows.training.dvc_stages import Stage, StageResult
 from pipelines.common.markdown import table_head, table_row
 
 TABLE = Path("data/comparison/table.md")
@@ -31,7 +31,7 @@ def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
         lines += [
             "## The champion",
             "",
-            *(f"- {line}" for line in said_of(decided).lines if line.startswith(SHOWN)),
+            *(f"- {line}" for line in result_of(decided).lines if line.startswith(SHOWN)),
             "",
         ]
     else:
@@ -43,8 +43,8 @@ def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
     create_markdown_artifact("\n".join(lines), key="training", description="What the last training did and decided")
 
 
-def said_of(outcome: State) -> Said:
-    """Give what a stage that is completed said."""
+def result_of(outcome: State) -> StageResult:
+    """Return the result of a stage that is completed."""
     said = outcome.result()
-    assert isinstance(said, Said)
+    assert isinstance(said, StageResult)
     return said

@@ -52,7 +52,7 @@ class Stage:
 
 
 def plan(targets: Iterable[str] = ()) -> list[Stage]:
-    """Give the stages that ``dvc repro TARGETS`` goes through in the working directory, in its order.
+    """Return the stages that ``dvc repro TARGETS`` goes through in the working directory, in its order.
 
     Raises
     ------
@@ -131,7 +131,7 @@ class Processes:
 
 
 @dataclass(frozen=True)
-class Said:
+class StageResult:
     """What came of a stage: whether it ran or was up to date, and the lines that it printed."""
 
     ran: bool
@@ -140,7 +140,7 @@ class Said:
 
 def reproduce(
     stage: str, processes: Processes, environment: dict[str, str], told: Callable[[str], None], *, remote: bool = False
-) -> Said:
+) -> StageResult:
     """Bring one stage up to date by ``dvc repro``, which shares cache and lock with every other one.
 
     DVC frees its lock while a stage's command runs, and locks only what that reads and writes. A stage that another
@@ -181,11 +181,11 @@ def reproduce(
         status = processes.run([*dvc, "push", "--run-cache", stage], environment, told, pushed)
         if status:
             raise Unavailable(f"{stage}: dvc push: {pushed[-1] if pushed else f'exited with {status}'}")
-    return Said(ran, lines)
+    return StageResult(ran, lines)
 
 
 def failure(stage: str, lines: list[str], status: int) -> UserError:
-    """Say in one line why a stage failed: its own last line, or DVC's where the stage has printed none."""
+    """Return in one line why a stage failed: its own last line, or DVC's where the stage has printed none."""
     of_dvc = next((line for line in reversed(lines) if line.startswith("ERROR:")), f"dvc exited with {status}")
     printed: list[str] = []
     for line in lines:

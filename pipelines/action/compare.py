@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.action.evaluate import WHOLE
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.markdown import table_head, table_row
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
@@ -94,7 +94,7 @@ def difference(result: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float,
 
 
 def _bootstrap(sums: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Give the ratio of the sums of two columns (groups, 2), and its 95 % interval over draws of groups."""
+    """Return the ratio of the sums of two columns (groups, 2), and its 95 % interval over draws of groups."""
     value = float(sums[:, 0].sum() / sums[:, 1].sum())
     groups = len(sums)
     if groups < 2:
@@ -139,14 +139,14 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
         lines.append(table_row(label, *(f"{shares[label]:.2f}" for shares in columns.values())))
     at_end = _of(any_result, "main")
     how = HOW.format(clips=len(at_end), groups=at_end["group"].nunique(), draws=DRAWS, classes=len(classes))
-    with whole(markdown) as temporary:
+    with atomic_path(markdown) as temporary:
         temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
     content = {
         "how": how,
         "scores": {name: results[name][1] for name in ranked},
         "recognised": {column: shares.to_dict() for column, shares in columns.items()},
     }
-    with whole(data) as temporary:
+    with atomic_path(data) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -173,7 +173,7 @@ def draw_accuracy(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], 
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of test clips recognised, 95 % interval over groups")
     figure.legend(loc="outside upper center", ncols=4, fontsize=8, frameon=False)
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary)
 
 
@@ -195,7 +195,7 @@ def draw_anticipation(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]
     ax.set_ylabel("top-1 accuracy" + (", 95 % interval" if len(results) <= SHADED else ""))
     ax.set_ylim(0, 1)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary)
 
 

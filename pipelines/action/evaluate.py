@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.params.video import EvaluateAction
@@ -30,7 +30,7 @@ FRAMES_AT_ONCE = 512  # read at once, of clips of one shape that are evaluated t
 def said_of(
     recognizer: ActionRecognizer, clips: Clips, numbers: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
-    """Give what the network says of each frame of some clips, those of one shape side by side.
+    """Return what the network says of each frame of some clips, those of one shape side by side.
 
     Yields
     ------
@@ -59,7 +59,7 @@ def said_of(
 
 
 def _side_by_side(clips: Clips, numbers: Sequence[int], length: int) -> Iterator[NDArray[np.uint8]]:
-    """Give the frames (B, H, W, 3) of clips of one shape, however long they are, in the memory of a few."""
+    """Return the frames (B, H, W, 3) of clips of one shape, however long they are, in the memory of a few."""
     for start in range(0, length, FRAMES_AT_ONCE):
         count = min(FRAMES_AT_ONCE, length - start)
         yield from np.stack([clips.frames(i, start, count) for i in numbers], axis=1)
@@ -159,13 +159,13 @@ def draw_confusion(result: pd.DataFrame, classes: list[str], title: str, path: P
     ax.set_ylabel("true")
     ax.set_title(title, fontsize=9)
     figure.colorbar(image, shrink=0.7, label="share of the true class's clips")
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary)
 
 
 def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
     """Write scores as JSON."""
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(metrics, indent=1, sort_keys=True), encoding="utf-8")
 
 
@@ -173,7 +173,7 @@ def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) ->
     """Evaluate MODEL on STORE's test clips into TABLE (Parquet), PICTURE (confusion matrix, PNG) and METRICS (JSON)."""
     clips, recognizer = open_clips(store), load_recognizer(model)
     result, scores = evaluate_action(recognizer, clips, read_params().evaluate_action)
-    with whole(table) as temporary:
+    with atomic_path(table) as temporary:
         result.to_parquet(temporary, index=False)
     draw_confusion(result, clips.classes, f"{recognizer.name}: top-1 {scores['top1']:.2f}", picture)
     write_metrics(scores, metrics)

@@ -16,7 +16,7 @@ class ActionRecognition:
         self.recognizer = recognizer
 
     def predict(self, frames: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Give columns class and probability, the most probable first."""
+        """Return columns class and probability, the most probable first."""
         probabilities = self.recognizer.recognize(np.asarray(frames))
         return pd.DataFrame(probabilities.items(), columns=["class", "probability"])
 

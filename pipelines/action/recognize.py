@@ -10,7 +10,7 @@ FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn
 
 
 def recognize(clip: Path, uri: str) -> tuple[dict[str, float], str, str]:
-    """Give the probability of each class, the most probable first, and the model's name and version.
+    """Return the probability of each class, the most probable first, and the model's name and version.
 
     The video streams through: however long it is, one piece of it is in memory.
 

@@ -78,7 +78,7 @@ class ActionRecognizer:
             yield said
 
     def recognize(self, frames: Iterable[NDArray[np.uint8]]) -> dict[str, float]:
-        """Give the probability of each class, the most probable first: log-probabilities averaged over the frames.
+        """Return the probability of each class, the most probable first: log-probabilities averaged over the frames.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from pipelines.tracking.registry import Version, ensure_version, set_alias
 
 
 def register_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], models: Path) -> dict[str, Version]:
-    """Give every model in ``models`` that has results a version with its scores."""
+    """Return every model in ``models`` that has results a version with its scores."""
     return {name: ensure_version(name, models / name, metrics, ACTION) for name, (_, metrics) in results.items()}
 
 

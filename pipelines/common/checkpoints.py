@@ -14,7 +14,7 @@ from pipelines.common.provenance import main_checkout
 
 
 def checkpoint_folder(name: str, settings: Mapping[str, Any], data: str) -> Path:
-    """Give the folder of a work's checkpoints: the same settings and the same digest of its data have the same one."""
+    """Return the folder of a work's checkpoints: one for the same settings and the same digest of its data."""
     key = hashlib.sha256((json.dumps(settings, sort_keys=True) + data).encode()).hexdigest()
     return main_checkout() / "data" / "checkpoints" / f"{name}-{key[:16]}"
 

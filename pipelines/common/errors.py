@@ -26,12 +26,12 @@ class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock
 
 
 def in_short(error: Exception) -> str:
-    """Give what a library's error says, in one line of 200 characters at most."""
+    """Return what a library's error says, in one line of 200 characters at most."""
     return " ".join(str(error).split())[:200]
 
 
 def one_line(error: Exception) -> str:
-    """Give what an error says, in one line; where it is neither a user's mistake nor the system's, its kind too."""
+    """Return what an error says, in one line; where it is neither a user's mistake nor the system's, its kind too."""
     if isinstance(error, UserError | OSError):
         return " ".join(str(error).split())
     return f"{type(error).__name__}: {in_short(error)}"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; it becomes ``path`` when the block ends, and is removed if it raises.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Return a temporary path beside ``path``; it becomes ``path`` when the block ends, and is removed if it raises.
 
     What is written there may be a file or a folder; it replaces what was at ``path``. What killed processes left
     beside it is cleared away.
 
     Examples
     --------
-    >>> with whole(Path("table.json")) as temporary:
+    >>> with atomic_path(Path("table.json")) as temporary:
     ...     temporary.write_text("{}")
     """
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def made_by(settings: str, code: Sequence[str], libraries: Sequence[str]) -> str:
-    """Give a hex digest: what was decoded under another isn't used.
+    """Return a hex digest: what was decoded under another isn't used.
 
     Parameters
     ----------

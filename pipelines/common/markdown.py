@@ -2,10 +2,10 @@
 
 
 def table_head(*heads: str) -> list[str]:
-    """Give a table's first two lines."""
+    """Return a table's first two lines."""
     return [table_row(*heads), "|---" * len(heads) + "|"]
 
 
 def table_row(*cells: str) -> str:
-    """Give a table's row."""
+    """Return a table's row."""
     return f"| {' | '.join(cells)} |"

@@ -12,7 +12,7 @@ TRY_AGAIN = 75  # exit status of what may go well in a minute: EX_TEMPFAIL of sy
 
 
 @contextmanager
-def ends_in_words() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """Turn a `UserError` into one line and exit status 1 (75 where another try may help), Ctrl-C into status 130."""
     try:
         yield
@@ -27,5 +27,5 @@ def ends_in_words() -> Iterator[None]:
 
 def run(main: Callable[..., None]) -> None:
     """Run a stage's ``main`` with the command line's arguments."""
-    with ends_in_words():
+    with exit_on_user_error():
         typer.run(main)

@@ -145,7 +145,7 @@ def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | 
 
 
 def decoders() -> Decoders:
-    """Give this process's decoders."""
+    """Return this process's decoders."""
     return _decoders_of(os.getpid())
 
 

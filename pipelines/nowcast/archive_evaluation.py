@@ -15,7 +15,7 @@ from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST, score_methods
 from pipelines.nowcast.index import window_starts
 from pipelines.nowcast.methods.forecasters import read_description
-from pipelines.nowcast.methods.interface import NAMES, Maker, maker, maker_of
+from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory, factory_from
 from pipelines.params.radar import Index
 from pipelines.params.read import Params
 from pipelines.radar.cadence import usual_step
@@ -24,11 +24,11 @@ from pipelines.radar.store import open_frames
 
 
 class Method(NamedTuple):
-    """A method to score: its name in the table, what says which it is, its maker, and the frames that it wants."""
+    """A method to score: its name in the table, what says which it is, its factory, and the frames that it wants."""
 
     name: str
     identity: str
-    make: Maker
+    make: ForecasterFactory
     inputs: int
 
 
@@ -47,21 +47,22 @@ def load_method(model: str, params: Params) -> Method:
         If there is no such model.
     """
     if model in NAMES:
-        return Method(model, model, maker(model, params.evaluate), 3)
+        return Method(model, model, factory(model, params.evaluate), 3)
     if ":" not in model:
         folder = Path(model)
-        make = maker(model, params.evaluate)  # first: it says so if there is no such model
+        make = factory(model, params.evaluate)  # first: it says so if there is no such model
         return Method(folder.name, sha256(folder), make, read_description(folder)["inputs"])
     # Here, not above: MLflow takes seconds to import.
     from pipelines.tracking.registry import load
 
     loaded = load(model)
     name = loaded.method if loaded.method in NAMES else f"{loaded.method} v{loaded.version}"
-    return Method(name, loaded.sha256, maker_of(loaded.forecaster, loaded.description), loaded.description["inputs"])
+    description = loaded.description
+    return Method(name, loaded.sha256, factory_from(loaded.forecaster, description), description["inputs"])
 
 
 def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.int64]:
-    """Give each frame the number of its event: frames without a gap, of at most ``longest_hours``.
+    """Return each frame the number of its event: frames without a gap, of at most ``longest_hours``.
 
     Unlike the index's events these may be dry: who scores a model on an archive wants false alarms counted.
     """
@@ -73,8 +74,7 @@ def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.in
 
 
 def all_times(store: Path, index: Index) -> pd.DataFrame:
-    """Give the times to forecast from, ``index.time_stride`` frames apart: as
-    `pipelines.nowcast.evaluate.forecast_times`.
+    """Return the times to forecast from, ``index.time_stride`` frames apart, as `forecast_times` does.
 
     Raises
     ------
@@ -127,9 +127,9 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
     if not source.exists():
         raise UserError(f"{source}: no such folder or store")
     methods = [load_method(model, params) for model in models]
-    makers = {method.name: method.make for method in methods}
-    if len(makers) < len(methods):
-        raise UserError(f"--model: {len(methods)} models, and only {len(makers)} names: {', '.join(makers)}")
+    factories = {method.name: method.make for method in methods}
+    if len(factories) < len(methods):
+        raise UserError(f"--model: {len(methods)} models, and only {len(factories)} names: {', '.join(factories)}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -157,17 +157,17 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
             times = all_times(store, index)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
-        tables, refused = score_methods(makers, times, work, index=index, params=params.evaluate)
+        tables, refused = score_methods(factories, times, work, index=index, params=params.evaluate)
         notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
         if bad:
             notes.append(f"{bad} of the files could not be used: `scs ingest` says why.")
         if not tables:
             raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
-        return write_comparison(tables, makers, out, index=index, notes=tuple(notes))
+        return write_comparison(tables, factories, out, index=index, notes=tuple(notes))
 
 
 def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:
-    """Give the store of frames that ``source`` is, or one made of it; and how many files are of no use."""
+    """Return the store of frames that ``source`` is, or one made of it; and how many files are of no use."""
     if (source / "zarr.json").exists():
         try:
             open_frames(source)

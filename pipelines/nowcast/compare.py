@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
-from pipelines.nowcast.methods.interface import NAMES, Maker, maker
+from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.radar import Index
 from pipelines.params.read import Params, read_params
 from pipelines.radar.cadence import usual_step
@@ -61,7 +61,7 @@ def common_forecasts(tables: Tables) -> tuple[dict[str, pd.DataFrame], list[str]
 
 def write_comparison(
     tables: Tables,
-    makers: Mapping[str, Maker],
+    factories: Mapping[str, ForecasterFactory],
     table: Path,
     *,
     index: Index,
@@ -77,7 +77,7 @@ def write_comparison(
     ----------
     tables : mapping of str to DataFrame
         Of :func:`pipelines.nowcast.evaluate.score_methods`, by the method's name.
-    makers : mapping of str to Maker
+    factories : mapping of str to ForecasterFactory
         Those methods, to forecast the example that is drawn.
     table : Path
     index : Index
@@ -91,12 +91,12 @@ def write_comparison(
     draw_csi(kept, pictures["csi"])
     draw_fss(kept, pictures["fss"])
     draw_spectra(kept, pictures["spectra"])
-    draw_example(kept, makers, pictures["maps"], index=index)
+    draw_example(kept, factories, pictures["maps"], index=index)
     write_table(kept, markdown, table, costs=costs or {}, cells=cells or {}, notes=[*left_out, *notes])
     return [markdown, table, *pictures.values()]
 
 
-def draw_example(tables: Tables, makers: Mapping[str, Maker], path: Path, *, index: Index) -> None:
+def draw_example(tables: Tables, factories: Mapping[str, ForecasterFactory], path: Path, *, index: Index) -> None:
     """Draw maps of the wettest forecast: what was observed, and what each method said."""
     sums = next(iter(tables.values()))
     lowest = sums[sums["threshold"] == sums["threshold"].min()]
@@ -110,10 +110,10 @@ def draw_example(tables: Tables, makers: Mapping[str, Maker], path: Path, *, ind
     shown = few_leads(index.leads)
     rows = {"observed": [seen[-1], *future[shown]]}
     for name in tables:
-        rows[name] = [seen[-1], *makers[name](pixel_metres(grid), step_s)(seen, index.leads)[shown]]
+        rows[name] = [seen[-1], *factories[name](pixel_metres(grid), step_s)(seen, index.leads)[shown]]
     columns = ["newest observed", *(f"+{(lead + 1) * step_s / 60:g} min" for lead in shown)]
     start = np.datetime_as_string(clock[t0 + index.inputs - 1], "m")
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         draw_maps(rows, columns, grid, f"Rain rate from {start} UTC, the wettest of the forecasts", temporary)
 
 
@@ -131,10 +131,10 @@ def main(scores: Path, models: Path, metrics: Path, out: Path) -> None:
     """Compare all tables in the folder SCORES, of the MODELS whose trainings' METRICS are known, into OUT."""
     params = read_params()
     methods = {name: name for name in NAMES} | {name: str(models / name) for name in params.trained}
-    makers = {name: maker(model, params.evaluate) for name, model in methods.items()}
+    factories = {name: factory(model, params.evaluate) for name, model in methods.items()}
     written = write_comparison(
         read_scores(scores, params),
-        makers,
+        factories,
         out / "table.json",
         index=params.index,
         costs=read_costs(metrics, params),

@@ -15,7 +15,7 @@ from pipelines.nowcast.windows import Draw, RadarWindows
 
 
 def echo_motion(rain_rate: Rain) -> NDArray[np.float32]:
-    """Give the motion from each frame to the next, (T - 1, 2, H, W), x and y, pixels a frame."""
+    """Return the motion from each frame to the next, (T - 1, 2, H, W), x and y, pixels a frame."""
     return np.ascontiguousarray(optical_flow(rain_rate).transpose(0, 3, 1, 2))
 
 

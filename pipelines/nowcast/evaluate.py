@@ -15,11 +15,11 @@ from rich.progress import track
 
 from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.methods.forecasters import Forecaster, Rain, extrapolation
-from pipelines.nowcast.methods.interface import NAMES, Maker, maker
+from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.radar import Evaluate, Index
 from pipelines.params.read import read_params
 from pipelines.radar.cadence import usual_step
@@ -31,7 +31,7 @@ FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
 
 
 def forecast_times(windows: Path, stride: int) -> pd.DataFrame:
-    """Give the test windows' first frames, ``stride`` frames apart in each event: columns store, event, t0."""
+    """Return the test windows' first frames, ``stride`` frames apart in each event: columns store, event, t0."""
     table = pd.read_parquet(windows)
     test = table.loc[table["split"] == "test", FORECAST].drop_duplicates().sort_values(FORECAST)
     since_first = test["t0"] - test.groupby(["store", "event"])["t0"].transform("min")
@@ -91,13 +91,18 @@ def unfinished_evaluation(
 
 
 def score_methods(
-    makers: Mapping[str, Maker], times: pd.DataFrame, checkpoints: Path, *, index: Index, params: Evaluate
+    factories: Mapping[str, ForecasterFactory],
+    times: pd.DataFrame,
+    checkpoints: Path,
+    *,
+    index: Index,
+    params: Evaluate,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Score methods on the whole grid from every one of ``times``; interrupted, it goes on where it was.
 
     Parameters
     ----------
-    makers : mapping of str to Maker
+    factories : mapping of str to ForecasterFactory
         The methods by name.
     times : DataFrame
         Columns store, event and t0, the first of ``index.inputs`` observed frames, which ``index.leads`` to forecast
@@ -124,7 +129,7 @@ def score_methods(
         pixel_m, step_s = pixel_metres(grid_of(frames)), usual_step(clock)
         minutes = (np.arange(1, index.leads + 1) * step_s / 60).tolist()
         methods: dict[str, Forecaster] = {}
-        for name, make in makers.items():
+        for name, make in factories.items():
             try:
                 methods[name] = make(pixel_m, step_s)
             except UserError as error:
@@ -140,16 +145,16 @@ def score_methods(
                 sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
                 if unable:
                     failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
-                    with whole(failures) as temporary:
+                    with atomic_path(failures) as temporary:
                         pd.DataFrame(failed.items(), columns=["method", "words"]).to_parquet(temporary, index=False)
                 about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
-                with whole(file) as temporary:
+                with atomic_path(file) as temporary:
                     sums.assign(**about).to_parquet(temporary, index=False)
                 scored = pd.read_parquet(file)
             parts.append(scored)
     table = pd.concat(parts) if parts else pd.DataFrame({"method": []})
     tables = {str(name): of.drop(columns="method").reset_index(drop=True) for name, of in table.groupby("method")}
-    return {name: tables[name] for name in makers if name in tables.keys() - failed.keys()}, refused | failed
+    return {name: tables[name] for name in factories if name in tables.keys() - failed.keys()}, refused | failed
 
 
 def _kept(file: Path) -> pd.DataFrame:
@@ -190,7 +195,7 @@ def _score_time(
 
 
 def evaluate(
-    make: Maker, name: str, windows: Path, checkpoints: Path, *, index: Index, params: Evaluate
+    make: ForecasterFactory, name: str, windows: Path, checkpoints: Path, *, index: Index, params: Evaluate
 ) -> pd.DataFrame:
     """Score one method on the test windows; see :func:`score_methods`.
 
@@ -219,13 +224,13 @@ def main(
     """Evaluate MODEL on the test events of WINDOWS into SCORES (Parquet, sums) and METRICS (JSON, a few scores)."""
     params = read_params()
     name = Path(model).name
-    make = maker(model, params.evaluate)
+    make = factory(model, params.evaluate)
     identity = model if model in NAMES else sha256(Path(model))
     with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
         sums = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)
-        with whole(scores) as temporary:
+        with atomic_path(scores) as temporary:
             sums.to_parquet(temporary, index=False)
-        with whole(metrics) as temporary:
+        with atomic_path(metrics) as temporary:
             temporary.write_text(json.dumps(headline(sums), indent=1), encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.radar import Index
 from pipelines.params.read import read_params
@@ -57,7 +57,7 @@ def wet_shares(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], 
 
 
 def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: Index) -> NDArray[np.int64]:
-    """Give each frame the number of its event, -1 for none.
+    """Return each frame the number of its event, -1 for none.
 
     An event runs from a wet frame to the last wet frame before `dry_hours` that are dry or missing; one longer
     than `max_event_hours` is cut into events of at most that length.
@@ -197,7 +197,7 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     table = table[~dry].reset_index(drop=True)
     if not (table["split"] == "train").any():
         raise UserError(f"index.train_wet_share: no window of the train events is {params.train_wet_share} wet")
-    with whole(windows) as temporary:
+    with atomic_path(windows) as temporary:
         table.to_parquet(temporary, index=False)
     counts = table.groupby("split").agg(events=("event", "nunique"), windows=("t0", "size"))
     print("; ".join(f"{name}: {row.events} events, {row.windows} windows" for name, row in counts.iterrows()))

@@ -62,7 +62,7 @@ class Judgement:
         )
 
     def evidence(self) -> dict[str, Any]:
-        """Give all numbers for JSON, null for what is undefined."""
+        """Return all numbers for JSON, null for what is undefined."""
         content = asdict(self) | {"metric": METRIC, "min_blocks": MIN_BLOCKS, "blocks": self.blocks}
         for key in ("to_champion", "to_extrapolation"):
             content[key] = {name: _or_null(value) for name, value in content[key].items()}
@@ -127,7 +127,7 @@ def rollback() -> str:
         If there was none before, or it isn't in the registry any more.
     """
     trail.catch_up()
-    past = trail.reigns(trail.entries())
+    past = trail.champion_periods(trail.entries())
     if len(past) < 2:
         raise UserError(f"{NAME}: no champion before the present one")
     version = find_version(f"models:/{NAME}/{past[-2].version}")

@@ -22,7 +22,7 @@ from pipelines.common.stage import run
 from pipelines.nowcast.compare import common_forecasts, read_scores
 from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_evaluation
 from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS, load_forecaster, read_description
-from pipelines.nowcast.methods.interface import maker_of
+from pipelines.nowcast.methods.interface import factory_from
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
 from pipelines.params.read import Params, read_params
@@ -50,7 +50,7 @@ def write_extrapolation(folder: Path) -> None:
 
 
 def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
-    """Give extrapolation and every model in ``models`` a version with its scores; give what stands for each name.
+    """Return extrapolation and every model in ``models`` a version with its scores; give what stands for each name.
 
     A new version gets its model card: ``tables`` are its scores on the test events of ``windows``.
     """
@@ -85,7 +85,7 @@ def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
         If it is lost, or wants more frames or other steps than these windows have.
     """
     model = load(f"models:/{NAME}/{version.number}")
-    make = maker_of(model.forecaster, model.description)
+    make = factory_from(model.forecaster, model.description)
     of = (model.method, version.sha256, windows)
     with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:
         return evaluate(make, model.method, windows, checkpoints, index=params.index, params=params.evaluate)
@@ -158,7 +158,7 @@ def main(windows: Path, scores: Path, models: Path) -> None:
         print("an experiment moves no alias")
     else:
         choose(windows, tables, versions, params=params)
-        print(f"trail: {trail.reigns(trail.entries())[-1]}")
+        print(f"trail: {trail.champion_periods(trail.entries())[-1]}")
         log_comparison(scores.parent / "comparison")  # for `scs report`, which asks MLflow alone
 
 

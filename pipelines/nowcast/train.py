@@ -29,7 +29,7 @@ from pipelines.params.training import Model, Train
 from pipelines.radar.cadence import usual_step
 from pipelines.radar.store import grid_of, open_frames
 from pipelines.tracking.runs import log_trained, training_run
-from pipelines.training.ddp import PartOf, is_first, part_of_batch
+from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
 from pipelines.training.fit import fit, quieten, write_trained
 from pipelines.verification.spatial import pixel_metres
 from scs_model import EncoderForecaster
@@ -105,11 +105,11 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     train_loader: DataLoader[Any] = DataLoader(
         WithMotion(samples) if model.subtasks else samples,
         batch_size=share,
-        sampler=PartOf(
+        sampler=DistributedSamplerWrapper(
             EpochSampler(of_train["wet_fraction"].to_numpy(), params.epoch_steps * params.batch_size, params.seed)
         ),
     )
-    validation_loader = DataLoader(seen, batch_size=share, sampler=PartOf(SequentialSampler(seen)))
+    validation_loader = DataLoader(seen, batch_size=share, sampler=DistributedSamplerWrapper(SequentialSampler(seen)))
 
     tags = {
         "model": name,
@@ -123,7 +123,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
     flat = pd.json_normalize(settings).iloc[0].to_dict()
-    first = is_first()
+    first = is_rank_zero()
     run_of_all = training_run(name, checkpoints / "mlflow_run_id", flat, tags, table) if first else nullcontext(False)
     with run_of_all as logger:
         fitted = fit(

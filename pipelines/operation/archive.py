@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.radar.readers import cf
 from pipelines.radar.store import CLOCK, NO_DATA, RESOLUTION
 
@@ -72,7 +72,7 @@ def archive_day(frames: xr.Dataset, path: Path) -> int:
         if any(not np.array_equal(there[name], frames[name]) for name in ("y", "x")):
             raise UserError(f"{path}: it is of another grid than the live store")
         parts = [there, frames.isel(time=~known)]
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         _write(parts, temporary)
         for part in parts:
             if words := how_it_differs(temporary, part):
@@ -81,7 +81,7 @@ def archive_day(frames: xr.Dataset, path: Path) -> int:
 
 
 def how_it_differs(path: Path, frames: xr.Dataset) -> str | None:
-    """Say how a file of the archive doesn't hold ``frames`` exactly, as ``ingest_radar`` reads it; None if it does."""
+    """Return how a file of the archive, as ``ingest_radar`` reads it, differs from ``frames``; None if it doesn't."""
     if not path.exists():
         return "there is no such file"
     try:

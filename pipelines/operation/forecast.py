@@ -69,12 +69,12 @@ def forecast(
     if leads < 1:
         raise UserError(f"no lead time up to {minutes} minutes in steps of {step_s} s")
     refusals: list[UserError] = []
-    standbys: list[Callable[[], LoadedModel]] = [partial(standby, name) for name in policy.fallback]
-    for give in (load_model, *standbys):
+    fallbacks: list[Callable[[], LoadedModel]] = [partial(fallback_model, name) for name in policy.fallback]
+    for give in (load_model, *fallbacks):
         try:
-            with in_words("the model can't be loaded"):
+            with as_user_error("the model can't be loaded"):
                 model = give()
-            with in_words(model.uri):
+            with as_user_error(model.uri):
                 check_fit(model, newest, step_s, leads, memory_limit_mb)
             inputs = choose_inputs(source, model.description["inputs"], policy, model.uri)
             rain_rate = run(model, inputs, leads)
@@ -90,14 +90,14 @@ def forecast(
 
 
 def troubles(said: Mapping[str, str]) -> list[str]:
-    """Give what the attributes of a forecast say that one has to know before one trusts it, a line each."""
+    """Return what the attributes of a forecast say that one has to know before one trusts it, a line each."""
     lines = [] if said["fallback"] == "none" else [f"fallback: {said['fallback']}"]
     missing = [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"])
     return lines + [f"input of {one['time']} UTC: {one['why']}; in its place {one['stand_in']}" for one in missing]
 
 
-def standby(method: str) -> LoadedModel:
-    """Give a method that needs no registry, as if it were from there."""
+def fallback_model(method: str) -> LoadedModel:
+    """Return a method that needs no registry, as if it were from there."""
     description = {"method": method, "inputs": INPUTS[method]}
     return LoadedModel(method, method, "none", "none", description, BASELINES[method])
 
@@ -135,7 +135,7 @@ def run(model: LoadedModel, inputs: Inputs, leads: int) -> Rain:
     UserError
         If it fails, or what it gives can't be rain.
     """
-    with in_words(model.uri):
+    with as_user_error(model.uri):
         rain_rate = np.asarray(model.forecaster(inputs.rain_rate, leads))
         wanted = (leads, *inputs.rain_rate.shape[1:])
         if rain_rate.shape != wanted or rain_rate.dtype.kind != "f":
@@ -151,7 +151,7 @@ def run(model: LoadedModel, inputs: Inputs, leads: int) -> Rain:
 
 
 @contextmanager
-def in_words(what: str) -> Iterator[None]:
+def as_user_error(what: str) -> Iterator[None]:
     """Turn whatever is raised into a `UserError`: nothing that a model does may keep the next method from its turn."""
     try:
         yield

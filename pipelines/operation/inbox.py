@@ -34,7 +34,7 @@ PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for
 AHEAD_S = 120  # by so much a source's clock may be ahead of ours
 BATCH_BYTES = 1 << 30  # frames in memory at once, after an outage
 
-Look = tuple[int, int]  # a file's size and time of change, nanoseconds
+FileSignature = tuple[int, int]  # a file's size and time of change, nanoseconds
 
 
 class Inbox:
@@ -55,7 +55,7 @@ class Inbox:
         self.notes: list[str] = []
 
     def find_whole(self) -> list[Path]:
-        """Give the files that nobody is writing to, as far as one can see from outside.
+        """Return the files that nobody is writing to, as far as one can see from outside.
 
         Raises
         ------
@@ -65,16 +65,16 @@ class Inbox:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: no such folder")
         try:
-            looks = {path: _look(path) for path in radar_files(self.folder)}
+            signatures = {path: _signature(path) for path in radar_files(self.folder)}
         except UserError as empty:
             self.notes.append(str(empty))
             return []
-        if any(time.time() - changed / 1e9 < SETTLE_S for _, changed in looks.values()):
+        if any(time.time() - changed / 1e9 < SETTLE_S for _, changed in signatures.values()):
             time.sleep(SETTLE_S)
-        unfinished = [path for path, look in looks.items() if _look(path) != look]
+        unfinished = [path for path, signature in signatures.items() if _signature(path) != signature]
         for path in unfinished:
             self._note(path, "still being written; left for the next cycle")
-        return [path for path in looks if path not in unfinished]
+        return [path for path in signatures if path not in unfinished]
 
     def store(self, files: Iterable[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
         """Put the frames of ``files`` into the live store, and each file into the folder where it belongs.
@@ -100,37 +100,38 @@ class Inbox:
             If another process is writing to the store for long. What is in by then stays in.
         """
         stored = 0
-        batch: dict[Path, tuple[Look, Frame]] = {}
+        batch: dict[Path, tuple[FileSignature, Frame]] = {}
         for path in files:
             try:
-                look = _look(path)
+                signature = _signature(path)
                 frame, _ = guarded(decode, path, None, params)
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:
-                if time.time() - look[1] / 1e9 < PATIENCE_S:
+                if time.time() - signature[1] / 1e9 < PATIENCE_S:
                     self._note(path, f"can't be read yet: {error.reason}; left for the next cycle")
                 else:
-                    self._quarantine(path, look, error.reason)
+                    self._quarantine(path, signature, error.reason)
                 continue
             if frame.time > now + np.timedelta64(AHEAD_S, "s"):
-                self._quarantine(path, look, f"from the future: its time is {frame.time}, and now it is {now} UTC")
+                self._quarantine(path, signature, f"from the future: its time is {frame.time}, and now it is {now} UTC")
                 continue
-            batch[path] = look, frame
+            batch[path] = signature, frame
             if len(batch) * frame.rain_rate.nbytes >= BATCH_BYTES:
                 stored += self._append(batch, live)
                 batch.clear()
         return stored + (self._append(batch, live) if batch else 0)
 
-    def _append(self, batch: dict[Path, tuple[Look, Frame]], live: LiveStore) -> int:
+    def _append(self, batch: dict[Path, tuple[FileSignature, Frame]], live: LiveStore) -> int:
         appended = live.append([frame for _, frame in batch.values()])
-        for (path, (look, frame)), new, refusal in zip(batch.items(), appended.new, appended.refusals, strict=True):
+        outcomes = zip(batch.items(), appended.new, appended.refusals, strict=True)
+        for (path, (signature, frame)), new, refusal in outcomes:
             if refusal is not None:
-                self._quarantine(path, look, refusal)
+                self._quarantine(path, signature, refusal)
                 continue
             if not new:
                 self._note(path, f"repeats the frame of {frame.time} UTC that is stored")
-            self._move(path, look, "done")
+            self._move(path, signature, "done")
         return sum(appended.new)
 
     def _note(self, path: Path, words: str) -> None:
@@ -138,18 +139,18 @@ class Inbox:
         name = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path.name)
         self.notes.append(f"{name}: {words}")
 
-    def _quarantine(self, path: Path, look: Look, reason: str) -> None:
+    def _quarantine(self, path: Path, signature: FileSignature, reason: str) -> None:
         self._note(path, f"{reason}; in quarantine")
-        if target := self._move(path, look, "quarantine"):
+        if target := self._move(path, signature, "quarantine"):
             target.with_name(f"{target.name}.reason").write_text(f"{reason}\n", encoding="utf-8")
 
-    def _move(self, path: Path, look: Look, where: str) -> Path | None:
+    def _move(self, path: Path, signature: FileSignature, where: str) -> Path | None:
         """Move a file that is still as it was looked at into a folder beside the inbox."""
         folder = self.folder.with_name(f"{self.folder.name}-{where}")
         target = folder / path.name
         if not path.exists() and not path.is_symlink():
             return None
-        if _look(path) != look:
+        if _signature(path) != signature:
             # What is there now is another file, and nobody has read it.
             self._note(path, "replaced while it was read; left for the next cycle")
             return None
@@ -164,6 +165,6 @@ class Inbox:
             return None
 
 
-def _look(path: Path) -> Look:
+def _signature(path: Path) -> FileSignature:
     stat = path.stat() if path.exists() else path.lstat()
     return stat.st_size, stat.st_mtime_ns

@@ -44,7 +44,7 @@ class Source:
         self._read, self._frames = read, dict[np.datetime64, Frame]()
 
     def frame(self, time: np.datetime64) -> Frame | None:
-        """Give the frame of a time, or None where there is none."""
+        """Return the frame of a time, or None where there is none."""
         if time not in self.times:
             return None
         if time not in self._frames:
@@ -57,7 +57,7 @@ class Source:
         return self._frames[time]
 
     def newest(self, policy: Policy) -> Frame:
-        """Give the newest frame, from which the forecast starts.
+        """Return the newest frame, from which the forecast starts.
 
         Raises
         ------
@@ -96,13 +96,13 @@ class Inputs:
         Oldest first, with stand-ins.
     observed : list of Frame
         The frames that are observed, oldest first; the newest is the last of both.
-    stand_ins : dict of numpy.datetime64 to (str, str)
+    gap_fills : dict of numpy.datetime64 to (str, str)
         For each input that is missing: why, and what stands in for it.
     """
 
     rain_rate: Rain
     observed: list[Frame]
-    stand_ins: dict[np.datetime64, tuple[str, str]]
+    gap_fills: dict[np.datetime64, tuple[str, str]]
 
 
 def check_age(time: np.datetime64, now: np.datetime64, allowed_minutes: int | None, name: object) -> None:
@@ -121,7 +121,7 @@ def check_age(time: np.datetime64, now: np.datetime64, allowed_minutes: int | No
 
 
 def knows_too_little(frame: Frame, policy: Policy) -> str | None:
-    """Say that a frame knows less of its grid than ``policy`` wants, or nothing at all; None if it knows enough."""
+    """Return in words that a frame knows too little of its grid for ``policy``, or nothing; None if it knows enough."""
     share = float(np.isfinite(frame.rain_rate).mean())
     if share > 0 and share >= policy.min_valid_share:
         return None
@@ -166,22 +166,22 @@ def choose_inputs(source: Source, count: int, policy: Policy, method: str) -> In
     needs = f"{method} needs the {count} up to {newest.time}, of which {policy.max_missing} may be missing"
     if len(missing) > policy.max_missing:
         raise UserError(f"{source.name}: no good frame of {', '.join(map(str, missing))} UTC, and {needs}")
-    rain_rate, stand_ins = {time: frame.rain_rate for time, frame in given.items() if frame is not None}, {}
+    rain_rate, gap_fills = {time: frame.rain_rate for time, frame in given.items() if frame is not None}, {}
     for time in missing:
         before = next(filter(None, (usable(time - k * step) for k in range(1, policy.max_missing + 1))), None)
         if before is None:
             raise UserError(f"{source.name}: nothing can stand in for the frame of {time} UTC, and {needs}")
         after = next(frame for later, frame in given.items() if later > time and frame is not None)
-        rain_rate[time] = _stand_in(before, after, time, step) if policy.stand_in == "advected" else before.rain_rate
-        stand_ins[time] = why[time], f"{before.source} of {before.time}, {policy.stand_in}"
+        rain_rate[time] = _gap_fill(before, after, time, step) if policy.stand_in == "advected" else before.rain_rate
+        gap_fills[time] = why[time], f"{before.source} of {before.time}, {policy.stand_in}"
     return Inputs(
         np.stack([rain_rate[time] for time in times]),
         [frame for frame in given.values() if frame is not None],
-        stand_ins,
+        gap_fills,
     )
 
 
-def _stand_in(before: Frame, after: Frame, time: np.datetime64, step: np.timedelta64) -> Rain:
+def _gap_fill(before: Frame, after: Frame, time: np.datetime64, step: np.timedelta64) -> Rain:
     """Move the frame before a gap on to ``time``, along the motion from it to the frame after the gap."""
     steps, wanted = int((after.time - before.time) / step), int((time - before.time) / step)
     motion = lagrangian.motion(np.stack([before.rain_rate, after.rain_rate])) / np.float32(steps)

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.operation.products.dataset import stamp
 
 LEDGER = "ledger"
@@ -49,7 +49,7 @@ def append(out: Path, reference: np.datetime64, table: pd.DataFrame) -> None:
     path = ledger_file(out, reference)
     if path.exists():
         raise UserError(f"{path}: this cycle is in the ledger, and what is there stays as it is")
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False)
 
 

@@ -200,7 +200,7 @@ def _choose(frames: Sequence[Frame], stored: xr.Dataset | None) -> tuple[list[Fr
 
 
 def _conflict(frame: Frame, other: Frame) -> str | None:
-    """Say that ``frame`` contradicts the ``other`` of its time; None if it only repeats it."""
+    """Return in words that ``frame`` contradicts the ``other`` of its time; None if it only repeats it."""
     rain_rate = frame.rain_rate.clip(0, MAXIMUM)
     if frame.sha256 == other.sha256 or np.allclose(rain_rate, other.rain_rate, 0, 0.51 * RESOLUTION, equal_nan=True):
         return None

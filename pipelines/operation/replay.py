@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.radar.readers.read import radar_files, read_time
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,6 @@ def replay(folder: Path, inbox: Path, speed: float) -> Iterator[tuple[Path, np.d
     for path in sorted(times, key=lambda path: (times[path], path.name)):
         due = start + float((times[path] - first) / np.timedelta64(1, "s")) / speed
         time.sleep(max(0.0, due - time.monotonic()))
-        with whole(inbox / path.name) as temporary:
+        with atomic_path(inbox / path.name) as temporary:
             shutil.copyfile(path, temporary)
         yield inbox / path.name, times[path]

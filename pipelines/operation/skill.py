@@ -40,7 +40,7 @@ def skill(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def below_extrapolation(ledger: pd.DataFrame) -> str | None:
-    """Say by how much the newest model version in the ledger is below extrapolation in mean CSI; None if it isn't.
+    """Return in words by how much the newest model version is below extrapolation in mean CSI; None if it isn't.
 
     None too for a model of less than `CYCLES` cycles, and where no rain was observed.
     """

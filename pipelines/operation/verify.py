@@ -17,7 +17,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.forecasters import MOTION_FRAMES, Rain, extrapolation, persistence
 from pipelines.operation.ledger import COLUMNS, append, ledger_file
 from pipelines.operation.products.dataset import stamp
-from pipelines.operation.products.published import Issued, published_times, read_issued
+from pipelines.operation.products.published import PublishedForecast, published_times, read_published
 from pipelines.verification.scoring import SUMS, score_forecast
 from pipelines.verification.spatial import power_columns
 
@@ -90,7 +90,7 @@ def score_cycle(
         If the published file can't be read, until `GIVE_UP` after its reference time.
     """
     try:
-        issued = read_issued(folder)
+        issued = read_published(folder)
     except UserError as error:
         if now < reference + GIVE_UP:
             raise
@@ -132,7 +132,7 @@ def score_cycle(
     return _complete(table, domain, reference, now)
 
 
-def _even_inputs(issued: Issued, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     """Choose the frames that the baselines are made from: the newest that it named, as far as they are there in a row.
 
     Motion wants them evenly apart. Empty if the newest is gone.
@@ -144,7 +144,7 @@ def _even_inputs(issued: Issued, times: NDArray[np.datetime64]) -> NDArray[np.da
 
 
 def _complete(table: pd.DataFrame, domain: str, reference: np.datetime64, now: np.datetime64) -> pd.DataFrame:
-    """Give all cycles' tables the same columns, with sums of 0 where nothing was counted."""
+    """Return all cycles' tables the same columns, with sums of 0 where nothing was counted."""
     reference = reference.astype("datetime64[ns]")
     table = table.assign(
         domain=domain,

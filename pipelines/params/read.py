@@ -89,7 +89,7 @@ class Params(Section):
         return self
 
     def domain(self, name: str) -> Domain:
-        """Give the domain of this name.
+        """Return the domain of this name.
 
         Raises
         ------

@@ -60,7 +60,7 @@ class Grid:
         return float(-np.diff(self.y).mean()), float(np.diff(self.x).mean())
 
     def difference(self, other: "Grid") -> str | None:
-        """Say in words how ``other`` differs from this grid; None if it is the same to a tenth of a pixel."""
+        """Return in words how ``other`` differs from this grid; None if it is the same to a tenth of a pixel."""
         if self.shape != other.shape:
             return f"{other.shape[0]}×{other.shape[1]} pixels, not {self.shape[0]}×{self.shape[1]}"
         if self.crs != other.crs and (proj4 := _proj4(other.crs)) != (own := _proj4(self.crs)):

@@ -21,7 +21,7 @@ import pandas as pd
 from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.lock import exclusive
 from pipelines.common.made_by import made_by
 from pipelines.common.names import as_text
@@ -34,7 +34,7 @@ from pipelines.params.read import read_params
 from pipelines.radar.decoding import decode
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
-from pipelines.radar.ingest_cache import Facts, KnownFiles
+from pipelines.radar.ingest_cache import FrameRecord, IngestCache
 from pipelines.radar.quality import Quality
 from pipelines.radar.readers.header import Header
 from pipelines.radar.readers.read import radar_files, read_headers
@@ -59,7 +59,7 @@ CODE = (
 
 QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
 
-Part = tuple[Path, int]  # a frame in a file
+FrameRef = tuple[Path, int]  # a frame in a file
 
 
 def ingest_radar(
@@ -96,7 +96,7 @@ def ingest_radar(
     decoding = params.model_dump_json(exclude={"sources", "license"})
     with (
         exclusive(work / ".lock", wait_s=1.0),
-        closing(KnownFiles(work, made_by(decoding, CODE, LIBRARIES))) as known,
+        closing(IngestCache(work, made_by(decoding, CODE, LIBRARIES))) as known,
         Progress(transient=True) as progress,
     ):
         ingestion = _Ingestion(source, known, Shards(work / "shards"), params, strict, progress)
@@ -110,7 +110,7 @@ def ingest_radar(
         parts = [part for parts, _ in finished for part in parts]
         frames = [ingestion.without_pixels(part) for part in parts]
         qualities = [found for part in parts if (found := ingestion[part].quality)]
-        with whole(store) as temporary:
+        with atomic_path(store) as temporary:
             assemble(frames, [shard for _, shard in finished], temporary, params.license)
         _write_quality(frames, qualities, quality)
         known.forget_all_but(files)
@@ -127,7 +127,7 @@ def ingest_radar(
 
 
 def tables_of(store: Path) -> tuple[Path, Path]:
-    """Give a store's tables of quarantine and quality: beside it, or where the stage puts them."""
+    """Return a store's tables of quarantine and quality: beside it, or where the stage puts them."""
     beside = store.with_suffix(".quarantine.csv"), store.with_suffix(".quality.csv")
     folder = store.absolute().parent.with_name("quality")
     of_stage = folder / beside[0].name, folder / beside[1].name
@@ -139,14 +139,14 @@ class _Ingestion:
     """What a run knows: facts by file, the frames that are still in play, and reasons by the names of the others."""
 
     source: Path
-    known: KnownFiles
+    known: IngestCache
     shards: Shards
     params: IngestRadar
     strict: bool
     progress: Progress
-    facts: dict[Path, list[Facts]] = field(default_factory=dict)
-    looks: dict[Path, str] = field(default_factory=dict)
-    good: set[Part] = field(default_factory=set)
+    facts: dict[Path, list[FrameRecord]] = field(default_factory=dict)
+    signatures: dict[Path, str] = field(default_factory=dict)
+    good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
 
@@ -154,8 +154,8 @@ class _Ingestion:
         """Find the frames of each file: by what is known of it, or else in it."""
         new = []
         for path in files:
-            self.looks[path] = _look(path)
-            found = self.known.get(path, self.looks[path])
+            self.signatures[path] = _signature(path)
+            found = self.known.get(path, self.signatures[path])
             if found is None:
                 new.append(path)
             else:
@@ -165,16 +165,16 @@ class _Ingestion:
             if isinstance(answer, Failure):
                 found = answer.reason
             else:
-                found = [Facts(self.known.same_grid(header)) for header in answer]
+                found = [FrameRecord(self.known.same_grid(header)) for header in answer]
             if not (isinstance(answer, Failure) and answer.passing):
-                self.known.put(path, self.looks[path], found)
+                self.known.put(path, self.signatures[path], found)
             self._found(path, found)
         self.known.commit()
 
     def keep_one_kind(self) -> None:
         """Reject all but the most common grid and kind of product, the first in time where equally common."""
         kinds: list[Header] = []
-        kind_of: dict[Part, int] = {}
+        kind_of: dict[FrameRef, int] = {}
         for part in sorted(self.good, key=self._order):
             header = self[part].header
             of = (i for i, kind in enumerate(kinds) if _difference(kind, header) is None)
@@ -188,8 +188,8 @@ class _Ingestion:
             elif reason := self[part].reason:
                 self._reject(part, reason)
 
-    def finished_shards(self) -> Iterator[tuple[list[Part], Path]]:
-        """Give the frames of each shard, in time order, and the shard; one that isn't finished is made.
+    def finished_shards(self) -> Iterator[tuple[list[FrameRef], Path]]:
+        """Return the frames of each shard, in time order, and the shard; one that isn't finished is made.
 
         Reads frames that were never read, and those of shards that must be made: a shard's worth in memory.
         """
@@ -198,8 +198,8 @@ class _Ingestion:
         waiting = iter([list(group) for _, group in groupby(parts, key=lambda part: self[part].header.time)])
         size = shard_frames(self.grid(parts[0]).shape) if parts else 0
         while True:
-            batch: list[list[Part]] = []  # the parts of each time; the first is taken
-            frames: dict[Part, Frame] = {}
+            batch: list[list[FrameRef]] = []  # the parts of each time; the first is taken
+            frames: dict[FrameRef, Frame] = {}
             while True:
                 batch = [left for group in batch if (left := [part for part in group if part in self.good])]
                 batch += islice(waiting, size - len(batch))
@@ -223,8 +223,8 @@ class _Ingestion:
             self.progress.advance(bar, sum(map(len, batch)))
             yield taken, shard
 
-    def without_pixels(self, part: Part) -> Frame:
-        """Give a frame that is in the store, but its pixels."""
+    def without_pixels(self, part: FrameRef) -> Frame:
+        """Return a frame that is in the store, but its pixels."""
         header = self[part].header
         return Frame(
             np.empty((0, 0), np.float32),
@@ -237,22 +237,22 @@ class _Ingestion:
             self[part].sha256 or "",
         )
 
-    def grid(self, part: Part) -> Grid:
+    def grid(self, part: FrameRef) -> Grid:
         """Grid of a frame in the store."""
         grid = self[part].header.grid
         return grid if self.params.regrid is None else target_grid(grid, self.params.regrid)
 
-    def __getitem__(self, part: Part) -> Facts:
+    def __getitem__(self, part: FrameRef) -> FrameRecord:
         return self.facts[part[0]][part[1]]
 
-    def _found(self, path: Path, found: list[Facts] | str) -> None:
+    def _found(self, path: Path, found: list[FrameRecord] | str) -> None:
         if isinstance(found, str):
             self._reject((path, 0), found)
         else:
             self.facts[path] = found
             self.good |= {(path, number) for number in range(len(found))}
 
-    def _decoded(self, parts: list[Part], frames: dict[Part, Frame]) -> Iterator[Part]:
+    def _decoded(self, parts: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each part into ``frames`` and its facts, or reject it."""
         answers = decoders().map(decode, [(*part, self.params) for part in parts])
         for part, answer in zip(parts, answers, strict=True):
@@ -278,12 +278,12 @@ class _Ingestion:
                 self._remember(part, facts)
             yield part
 
-    def _remember(self, part: Part, facts: Facts) -> None:
+    def _remember(self, part: FrameRef, facts: FrameRecord) -> None:
         path, number = part
         self.facts[path][number] = facts
-        self.known.put(path, self.looks[path], self.facts[path])
+        self.known.put(path, self.signatures[path], self.facts[path])
 
-    def _settle(self, group: list[Part]) -> None:
+    def _settle(self, group: list[FrameRef]) -> None:
         """Take the first of the parts of one time; another repeats it, or contradicts it and is rejected."""
         taken, *others = group
         for part in others:
@@ -293,27 +293,27 @@ class _Ingestion:
                 what = f"{self[part].header.time} UTC than {as_text(taken[0].name)}{self._suffix(taken)}"
                 self._reject(part, f"conflict: other content for {what}, which is taken")
 
-    def _reject(self, part: Part, reason: str) -> None:
+    def _reject(self, part: FrameRef, reason: str) -> None:
         if self.strict:
             raise UnreadableFile(as_text(part[0]) + self._suffix(part), reason)
         self.good.discard(part)
         self.rejected[as_text(part[0].relative_to(self.source)) + self._suffix(part)] = reason
 
-    def _suffix(self, part: Part) -> str:
+    def _suffix(self, part: FrameRef) -> str:
         return f"#{part[1]}" if len(self.facts.get(part[0], [])) > 1 else ""
 
-    def _order(self, part: Part) -> tuple[np.datetime64, Part]:
+    def _order(self, part: FrameRef) -> tuple[np.datetime64, FrameRef]:
         return self[part].header.time, part
 
 
 def _difference(header: Header, other: Header) -> str | None:
-    """Say how ``other`` can't be in one store with ``header``; None if it can."""
+    """Return in words how ``other`` can't be in one store with ``header``; None if it can."""
     if header.grid is not other.grid and (words := header.grid.difference(other.grid)):
         return words
     return None if header.kind == other.kind else f"{other.kind}, not {header.kind}"
 
 
-def _look(path: Path) -> str:
+def _signature(path: Path) -> str:
     """Size and time of change of a file, or of all in a store; empty if there is none."""
     try:
         stats = [one.stat() for one in (path, *path.rglob("*"))]
@@ -325,7 +325,7 @@ def _look(path: Path) -> str:
 def _write_quality(frames: list[Frame], qualities: list[Quality], table: Path) -> None:
     rows = [asdict(quality) for quality in qualities]
     times = {"time": [frame.time for frame in frames], "file": [frame.source for frame in frames]}
-    with whole(table) as temporary:
+    with atomic_path(table) as temporary:
         pd.concat([pd.DataFrame(times), pd.DataFrame(rows)], axis=1).to_csv(
             temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S"
         )

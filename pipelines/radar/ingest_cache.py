@@ -24,7 +24,7 @@ COMMIT_EVERY = 500  # files
 
 
 @dataclass(frozen=True)
-class Facts:
+class FrameRecord:
     """What is known of one frame in a file: its header; once it was decoded, what it is; if it is bad, why.
 
     Parameters
@@ -46,7 +46,7 @@ class Facts:
     reason: str | None = None
 
 
-class KnownFiles:
+class IngestCache:
     """A table that outlives the run, killed or not.
 
     Parameters
@@ -64,7 +64,7 @@ class KnownFiles:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         folder.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(folder / "files.sqlite")
-        self._database.execute("CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, look TEXT, facts TEXT)")
+        self._database.execute("CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, signature TEXT, facts TEXT)")
         self._database.execute("CREATE TABLE IF NOT EXISTS grids (wkt TEXT, y BLOB, x BLOB, UNIQUE (wkt, y, x))")
         self._grids = {
             (wkt, y, x): (number, Grid(pyproj.CRS.from_wkt(wkt), np.frombuffer(x), np.frombuffer(y)))
@@ -73,26 +73,26 @@ class KnownFiles:
         self._uncommitted = 0
         mark.write_text(made_by, encoding="utf-8")
 
-    def get(self, path: Path, look: str) -> list[Facts] | str | None:
-        """Facts of the frames in a file, or why it has none; None if the file is new or another."""
+    def get(self, path: Path, signature: str) -> list[FrameRecord] | str | None:
+        """FrameRecord of the frames in a file, or why it has none; None if the file is new or another."""
         row = self._database.execute(
-            "SELECT facts FROM files WHERE path = ? AND look = ?", (_key(path), look)
+            "SELECT facts FROM files WHERE path = ? AND signature = ?", (_key(path), signature)
         ).fetchone()
         if row is None:
             return None
         found = json.loads(row[0])
         return found if isinstance(found, str) else [self._facts(one) for one in found]
 
-    def put(self, path: Path, look: str, found: list[Facts] | str) -> None:
+    def put(self, path: Path, signature: str, found: list[FrameRecord] | str) -> None:
         """Keep what was found out about a file."""
         plain = found if isinstance(found, str) else [self._plain(facts) for facts in found]
-        self._database.execute("REPLACE INTO files VALUES (?, ?, ?)", (_key(path), look, json.dumps(plain)))
+        self._database.execute("REPLACE INTO files VALUES (?, ?, ?)", (_key(path), signature, json.dumps(plain)))
         self._uncommitted += 1
         if self._uncommitted >= COMMIT_EVERY:
             self.commit()
 
     def same_grid(self, header: Header) -> Header:
-        """Give the header with the one object that stands for its grid: it is compared with others often."""
+        """Return the header with the one object that stands for its grid: it is compared with others often."""
         return replace(header, grid=self._grid(header.grid)[1])
 
     def forget_all_but(self, files: Iterable[Path]) -> None:
@@ -121,7 +121,7 @@ class KnownFiles:
             self._grids[key] = number, Grid(pyproj.CRS.from_wkt(key[0]), np.frombuffer(x), np.frombuffer(y))
         return self._grids[key]
 
-    def _plain(self, facts: Facts) -> dict[str, Any]:
+    def _plain(self, facts: FrameRecord) -> dict[str, Any]:
         header = facts.header
         return {
             "header": [str(header.time), header.time_is, header.interval_s, header.unit, self._grid(header.grid)[0]],
@@ -131,11 +131,11 @@ class KnownFiles:
             "reason": facts.reason,
         }
 
-    def _facts(self, plain: dict[str, Any]) -> Facts:
+    def _facts(self, plain: dict[str, Any]) -> FrameRecord:
         time, time_is, interval_s, unit, number = plain.pop("header")
         grid = next(grid for known, grid in self._grids.values() if known == number)
         quality = plain.pop("quality")
-        return Facts(
+        return FrameRecord(
             Header(np.datetime64(time, "s"), time_is, interval_s, unit, grid),
             quality=quality and Quality(**quality),
             **plain,

@@ -15,7 +15,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.radar.cadence import usual_step
 from pipelines.radar.ingest import tables_of
 from pipelines.radar.maps import draw_maps
@@ -44,7 +44,7 @@ def inspect_store(store: Path, page: Path) -> str:
     facts, gaps = _facts(dataset, quality), find_gaps(dataset)
     rejected = pd.read_csv(quarantine_table, dtype=str) if quarantine_table.exists() else None
     reasons = _reasons(rejected)
-    with whole(page) as temporary:
+    with atomic_path(page) as temporary:
         temporary.write_text(_page(store, dataset, quality, facts, gaps, rejected, reasons), encoding="utf-8")
     lines = [f"{store}", *(f"  {name:<14} {value}" for name, value in facts)]
     lines += [f"  gap            {before} to {after}: {missing}" for before, after, missing in gaps[:MOST_ROWS]]
@@ -69,7 +69,7 @@ def find_gaps(dataset: xr.Dataset) -> list[tuple[str, str, str]]:
 
 
 def _quality(dataset: xr.Dataset, table: Path) -> pd.DataFrame:
-    """Give the quality table of the store; made from the frames where there is none that fits."""
+    """Return the quality table of the store; made from the frames where there is none that fits."""
     times = dataset["time"].to_numpy().astype("datetime64[s]")
     if table.exists():
         found = pd.read_csv(table, parse_dates=["time"])

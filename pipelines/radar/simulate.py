@@ -24,7 +24,7 @@ from scipy.linalg import expm
 from scipy.ndimage import map_coordinates
 from scipy.stats import norm
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.radar import Simulate
 from pipelines.params.read import read_params
@@ -86,7 +86,7 @@ class Flow:
         return cls(velocity / PIXEL_M, change / PIXEL_M / (max(size, 256) / 2), (size - 1) / 2)
 
     def carry(self, positions: Array, seconds: float) -> Array:
-        """Give the places of ``positions``, of shape (2, ...), ``seconds`` later; before, if that is negative."""
+        """Return the places of ``positions``, of shape (2, ...), ``seconds`` later; before, if that is negative."""
         # dp/dt = gradient·p + velocity is linear in (p, 1).
         moved = expm(seconds * np.block([[self.gradient, self.velocity[:, None]], [np.zeros((1, 3))]]))
         shift = (moved[:2, 2] + self.centre).reshape(2, *[1] * (positions.ndim - 1))
@@ -137,7 +137,7 @@ class Background:
         self.before, self.spectrum = self.spectrum, following
 
     def field(self) -> Array:
-        """Give the field now, of shape (size, size)."""
+        """Return the field now, of shape (size, size)."""
         return np.fft.irfft2(self.spectrum, s=(self.size, self.size))
 
 
@@ -289,7 +289,7 @@ def simulate(folder: Path, params: Simulate) -> None:
     count = max(1, round(params.hours * 3600 / STEP_S))
     events = [Event(params.seed, number, params.size) for number in range(params.events)]
     frames = ((event, step, rain) for event in events for step, rain in enumerate(event.frames(count)))
-    with whole(folder) as temporary:
+    with atomic_path(folder) as temporary:
         for event, step, rain in track(frames, "simulate", total=count * len(events), transient=True):
             time = event.start + np.timedelta64(step * STEP_S, "s")
             with np.errstate(divide="ignore"):

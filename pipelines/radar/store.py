@@ -159,7 +159,7 @@ def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
 
 
 def difference(frame: Frame, other: Frame) -> str | None:
-    """Say how ``other`` can't be in one store with ``frame``; None if it can."""
+    """Return in words how ``other`` can't be in one store with ``frame``; None if it can."""
     if words := frame.grid.difference(other.grid):
         return words
     if (frame.time_is, frame.z_r) != (other.time_is, other.z_r):

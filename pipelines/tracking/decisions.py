@@ -47,7 +47,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Reign:
+class ChampionPeriod:
     """A champion's version, UTC times from when to when (None: it still is), and the decision that made it one."""
 
     version: str
@@ -79,11 +79,11 @@ def entries() -> list[Entry]:
     ]
 
 
-def reigns(decisions: Sequence[Entry]) -> list[Reign]:
-    """Say of each champion from when to when it was one, the oldest first, from all decisions."""
+def champion_periods(decisions: Sequence[Entry]) -> list[ChampionPeriod]:
+    """Return from when to when each champion was one, the oldest first, from all decisions."""
     changes = [one for k, one in enumerate(decisions) if k == 0 or one.champion != decisions[k - 1].champion]
     return [
-        Reign(one.champion, one.time, after.time if after else None, one.by, one.words)
+        ChampionPeriod(one.champion, one.time, after.time if after else None, one.by, one.words)
         for one, after in zip_longest(changes, changes[1:])
     ]
 

@@ -74,7 +74,7 @@ def past_runs(experiment: str = NAME, limit: int = 100) -> list[PastRun]:
 
 
 def aliases(name: str = NAME) -> dict[str, tuple[str, str]]:
-    """Give for each alias of a registered model the version and the run that it points to."""
+    """Return for each alias of a registered model the version and the run that it points to."""
     client = connect(name)
     try:
         pointed = client.get_registered_model(name).aliases

@@ -170,7 +170,7 @@ def find_version(uri: str, of: Kind = RADAR) -> Version:
 
 
 def facts_of(version: Version, of: Kind = RADAR) -> tuple[dict[str, str], dict[str, float]]:
-    """Give a version's tags, and the metrics of the run that it was made from."""
+    """Return a version's tags, and the metrics of the run that it was made from."""
     client = connect(of.name)
     found = client.get_model_version(of.name, version.number)
     return found.tags, client.get_run(found.run_id).data.metrics if found.run_id else {}
@@ -182,12 +182,12 @@ def has_card(version: Version, of: Kind = RADAR) -> bool:
 
 
 def set_card(version: Version, card: str, of: Kind = RADAR) -> None:
-    """Give a version its description, Markdown."""
+    """Return a version its description, Markdown."""
     connect(of.name).update_model_version(of.name, version.number, card)
 
 
 @dataclass(frozen=True)
-class Found:
+class DownloadedModel:
     """A registered model's folder, as it was trained, and which version it is ("none" outside the registry)."""
 
     name: str
@@ -195,7 +195,7 @@ class Found:
     folder: Path
 
 
-def find(uri: str) -> Found:
+def find(uri: str) -> DownloadedModel:
     """Fetch a model by its MLflow URI: its description and weights, none of the code or pickles that may lie there.
 
     Raises
@@ -204,7 +204,7 @@ def find(uri: str) -> Found:
         If there is no such model, or it isn't one of ours.
     """
     name, version, uri_of_version = _resolve(uri)
-    return Found(name, version, _download(uri, uri_of_version))
+    return DownloadedModel(name, version, _download(uri, uri_of_version))
 
 
 @briefly()
@@ -225,7 +225,7 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
 
 
 def _resolve(uri: str) -> tuple[str, str, str]:
-    """Say which model and version a URI means ("none" outside the registry), and give the URI of that version."""
+    """Return the model and version that a URI means ("none" outside the registry), and the URI of that version."""
     client = connect()
     of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
     if not of_registry:

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.tracking.history import CURVES, PastRun, aliases, past_runs, read_comparison
 from pipelines.tracking.store import NAME
 
@@ -75,7 +75,7 @@ def write_report(path: Path, experiment: str = NAME) -> int:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(experiment)}</title>'
         f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>"
     )
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return len(runs)
 
@@ -104,7 +104,7 @@ def _table(runs: Sequence[PastRun], alias_of: dict[str, str]) -> str:
 
 
 def _goodness(key: str) -> Callable[[float], float]:
-    """Give what is higher the better a metric is; of a frequency bias 1 is best."""
+    """Return what is higher the better a metric is; of a frequency bias 1 is best."""
     if "bias" in key:
         return lambda value: -abs(value - 1)
     return (lambda value: -value) if any(word in key for word in LOWER_IS_BETTER) else (lambda value: value)

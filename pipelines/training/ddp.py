@@ -16,13 +16,13 @@ from torch.utils.data import Sampler
 from pipelines.common.errors import UserError
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process is rank 0, or alone; known before Lightning is asked."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def machines(devices: int) -> int:
-    """Give the number of machines: what a launcher says (torchrun, Slurm), else one.
+def num_nodes(devices: int) -> int:
+    """Return the number of machines: what a launcher says (torchrun, Slurm), else one.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def machines(devices: int) -> int:
 
 
 def part_of_batch(batch_size: int, devices: int) -> int:
-    """Give the samples of one process, of a batch that all share.
+    """Return the samples of one process, of a batch that all share.
 
     Raises
     ------
     UserError
         If a batch can't be shared evenly.
     """
-    processes = devices * machines(devices)
+    processes = devices * num_nodes(devices)
     if batch_size % processes:
         raise UserError(f"batch_size {batch_size} is shared by {processes} processes (devices): not a multiple of that")
     return batch_size // processes
@@ -67,7 +67,7 @@ def check_loss(loss: Tensor, step: int) -> None:
         raise FloatingPointError(f"the loss is {mean.item()} at step {step}")
 
 
-class PartOf(Sampler[Any]):
+class DistributedSamplerWrapper(Sampler[Any]):
     """The part of one process of what a sampler draws.
 
     It is every n-th sample, so that the k-th batches of all n processes together are the k-th batch of one process. The
@@ -104,7 +104,7 @@ def trainer_arguments(devices: int) -> dict[str, Any]:
     return {
         "accelerator": "auto",
         "devices": devices,
-        "num_nodes": machines(devices),
-        "strategy": "ddp" if devices * machines(devices) > 1 else "auto",
-        "use_distributed_sampler": False,  # PartOf keeps the order of a process alone
+        "num_nodes": num_nodes(devices),
+        "strategy": "ddp" if devices * num_nodes(devices) > 1 else "auto",
+        "use_distributed_sampler": False,  # DistributedSamplerWrapper keeps the order of a process alone
     }

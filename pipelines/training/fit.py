@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.params.training import Fit
-from pipelines.training.ddp import is_first, trainer_arguments
+from pipelines.training.ddp import is_rank_zero, trainer_arguments
 
 log = logging.getLogger(__name__)
 GRADIENT_CLIP = 1.0  # norm of the whole gradient
@@ -144,7 +144,7 @@ def fit(
         raise UserError(
             f"{model}: {error}; lower {section}.learning_rate, or set {section}.precision: float32"
         ) from None
-    if not is_first():
+    if not is_rank_zero():
         return None
     assert best.best_model_score is not None  # there is a validation at the end of every epoch
     weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
@@ -155,11 +155,11 @@ def write_trained(
     folder: Path, description: Mapping[str, Any], weights: dict[str, Tensor], metrics: Path, result: Mapping[str, float]
 ) -> None:
     """Write ``model.json`` and ``weights.safetensors`` into ``folder``, and ``result`` to the JSON ``metrics``."""
-    with whole(folder) as temporary:
+    with atomic_path(folder) as temporary:
         temporary.mkdir()
         (temporary / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
         save_file(weights, temporary / "weights.safetensors")
-    with whole(metrics) as temporary:
+    with atomic_path(metrics) as temporary:
         temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from scs_model.stsgd.chains import chain_table
 
 
@@ -58,7 +58,7 @@ def write_chains(
         What was written; see :func:`scs_model.stsgd.chains.chain_table`.
     """
     rows = pd.DataFrame(chain_table(layers, steps, ps, kind))
-    with whole(table) as temporary:
+    with atomic_path(table) as temporary:
         rows.to_csv(temporary, index=False)
     panels = list(rows.groupby(["kind", "p"], sort=False))
     logs = rows["log10_chains"]
@@ -76,6 +76,6 @@ def write_chains(
             axis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("layers L")
     drawing.colorbar(image, ax=axes, label="log10 of expected chains")
-    with whole(figure) as temporary:
+    with atomic_path(figure) as temporary:
         drawing.savefig(temporary)
     return rows

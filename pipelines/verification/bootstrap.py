@@ -59,7 +59,7 @@ class Difference(Interval):
 
 
 def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArray[np.int64]:
-    """Give each forecast the number of its block: consecutive issue times of one event, of at least ``hours``.
+    """Return each forecast the number of its block: consecutive issue times of one event, of at least ``hours``.
 
     Parameters
     ----------

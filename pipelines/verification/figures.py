@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.nowcast.methods.interface import NAMES
 from pipelines.verification.scoring import SCALES_KM, scores_of
 from pipelines.verification.spatial import WAVELENGTHS_KM, power_column
@@ -91,5 +91,5 @@ def _save(figure: Figure, axes: Sequence[Axes], path: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, fontsize=8, loc="outside right upper")
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary)

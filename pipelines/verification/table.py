@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.markdown import table_head, table_row
 from pipelines.nowcast.methods.interface import PYSTEPS
 from pipelines.verification.bootstrap import BLOCK_HOURS, KEY, Difference, mean_score, number_blocks, paired_difference
@@ -46,7 +46,7 @@ FEW = " From so few an interval is too narrow, and one gives none."
 
 
 def differences(tables: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:
-    """Give the best of ``rivals``, and every other method's difference to it in mean CSI."""
+    """Return the best of ``rivals``, and every other method's difference to it in mean CSI."""
     csi = {name: mean_csi(tables[name]) for name in rivals if name in tables}
     defined = {name: value for name, value in csi.items() if np.isfinite(value)}
     if not defined:
@@ -165,7 +165,7 @@ def write_table(
         f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
     ]
     how = " ".join([how, *told, *notes])
-    with whole(markdown) as temporary:
+    with atomic_path(markdown) as temporary:
         temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
 
     content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
@@ -181,7 +181,7 @@ def write_table(
         for by, pooling in ((["threshold", "minutes"], "all events"), (["event", "threshold", "minutes"], "one event")):
             rows = scores_of(tables[name], by).reset_index().rename(columns={"minutes": "lead_minutes"})
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
-    with whole(data) as temporary:
+    with atomic_path(data) as temporary:
         temporary.write_text(json.dumps(_without_nan(content), indent=1), encoding="utf-8")
 
 

@@ -103,7 +103,7 @@ def assemble(
 
 
 def _column(values: pd.Series) -> NDArray[Any]:
-    """Give a column as xarray writes it the same each time: pandas' own strings are not what Zarr knows."""
+    """Return a column as xarray writes it the same each time: pandas' own strings are not what Zarr knows."""
     return values.to_numpy(dtype=None if pd.api.types.is_numeric_dtype(values) else object)
 
 

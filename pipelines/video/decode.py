@@ -109,7 +109,7 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
 
 
 def read_frames(path: Path, decoding: Decoding) -> Iterator[Image]:
-    """Give the frames of a video (H, W, 3), RGB, as they come: those that :func:`decode_clip` would store.
+    """Return the frames of a video (H, W, 3), RGB, as they come: those that :func:`decode_clip` would store.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _unreadable(path: Path) -> Iterator[None]:
 def _opened(
     path: Path, start_s: float | None, end_s: float | None, decoding: Decoding
 ) -> tuple[tuple[int, int], float, Generator[Timed]]:
-    """Give size, own frame rate and frames of a video, file or folder."""
+    """Return size, own frame rate and frames of a video, file or folder."""
     return _pictures(path, decoding) if path.is_dir() else _video(path, start_s, end_s, decoding)
 
 
@@ -164,7 +164,7 @@ def target_size(height: float, width: float, short_side: int) -> tuple[int, int]
 def _video(
     path: Path, start_s: float | None, end_s: float | None, decoding: Decoding
 ) -> tuple[tuple[int, int], float, Generator[Timed]]:
-    """Give size, own frame rate and frames of a video file."""
+    """Return size, own frame rate and frames of a video file."""
     if not path.stat().st_size:
         raise ValueError("empty")
     container = av.open(str(path.absolute()))  # "concat:a.mp4", relative, would be a protocol and not a file
@@ -227,7 +227,7 @@ def _converted(reformatter: VideoReformatter, frame: av.VideoFrame, size: tuple[
 
 
 def _pictures(folder: Path, decoding: Decoding) -> tuple[tuple[int, int], float, Generator[Timed]]:
-    """Give size, frame rate and frames of a folder of pictures, in the order of the numbers in their names."""
+    """Return size, frame rate and frames of a folder of pictures, in the order of the numbers in their names."""
     files = sorted(
         (file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not NOT_FRAMES.match(file.name)),
         key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)],
@@ -322,7 +322,7 @@ def _write(pictures: Iterator[Image], key: str, decoding: Decoding, folder: Path
 
 
 def _filled(rows: NDArray[Any]) -> NDArray[Any]:
-    """Give a whole chunk, with zeros after the rows that there are."""
+    """Return a whole chunk, with zeros after the rows that there are."""
     if len(rows) == CHUNK:
         return rows
     return np.concatenate([rows, np.zeros((CHUNK - len(rows), *rows.shape[1:]), rows.dtype)])

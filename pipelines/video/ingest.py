@@ -13,7 +13,7 @@ import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.lock import exclusive
 from pipelines.common.made_by import made_by
 from pipelines.common.names import as_text
@@ -25,7 +25,7 @@ from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
-from pipelines.video.ingest_cache import Journal
+from pipelines.video.ingest_cache import IngestCache
 from pipelines.video.layouts import Listing, Video, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
@@ -64,12 +64,12 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
     )
     work = store.with_name(f".{store.name}.ingest")
     with exclusive(work / ".lock", wait_s=1.0):
-        journal = Journal(work, made_by(repr(decoding), CODE, LIBRARIES))
+        cache = IngestCache(work, made_by(repr(decoding), CODE, LIBRARIES))
         shards = work / "shards"
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
         clips: list[tuple[Video, Decoded]] = []
-        for video, outcome in _outcomes(listing, decoding, journal, shards):
+        for video, outcome in _outcomes(listing, decoding, cache, shards):
             if isinstance(outcome, str):
                 rejected[_named(video, source)] = outcome
             else:
@@ -90,9 +90,9 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
             "rate": params.rate,
             "license": params.license,
         }
-        with whole(store) as temporary:
+        with atomic_path(store) as temporary:
             assemble(table, files, listing.classes, about, temporary)
-        journal.close(keep=listing.videos)
+        cache.close(keep=listing.videos)
         wanted = {path for of_kind in files.values() for of_clip in of_kind for path in of_clip}
         for path in shards.iterdir():
             if path not in wanted:
@@ -102,12 +102,12 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
 
 
 def _outcomes(
-    listing: Listing, decoding: Decoding, journal: Journal, shards: Path
+    listing: Listing, decoding: Decoding, cache: IngestCache, shards: Path
 ) -> list[tuple[Video, Decoded | str]]:
-    """Find out what becomes of each video: as the journal knows, or else decoded now."""
+    """Find out what becomes of each video: as the cache knows, or else decoded now."""
     known: dict[Video, Decoded | str] = {}
     for video in listing.videos:
-        found = journal.get(video)
+        found = cache.get(video)
         if isinstance(found, str) or (found and _is_whole(found, decoding, shards)):
             known[video] = found
     new = [video for video in listing.videos if video not in known]
@@ -125,7 +125,7 @@ def _outcomes(
         for video, answer in zip(new, _workers(os.getpid()).map(decode_clip, tasks), strict=True):
             outcome = answer.reason if isinstance(answer, Failure) else answer
             if not (isinstance(answer, Failure) and answer.passing):
-                journal.put(video, outcome)
+                cache.put(video, outcome)
             known[video] = outcome
             frames += outcome.frames if isinstance(outcome, Decoded) else 0
             bad += isinstance(outcome, str)
@@ -148,7 +148,7 @@ def _is_whole(decoded: Decoded, decoding: Decoding, shards: Path) -> bool:
 
 @cache
 def _workers(process: int) -> Decoders:
-    """Give this process's workers, one for each of its cores."""
+    """Return this process's workers, one for each of its cores."""
     return Decoders(len(os.sched_getaffinity(0)))
 
 

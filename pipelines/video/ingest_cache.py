@@ -9,12 +9,12 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.video.decode import Decoded
 from pipelines.video.layouts import Video
 
 
-class Journal:
+class IngestCache:
     """Outcomes by video, in a folder of its own: with what was made by others, all in it but hidden files is removed.
 
     Parameters
@@ -41,7 +41,7 @@ class Journal:
         self._stream = self._path.open("a", encoding="utf-8")
 
     def get(self, video: Video) -> Decoded | str | None:
-        """Say what became of a video, or why nothing did; None where that isn't known."""
+        """Return what became of a video, or why nothing did; None where that isn't known."""
         return self._outcomes.get(_key(video))
 
     def put(self, video: Video, outcome: Decoded | str) -> None:
@@ -58,7 +58,7 @@ class Journal:
         self._rewrite({key: outcome for key, outcome in self._outcomes.items() if key in keys})
 
     def _rewrite(self, outcomes: dict[str, Decoded | str]) -> None:
-        with whole(self._path) as temporary:
+        with atomic_path(self._path) as temporary:
             temporary.write_text("".join(_line(*one) for one in outcomes.items()), encoding="utf-8")
 
 
@@ -72,5 +72,5 @@ def _key(video: Video) -> str:
         stats = [path.stat() for path in (video.path, *(video.path.iterdir() if video.path.is_dir() else []))]
     except OSError:
         stats = []
-    look = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-    return f"{video.path.absolute()} {video.start_s} {video.end_s} {look[0]} {look[1]}"
+    signature = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+    return f"{video.path.absolute()} {video.start_s} {video.end_s} {signature[0]} {signature[1]}"

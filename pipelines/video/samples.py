@@ -111,7 +111,7 @@ class ClipSamples(Dataset[Sample]):
         return start, top * SCALE, left * SCALE
 
     def _piece(self, number: int, start: int, count: int) -> Piece:
-        """Give frames of a clip, and the flow between them."""
+        """Return frames of a clip, and the flow between them."""
         if self._kept is None:
             return self._read(number, start, count)
         if number not in self._kept:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.params.video import SimulateVideo
@@ -134,7 +134,7 @@ class Phases:
 
 
 def pose(name: str, phases: Phases, t: int) -> Pose:
-    """Give the pose of the figure of a clip of the class ``name`` at frame ``t``."""
+    """Return the pose of the figure of a clip of the class ``name`` at frame ``t``."""
     at = Pose(phases.x, phases.y, phases.angle)
     way = SPEED * t
     match name:
@@ -200,7 +200,7 @@ def _noise(rng: np.random.Generator, size: int, width: float) -> Array:
 
 
 def frames(scene: Scene, name: str, phases: Phases, count: int) -> Iterator[Image]:
-    """Give the frames of a clip, each of shape (size, size, 3)."""
+    """Return the frames of a clip, each of shape (size, size, 3)."""
     for t in range(count):
         yield np.rint(255 * render(scene, name, pose(name, phases, t))).astype(np.uint8)
 
@@ -233,7 +233,7 @@ def simulate_video(folder: Path, params: SimulateVideo) -> None:
         for clip in range(params.clips)
     ]
     scenes = [Scene.draw(np.random.default_rng((params.seed, group)), params.size) for group in range(params.groups)]
-    with whole(folder) as temporary:
+    with atomic_path(folder) as temporary:
         for label, group, clip in track(numbers, "simulate clips", transient=True):
             name = CLASSES[label]
             phases = Phases.draw(np.random.default_rng((params.seed, group, label, clip)))

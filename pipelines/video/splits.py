@@ -52,7 +52,7 @@ def _draw(label_of: pd.Series, left: set[str], share: float, rng: np.random.Gene
 
 
 def parted_groups(table: pd.DataFrame) -> list[str]:
-    """Give the groups with clips in more than one of train, validation and test: only official lists can do that."""
+    """Return the groups with clips in more than one of train, validation and test: only official lists can do that."""
     used = table[table["split"] != "unused"]
     splits = used.groupby("group")["split"].nunique()
     return list(splits.index[splits > 1])

@@ -98,17 +98,17 @@ class ActionSCS(nn.Module):
         return (S * self._pool(torch.cat(c))).unflatten(0, x.shape[:2]), c[-1]
 
     def spatial_stream(self, x: Tensor) -> Tensor:
-        """Give S alone (T, B, channels, H / stride, W / stride): subtask T¹'s stream, where c ≡ 1."""
+        """Return S alone (T, B, channels, H / stride, W / stride): subtask T¹'s stream, where c ≡ 1."""
         S = self.spatial_norm.aside(self.spatial(to_frames(x)))
         return torch.relu(S).unflatten(0, x.shape[:2])
 
     def temporal_stream(self, z: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give ReLU(u), pooled where S has a stride, and the state: subtask T²'s stream, with a state of its own."""
+        """Return ReLU(u), pooled where S has a stride, and the state: subtask T²'s stream, with a state of its own."""
         u, c = self._gate(z, state, self.gate_norm.aside)
         return self._pool(torch.relu(torch.cat(u))).unflatten(0, z.shape[:2]), c[-1]
 
     def _gate(self, x: Tensor, c: Tensor | None, norm: Callable[[Tensor], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Give u_t and c_t = σ(u_t), each (B, channels, H, W), for all t."""
+        """Return u_t and c_t = σ(u_t), each (B, channels, H, W), for all t."""
         us, cs = [], []
         for u in split_times(self.temporal(to_frames(x)), len(x)):
             u = norm(u if c is None else u + self.state(c))

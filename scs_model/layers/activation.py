@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 def tanh_(x: Tensor) -> Tensor:
-    """Give tanh of ``x``, which may be overwritten.
+    """Return tanh of ``x``, which may be overwritten.
 
     On processors tanh costs about as much as a 3×3 convolution of 32 channels, and 2σ(2x) - 1 a fifth of that. It
     is as exact to within 2e-7, which float32 and what is below it don't notice and float64 would.
@@ -33,5 +33,5 @@ class _Tanh(torch.autograd.Function):
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Give tanh of ``x``, with its gradient."""
+    """Return tanh of ``x``, with its gradient."""
     return torch.tanh(x) if torch.compiler.is_compiling() else _Tanh.apply(x)

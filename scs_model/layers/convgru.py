@@ -72,7 +72,7 @@ class ConvGRU(nn.Module):
 
 
 def gru_step(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
-    """Give h_t from what x_t and h_{t-1} add to z, r and h', in this order of channels."""
+    """Return h_t from what x_t and h_{t-1} add to z, r and h', in this order of channels."""
     sizes = [2 * h.shape[1], h.shape[1]]
     gates, candidate = from_x.split(sizes, dim=1)
     gates_h, candidate_h = from_h.split(sizes, dim=1)

@@ -84,16 +84,16 @@ class SCS(nn.Module):
         return S * to_sequence(c), c[-1]
 
     def spatial_stream(self, x: Tensor) -> Tensor:
-        """Give S alone (T, B, channels, H, W): subtask T¹'s stream, where c ≡ 1."""
+        """Return S alone (T, B, channels, H, W): subtask T¹'s stream, where c ≡ 1."""
         return tanh(self.spatial(to_frames(x))).unflatten(0, x.shape[:2])
 
     def temporal_stream(self, z: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give ReLU(u) (T, B, channels, H, W) and the state: subtask T²'s stream, with a state of its own."""
+        """Return ReLU(u) (T, B, channels, H, W) and the state: subtask T²'s stream, with a state of its own."""
         u, c = self._gate(z, state)
         return torch.relu(to_sequence(u)), c[-1]
 
     def _gate(self, x: Tensor, c: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Give u_t and c_t = σ(u_t), each (B, channels, H, W), for all t."""
+        """Return u_t and c_t = σ(u_t), each (B, channels, H, W), for all t."""
         us, cs = [], []
         for u in split_times(self.temporal(to_frames(x)), len(x)):
             u = u if c is None else u + self.state(c)

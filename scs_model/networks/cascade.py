@@ -47,7 +47,7 @@ def cascade(frames: Tensor, downsample: int) -> tuple[Tensor, Tensor]:
     return torch.cat([frames[:, :0], *fine], 1), torch.cat(coarse, 1)  # there may be no fine ones
 
 
-def recombine(weights: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
+def recompose(weights: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
     """Sum up a cascade's levels, each times its weight, and a constant.
 
     Parameters
@@ -115,7 +115,7 @@ def regress(samples: Iterable[tuple[Tensor, Tensor, Tensor]], downsample: int, *
 
 
 def _double(x: Tensor, times: int = 1) -> Tensor:
-    """Give twice the rows and columns, ``times`` times."""
+    """Return twice the rows and columns, ``times`` times."""
     for _ in range(times):
         x = interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     return x

@@ -184,7 +184,7 @@ class EncoderForecaster(nn.Module):
         change = self._change(z, steps, open_paths)
         newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
         weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps) * change
-        forecast = cascade.recombine(weights.float(), *cascade.cascade(newest, self.downsample)).transpose(0, 1)
+        forecast = cascade.recompose(weights.float(), *cascade.cascade(newest, self.downsample)).transpose(0, 1)
         if not with_subtasks:
             return forecast
         return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
@@ -207,7 +207,7 @@ class EncoderForecaster(nn.Module):
         return _each(self.head, z)
 
     def _of_leads(self, z: Tensor, steps: int) -> Tensor:
-        """Give the last encoder output (B, ...) as the input of each lead time."""
+        """Return the last encoder output (B, ...) as the input of each lead time."""
         return z + self.lead(self._share(steps).flatten(1))[:, None, :, None, None].to(z.dtype)
 
     def _share(self, steps: int) -> Tensor:

@@ -107,7 +107,7 @@ class Recognizer(nn.Module):
         open_paths: Tensor | None = None,
         with_subtasks: bool = False,
     ) -> tuple[Any, States]:
-        """Say after each frame what the action is.
+        """Return after each frame what the action is.
 
         Parameters
         ----------

@@ -99,7 +99,7 @@ class AdaptiveSwitch:
         return min(max(p, 0.0), 1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs: the losses so far and p."""
+        """Return what a resumed run needs: the losses so far and p."""
         return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

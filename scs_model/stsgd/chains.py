@@ -18,7 +18,7 @@ from scs_model.stsgd.switch import check_switch, draw_open_paths
 
 
 def open_probabilities(kind: str, p: float) -> tuple[float, float]:
-    """Give π_s and π_t of a switch (`scs_model.stsgd.switch.draw_open_paths`).
+    """Return π_s and π_t of a switch (`scs_model.stsgd.switch.draw_open_paths`).
 
     Raises
     ------

@@ -92,5 +92,5 @@ class _StopGradient(torch.autograd.Function):
 
 
 def stop_gradient(x: Tensor, is_open: Tensor) -> Tensor:
-    """Give ``x`` (T, ...) as it is; its gradient goes back only at the times where ``is_open`` (T,) is true."""
+    """Return ``x`` (T, ...) as it is; its gradient goes back only at the times where ``is_open`` (T,) is true."""
     return _StopGradient.apply(x, is_open.to(x.device))

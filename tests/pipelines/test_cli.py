@@ -15,7 +15,7 @@ from radar_files import name_of, write_odim
 
 from pipelines import cli
 from pipelines.common.errors import UserError
-from pipelines.common.stage import ends_in_words
+from pipelines.common.stage import exit_on_user_error
 from pipelines.nowcast.register import write_extrapolation
 from pipelines.params.read import read_params
 from pipelines.tracking.registry import ensure_version, set_alias
@@ -173,11 +173,11 @@ def test_a_mistake_in_params_is_told_before_anything_is_loaded(tmp_path: Path, m
 
 
 def test_how_a_stage_ends() -> None:
-    with pytest.raises(SystemExit) as end, ends_in_words():
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
         raise UserError("params.yaml: index.size: wrong")
     assert end.value.code == "error: params.yaml: index.size: wrong"
-    with pytest.raises(SystemExit) as end, ends_in_words():
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
         raise KeyboardInterrupt
     assert end.value.code == 130
-    with pytest.raises(ZeroDivisionError), ends_in_words():  # a mistake of ours is not hidden
+    with pytest.raises(ZeroDivisionError), exit_on_user_error():  # a mistake of ours is not hidden
         _ = 1 / 0

@@ -107,13 +107,13 @@ class NetworkForecaster:
         divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
         y = self.network(x, min(leads, self.leads))[0, :, 0, :H, :W].numpy()
-        y = np.stack([match_rates(field, newest[-1]) for field in y])
+        y = np.stack([probability_matching(field, newest[-1]) for field in y])
         y = np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)])
         return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
 
 
-def match_rates(forecast: Rain, observed: Rain) -> Rain:
-    """Give a forecast the rain rates of the newest observed frame, in the forecast's order (probability matching).
+def probability_matching(forecast: Rain, observed: Rain) -> Rain:
+    """Return a forecast the rain rates of the newest observed frame, in the forecast's order (probability matching).
 
     A forecast says better where it rains than how much: its amounts are those of the climates it was trained in. As in
     S-PROG, the observed ones of the hour are the better guess.

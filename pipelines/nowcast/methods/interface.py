@@ -14,11 +14,11 @@ NAMES = ("persistence", *PYSTEPS)
 
 # Pixel size (metres) and step from frame to frame (seconds) to the forecaster; raises UserError for another step than
 # its own.
-Maker = Callable[[float, int], Forecaster]
+ForecasterFactory = Callable[[float, int], Forecaster]
 
 
-def baseline(name: str, params: Evaluate) -> Maker:
-    """Give the maker of the baseline ``name``, one of `NAMES`."""
+def baseline(name: str, params: Evaluate) -> ForecasterFactory:
+    """Return the factory of the baseline ``name``, one of `NAMES`."""
     if name == "sprog":
         return lambda pixel_m, step_s: sprog()
     if name == "steps":
@@ -28,8 +28,8 @@ def baseline(name: str, params: Evaluate) -> Maker:
     return lambda pixel_m, step_s: BASELINES[name]
 
 
-def maker_of(forecaster: Forecaster, description: Mapping[str, Any]) -> Maker:
-    """Give the maker of a model from its forecaster and its ``model.json``."""
+def factory_from(forecaster: Forecaster, description: Mapping[str, Any]) -> ForecasterFactory:
+    """Return the factory of a model from its forecaster and its ``model.json``."""
 
     def make(pixel_m: float, step_s: int) -> Forecaster:
         own = description.get("step_seconds", step_s)
@@ -40,8 +40,8 @@ def maker_of(forecaster: Forecaster, description: Mapping[str, Any]) -> Maker:
     return make
 
 
-def maker(model: str, params: Evaluate) -> Maker:
-    """Give the maker of a baseline by its name, or of the model in a folder.
+def factory(model: str, params: Evaluate) -> ForecasterFactory:
+    """Return the factory of a baseline by its name, or of the model in a folder.
 
     Raises
     ------
@@ -50,4 +50,4 @@ def maker(model: str, params: Evaluate) -> Maker:
     """
     if model in NAMES:
         return baseline(model, params)
-    return maker_of(load_forecaster(Path(model)), read_description(Path(model)))
+    return factory_from(load_forecaster(Path(model)), read_description(Path(model)))

@@ -62,7 +62,7 @@ class PystepsNowcast:
 
 
 def sprog() -> PystepsNowcast:
-    """Give S-PROG: each scale fades as its autocorrelation in Lagrangian coordinates says (Seed 2003).
+    """Return S-PROG: each scale fades as its autocorrelation in Lagrangian coordinates says (Seed 2003).
 
     References
     ----------
@@ -85,7 +85,7 @@ def sprog() -> PystepsNowcast:
 
 
 def steps(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsNowcast:
-    """Give the mean of a STEPS ensemble: S-PROG with noise of the rain's own spectrum for what fades.
+    """Return the mean of a STEPS ensemble: S-PROG with noise of the rain's own spectrum for what fades.
 
     Parameters
     ----------

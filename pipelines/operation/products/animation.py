@@ -172,7 +172,7 @@ def clock(time: np.datetime64) -> str:
 
 
 def warnings_of(said: Mapping[str, str]) -> str:
-    """Give what one has to know before one trusts a forecast, in one line; empty if nothing."""
+    """Return what one has to know before one trusts a forecast, in one line; empty if nothing."""
     words = []
     if said["fallback"] != "none":
         words.append("fallback: not by the domain's model")

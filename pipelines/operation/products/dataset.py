@@ -134,7 +134,7 @@ def forecast_dataset(
 
 
 def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
-    """Give each rain variable of a forecast with the valid times, or the ends of the periods, of its fields."""
+    """Return each rain variable of a forecast with the valid times, or the ends of the periods, of its fields."""
     rain = {"rainfall_flux": "time"} | {
         f"rainfall_amount_{minutes}min": f"time_{minutes}min" for minutes in PERIODS_MIN
     }
@@ -144,7 +144,7 @@ def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
 def _attributes(inputs: Inputs, model: LoadedModel, policy: Policy, *, fallback: str, snapshot: str) -> dict[str, str]:
     newest = inputs.observed[-1]
     stood_in = [
-        {"time": str(time), "why": why, "stand_in": what} for time, (why, what) in sorted(inputs.stand_ins.items())
+        {"time": str(time), "why": why, "stand_in": what} for time, (why, what) in sorted(inputs.gap_fills.items())
     ]
     return {
         "Conventions": "CF-1.11",

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.common.lock import exclusive
 from pipelines.operation.products.dataset import NETCDF, stamp, valid_times
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
@@ -72,12 +72,12 @@ def update_latest(
             "forecast": forecast or before["forecast"],
             "alarms": sorted(kept + on, key=lambda one: one["kind"]),
         }
-        with whole(out / LATEST) as temporary:
+        with atomic_path(out / LATEST) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Say what a published forecast is: times, model, policy and what came of it, and its files.
+    """Return what a published forecast is: times, model, policy and what came of it, and its files.
 
     Parameters
     ----------

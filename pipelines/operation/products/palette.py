@@ -14,7 +14,7 @@ RGB = NDArray[np.uint8]
 
 
 def with_common_palette(pictures: Sequence[RGB], sample: RGB, exact: ArrayLike) -> list[Image.Image]:
-    """Give pictures the same few colours: every pixel the nearest one.
+    """Return pictures the same few colours: every pixel the nearest one.
 
     Parameters
     ----------

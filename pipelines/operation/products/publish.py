@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 from pipelines.operation.products.animation import write_maps
 from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.geotiff import write_cogs
@@ -45,7 +45,7 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> No
         If nothing can be written there.
     """
     try:
-        with whole(folder) as temporary:
+        with atomic_path(folder) as temporary:
             for made in (temporary, temporary / COGS, temporary / MAPS):
                 made.mkdir()
             forecast.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")

@@ -25,7 +25,7 @@ def published_times(out: Path) -> list[np.datetime64]:
 
 
 def silent_since(out: Path, now: np.datetime64, minutes: int | None) -> str | None:
-    """Say for how long no forecast has been published, if for more than ``minutes``; None if not."""
+    """Return in words for how long no forecast has been published, if for more than ``minutes``; None if not."""
     if minutes is None:
         return None
     published = published_times(out)
@@ -38,7 +38,7 @@ def silent_since(out: Path, now: np.datetime64, minutes: int | None) -> str | No
 
 
 @dataclass(frozen=True)
-class Issued:
+class PublishedForecast:
     """A published forecast as verification needs it.
 
     Parameters
@@ -66,7 +66,7 @@ class Issued:
     said: dict[str, Any]
 
 
-def read_issued(folder: Path) -> Issued:
+def read_published(folder: Path) -> PublishedForecast:
     """Read the forecast in a cycle's folder.
 
     Raises
@@ -76,7 +76,7 @@ def read_issued(folder: Path) -> Issued:
     """
     try:
         with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
-            return Issued(
+            return PublishedForecast(
                 dataset["rainfall_flux"].to_numpy(),
                 np.datetime64(dataset["forecast_reference_time"].item(), "ns").astype("datetime64[s]"),
                 dataset["time"].to_numpy().astype("datetime64[s]"),

@@ -127,7 +127,7 @@ def read_time(path: Path) -> np.datetime64:
 
 
 def _content(path: Path) -> tuple[bytes | Path, str]:
-    """Give a file's content, or the path of a Zarr store, and the SHA-256 of it, with a store's names."""
+    """Return a file's content, or the path of a Zarr store, and the SHA-256 of it, with a store's names."""
     if not any((path / mark).exists() for mark in ZARR_MARKS):
         content = path.read_bytes()
         return content, hashlib.sha256(content).hexdigest()
@@ -139,7 +139,7 @@ def _content(path: Path) -> tuple[bytes | Path, str]:
 
 @contextmanager
 def _opened(content: bytes | Path, name: str) -> Iterator[tuple[ModuleType, Any]]:
-    """Give the module for ``content``, and what its functions take."""
+    """Return the module for ``content``, and what its functions take."""
     if isinstance(content, Path):
         yield cf, content
         return

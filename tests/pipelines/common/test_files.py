@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.common.files import whole
+from pipelines.common.files import atomic_path
 
 
 def entries(folder: Path) -> list[str]:
@@ -17,7 +17,7 @@ def entries(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
     target = tmp_path / "new" / "table.json"
-    with whole(target) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_text("{}")
         assert temporary.suffix == ".json"
         assert not target.exists()
@@ -28,7 +28,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 def test_a_folder_replaces_the_one_before_it(tmp_path):
     target = tmp_path / "store.zarr"
     for name in ("first", "second"):
-        with whole(target) as temporary:
+        with atomic_path(target) as temporary:
             temporary.mkdir()
             (temporary / name).write_text(name)
     assert entries(target) == ["second"]
@@ -40,7 +40,7 @@ def test_what_was_there_stays_if_the_writer_raises(tmp_path, folder):
     target = tmp_path / "out"
 
     def write(text: str) -> None:
-        with whole(target) as temporary:
+        with atomic_path(target) as temporary:
             if folder:
                 temporary.mkdir()
             (temporary / "a" if folder else temporary).write_text(text)
@@ -57,21 +57,21 @@ def test_what_was_there_stays_if_the_writer_raises(tmp_path, folder):
 def test_a_killed_writer_leaves_nothing_that_the_next_one_does_not_clear(tmp_path):
     target = tmp_path / "store"
     script = (
-        "import sys, time; from pathlib import Path; from pipelines.common.files import whole\n"
-        f"with whole(Path({str(target)!r})) as temporary:\n"
+        "import sys, time; from pathlib import Path; from pipelines.common.files import atomic_path\n"
+        f"with atomic_path(Path({str(target)!r})) as temporary:\n"
         "    temporary.mkdir(); (temporary / 'half').touch(); print('ready', flush=True); time.sleep(60)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert writer.stdout.readline() == "ready\n"
     # A writer that lives keeps what it writes.
-    with whole(target) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_text("whole")
     assert any(str(writer.pid) in name for name in entries(tmp_path))
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
     writer.stdout.close()
     assert target.read_text() == "whole"
-    with whole(target) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_text("again")
     assert entries(tmp_path) == ["store"]
 
@@ -79,13 +79,13 @@ def test_a_killed_writer_leaves_nothing_that_the_next_one_does_not_clear(tmp_pat
 def test_other_files_beside_it_are_left_alone(tmp_path):
     (tmp_path / ".other.99999999.partial").touch()
     (tmp_path / "outlier").touch()
-    with whole(tmp_path / "out") as temporary:
+    with atomic_path(tmp_path / "out") as temporary:
         temporary.touch()
     assert entries(tmp_path) == [".other.99999999.partial", "out", "outlier"]
 
 
 def test_a_killed_writer_may_have_had_this_process_s_number(tmp_path):
     (tmp_path / f".store.{os.getpid()}.partial").mkdir()
-    with whole(tmp_path / "store") as temporary:
+    with atomic_path(tmp_path / "store") as temporary:
         temporary.mkdir()
     assert entries(tmp_path) == ["store"]

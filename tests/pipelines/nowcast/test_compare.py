@@ -18,7 +18,7 @@ from pipelines.nowcast import compare as stage
 from pipelines.nowcast import evaluate as evaluation
 from pipelines.nowcast.compare import common_forecasts, draw_example, read_scores
 from pipelines.nowcast.index import index
-from pipelines.nowcast.methods.interface import NAMES, maker
+from pipelines.nowcast.methods.interface import NAMES, factory
 from pipelines.params.read import Params, read_params
 from pipelines.radar.maps import few_leads
 from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
@@ -273,8 +273,8 @@ def test_a_picture_is_whole_or_absent(place: Path, tmp_path: Path, monkeypatch: 
     # It wants more frames than the windows have.
     write_model(tmp_path / "greedy", {"method": "network", "inputs": 4, "network": NETWORK})
     tables = {"greedy": pd.read_parquet("scores/persistence.parquet")}
-    makers = {"greedy": maker(str(tmp_path / "greedy"), params.evaluate)}
+    factories = {"greedy": factory(str(tmp_path / "greedy"), params.evaluate)}
     with pytest.raises(UserError, match=r"wants 4 frames"):
-        draw_example(tables, makers, tmp_path / "maps.png", index=params.index)
+        draw_example(tables, factories, tmp_path / "maps.png", index=params.index)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["greedy", "maps.png"]
     assert (tmp_path / "maps.png").read_text() == "the one before"

@@ -16,7 +16,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast import evaluate as stage
 from pipelines.nowcast.evaluate import evaluate, forecast_times, score_methods
 from pipelines.nowcast.methods.forecasters import BASELINES, Forecaster, Rain, persistence
-from pipelines.nowcast.methods.interface import Maker, baseline, maker_of
+from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame
 from pipelines.radar.store import open_frames
@@ -65,20 +65,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(forecaster: Forecaster) -> Maker:
+def make(forecaster: Forecaster) -> ForecasterFactory:
     return lambda pixel_m, step_s: forecaster
 
 
-def scores(maker: Maker, name: str, windows: Path, params: Params) -> pd.DataFrame:
+def scores(factory: ForecasterFactory, name: str, windows: Path, params: Params) -> pd.DataFrame:
     with TemporaryDirectory() as checkpoints:
-        return evaluate(maker, name, windows, Path(checkpoints), index=params.index, params=params.evaluate)
+        return evaluate(factory, name, windows, Path(checkpoints), index=params.index, params=params.evaluate)
 
 
 def scored(place: Path, method: str | Forecaster, windows: str = "windows.parquet") -> pd.DataFrame:
     """The sums of a baseline, or of a forecaster that the test calls "ours"."""
     params = read_params(place / "params.yaml")
-    maker, name = (baseline(method, params.evaluate), method) if isinstance(method, str) else (make(method), "ours")
-    return scores(maker, name, place / windows, params)
+    factory, name = (baseline(method, params.evaluate), method) if isinstance(method, str) else (make(method), "ours")
+    return scores(factory, name, place / windows, params)
 
 
 def test_forecast_times_are_a_stride_apart_in_each_test_event(tmp_path: Path) -> None:
@@ -174,15 +174,15 @@ def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> 
 
 def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path, tmp_path: Path) -> None:
     params = read_params(place / "params.yaml")
-    makers = {"hourly": maker_of(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
+    factories = {"hourly": factory_from(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
     times = forecast_times(place / "windows.parquet", 2)
-    tables, refused = score_methods(makers, times, tmp_path, index=params.index, params=params.evaluate)
+    tables, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
     assert list(tables) == ["ours"]
     assert list(refused) == ["hourly"]
     assert refused["hourly"].endswith("radar.zarr: its steps are of 3600 s, and those of the data of 300 s")
     with pytest.raises(UserError, match=r"^hourly: .* steps are of 3600 s"):
-        scores(makers["hourly"], "hourly", place / "windows.parquet", params)
+        scores(factories["hourly"], "hourly", place / "windows.parquet", params)
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path, tmp_path: Path) -> None:
@@ -203,12 +203,12 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path, tmp_path: P
             raise UserError("no more")
         return persistence(seen, leads)
 
-    makers = {"failing": make(failing), "ours": make(counted), "persistence": make(persistence)}
+    factories = {"failing": make(failing), "ours": make(counted), "persistence": make(persistence)}
     with pytest.raises(KeyboardInterrupt):
-        score_methods(makers, times, tmp_path, index=params.index, params=params.evaluate)
+        score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     assert len(list(tmp_path.glob("0-*.parquet"))) == 3
     (tmp_path / f"0-{times['t0'][0]}.parquet").write_bytes(b"PAR1")
-    tables, refused = score_methods(makers, times, tmp_path, index=params.index, params=params.evaluate)
+    tables, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     assert len(times) == 5
     assert (asked.count("ours"), asked.count("failing")) == (7, 2)
     assert list(tables) == ["ours", "persistence"]

@@ -178,7 +178,7 @@ def test_the_trail_says_who_was_champion_from_when_to_when(params: Params) -> No
     choose(WINDOWS, tables(scs=0), versions(), params=params)  # 1 stays: one reign, two entries
     promote(f"models:/{NAME}/3", "the   storm\nof June")
     rollback()
-    first, second, third = trail.reigns(trail.entries())
+    first, second, third = trail.champion_periods(trail.entries())
     assert [reign.version for reign in (first, second, third)] == ["1", "3", "1"]
     assert began <= first.since < second.since < third.since <= datetime.now(UTC)
     assert (first.until, second.until, third.until) == (second.since, third.since, None)

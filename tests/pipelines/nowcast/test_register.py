@@ -16,7 +16,7 @@ from pipelines.common.provenance import sha256
 from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.forecasters import BASELINES
-from pipelines.nowcast.methods.interface import NAMES, baseline, maker
+from pipelines.nowcast.methods.interface import NAMES, baseline, factory
 from pipelines.nowcast.register import choose, main, register
 from pipelines.params.read import Params
 from pipelines.tracking import decisions as trail
@@ -58,13 +58,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
         patch.chdir(folder)
         write_archive(STORE)
         index({"radar": STORE}, WINDOWS, params.index)
-        makers = {name: baseline(name, params.evaluate) for name in BASELINES}
+        factories = {name: baseline(name, params.evaluate) for name in BASELINES}
         for name in params.trained:
             write_model(name, params, MODELS / name)
-            makers[name] = maker(str(MODELS / name), params.evaluate)
+            factories[name] = factory(str(MODELS / name), params.evaluate)
         tables = {
             name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)
-            for name, make in makers.items()
+            for name, make in factories.items()
         }
     return folder, params, tables
 

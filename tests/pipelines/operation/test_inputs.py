@@ -69,7 +69,7 @@ def test_the_newest_frames_are_chosen(minutes: tuple[int, ...], chosen: tuple[in
     inputs = choose_inputs(source, 3, STRICT, "it")
     assert [frame.time for frame in inputs.observed] == at_minutes(*chosen).tolist()
     assert source.step_s() == step_s
-    assert inputs.rain_rate.shape == (3, 8, 8) and inputs.stand_ins == {}
+    assert inputs.rain_rate.shape == (3, 8, 8) and inputs.gap_fills == {}
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_what_is_chosen_is_observed_but_for_as_many_as_may_be_missing(
     assert inputs.observed[-1].time == source.times[-1]
     step = np.timedelta64(source.step_s(), "s")
     clock = (source.times[-1] - np.arange(count)[::-1] * step).tolist()
-    assert sorted([*(f.time for f in inputs.observed), *inputs.stand_ins]) == clock
-    assert len(inputs.stand_ins) <= max_missing
+    assert sorted([*(f.time for f in inputs.observed), *inputs.gap_fills]) == clock
+    assert len(inputs.gap_fills) <= max_missing
     by_time = {frame.time: frame.rain_rate for frame in inputs.observed}
     for rain_rate, time in zip(inputs.rain_rate, clock, strict=True):
         if np.datetime64(time) in by_time:
@@ -117,14 +117,14 @@ def test_a_frame_is_repeated_or_moved_half_the_way_where_one_is_missing() -> Non
     repeated = choose_inputs(source_of(there), 3, policy(stand_in="repeated"), "it")
     np.testing.assert_array_equal(repeated.rain_rate[1], frames[2].rain_rate)
     assert [frame.time for frame in repeated.observed] == [frames[2].time, frames[4].time]
-    assert repeated.stand_ins == {
+    assert repeated.gap_fills == {
         frames[3].time: ("no frame of this time", f"{frames[2].source} of {frames[2].time}, repeated")
     }
     moved = choose_inputs(source_of(there), 3, policy(stand_in="advected"), "it")
     inside = np.s_[8:-8, 8:-8]
     error = np.abs(moved.rain_rate[1] - frames[3].rain_rate)[inside].mean()
     assert error < 0.25 * np.abs(frames[2].rain_rate - frames[3].rain_rate)[inside].mean()
-    assert moved.stand_ins[frames[3].time][1].endswith("advected")
+    assert moved.gap_fills[frames[3].time][1].endswith("advected")
     np.testing.assert_array_equal(moved.rain_rate[[0, 2]], [frames[2].rain_rate, frames[4].rain_rate])
 
 
@@ -161,9 +161,9 @@ def test_a_frame_that_knows_too_little_counts_as_missing_and_the_newest_is_refus
     blind[:2] = 1.0  # 2 of 48 rows: 4.17 %
     frames[3] = replace(frames[3], rain_rate=blind)
     inputs = choose_inputs(source_of(frames), 3, policy(min_valid_share=0.05), "it")
-    assert inputs.stand_ins[frames[3].time][0] == "its frame knows 4.17% of the grid, and 5.00% are wanted"
+    assert inputs.gap_fills[frames[3].time][0] == "its frame knows 4.17% of the grid, and 5.00% are wanted"
     assert frames[3] not in inputs.observed
-    assert choose_inputs(source_of(frames), 3, policy(min_valid_share=0.04), "it").stand_ins == {}
+    assert choose_inputs(source_of(frames), 3, policy(min_valid_share=0.04), "it").gap_fills == {}
 
     with pytest.raises(
         UserError, match=r"the newest frame, of 2024-06-01T12:15:00 UTC, knows 4.17% of the grid"

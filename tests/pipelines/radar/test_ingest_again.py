@@ -63,11 +63,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pipelines.radar import ingest as ingest_radar, shards
-from pipelines.radar.ingest_cache import KnownFiles
+from pipelines.radar.ingest_cache import IngestCache
 from pipelines.params.radar import ZR, IngestRadar
 
 where, count = sys.argv[1], int(sys.argv[2])
-owner, name = {"make": (shards.Shards, "make"), "put": (KnownFiles, "put"), "linked": (shards, "missing_times")}[where]
+owner, name = {"make": (shards.Shards, "make"), "put": (IngestCache, "put"), "linked": (shards, "missing_times")}[where]
 real = getattr(owner, name)
 
 def dies(*arguments, **named):

@@ -14,7 +14,7 @@ from torch.utils.data import SequentialSampler
 
 from pipelines.common.errors import UserError
 from pipelines.tracking.store import NAME
-from pipelines.training.ddp import PartOf, machines, part_of_batch
+from pipelines.training.ddp import DistributedSamplerWrapper, num_nodes, part_of_batch
 
 
 def run_training(name: str, out: str) -> subprocess.CompletedProcess[str]:
@@ -69,11 +69,11 @@ TWO = """
 import os, sys
 from torch import distributed
 from torch.utils.data import SequentialSampler
-from pipelines.training.ddp import PartOf
+from pipelines.training.ddp import DistributedSamplerWrapper
 
 rank = int(os.fork() == 0)
 distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
-part = PartOf(SequentialSampler(range(7)))
+part = DistributedSamplerWrapper(SequentialSampler(range(7)))
 os.write(1, f"{rank}: {len(part)}, {list(part)}\\n".encode())  # in one piece: both write to one pipe
 distributed.destroy_process_group()
 if rank == 0:
@@ -82,7 +82,7 @@ if rank == 0:
 
 
 def test_parts_of_a_sampler_are_the_whole(tmp_path: Path) -> None:
-    assert list(PartOf(SequentialSampler(range(7)))) == list(range(7))
+    assert list(DistributedSamplerWrapper(SequentialSampler(range(7)))) == list(range(7))
     command = [sys.executable, "-c", TWO, str(tmp_path / "meet")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
@@ -93,8 +93,8 @@ def test_parts_of_a_sampler_are_the_whole(tmp_path: Path) -> None:
 def test_a_batch_is_shared_evenly_over_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORLD_SIZE", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
-    assert (machines(2), part_of_batch(8, 2)) == (1, 4)
+    assert (num_nodes(2), part_of_batch(8, 2)) == (1, 4)
     monkeypatch.setenv("WORLD_SIZE", "4")  # as torchrun says on two machines
-    assert (machines(2), part_of_batch(8, 2)) == (2, 2)
+    assert (num_nodes(2), part_of_batch(8, 2)) == (2, 2)
     with pytest.raises(UserError, match="batch_size 6 is shared by 4 processes"):
         part_of_batch(6, 2)

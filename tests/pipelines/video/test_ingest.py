@@ -50,7 +50,7 @@ class Run:
 
     @property
     def outcomes(self) -> int:
-        """How many videos the journal knows of."""
+        """How many videos the cache knows of."""
         return len((self.store.parent / ".clips.zarr.ingest" / "videos.jsonl").read_text().splitlines())
 
 
@@ -241,13 +241,13 @@ SLOW = """
 import sys, time
 from pathlib import Path
 import pipelines.video.ingest as stage
-from pipelines.video.ingest_cache import Journal
-put = Journal.put
+from pipelines.video.ingest_cache import IngestCache
+put = IngestCache.put
 def slowly(*arguments):
     put(*arguments)
     print("one", flush=True)
     time.sleep(0.3)
-Journal.put = slowly
+IngestCache.put = slowly
 sys.path.insert(0, {tests!r})
 from video_files import ingest_params
 stage.ingest_video(*map(Path, sys.argv[1:]), ingest_params(short_side=32, rate=None, min_frames=2))
@@ -266,8 +266,8 @@ def test_killed_in_the_middle(run, tmp_path):
         killed.send_signal(signal.SIGKILL)
     assert not run.store.exists()
     assert 3 <= run.outcomes < 8
-    journal = run.store.parent / ".clips.zarr.ingest" / "videos.jsonl"
-    with journal.open("a") as stream:
+    cache = run.store.parent / ".clips.zarr.ingest" / "videos.jsonl"
+    with cache.open("a") as stream:
         stream.write('["/torn", {"sha2')
     started = time.time_ns()
     run()

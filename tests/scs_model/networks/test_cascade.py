@@ -47,7 +47,7 @@ def test_the_weights_of_persistence_give_the_newest_frame(downsample: int) -> No
     weights = (
         cascade.persistence(3).double()[:, None, :, None, None].expand(3, 2, -1, 64 // downsample, 96 // downsample)
     )
-    said = cascade.recombine(weights, *cascade.cascade(x, downsample))
+    said = cascade.recompose(weights, *cascade.cascade(x, downsample))
     torch.testing.assert_close(said, x[None, :, -1:].expand(3, -1, -1, -1, -1))
 
 
@@ -68,7 +68,7 @@ def test_regression_finds_the_weights_that_made_the_future() -> None:
     torch.manual_seed(1)
     wanted = torch.randn(steps, cascade.WEIGHTS, dtype=torch.float64)
     wide = wanted[:, None, :, None, None].expand(steps, 3, -1, 16, 24)
-    future = cascade.recombine(wide, *cascade.cascade(x, 4))[:, :, 0].transpose(0, 1)
+    future = cascade.recompose(wide, *cascade.cascade(x, 4))[:, :, 0].transpose(0, 1)
     counts = torch.rand(future.shape) < 0.7
     future = future.where(counts, torch.nan)
     found = cascade.regress([(x[:2], future[:2], counts[:2]), (x[2:], future[2:], counts[2:])], 4, ridge=0.0)

@@ -67,7 +67,7 @@ def test_layer_by_layer():
         z = h + z if index == 2 else h
     changes = [CHANGE * k / 5 * network.head(frame) for k, frame in enumerate(z, 1)]
     weights = network.weights[:steps, None, :, None, None] + torch.stack(changes)
-    wanted = cascade.recombine(weights, *cascade.cascade(x[:, -2:, 0], 2)).transpose(0, 1)
+    wanted = cascade.recompose(weights, *cascade.cascade(x[:, -2:, 0], 2)).transpose(0, 1)
     y = network(x, steps, open_paths=open_paths)
     torch.testing.assert_close(y, wanted)
     inputs = [x, *network.parameters()]

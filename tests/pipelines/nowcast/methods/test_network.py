@@ -17,9 +17,9 @@ from pipelines.nowcast.methods.forecasters import (
     NetworkForecaster,
     extrapolation,
     load_forecaster,
-    match_rates,
     motion,
     persistence,
+    probability_matching,
 )
 from scs_model import EncoderForecaster
 
@@ -132,16 +132,16 @@ def test_the_rates_of_a_network_are_those_of_the_newest_frame_in_its_own_order()
     observed[:, :4] = np.nan
     forecast = rng.permuted(observed.ravel()).reshape(30, 40)
     forecast = np.nan_to_num(forecast, nan=1.0) ** 2 + 0.1
-    matched = match_rates(forecast, observed)
+    matched = probability_matching(forecast, observed)
     seen = np.isfinite(observed)
     order = np.argsort(forecast[seen])
     assert (np.diff(matched[seen][order]) >= 0).all()
     np.testing.assert_allclose(np.sort(matched[seen]), np.sort(observed[seen]), atol=1e-3)
     assert not matched[~seen].any()
     # What a forecast says is its order alone.
-    np.testing.assert_array_equal(match_rates(forecast * 4.0, observed), matched)
-    assert not match_rates(forecast, np.zeros_like(observed)).any()
-    assert not match_rates(forecast, np.full_like(observed, np.nan)).any()
+    np.testing.assert_array_equal(probability_matching(forecast * 4.0, observed), matched)
+    assert not probability_matching(forecast, np.zeros_like(observed)).any()
+    assert not probability_matching(forecast, np.full_like(observed, np.nan)).any()
 
 
 def test_after_the_last_lead_time_that_it_was_trained_for_rain_only_moves_on() -> None:
