@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 from flows.clock import utc
 from flows.forecast import RETRY
 from pipelines.common.errors import Unavailable, UserError
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.operation.dvc_add import dvc_add
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.retention import archive_days, expire_days

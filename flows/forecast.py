@@ -27,7 +27,7 @@ from flows.artifacts import show_forecast
 from flows.clock import utc
 from flows.late_runs import later_run_due
 from pipelines.common.errors import Unavailable, UserError, one_line
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.operation import forecast as nowcast
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.inputs import StaleInput, check_age

@@ -18,7 +18,7 @@ from flows.alarms import tell
 from flows.clock import utc
 from flows.forecast import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.operation.ledger import LEDGER, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since

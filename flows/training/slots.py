@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.common.errors import Unavailable, UserError
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 
 
 def visible_gpus() -> list[str]:

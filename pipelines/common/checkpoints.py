@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.common.provenance import main_checkout
 
 

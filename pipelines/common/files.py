@@ -1,4 +1,4 @@
-"""Writes that are whole or absent."""
+"""Writes that are whole or absent, one writer at a time, and files' names as text."""
 
 import os
 import re
@@ -6,6 +6,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipelines.common.errors import Unavailable
 
 
 @contextmanager
@@ -50,3 +54,39 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path, wait_s: float = 60.0) -> Iterator[None]:
+    """Hold a lock on the file ``path`` while the block runs; the file stays, empty.
+
+    The kernel frees the lock when its holder ends, however it ends: a killed writer leaves nothing locked.
+
+    Parameters
+    ----------
+    path : Path
+        Made where it isn't there yet.
+    wait_s : float
+        Longest wait for another holder, seconds.
+
+    Raises
+    ------
+    Unavailable
+        If another still holds it then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Where the file system has no such lock, an error: filelock's own stand-in would outlive a killed holder.
+    lock = FileLock(path, timeout=wait_s, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Unavailable(f"{path}: another writer has held it for {wait_s:g} s") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def as_text(name: str | Path) -> str:
+    """Return a name of a file system, any bytes, as text that can be stored and printed."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

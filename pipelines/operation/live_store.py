@@ -18,7 +18,7 @@ from icechunk import ManifestConfig, ManifestSplitCondition, ManifestSplitDimCon
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.radar.frame import Frame
 from pipelines.radar.store import MAXIMUM, RESOLUTION, decode_frames, difference, frames_dataset, frames_of
 

@@ -21,10 +21,8 @@ import pandas as pd
 from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import atomic_path
-from pipelines.common.lock import exclusive
+from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.made_by import made_by
-from pipelines.common.names import as_text
 from pipelines.common.provenance import main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
@@ -44,7 +42,7 @@ from pipelines.radar.store import shard_frames
 
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
 CODE = (
-    "common/names",
+    "common/files",
     "radar/decoding",
     "radar/frame",
     "radar/grid",

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.common.errors import Unavailable, in_short
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 
 NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
 

@@ -13,10 +13,8 @@ import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path
-from pipelines.common.lock import exclusive
+from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.made_by import made_by
-from pipelines.common.names import as_text
 from pipelines.common.provenance import main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.common.errors import UserError
-from pipelines.common.names import as_text
+from pipelines.common.files import as_text
 from pipelines.video.decode import NOT_FRAMES, PICTURES
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".ts", ".gif"}

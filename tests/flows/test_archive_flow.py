@@ -10,7 +10,7 @@ from conftest import Served, write_params
 from prefect.client.schemas.objects import State
 
 from flows.archive import archive
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.operation.archive import day_file, how_it_differs
 from pipelines.operation.live_store import LiveStore
 

@@ -26,7 +26,7 @@ from prefect.deployments import run_deployment
 
 import pipelines.operation.live_store
 from flows.forecast import forecast
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.common.provenance import sha256
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products import publish

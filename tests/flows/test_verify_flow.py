@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State
 from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
 from flows.verify import verify
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.operation.ledger import append, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.latest import read_latest

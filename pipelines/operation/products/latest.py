@@ -20,8 +20,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.files import atomic_path
-from pipelines.common.lock import exclusive
+from pipelines.common.files import atomic_path, exclusive
 from pipelines.operation.products.dataset import NETCDF, stamp, valid_times
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
 

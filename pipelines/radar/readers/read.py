@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.names import as_text
+from pipelines.common.files import as_text
 from pipelines.radar.frame import Frame
 from pipelines.radar.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
 from pipelines.radar.readers.header import NAMED_TIME, Header, to_rain_rate, utc

@@ -1,14 +1,18 @@
-"""Writes are whole or absent: also where the writer raises, or is killed."""
+"""Writes are whole or absent, and one writer is at work: also where the writer raises, or is killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from pipelines.common.files import atomic_path
+from pipelines.common.errors import Unavailable
+from pipelines.common.files import as_text, atomic_path, exclusive
 
 
 def entries(folder: Path) -> list[str]:
@@ -89,3 +93,44 @@ def test_a_killed_writer_may_have_had_this_process_s_number(tmp_path):
     with atomic_path(tmp_path / "store") as temporary:
         temporary.mkdir()
     assert entries(tmp_path) == ["store"]
+
+
+def test_a_lock_is_held_by_one_and_is_free_when_its_holder_is_killed(tmp_path):
+    lock = tmp_path / "new" / ".lock"
+    script = (
+        "import time; from pathlib import Path; from pipelines.common.files import exclusive\n"
+        f"with exclusive(Path({str(lock)!r})):\n"
+        "    print('ready', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "ready\n"
+    for wait_s in (0, 0.2):
+        refusal = re.escape(f"{lock}: another writer has held it for {wait_s:g} s")
+        with pytest.raises(Unavailable, match=refusal), exclusive(lock, wait_s=wait_s):
+            pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with exclusive(lock, wait_s=0):
+        pass
+    assert lock.read_bytes() == b""
+
+
+def test_a_lock_is_free_when_its_block_raises_and_when_another_thread_ends_it(tmp_path):
+    lock = tmp_path / ".lock"
+    with pytest.raises(ZeroDivisionError), exclusive(lock):
+        raise ZeroDivisionError
+    held = ExitStack()
+    held.enter_context(exclusive(lock, wait_s=0))
+    with pytest.raises(Unavailable), exclusive(lock, wait_s=0):
+        pass
+    ender = threading.Thread(target=held.close)
+    ender.start()
+    ender.join()
+    with exclusive(lock, wait_s=0):
+        pass
+
+
+def test_a_name_of_any_bytes_is_text():
+    assert as_text(os.fsdecode(b"r\xe9seau.h5")) == r"r\xe9seau.h5"
+    assert as_text(Path("réseau.h5")) == "réseau.h5"

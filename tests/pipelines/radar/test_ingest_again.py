@@ -14,7 +14,7 @@ from test_ingest_radar import Result
 
 import pipelines.radar.ingest
 from pipelines.common.errors import UserError
-from pipelines.common.lock import exclusive
+from pipelines.common.files import exclusive
 from pipelines.common.workers import decoders
 from pipelines.radar.readers.read import read_frame
 from pipelines.radar.store import frames_dataset, open_frames
