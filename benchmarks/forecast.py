@@ -20,8 +20,8 @@ import numpy as np
 from claims import claim, say_where, status
 
 from pipelines.nowcast.methods.forecasters import NetworkForecaster, extrapolation
-from pipelines.nowcast.methods.normalisation import Rain
 from pipelines.params.read import read_params
+from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
 
 SHAPE, FRAMES, LEADS, ROUNDS = (1226, 760), 4, 12, 3

@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-import xarray as xr
 from ruamel.yaml import YAML
 
 CHUNK = 1 << 20
@@ -78,12 +77,3 @@ def dvc_md5(path: Path) -> str:
         return "none"
     outs = (out for stage in (lock or {}).get("stages", {}).values() for out in stage.get("outs", []))
     return next((out["md5"] for out in outs if out["path"] == path.as_posix()), "none")
-
-
-def frames_digest(frames: xr.Dataset) -> str:
-    """Hex digest of what a store's frames are: their times, their source files' hashes and how they were converted."""
-    rain = frames["rainfall_flux"].attrs
-    digest = hashlib.sha256(repr((rain.get("z_r_a"), rain.get("z_r_b"), frames["crs"].attrs["crs_wkt"])).encode())
-    for time, sha in zip(frames["time"].to_numpy(), frames["source_sha256"].to_numpy(), strict=True):
-        digest.update(f"{time} {sha}\n".encode())
-    return digest.hexdigest()

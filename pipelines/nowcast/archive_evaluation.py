@@ -18,9 +18,8 @@ from pipelines.nowcast.methods.forecasters import read_description
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory, factory_from
 from pipelines.params.radar import Index
 from pipelines.params.read import Params
-from pipelines.radar.cadence import usual_step
 from pipelines.radar.ingest import ingest_radar, tables_of
-from pipelines.radar.store import open_frames
+from pipelines.radar.store import open_frames, usual_step
 
 
 class Method(NamedTuple):

@@ -13,12 +13,11 @@ from pipelines.common.stage import run
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.radar import Index
 from pipelines.params.read import Params, read_params
-from pipelines.radar.cadence import usual_step
+from pipelines.radar.grid import pixel_metres
 from pipelines.radar.maps import draw_maps, few_leads
-from pipelines.radar.store import grid_of, open_frames
+from pipelines.radar.store import grid_of, open_frames, usual_step
 from pipelines.verification.bootstrap import KEY
 from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
-from pipelines.verification.spatial import pixel_metres
 from pipelines.verification.table import Tables, write_table
 
 

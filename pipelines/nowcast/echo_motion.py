@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pipelines.nowcast.methods.lagrangian import optical_flow
-from pipelines.nowcast.methods.normalisation import Rain
 from pipelines.nowcast.windows import Draw, RadarWindows
+from pipelines.radar.frame import Rain
 
 
 def echo_motion(rain_rate: Rain) -> NDArray[np.float32]:

@@ -18,14 +18,14 @@ from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
-from pipelines.nowcast.methods.forecasters import Forecaster, Rain, extrapolation
+from pipelines.nowcast.methods.forecasters import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.radar import Evaluate, Index
 from pipelines.params.read import read_params
-from pipelines.radar.cadence import usual_step
-from pipelines.radar.store import grid_of, open_frames
+from pipelines.radar.frame import Rain
+from pipelines.radar.grid import pixel_metres
+from pipelines.radar.store import grid_of, open_frames, usual_step
 from pipelines.verification.scoring import headline, score_forecast
-from pipelines.verification.spatial import pixel_metres
 
 FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
 

@@ -20,8 +20,7 @@ from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.radar import Index
 from pipelines.params.read import read_params
-from pipelines.radar.cadence import usual_step
-from pipelines.radar.store import grid_of, open_frames
+from pipelines.radar.store import grid_of, open_frames, usual_step
 
 COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]
 

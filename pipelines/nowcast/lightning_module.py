@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from pipelines.nowcast.loss import SkillLoss, event_counts
-from pipelines.nowcast.methods.normalisation import DRY, normalise
+from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.params.training import Subtasks, Switch
+from pipelines.radar.frame import DRY
 from pipelines.training.ddp import check_loss, mean_over_ranks
 from pipelines.training.switching import SwitchedTraining
 from scs_model import EncoderForecaster

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import code_commit, dvc_md5, frames_digest, sha256
+from pipelines.common.provenance import code_commit, dvc_md5, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.echo_motion import WithMotion
 from pipelines.nowcast.lightning_module import NowcastTraining
@@ -26,12 +26,11 @@ from pipelines.nowcast.windows import EpochSampler, RadarWindows
 from pipelines.params.radar import Index
 from pipelines.params.read import read_params
 from pipelines.params.training import Model, Train
-from pipelines.radar.cadence import usual_step
-from pipelines.radar.store import grid_of, open_frames
+from pipelines.radar.grid import pixel_metres
+from pipelines.radar.store import frames_digest, grid_of, open_frames, usual_step
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
 from pipelines.training.fit import fit, quieten, write_trained
-from pipelines.verification.spatial import pixel_metres
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
 

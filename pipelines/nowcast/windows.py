@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from pipelines.nowcast.methods.lagrangian import align, follow, motion
-from pipelines.nowcast.methods.normalisation import Rain
+from pipelines.radar.frame import Rain
 from pipelines.radar.store import open_frames
 
 FRAMES_IN_MEMORY = 2 << 30  # bytes of decoded frames kept

@@ -12,14 +12,14 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS, Rain
+from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
 from pipelines.operation.products.dataset import forecast_dataset
 from pipelines.params.operation import Policy
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, Rain
+from pipelines.radar.grid import pixel_metres
 from pipelines.tracking.registry import LoadedModel
-from pipelines.verification.spatial import pixel_metres
 
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.normalisation import Rain
 from pipelines.params.operation import Policy
-from pipelines.radar.cadence import usual_step
-from pipelines.radar.frame import Frame
-from pipelines.radar.store import difference
+from pipelines.radar.frame import Frame, Rain
+from pipelines.radar.store import difference, usual_step
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid
 
+Rain = NDArray[np.float32]
+DRY = 0.1  # mm/h; below it is no rain to an optical flow
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:

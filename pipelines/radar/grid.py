@@ -7,6 +7,8 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
+EARTH_RADIUS = 6_371_000.0  # m
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -74,6 +76,15 @@ class Grid:
         """Longitude and latitude of every pixel centre, degrees, each of shape (H, W)."""
         to_wgs84 = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
         return to_wgs84.transform(*np.meshgrid(self.x, self.y))
+
+
+def pixel_metres(grid: Grid) -> float:
+    """Size of a pixel: the root of its area, metres; on a lat/lon grid that of the middle row."""
+    dy, dx = grid.spacing
+    factor = grid.crs.axis_info[0].unit_conversion_factor  # metres, or radians, to one unit of the axis
+    if grid.crs.is_projected:
+        return float(factor * np.sqrt(dy * dx))
+    return float(EARTH_RADIUS * factor * np.sqrt(dy * dx * np.cos(np.deg2rad(grid.y.mean()))))
 
 
 def _proj4(crs: pyproj.CRS) -> str:

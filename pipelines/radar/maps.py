@@ -8,7 +8,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.forecasters import Rain
+from pipelines.radar.frame import Rain
 from pipelines.radar.grid import Grid
 
 BOUNDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50]  # mm/h

@@ -14,6 +14,7 @@ The archive (Zarr under DVC) and the live store (Icechunk) hold the same variabl
 ====================  ============  =============================================================================
 """
 
+import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Sequence
@@ -169,6 +170,15 @@ def difference(frame: Frame, other: Frame) -> str | None:
     return None
 
 
+def frames_digest(frames: xr.Dataset) -> str:
+    """Hex digest of what a store's frames are: their times, their source files' hashes and how they were converted."""
+    rain = frames["rainfall_flux"].attrs
+    digest = hashlib.sha256(repr((rain.get("z_r_a"), rain.get("z_r_b"), frames["crs"].attrs["crs_wkt"])).encode())
+    for time, sha in zip(frames["time"].to_numpy(), frames["source_sha256"].to_numpy(), strict=True):
+        digest.update(f"{time} {sha}\n".encode())
+    return digest.hexdigest()
+
+
 def frames_of(dataset: xr.Dataset) -> list[Frame]:
     """Read all frames of an opened dataset; select the times first."""
     grid, rain = grid_of(dataset), dataset["rainfall_flux"]
@@ -241,6 +251,18 @@ def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
         pole = np.copysign(90.0, attributes.get("standard_parallel", 90.0))
         attributes.setdefault("latitude_of_projection_origin", float(pole))
     return attributes | {"spatial_ref": attributes["crs_wkt"]}
+
+
+def usual_step(times: NDArray[np.datetime64]) -> int:
+    """Seconds between neighbouring times that occur most often; the shorter of two that tie.
+
+    Parameters
+    ----------
+    times : ndarray of datetime64
+        At least two different ones, in any order.
+    """
+    steps, counts = np.unique(np.diff(np.unique(times)).astype("timedelta64[s]").astype(int), return_counts=True)
+    return int(steps[counts.argmax()])
 
 
 def missing_times(time: NDArray[np.datetime64]) -> NDArray[np.datetime64] | None:

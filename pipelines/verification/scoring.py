@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scores.categorical import BasicContingencyManager
 
-from pipelines.nowcast.methods.forecasters import Rain
+from pipelines.radar.frame import Rain
 from pipelines.verification.spatial import fss_sums, power_columns, scale_pixels, spectral_columns
 
 COUNTS = {"hits": "tp_count", "false_alarms": "fp_count", "misses": "fn_count", "correct_negatives": "tn_count"}
@@ -49,7 +49,7 @@ def score_forecast(
     thresholds : sequence of float
         mm/h; an event is a rain rate of at least the threshold.
     pixel_m : float
-        Size of a pixel, metres; see :func:`pipelines.verification.spatial.pixel_metres`.
+        Size of a pixel, metres; see :func:`pipelines.radar.grid.pixel_metres`.
     minutes : sequence of float
         The lead times.
 

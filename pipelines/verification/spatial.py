@@ -7,21 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.radar.grid import Grid
-
-EARTH_RADIUS = 6_371_000.0  # m
 WAVELENGTHS_KM = (4, 6, 8, 12, 16, 24, 32, 48, 64)  # centres of bands that touch each other
 WET_RATE, WET_SHARE = 0.1, 0.01  # mm/h, and the share of the square that must reach it: noise has no spectrum
 MOST = 3.0  # of |log10 ratio|: a forecast without any rain is a thousand times too smooth, and not infinitely so
-
-
-def pixel_metres(grid: Grid) -> float:
-    """Size of a pixel: the root of its area, metres; on a lat/lon grid that of the middle row."""
-    dy, dx = grid.spacing
-    factor = grid.crs.axis_info[0].unit_conversion_factor  # metres, or radians, to one unit of the axis
-    if grid.crs.is_projected:
-        return float(factor * np.sqrt(dy * dx))
-    return float(EARTH_RADIUS * factor * np.sqrt(dy * dx * np.cos(np.deg2rad(grid.y.mean()))))
 
 
 def fss_sums(

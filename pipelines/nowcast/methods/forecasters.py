@@ -22,7 +22,8 @@ from torch.nn.functional import pad
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.normalisation import DRY, Rain, normalise
+from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.radar.frame import DRY, Rain
 from scs_model import EncoderForecaster
 
 Forecaster = Callable[[Rain, int], Rain]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.normalisation import DRY, Rain
+from pipelines.radar.frame import DRY, Rain
 
 HEAVIEST = 50.0  # mm/h, the brightest that the optical flow sees
 SMOOTH = 16.0  # pixels, standard deviation of the Gaussian over which motion is averaged

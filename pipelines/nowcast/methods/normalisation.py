@@ -1,12 +1,7 @@
 """Rain rate as a network sees it."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-Rain = NDArray[np.float32]
-DRY = 0.1  # mm/h; below it is no rain to an optical flow
 
 
 def normalise(rain_rate: Tensor) -> Tensor:

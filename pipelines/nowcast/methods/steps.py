@@ -8,7 +8,8 @@ from contextlib import redirect_stdout
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.forecasters import DRY, Rain, extrapolation, motion
+from pipelines.nowcast.methods.forecasters import extrapolation, motion
+from pipelines.radar.frame import DRY, Rain
 
 AR_ORDER = 2  # both look at AR_ORDER + 1 frames
 CASCADE_LEVELS = 6

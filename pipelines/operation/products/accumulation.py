@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.normalisation import Rain
+from pipelines.radar.frame import Rain
 
 PERIODS_MIN = (30, 60)
 

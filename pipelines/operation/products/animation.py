@@ -17,10 +17,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.normalisation import Rain
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.palette import with_common_palette
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import BOUNDS, COLOURS, NORM, SCALE
 

@@ -9,10 +9,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.provenance import code_commit
-from pipelines.nowcast.methods.forecasters import Rain
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.params.operation import Policy
+from pipelines.radar.frame import Rain
 from pipelines.radar.store import crs_attributes, grid_coordinates
 from pipelines.tracking.registry import LoadedModel
 

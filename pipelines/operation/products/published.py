@@ -12,10 +12,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.nowcast.methods.forecasters import Rain
 from pipelines.operation.products.dataset import NETCDF
+from pipelines.radar.frame import Rain
+from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import grid_of
-from pipelines.verification.spatial import pixel_metres
 
 
 def published_times(out: Path) -> list[np.datetime64]:

@@ -3,14 +3,11 @@
 import hashlib
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from archive import moving_cells
 
-from pipelines.common.provenance import code_commit, dvc_md5, fingerprint, frames_digest, main_checkout, sha256
-from pipelines.radar.store import frames_dataset
+from pipelines.common.provenance import code_commit, dvc_md5, fingerprint, main_checkout, sha256
 
 
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -112,16 +109,3 @@ def test_the_hash_that_dvc_has(
     if lock is not None:
         Path("dvc.lock").write_text(lock)
     assert dvc_md5(Path(path)) == md5
-
-
-def test_the_digest_of_frames_is_their_times_their_sources_and_their_conversion() -> None:
-    frames = moving_cells("2024-06-01T12:00", 3, shape=(16, 20))
-    digest = frames_digest(frames_dataset(frames, "CC0-1.0"))
-    assert digest == frames_digest(frames_dataset(frames, "CC-BY-4.0", sharded=False))
-    later = [replace(frame, time=frame.time + 1) for frame in frames]
-    converted = [replace(frame, z_r=(256.0, 1.42)) for frame in frames]
-    corrected = [*frames[:2], replace(frames[2], sha256="0" * 64)]
-    others = [
-        frames_digest(frames_dataset(changed, "CC0-1.0")) for changed in (later, converted, corrected, frames[:2])
-    ]
-    assert len({digest, *others}) == 5

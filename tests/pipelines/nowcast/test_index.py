@@ -16,7 +16,6 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast.index import COLUMNS, corners, draw_splits, find_events, index, window_starts
 from pipelines.params.radar import Index
 from pipelines.params.read import read_params
-from pipelines.radar.cadence import usual_step
 from pipelines.radar.store import open_frames
 
 OURS = read_params(Path(__file__).parents[3] / "params.yaml").index
@@ -35,25 +34,6 @@ def at_minutes(*minutes: float) -> np.ndarray:
 def wet(pattern: str) -> np.ndarray:
     """One frame a letter; w is wet."""
     return np.array([letter == "w" for letter in pattern])
-
-
-# usual_step
-
-
-@pytest.mark.parametrize(
-    ("minutes", "step_s"),
-    [
-        ((0, 5), 300),
-        ((0, 5, 10, 30, 35), 300),
-        ((35, 0, 10, 5, 30), 300),
-        ((0, 5, 15), 300),  # a tie: the shorter
-        ((0, 10, 20, 25), 600),
-        ((0, 0, 0, 0, 2, 4), 120),  # repeated times are one
-        ((0, 0.5, 1), 30),
-    ],
-)
-def test_usual_step_by_hand(minutes: tuple[float, ...], step_s: int) -> None:
-    assert usual_step(at_minutes(*minutes)) == step_s
 
 
 # Events

@@ -6,7 +6,7 @@ import numpy as np
 import pyproj
 import pytest
 
-from pipelines.radar.grid import Grid
+from pipelines.radar.grid import Grid, pixel_metres
 
 LAEA = "+proj=laea +lat_0=55 +lon_0=10 +x_0=0 +y_0=0 +ellps=WGS84 +units=m"
 
@@ -74,3 +74,15 @@ def test_differences_in_words_and_without_warnings():
         words = a_grid().difference(a_grid(LAEA.replace("lat_0=55", "lat_0=54")))
     assert "lat_0=54" in words.split("not")[0]
     assert "lat_0=55" in words.split("not")[1]
+
+
+def test_pixels_in_metres() -> None:
+    def grid(crs: str, dx: float, dy: float, left: float = 0.0, top: float = 0.0) -> Grid:
+        return Grid.from_edges(pyproj.CRS(crs), left=left, top=top, dx=dx, dy=dy, shape=(10, 10))
+
+    assert pixel_metres(grid("EPSG:3035", 1000, 4000)) == pytest.approx(2000)
+    in_km = "+proj=laea +lat_0=55 +lon_0=10 +ellps=WGS84 +units=km"
+    assert pixel_metres(grid(in_km, 2, 2)) == pytest.approx(2000)
+    # 0.01° by 0.01° at 60° north: 1112 m by 556 m.
+    degrees = grid("EPSG:4326", 0.01, 0.01, top=60.05)
+    assert pixel_metres(degrees) == pytest.approx(np.sqrt(1111.9 * 555.97), rel=1e-3)

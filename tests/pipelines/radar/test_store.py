@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyproj
 import pytest
 import xarray as xr
 import zarr
+from archive import moving_cells
 
 from pipelines.common.errors import UserError
 from pipelines.radar.frame import Frame
@@ -17,10 +19,12 @@ from pipelines.radar.shards import Shards, assemble
 from pipelines.radar.store import (
     crs_attributes,
     frames_dataset,
+    frames_digest,
     grid_of,
     missing_times,
     open_frames,
     shard_frames,
+    usual_step,
 )
 
 STEREO = pyproj.CRS("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m")
@@ -204,3 +208,33 @@ def test_the_public_validator_passes_all_but_three_years(tmp_path):
     assert len(rows) > 20, done.stderr
     assert [row for row in rows if "❌" in row and "Minimum 3-year coverage" not in row] == []
     assert any("✅" in row and "missing" in row.lower() for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "step_s"),
+    [
+        ((0, 5), 300),
+        ((0, 5, 10, 30, 35), 300),
+        ((35, 0, 10, 5, 30), 300),
+        ((0, 5, 15), 300),  # a tie: the shorter
+        ((0, 10, 20, 25), 600),
+        ((0, 0, 0, 0, 2, 4), 120),  # repeated times are one
+        ((0, 0.5, 1), 30),
+    ],
+)
+def test_usual_step_by_hand(minutes: tuple[float, ...], step_s: int) -> None:
+    times = np.datetime64("2024-06-01", "s") + np.round(np.array(minutes) * 60).astype("timedelta64[s]")
+    assert usual_step(times) == step_s
+
+
+def test_the_digest_of_frames_is_their_times_their_sources_and_their_conversion() -> None:
+    frames = moving_cells("2024-06-01T12:00", 3, shape=(16, 20))
+    digest = frames_digest(frames_dataset(frames, "CC0-1.0"))
+    assert digest == frames_digest(frames_dataset(frames, "CC-BY-4.0", sharded=False))
+    later = [replace(frame, time=frame.time + 1) for frame in frames]
+    converted = [replace(frame, z_r=(256.0, 1.42)) for frame in frames]
+    corrected = [*frames[:2], replace(frames[2], sha256="0" * 64)]
+    others = [
+        frames_digest(frames_dataset(changed, "CC0-1.0")) for changed in (later, converted, corrected, frames[:2])
+    ]
+    assert len({digest, *others}) == 5

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.forecasters import Rain
+from pipelines.radar.frame import Rain
 from pipelines.verification.scoring import COUNTS, SUMS, headline, mean_csi, score_forecast, scores_of
 
 CATEGORICAL = ["csi", "pod", "far", "ets", "hss", "bias"]

@@ -3,16 +3,13 @@
 from contextlib import redirect_stdout
 
 import numpy as np
-import pyproj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.radar.grid import Grid
 from pipelines.verification.spatial import (
     WAVELENGTHS_KM,
     fss_sums,
-    pixel_metres,
     rapsd_error,
     scale_pixels,
     spectra,
@@ -115,15 +112,3 @@ def test_what_has_no_spectrum_counts_in_none(rain: str) -> None:
     assert (columns.pop("rapsd_count") == 0).all()
     assert (columns.pop("rapsd_error") == 0).all()
     assert np.isnan(list(columns.values())).all()
-
-
-def test_pixels_in_metres() -> None:
-    def grid(crs: str, dx: float, dy: float, left: float = 0.0, top: float = 0.0) -> Grid:
-        return Grid.from_edges(pyproj.CRS(crs), left=left, top=top, dx=dx, dy=dy, shape=(10, 10))
-
-    assert pixel_metres(grid("EPSG:3035", 1000, 4000)) == pytest.approx(2000)
-    in_km = "+proj=laea +lat_0=55 +lon_0=10 +ellps=WGS84 +units=km"
-    assert pixel_metres(grid(in_km, 2, 2)) == pytest.approx(2000)
-    # 0.01° by 0.01° at 60° north: 1112 m by 556 m.
-    degrees = grid("EPSG:4326", 0.01, 0.01, top=60.05)
-    assert pixel_metres(degrees) == pytest.approx(np.sqrt(1111.9 * 555.97), rel=1e-3)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from archive import moving_cells
 
-from pipelines.nowcast.methods.forecasters import DRY, extrapolation
+from pipelines.nowcast.methods.forecasters import extrapolation
 from pipelines.nowcast.methods.steps import PystepsNowcast, sprog, steps
+from pipelines.radar.frame import DRY
 
 LEADS = 3
 MAKERS: dict[str, Callable[[], PystepsNowcast]] = {
