@@ -13,6 +13,7 @@ import numpy as np
 import pyproj
 import rasterio
 import rasterio.shutil
+import xarray as xr
 from PIL import Image
 
 LAEA = "+proj=laea +lat_0=55 +lon_0=10 +x_0=0 +y_0=0 +ellps=WGS84 +units=m"
@@ -259,3 +260,19 @@ def write_meteonet(path: Path, data: np.ndarray, dates: list[datetime]) -> Path:
 def name_of(time: datetime, ending: str = "h5") -> str:
     """File name with the frame's time in it, as services have."""
     return f"RAD_{time:%Y%m%d%H%M}.{ending}"
+
+
+def cf_dataset(times: int = 3) -> xr.Dataset:
+    """Rain rate on a lat/lon grid, south first, every 5 minutes from 2021-02-28 23:55."""
+    rain = np.arange(times * 12 * 16, dtype=np.float32).reshape(times, 12, 16)
+    rain[:, 0, 0] = np.nan
+    moments = [np.datetime64("2021-02-28T23:55", "ns") + np.timedelta64(5 * i, "m") for i in range(times)]
+    return xr.Dataset(
+        {"rr": (("time", "lat", "lon"), rain, {"standard_name": "rainfall_rate", "units": "mm h-1"})},
+        {
+            "time": ("time", moments, {"standard_name": "time"}),
+            "lat": ("lat", 40 + 0.01 * np.arange(12), {"standard_name": "latitude", "units": "degrees_north"}),
+            "lon": ("lon", 5 + 0.01 * np.arange(16), {"standard_name": "longitude", "units": "degrees_east"}),
+        },
+        {"Conventions": "CF-1.11"},
+    )

@@ -1,69 +1,19 @@
 """Folders of radar files into stores: what goes in, what goes to quarantine and why, and the same bytes each time."""
 
-import csv
 import hashlib
 import shutil
 import subprocess
 import sys
-from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from radar_files import LAEA, name_of, write_fmi_pgm, write_knmi, write_odim
+from ingested import PARAMS, Result, archive, at, pixels
+from radar_files import LAEA, cf_dataset, name_of, write_fmi_pgm, write_knmi, write_odim
 
 from pipelines.common.errors import UserError
-from pipelines.params.radar import ZR, IngestRadar
 from pipelines.radar.ingest import find_source, ingest_radar
 from pipelines.radar.store import open_frames
-
-START = datetime(2021, 2, 28, 23, 50)
-PARAMS = IngestRadar(
-    sources={"a": "unused"}, z_r=ZR(a=200.0, b=1.6), license="CC0-1.0", max_rate=655.34, above_max_rate="clip"
-)
-
-
-def at(i: int) -> datetime:
-    return START + timedelta(minutes=5 * i)
-
-
-def pixels(i: int, shape: tuple[int, int] = (12, 16)) -> np.ndarray:
-    return np.random.default_rng(i).integers(1, 200, shape).astype(np.uint8)
-
-
-def archive(folder: Path, count: int = 4, write=write_odim) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return [write(folder / name_of(at(i)), pixels(i), at(i)) for i in range(count)]
-
-
-class Result:
-    """A store and the reasons by file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store, self.table = folder / "out" / "radar.zarr", folder / "out" / "quarantine.csv"
-        self.quality = folder / "out" / "quality.csv"
-
-    def run(self, source: Path) -> "Result":
-        ingest_radar(source, self.store, self.table, self.quality, PARAMS)
-        return self
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        with self.table.open(newline="", encoding="utf-8") as stream:
-            return {row["file"]: row["reason"] for row in csv.DictReader(stream)}
-
-    @property
-    def times(self) -> list[datetime]:
-        return open_frames(self.store)["time"].to_numpy().astype("datetime64[s]").tolist()
-
-    @property
-    def bytes(self) -> str:
-        digest = hashlib.sha256()
-        for path in sorted(self.store.rglob("*")):
-            if path.is_file():
-                digest.update(path.relative_to(self.store).as_posix().encode() + path.read_bytes())
-        return digest.hexdigest()
 
 
 def test_frames_in_time_order_from_subfolders_with_sources(tmp_path, capsys):
@@ -277,8 +227,6 @@ def test_strict_stops_at_the_first_bad_file(tmp_path):
 
 
 def test_several_frames_in_a_file(tmp_path):
-    from test_readers_more_formats import cf_dataset
-
     (tmp_path / "in").mkdir()
     cf_dataset(3).to_netcdf(tmp_path / "in" / "a.nc")
     dataset = cf_dataset(5)

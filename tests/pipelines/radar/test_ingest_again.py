@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ingested import Result
 from radar_files import name_of, write_odim
-from test_ingest_radar import Result
 
 import pipelines.radar.ingest
 from pipelines.common.errors import UserError

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ingested import PARAMS, Result
 from radar_files import (
+    cf_dataset,
     write_bom,
     write_fmi_pgm,
     write_geotiff,
@@ -18,8 +20,6 @@ from radar_files import (
     write_odim,
     write_radolan,
 )
-from test_ingest_radar import PARAMS, Result
-from test_readers_more_formats import cf_dataset
 
 import pipelines.radar.ingest
 from pipelines.common.workers import Decoders

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from conftest import REPOSITORY, write_params
+from ingested import Result
 from radar_files import name_of, write_odim
-from test_ingest_radar import Result
 
 from pipelines.radar.store import open_frames
 

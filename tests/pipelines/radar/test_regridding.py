@@ -5,8 +5,8 @@ import pyproj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from radar_files import write_odim
-from test_ingest_radar import PARAMS, Result, archive, at, name_of
+from ingested import PARAMS, Result, archive, at
+from radar_files import name_of, write_odim
 
 from pipelines.common.errors import UserError
 from pipelines.params.radar import Regrid

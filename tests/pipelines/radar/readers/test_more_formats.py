@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
-import xarray as xr
-from radar_files import lonlat, write_geotiff, write_meteonet, write_mrms, write_odim, write_radolan
+from radar_files import cf_dataset, lonlat, write_geotiff, write_meteonet, write_mrms, write_odim, write_radolan
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.radar.readers.read import radar_files, read_frame, read_headers, read_time
@@ -187,22 +186,6 @@ def test_hdf5_of_dwd_is_odim(tmp_path):
     assert to_lonlat(grid.x[0] - 500, grid.y[0] + 500, inverse=True) == pytest.approx((1.4633015, 55.8620871), abs=1e-6)
     assert to_lonlat(grid.x[-1] + 500, grid.y[0] + 500, inverse=True) == pytest.approx(
         (18.7316165, 55.8454386), abs=1e-6
-    )
-
-
-def cf_dataset(times: int = 3) -> xr.Dataset:
-    """Rain rate on a lat/lon grid, south first."""
-    rain = np.arange(times * 12 * 16, dtype=np.float32).reshape(times, 12, 16)
-    rain[:, 0, 0] = np.nan
-    moments = [np.datetime64(TIME, "ns") + np.timedelta64(5 * i, "m") for i in range(times)]
-    return xr.Dataset(
-        {"rr": (("time", "lat", "lon"), rain, {"standard_name": "rainfall_rate", "units": "mm h-1"})},
-        {
-            "time": ("time", moments, {"standard_name": "time"}),
-            "lat": ("lat", 40 + 0.01 * np.arange(12), {"standard_name": "latitude", "units": "degrees_north"}),
-            "lon": ("lon", 5 + 0.01 * np.arange(16), {"standard_name": "longitude", "units": "degrees_east"}),
-        },
-        {"Conventions": "CF-1.11"},
     )
 
 
