@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from claims import claim, say_where, status
 
-from pipelines.nowcast.methods.forecasters import NetworkForecaster, extrapolation
+from pipelines.nowcast.methods.extrapolation import extrapolation
+from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.params.read import read_params
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster

@@ -21,10 +21,9 @@ import torch
 from claims import claim, say_where, status
 from torch.utils.data import DataLoader
 
-from pipelines.nowcast.echo_motion import WithMotion
 from pipelines.nowcast.index import index
 from pipelines.nowcast.lightning_module import NowcastTraining
-from pipelines.nowcast.windows import EpochSampler, RadarWindows
+from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.radar import Simulate
 from pipelines.params.read import Params, read_params
 from pipelines.radar.ingest import ingest_radar

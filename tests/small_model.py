@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from pipelines.nowcast.methods.forecasters import BASELINES
+from pipelines.nowcast.methods.interface import BASELINES
 from pipelines.tracking.registry import LoadedModel
 from scs_model import EncoderForecaster
 

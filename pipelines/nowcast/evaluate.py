@@ -18,7 +18,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
-from pipelines.nowcast.methods.forecasters import Forecaster, extrapolation
+from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.radar import Evaluate, Index
 from pipelines.params.read import read_params

@@ -28,7 +28,7 @@ class NowcastTraining(SwitchedTraining):
     switch : Switch
         Which gradients STSGD stops, drawn anew at each step.
     subtasks : Subtasks or None
-        Weights of T¹ and T²; with them a batch is (windows, motion), see pipelines.nowcast.echo_motion.
+        Weights of T¹ and T²; with them a batch is (windows, motion), see pipelines.nowcast.windows.
     inputs : int
         Observed frames of a window; the others are to forecast.
     learning_rate : float

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.nowcast.methods.forecasters import Forecaster, load_forecaster
+from pipelines.nowcast.methods.extrapolation import Forecaster
+from pipelines.nowcast.methods.interface import load_forecaster
 from pipelines.radar.frame import Rain
 
 

@@ -21,8 +21,7 @@ from pipelines.common.provenance import dvc_md5, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.compare import common_forecasts, read_scores
 from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_evaluation
-from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS, load_forecaster, read_description
-from pipelines.nowcast.methods.interface import factory_from
+from pipelines.nowcast.methods.interface import BASELINES, INPUTS, factory_from, load_forecaster, read_description
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
 from pipelines.params.read import Params, read_params

@@ -19,10 +19,9 @@ from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import code_commit, dvc_md5, sha256
 from pipelines.common.stage import run
-from pipelines.nowcast.echo_motion import WithMotion
 from pipelines.nowcast.lightning_module import NowcastTraining
 from pipelines.nowcast.methods.normalisation import normalise
-from pipelines.nowcast.windows import EpochSampler, RadarWindows
+from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.radar import Index
 from pipelines.params.read import read_params
 from pipelines.params.training import Model, Train

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from pipelines.nowcast.methods.lagrangian import align, follow, motion
+from pipelines.nowcast.methods.lagrangian import align, echo_flow, follow, motion
 from pipelines.radar.frame import Rain
 from pipelines.radar.store import open_frames
 
@@ -71,6 +71,34 @@ class RadarWindows(Dataset[Tensor]):
         observed = align(frames[: self.inputs], field, *square)
         window = np.concatenate([observed, follow(frames[self.inputs :], field, *square)])
         return torch.from_numpy(window if seed is None else vary(window, np.random.default_rng(seed)))[:, None]
+
+
+def echo_motion(rain_rate: Rain) -> NDArray[np.float32]:
+    """Return the echo's motion from each frame to the next, (T - 1, 2, H, W), x and y, pixels a frame.
+
+    Of a window, that is from its newest observed frame on. As windows lie in moving coordinates, what moves there is
+    what the steady motion of the whole echo doesn't tell.
+    """
+    return np.ascontiguousarray(echo_flow(rain_rate).transpose(0, 3, 1, 2))
+
+
+class WithMotion(Dataset[tuple[Tensor, Tensor]]):
+    """Windows with the target of subtask T², (T, 1, H, W) and (leads, 2, H, W): see :func:`echo_motion`.
+
+    Parameters
+    ----------
+    windows : RadarWindows
+    """
+
+    def __init__(self, windows: RadarWindows) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, i: int | Draw) -> tuple[Tensor, Tensor]:
+        window = self.windows[i]
+        return window, torch.from_numpy(echo_motion(window[self.windows.inputs - 1 :, 0].numpy()))
 
 
 def vary(window: Rain, rng: np.random.Generator) -> Rain:

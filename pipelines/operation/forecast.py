@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.nowcast.methods.forecasters import BASELINES, INPUTS
+from pipelines.nowcast.methods.interface import BASELINES, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
 from pipelines.operation.products.dataset import forecast_dataset

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.methods.forecasters import MOTION_FRAMES, extrapolation, persistence
+from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
 from pipelines.operation.ledger import COLUMNS, append, ledger_file
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.published import PublishedForecast, published_times, read_published

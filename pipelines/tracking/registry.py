@@ -15,7 +15,8 @@ from mlflow.models import Model
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.provenance import CODE, code_commit, sha256
-from pipelines.nowcast.methods.forecasters import BASELINES, Forecaster, load_forecaster, read_description
+from pipelines.nowcast.methods.extrapolation import Forecaster
+from pipelines.nowcast.methods.interface import BASELINES, load_forecaster, read_description
 from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.store import NAME, briefly, connect
 

@@ -29,7 +29,13 @@ from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
-CODE = ("video/clips", "video/decode", "video/optical_flow", "video/shard_file")  # what makes a shard
+CODE = (
+    "common/optical_flow",
+    "video/clips",
+    "video/decode",
+    "video/optical_flow",
+    "video/shard_file",
+)  # what makes a shard
 TOLD = 20  # videos in quarantine that are told of one by one
 
 

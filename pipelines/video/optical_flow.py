@@ -1,17 +1,18 @@
 """Optical flow between frames: the target of subtask T²."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.common.optical_flow import optical_flow
+
 SCALE = 4  # pixels of a frame to one cell of its flow, each way
 
 
 def flow_between(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Dense optical flow (DIS) of luminance, averaged over cells of `SCALE` × `SCALE` pixels.
+    """Return the dense optical flow of luminance, averaged over cells of `SCALE` × `SCALE` pixels.
 
     Parameters
     ----------
@@ -22,16 +23,10 @@ def flow_between(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDA
     -------
     ndarray of shape (T - 1, H / SCALE, W / SCALE, 2)
         Displacement from each frame to the next in pixels of the frames: x (to the right), y (down).
-
-    References
-    ----------
-    Kroeger et al. 2016, arXiv:1603.03590; OpenCV's DISOpticalFlow.
     """
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     H, W = grey[0].shape
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = np.empty((len(grey) - 1, H // SCALE, W // SCALE, 2), np.float32)
-    for cells, (before, after) in zip(flow, pairwise(grey), strict=True):
-        pixels = dis.calc(before, after, np.zeros((H, W, 2), np.float32))
+    for cells, pixels in zip(flow, optical_flow(grey, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), strict=True):
         cv2.resize(pixels, (W // SCALE, H // SCALE), dst=cells, interpolation=cv2.INTER_AREA)
     return flow

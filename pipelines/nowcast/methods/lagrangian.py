@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.common.optical_flow import optical_flow
 from pipelines.radar.frame import DRY, Rain
 
 HEAVIEST = 50.0  # mm/h, the brightest that the optical flow sees
@@ -22,8 +23,8 @@ PAIRS = 3  # newest pairs of frames that the motion is averaged over
 Displacement = NDArray[np.float32]
 
 
-def optical_flow(rain_rate: Rain) -> NDArray[np.float32]:
-    """Dense optical flow (DIS) of the logarithm of rain rate.
+def echo_flow(rain_rate: Rain) -> NDArray[np.float32]:
+    """Return the dense optical flow of the logarithm of rain rate.
 
     Parameters
     ----------
@@ -33,16 +34,12 @@ def optical_flow(rain_rate: Rain) -> NDArray[np.float32]:
     -------
     ndarray of shape (T - 1, H, W, 2)
         x and y displacement from each frame to the next, pixels a frame. Where there is no echo it means nothing.
-
-    References
-    ----------
-    Kroeger et al. 2016, arXiv:1603.03590; OpenCV's DISOpticalFlow.
     """
     return _flow(_brightness(rain_rate))
 
 
 def motion(rain_rate: Rain) -> Displacement:
-    """Motion of the echo, smooth in space and steady in time.
+    """Return the motion of the echo, smooth in space and steady in time.
 
     Parameters
     ----------
@@ -171,9 +168,7 @@ def advect(forecast: Rain, motion: Displacement) -> Rain:
 
 
 def _flow(brightness: NDArray[np.float32]) -> NDArray[np.float32]:
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flows = [flow.calc(*pair, None) for pair in pairwise((255 * brightness).astype(np.uint8))]  # type: ignore[call-overload]
-    return np.stack(flows).astype(np.float32)
+    return np.stack(list(optical_flow((255 * brightness).astype(np.uint8), cv2.DISOPTICAL_FLOW_PRESET_FAST)))
 
 
 def _brightness(rain_rate: Rain) -> NDArray[np.float32]:

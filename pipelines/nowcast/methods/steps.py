@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.nowcast.methods.forecasters import extrapolation, motion
+from pipelines.nowcast.methods.extrapolation import extrapolation, lucas_kanade
 from pipelines.radar.frame import DRY, Rain
 
 AR_ORDER = 2  # both look at AR_ORDER + 1 frames
@@ -51,7 +51,7 @@ class PystepsNowcast:
             try:
                 with warnings.catch_warnings(), np.errstate(all="ignore"), redirect_stdout(None):
                     warnings.simplefilter("ignore")
-                    said = self.nowcast(decibels, motion(newest), leads)
+                    said = self.nowcast(decibels, lucas_kanade(newest), leads)
             # Its numerics fail in many ways on odd fields (no rain at a scale, a singular matrix), each with its own
             # type; whatever it was, there is a forecast, and the table counts how often it was extrapolation's.
             except (ValueError, RuntimeError, ArithmeticError, IndexError, np.linalg.LinAlgError):

@@ -15,8 +15,8 @@ from scipy.ndimage import uniform_filter
 from pipelines.common.errors import UserError
 from pipelines.nowcast import evaluate as stage
 from pipelines.nowcast.evaluate import evaluate, forecast_times, score_methods
-from pipelines.nowcast.methods.forecasters import BASELINES, Forecaster, persistence
-from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from
+from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
+from pipelines.nowcast.methods.interface import BASELINES, ForecasterFactory, baseline, factory_from
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.store import open_frames

@@ -15,8 +15,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
-from pipelines.nowcast.methods.forecasters import BASELINES
-from pipelines.nowcast.methods.interface import NAMES, baseline, factory
+from pipelines.nowcast.methods.interface import BASELINES, NAMES, baseline, factory
 from pipelines.nowcast.register import choose, main, register
 from pipelines.params.read import Params
 from pipelines.tracking import decisions as trail

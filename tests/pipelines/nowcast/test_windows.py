@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from archive import write_archive
+from archive import moving_cells, write_archive
 
 from pipelines.nowcast.methods.normalisation import normalise
-from pipelines.nowcast.windows import Draw, EpochSampler, RadarWindows
+from pipelines.nowcast.windows import Draw, EpochSampler, RadarWindows, WithMotion, echo_motion
 from pipelines.radar.store import open_frames
 
 
@@ -113,3 +113,30 @@ def test_rain_rate_to_the_network_s_units() -> None:
     x = normalise(rain_rate)
     np.testing.assert_allclose(x[:5], np.log(1 + np.array([0.0, 0.1, 1.0, np.e - 1, 100.0])), rtol=1e-6)
     assert x[5] == 0.0
+
+
+def test_motion_is_that_of_the_cells() -> None:
+    """Cells were moved by 2 columns and 1 row a frame; the flow says so where the echo is."""
+    frames = moving_cells("2024-06-01T12:00:00", 4, speed=(2.0, 1.0))
+    rain_rate = np.stack([frame.rain_rate for frame in frames])
+    motion = echo_motion(rain_rate)
+    assert motion.shape == (3, 2, 64, 64)
+    inside = np.s_[8:-8, 8:-8]  # cells wrap around; a flow can't see that
+    for frame, (x, y) in zip(rain_rate, motion, strict=False):
+        echo = frame[inside] > 1.0
+        assert np.median(x[inside][echo]) == pytest.approx(2.0, abs=0.2)
+        assert np.median(y[inside][echo]) == pytest.approx(1.0, abs=0.2)
+
+
+def test_nothing_seen_and_no_rain_are_no_error() -> None:
+    assert np.isfinite(echo_motion(np.full((2, 32, 32), np.nan, np.float32))).all()
+    assert np.isfinite(echo_motion(np.zeros((2, 32, 32), np.float32))).all()
+
+
+def test_a_sample_has_the_motion_from_its_newest_observed_frame_on(
+    store: Path,
+) -> None:
+    table = pd.DataFrame({"store": str(store), "t0": [0], "y0": [8], "x0": [8]})
+    window, motion = WithMotion(RadarWindows(table, inputs=4, leads=3, size=32))[0]
+    assert motion.shape == (3, 2, 32, 32)
+    np.testing.assert_array_equal(motion, echo_motion(window[3:, 0].numpy()))

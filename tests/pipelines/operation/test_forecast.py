@@ -158,7 +158,8 @@ def _grid(H: int, W: int) -> Any:
 
 MEASURE = """
 import json, sys, numpy as np
-from pipelines.nowcast.methods.forecasters import BASELINES, NetworkForecaster
+from pipelines.nowcast.methods.interface import BASELINES
+from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.nowcast.methods.memory import needed_mb
 from scs_model import EncoderForecaster
 def status(key):

@@ -11,16 +11,9 @@ from small_model import NETWORK, untrained, write_model
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.forecasters import (
-    BASELINES,
-    Forecaster,
-    NetworkForecaster,
-    extrapolation,
-    load_forecaster,
-    motion,
-    persistence,
-    probability_matching,
-)
+from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation, lucas_kanade, persistence
+from pipelines.nowcast.methods.interface import BASELINES, load_forecaster
+from pipelines.nowcast.methods.network import NetworkForecaster, probability_matching
 from scs_model import EncoderForecaster
 
 
@@ -45,7 +38,7 @@ def test_persistence_is_the_newest_frame() -> None:
 def test_motion_and_extrapolation_of_a_rigid_field(dx: int, dy: int) -> None:
     frames = rigid(8, dx=dx, dy=dy)
     seen, future = frames[:4], frames[4:]
-    np.testing.assert_allclose(np.median(motion(seen), axis=(1, 2)), [dx, dy], atol=0.1)
+    np.testing.assert_allclose(np.median(lucas_kanade(seen), axis=(1, 2)), [dx, dy], atol=0.1)
     forecast = extrapolation(seen, 4)
     assert forecast.shape == future.shape
     assert forecast.dtype == np.float32
@@ -67,7 +60,7 @@ def test_motion_and_extrapolation_of_a_rigid_field(dx: int, dy: int) -> None:
 def test_what_the_radar_doesn_t_see_moves_along_as_unknown() -> None:
     frames = rigid(5, dx=5, dy=0)[:4]
     frames[:, 50:70, 60:80] = np.nan  # a blind spot stands still, while the echo goes over it
-    assert np.median(motion(frames)[0]) == pytest.approx(5, abs=0.3)
+    assert np.median(lucas_kanade(frames)[0]) == pytest.approx(5, abs=0.3)
     forecast = extrapolation(frames, 2)
     assert np.isnan(forecast[1, 52:68, 73:87]).all()  # two steps east of the blind spot
     assert np.isfinite(forecast[1, 52:68, 62:68]).all()  # over the spot itself is what was west of it

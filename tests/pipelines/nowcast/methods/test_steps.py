@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from archive import moving_cells
 
-from pipelines.nowcast.methods.forecasters import extrapolation
+from pipelines.nowcast.methods.extrapolation import extrapolation
 from pipelines.nowcast.methods.steps import PystepsNowcast, sprog, steps
 from pipelines.radar.frame import DRY
 

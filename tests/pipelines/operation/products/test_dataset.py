@@ -14,7 +14,7 @@ import xarray as xr
 from archive import moving_cells
 from small_model import loaded
 
-from pipelines.nowcast.methods.forecasters import persistence
+from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.dataset import NETCDF, forecast_dataset, stamp
 from pipelines.operation.products.publish import ZARR

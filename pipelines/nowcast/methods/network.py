@@ -1,0 +1,79 @@
+"""A trained network as a forecaster: on any grid, in moving coordinates."""
+
+from contextlib import redirect_stdout
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+
+from pipelines.common.errors import UserError
+from pipelines.nowcast.methods import lagrangian
+from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.radar.frame import Rain
+from scs_model import EncoderForecaster
+
+
+class NetworkForecaster:
+    """A trained network as a forecaster.
+
+    Parameters
+    ----------
+    network : EncoderForecaster
+    inputs : int
+        Frames that it was trained on; older ones are not used.
+    """
+
+    def __init__(self, network: EncoderForecaster, inputs: int) -> None:
+        self.network, self.inputs, self.leads = network.eval(), inputs, network.leads
+
+    @torch.inference_mode()
+    def __call__(self, rain_rate: Rain, leads: int) -> Rain:
+        """Forecast; NaN where the newest frame is NaN.
+
+        Rain that comes from outside the grid is not known of: none is forecast there. After the last lead time that
+        the network was trained for, its rain only moves on.
+        """
+        if len(rain_rate) < self.inputs:
+            raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
+        _, H, W = rain_rate.shape
+        newest = np.ascontiguousarray(rain_rate[-self.inputs :])
+        motion = lagrangian.motion(newest)
+        x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
+        divisor = self.network.divisor
+        x = pad(x, (0, -W % divisor, 0, -H % divisor))
+        y = self.network(x, min(leads, self.leads))[0, :, 0, :H, :W].numpy()
+        y = np.stack([probability_matching(field, newest[-1]) for field in y])
+        y = np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)])
+        return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
+
+
+def probability_matching(forecast: Rain, observed: Rain) -> Rain:
+    """Return the rain rates of the newest observed frame in the order of a forecast (probability matching).
+
+    A forecast says better where it rains than how much: its amounts are those of the climates it was trained in. As in
+    S-PROG, the observed ones of the hour are the better guess.
+
+    Parameters
+    ----------
+    forecast : ndarray of shape (H, W)
+        More means more rain; the unit doesn't matter.
+    observed : ndarray of shape (H, W), mm/h
+        In the same moving coordinates.
+
+    Returns
+    -------
+    ndarray of shape (H, W), mm/h
+        Zero where the observed is NaN.
+
+    References
+    ----------
+    Ebert 2001, doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2; pysteps' nonparam_match_empirical_cdf.
+    """
+    with redirect_stdout(None):
+        from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
+
+    seen = np.isfinite(observed)
+    matched = np.zeros_like(observed)
+    if (observed[seen] > 0).any():
+        matched[seen] = nonparam_match_empirical_cdf(forecast[seen], observed[seen])
+    return matched
