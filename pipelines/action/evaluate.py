@@ -19,8 +19,8 @@ from pipelines.action.recognizer import ActionRecognizer, load_recognizer
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
+from pipelines.params.action import EvaluateAction
 from pipelines.params.read import read_params
-from pipelines.params.video import EvaluateAction
 from pipelines.video.clips import Clips, open_clips
 
 WHOLE = 0  # in column observed: all frames of a clip

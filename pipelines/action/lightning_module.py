@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from pipelines.action.recognizer import to_input
-from pipelines.params.video import ActionModel, TrainAction
+from pipelines.params.action import ActionModel, TrainAction
 from pipelines.training.fit import GRADIENT_CLIP
 from pipelines.training.switching import SwitchedTraining
 from pipelines.video.optical_flow import SCALE

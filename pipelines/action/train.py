@@ -16,8 +16,8 @@ from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import code_commit, dvc_md5
 from pipelines.common.stage import run
+from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
-from pipelines.params.video import ActionModel, TrainAction
 from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.fit import fit, quieten, write_trained

@@ -15,7 +15,7 @@ from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST, score_methods
 from pipelines.nowcast.index import window_starts
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory, factory_from, read_description
-from pipelines.params.radar import Index
+from pipelines.params.nowcast import Index
 from pipelines.params.read import Params
 from pipelines.radar.ingest import ingest_radar, tables_of
 from pipelines.radar.store import open_frames, usual_step

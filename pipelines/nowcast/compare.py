@@ -11,7 +11,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
-from pipelines.params.radar import Index
+from pipelines.params.nowcast import Index
 from pipelines.params.read import Params, read_params
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.maps import draw_maps, few_leads

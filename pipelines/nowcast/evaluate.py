@@ -20,7 +20,7 @@ from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
-from pipelines.params.radar import Evaluate, Index
+from pipelines.params.nowcast import Evaluate, Index
 from pipelines.params.read import read_params
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres

@@ -18,7 +18,7 @@ from rich.progress import track
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
-from pipelines.params.radar import Index
+from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
 from pipelines.radar.store import grid_of, open_frames, usual_step
 

@@ -22,9 +22,8 @@ from pipelines.common.stage import run
 from pipelines.nowcast.lightning_module import NowcastTraining
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
-from pipelines.params.radar import Index
+from pipelines.params.nowcast import Index, Model, Train
 from pipelines.params.read import read_params
-from pipelines.params.training import Model, Train
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import frames_digest, grid_of, open_frames, usual_step
 from pipelines.tracking.runs import log_trained, training_run

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipelines.params.base import Positive, Section, Share
+from pipelines.params.nowcast import Fallback
 
 
 class Policy(Section):
@@ -20,7 +21,7 @@ class Policy(Section):
     stand_in: Literal["advected", "repeated"] = Field(
         description="for a missing input: the frame before it, moved with the echo or as it is"
     )
-    fallback: list[Literal["extrapolation", "persistence"]] = Field(
+    fallback: list[Fallback] = Field(
         max_length=2, description="used in turn when the model can't be; empty for no forecast then"
     )
 

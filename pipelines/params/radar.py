@@ -1,10 +1,10 @@
-"""Sections of the radar archive: simulated, ingested, cut into windows, scored."""
+"""Sections of the radar archive: simulated, ingested."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from pipelines.params.base import Positive, Section, Share
+from pipelines.params.base import Section, Share
 
 # An archive's name becomes a store's.
 ArchiveName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -45,39 +45,3 @@ class IngestRadar(Section):
     above_max_rate: Literal["clip", "mask"] = Field(description="make it max_rate, or unknown")
     regrid: Regrid | None = Field(default=None, description="another grid; null for the files' own")
     license: str = Field(min_length=1, description="SPDX expression: the files' licences")
-
-
-class Index(Section):
-    """How the archives are cut into windows, events and splits."""
-
-    inputs: int = Field(ge=2, description="observed frames of a window (T_in)")
-    leads: Positive = Field(description="frames of a window to forecast (T_out)")
-    size: int = Field(ge=32, multiple_of=32, description="rows and columns of a window, pixels")
-    stride: Positive = Field(description="pixels from one window to the next, both ways")
-    time_stride: Positive = Field(description="frames from one window to the next")
-    wet_rate: float = Field(gt=0, description="rain rate from which a pixel is wet, mm/h")
-    wet_share: Share = Field(description="wet share that a frame needs not to be dry")
-    train_wet_share: Share = Field(description="wet share that a window of the train split needs")
-    dry_hours: float = Field(gt=0, description="dry or missing hours that end an event")
-    max_event_hours: float = Field(ge=0.01, description="a longer event is cut here, hours")
-    validation_share: float = Field(gt=0, lt=1, description="share of the events for validation, one at least")
-    test_share: float = Field(gt=0, lt=1, description="share of the events for test, one at least")
-    seed: int = Field(ge=0, description="seed of the draw of events into splits")
-    splits: dict[ArchiveName, Literal["train", "validation", "test"]] = Field(
-        description="archives that are of one split as a whole; the events of the others are drawn"
-    )
-
-    @model_validator(mode="after")
-    def _leave_some_for_training(self) -> "Index":
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave no event for training: their sum must be below 1")
-        return self
-
-
-class Evaluate(Section):
-    """What the tables say."""
-
-    thresholds: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="rain rates, mm/h")
-    time_stride: Positive = Field(description="frames from one test forecast to the next")
-    steps_members: int = Field(ge=2, description="members of the STEPS ensemble, whose mean is scored; 12 for a result")
-    seed: int = Field(ge=0, description="of STEPS' noise")

@@ -6,18 +6,19 @@ key is found by the first stage that runs, in one line that names it.
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.common.errors import UserError
+from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import Section
+from pipelines.params.nowcast import Baseline, Evaluate, Index, Model, Train
 from pipelines.params.operation import Domain
-from pipelines.params.radar import Evaluate, Index, IngestRadar, Simulate
-from pipelines.params.training import Model, Train
-from pipelines.params.video import ActionModel, EvaluateAction, IngestVideo, SimulateVideo, TrainAction
+from pipelines.params.radar import IngestRadar, Simulate
+from pipelines.params.video import IngestVideo, SimulateVideo
 
 # A model's name becomes a folder's.
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -42,7 +43,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_are_not_taken(self) -> "Params":
-        if taken := {"persistence", "extrapolation", "sprog", "steps"} & self.models.keys():
+        if taken := set(get_args(Baseline)) & self.models.keys():
             raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
         return self
 

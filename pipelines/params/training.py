@@ -1,6 +1,6 @@
-"""Sections of the networks that forecast, and of how any network is trained."""
+"""What the sections of all networks have in common, and of how one is trained."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -67,25 +67,6 @@ class Switched(Section):
         return self
 
 
-class Model(Switched):
-    """An encoder–forecaster of one recurrent cell."""
-
-    cell: Literal["scs", "convlstm", "convgru", "trajgru"]
-    widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
-    kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
-    downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
-    residual: bool = Field(description="whether a recurrent layer's input is added to its output")
-    steps: Positive | None = Field(
-        default=None, description="optimiser steps in place of train.steps: for cells that are to take the same time"
-    )
-    seed: int | None = Field(default=None, ge=0, description="in place of train.seed: for one model from two seeds")
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """Arguments of the network that forecasts: all but what only training needs."""
-        return self.model_dump(include={"cell", "widths", "kernel", "downsample", "residual"})
-
-
 class Fit(Section):
     """How a network is trained, whatever its task; the same for every model of it."""
 
@@ -101,9 +82,3 @@ class Fit(Section):
     def epoch_steps(self) -> int:
         """Steps of an epoch, at whose end are a checkpoint and a validation: there is one in the shortest training."""
         return min(self.checkpoint_steps, self.steps)
-
-
-class Train(Fit):
-    """How a network that forecasts is trained."""
-
-    validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")

@@ -1,12 +1,11 @@
-"""Sections of action recognition: clips, networks, training, scores."""
+"""Sections of the clips: simulated, ingested."""
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.params.base import Positive, Section
-from pipelines.params.training import Fit, Switched
 
 
 class SimulateVideo(Section):
@@ -53,32 +52,3 @@ class IngestVideo(Section):
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave no group for training: their sum must be below 1")
         return self
-
-
-class ActionModel(Switched):
-    """A network that recognises actions; see scs_model.networks.recognition."""
-
-    cell: Literal["scs", "convlstm", "cnn", "cnn_lstm"]
-    depth: Positive = Field(description="layers; the paper's network has 17")
-    width: Positive = Field(description="channels of the first layer, and more at coarser scales; the paper's has 64")
-    coherence: float = Field(default=0.0, ge=0, description="weight of overlapping pieces' agreement (λ)")
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """Arguments of the network but for the number of classes."""
-        return self.model_dump(include={"cell", "depth", "width"}) | {"subtasks": self.subtasks is not None}
-
-
-class TrainAction(Fit):
-    """How a network that recognises actions is trained."""
-
-    devices: Literal[1] = 1  # several backward passes make a step, which Lightning's DDP can't share
-    frames: int = Field(ge=2, description="frames of a sample")
-    piece: int = Field(ge=2, description="frames that are run at once; pieces overlap by a quarter")
-    size: int = Field(ge=32, multiple_of=32, description="rows and columns of a sample, pixels")
-
-
-class EvaluateAction(Section):
-    """What the tables of action recognition say."""
-
-    observed: list[Positive] = Field(min_length=1, description="frames after which to say what a clip shows")

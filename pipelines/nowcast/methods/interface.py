@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -12,11 +12,11 @@ from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
 from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.nowcast.methods.steps import sprog, steps
-from pipelines.params.radar import Evaluate
+from pipelines.params.nowcast import Baseline, Evaluate
 from scs_model import EncoderForecaster
 
-PYSTEPS = ("extrapolation", "sprog", "steps")  # what a network has to beat
-NAMES = ("persistence", *PYSTEPS)
+NAMES: tuple[str, ...] = get_args(Baseline)
+PYSTEPS = tuple(name for name in NAMES if name != "persistence")  # what a network has to beat
 BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
 INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames that each looks at
 

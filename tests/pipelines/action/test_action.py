@@ -22,8 +22,8 @@ from pipelines.action.recognizer import ActionRecognizer, load_recognizer, to_in
 from pipelines.action.register import choose_action, register_action
 from pipelines.action.train import train_action
 from pipelines.common.errors import UserError
+from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.read import read_params
-from pipelines.params.video import ActionModel, EvaluateAction, TrainAction
 from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.store import connect
 from pipelines.video.clips import Clips, open_clips

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.index import COLUMNS, corners, draw_splits, find_events, index, window_starts
-from pipelines.params.radar import Index
+from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
 from pipelines.radar.store import open_frames
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pipelines.common.errors import UserError
-from pipelines.params.radar import Index
+from pipelines.nowcast.methods.memory import CELL_NUMBERS
+from pipelines.params.action import ActionModel
+from pipelines.params.nowcast import Baseline, Cell, Index
 from pipelines.params.read import read_params
+from pipelines.params.training import Switch
+from scs_model.networks import encoder_forecaster, recognition
+from scs_model.stsgd.switch import KINDS
 
 ROOT = Path(__file__).parents[3]
 Content = dict[str, Any]
@@ -44,6 +49,15 @@ def test_the_repository_s_own_file_is_good(content: Content) -> None:
     assert params.model_dump(exclude_unset=True) == content
     for name in ("simulate", "ingest_radar", "index", "train", "evaluate"):
         assert getattr(params, name).model_dump(exclude_unset=True).keys() == content[name].keys()
+
+
+def test_names_are_those_of_the_code_and_of_dvc_yaml() -> None:
+    """Params may not import torch, so its names of cells and switches stand there too."""
+    assert set(get_args(Cell)) < encoder_forecaster.CELLS.keys() == CELL_NUMBERS.keys()
+    assert set(get_args(ActionModel.model_fields["cell"].annotation)) == recognition.CELLS.keys()
+    assert get_args(Switch.model_fields["kind"].annotation) == KINDS
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    assert tuple(stages["evaluate_baseline"]["matrix"]["method"]) == get_args(Baseline)
 
 
 def at(key: str, value: object) -> Callable[[Content], None]:

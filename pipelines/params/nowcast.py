@@ -1,0 +1,74 @@
+"""Sections of the radar nowcast: windows, networks, training, scores; and the names of the methods."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.params.base import Positive, Section, Share
+from pipelines.params.radar import ArchiveName
+from pipelines.params.training import Fit, Switched
+
+Cell = Literal["scs", "convlstm", "convgru", "trajgru"]
+Fallback = Literal["persistence", "extrapolation"]  # at hand where no model is
+Baseline = Literal[Fallback, "sprog", "steps"]  # what needs no training
+
+
+class Index(Section):
+    """How the archives are cut into windows, events and splits."""
+
+    inputs: int = Field(ge=2, description="observed frames of a window (T_in)")
+    leads: Positive = Field(description="frames of a window to forecast (T_out)")
+    size: int = Field(ge=32, multiple_of=32, description="rows and columns of a window, pixels")
+    stride: Positive = Field(description="pixels from one window to the next, both ways")
+    time_stride: Positive = Field(description="frames from one window to the next")
+    wet_rate: float = Field(gt=0, description="rain rate from which a pixel is wet, mm/h")
+    wet_share: Share = Field(description="wet share that a frame needs not to be dry")
+    train_wet_share: Share = Field(description="wet share that a window of the train split needs")
+    dry_hours: float = Field(gt=0, description="dry or missing hours that end an event")
+    max_event_hours: float = Field(ge=0.01, description="a longer event is cut here, hours")
+    validation_share: float = Field(gt=0, lt=1, description="share of the events for validation, one at least")
+    test_share: float = Field(gt=0, lt=1, description="share of the events for test, one at least")
+    seed: int = Field(ge=0, description="seed of the draw of events into splits")
+    splits: dict[ArchiveName, Literal["train", "validation", "test"]] = Field(
+        description="archives that are of one split as a whole; the events of the others are drawn"
+    )
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> "Index":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave no event for training: their sum must be below 1")
+        return self
+
+
+class Model(Switched):
+    """An encoder–forecaster of one recurrent cell."""
+
+    cell: Cell
+    widths: list[Positive] = Field(min_length=1, description="channels of each recurrent layer, from the input on")
+    kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
+    downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
+    residual: bool = Field(description="whether a recurrent layer's input is added to its output")
+    steps: Positive | None = Field(
+        default=None, description="optimiser steps in place of train.steps: for cells that are to take the same time"
+    )
+    seed: int | None = Field(default=None, ge=0, description="in place of train.seed: for one model from two seeds")
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of the network that forecasts: all but what only training needs."""
+        return self.model_dump(include={"cell", "widths", "kernel", "downsample", "residual"})
+
+
+class Train(Fit):
+    """How a network that forecasts is trained."""
+
+    validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")
+
+
+class Evaluate(Section):
+    """What the tables say."""
+
+    thresholds: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="rain rates, mm/h")
+    time_stride: Positive = Field(description="frames from one test forecast to the next")
+    steps_members: int = Field(ge=2, description="members of the STEPS ensemble, whose mean is scored; 12 for a result")
+    seed: int = Field(ge=0, description="of STEPS' noise")
