@@ -44,7 +44,7 @@ def moving_cells(
         rain[:4, :4] = np.nan
         time = np.datetime64(start, "s") + t * np.timedelta64(300, "s")
         digest = hashlib.sha256(rain.tobytes()).hexdigest()
-        frames.append(Frame(rain, time, grid, "instant", 0, (200.0, 1.6), f"frame_{time}.h5", digest))
+        frames.append(Frame(time, grid, "instant", 0, (200.0, 1.6), f"frame_{time}.h5", digest, rain))
     return frames
 
 

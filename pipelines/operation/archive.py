@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
 from pipelines.radar.readers import cf
+from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.store import CLOCK, NO_DATA, RESOLUTION
 
 SETTLED = np.timedelta64(6, "h")  # after a day's end; a frame that comes later is added to its file
@@ -85,8 +86,8 @@ def how_it_differs(path: Path, frames: xr.Dataset) -> str | None:
     if not path.exists():
         return "there is no such file"
     try:
-        content = path.read_bytes()
-        headers = cf.headers(content)
+        file = RadarFile(path)
+        headers = cf.headers(file)
         where = {header.time: number for number, header in enumerate(headers)}
         there = _open(path)
         for number, time in enumerate(frames["time"].to_numpy().astype("datetime64[s]")):
@@ -97,7 +98,7 @@ def how_it_differs(path: Path, frames: xr.Dataset) -> str | None:
                 return f"its times are said to be of the {header.time_is}"
             if _lineage(there.isel(time=[where[time]])) != _lineage(frame):
                 return f"the frame of {time} UTC is of another source"
-            values = cf.values(content, where[time]).astype(np.float32)
+            values = cf.values(file, where[time]).astype(np.float32)
             if not np.array_equal(values, frame["rainfall_flux"].to_numpy()[0], equal_nan=True):
                 return f"the frame of {time} UTC has other values"
     except (OSError, RuntimeError, ValueError, KeyError, UserError) as error:

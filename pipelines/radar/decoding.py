@@ -12,9 +12,9 @@ from pipelines.radar.readers.read import read_frame
 from pipelines.radar.regridding import regrid
 
 
-def decode(path: Path, number: int | None, params: IngestRadar) -> tuple[Frame, Quality]:
+def decode(path: Path, number: int | None, params: IngestRadar, sha256: str | None = None) -> tuple[Frame, Quality]:
     """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
-    frame = read_frame(path, (params.z_r.a, params.z_r.b), number)
+    frame = read_frame(path, (params.z_r.a, params.z_r.b), number, sha256)
     frame, quality = control(frame, params.max_rate, params.above_max_rate)
     if params.regrid is None:
         return frame, quality

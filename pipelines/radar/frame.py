@@ -13,13 +13,11 @@ DRY = 0.1  # mm/h; below it is no rain to an optical flow
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """Rain rate on a grid at a time, with where it came from.
+class FrameHeader:
+    """All that is known of a frame but its pixels.
 
     Parameters
     ----------
-    rain_rate : ndarray of shape (H, W), float32
-        mm/h; NaN where the radar doesn't see, 0 where it sees no rain.
     time : numpy.datetime64
         UTC, exact to the second.
     grid : Grid
@@ -35,7 +33,6 @@ class Frame:
         Hex digest of the source file's bytes as they lie on disk.
     """
 
-    rain_rate: NDArray[np.float32]
     time: np.datetime64
     grid: Grid
     time_is: Literal["instant", "start", "end"]
@@ -43,3 +40,16 @@ class Frame:
     z_r: tuple[float, float] | None
     source: str
     sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Frame(FrameHeader):
+    """Rain rate on a grid at a time, with where it came from.
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (H, W), float32
+        mm/h; NaN where the radar doesn't see, 0 where it sees no rain.
+    """
+
+    rain_rate: Rain

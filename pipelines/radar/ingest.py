@@ -30,7 +30,7 @@ from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import IngestRadar
 from pipelines.params.read import read_params
 from pipelines.radar.decoding import decode
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameRecord, IngestCache
 from pipelines.radar.quality import Quality
@@ -106,7 +106,7 @@ def ingest_radar(
             name, reason = min(ingestion.rejected.items())
             raise UserError(f"{source}: none of its {len(files)} files is of use; {name}: {reason}")
         parts = [part for parts, _ in finished for part in parts]
-        frames = [ingestion.without_pixels(part) for part in parts]
+        frames = [ingestion.header(part) for part in parts]
         qualities = [found for part in parts if (found := ingestion[part].quality)]
         with atomic_path(store) as temporary:
             assemble(frames, [shard for _, shard in finished], temporary, params.license)
@@ -163,7 +163,8 @@ class _Ingestion:
             if isinstance(answer, Failure):
                 found = answer.reason
             else:
-                found = [FrameRecord(self.known.same_grid(header)) for header in answer]
+                headers, sha256 = answer
+                found = [FrameRecord(self.known.same_grid(header), sha256) for header in headers]
             if not (isinstance(answer, Failure) and answer.passing):
                 self.known.put(path, self.signatures[path], found)
             self._found(path, found)
@@ -221,19 +222,11 @@ class _Ingestion:
             self.progress.advance(bar, sum(map(len, batch)))
             yield taken, shard
 
-    def without_pixels(self, part: FrameRef) -> Frame:
-        """Return a frame that is in the store, but its pixels."""
-        header = self[part].header
-        return Frame(
-            np.empty((0, 0), np.float32),
-            header.time,
-            self.grid(part),
-            header.time_is,
-            header.interval_s,
-            (self.params.z_r.a, self.params.z_r.b) if header.unit == "dBZ" else None,
-            as_text(part[0].name) + self._suffix(part),
-            self[part].sha256 or "",
-        )
+    def header(self, part: FrameRef) -> FrameHeader:
+        """Return the header of a frame in the store."""
+        in_file = replace(self[part].header, grid=self.grid(part))
+        source = as_text(part[0].name) + self._suffix(part)
+        return in_file.of_frame((self.params.z_r.a, self.params.z_r.b), source, self[part].sha256)
 
     def grid(self, part: FrameRef) -> Grid:
         """Grid of a frame in the store."""
@@ -252,7 +245,7 @@ class _Ingestion:
 
     def _decoded(self, parts: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each part into ``frames`` and its facts, or reject it."""
-        answers = decoders().map(decode, [(*part, self.params) for part in parts])
+        answers = decoders().map(decode, [(*part, self.params, self[part].sha256) for part in parts])
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, Failure):
                 self._reject(part, answer.reason)
@@ -261,19 +254,12 @@ class _Ingestion:
                 yield part
                 continue
             frame, quality = answer
-            facts = replace(
-                self[part],
-                sha256=frame.sha256,
-                pixels=hashlib.sha256(frame.rain_rate.tobytes()).hexdigest(),
-                quality=quality,
-            )
-            header = self[part].header
-            same = (frame.time, frame.interval_s) == (header.time, header.interval_s)
-            if not same or self.grid(part).difference(frame.grid) or self[part].sha256 not in (None, frame.sha256):
+            if _signature(part[0]) != self.signatures[part[0]]:
                 self._reject(part, "it changed while it was read")
             else:
                 frames[part] = frame
-                self._remember(part, facts)
+                pixels = hashlib.sha256(frame.rain_rate.tobytes()).hexdigest()
+                self._remember(part, replace(self[part], pixels=pixels, quality=quality))
             yield part
 
     def _remember(self, part: FrameRef, facts: FrameRecord) -> None:
@@ -320,7 +306,7 @@ def _signature(path: Path) -> str:
     return f"{sum(stat.st_size for stat in stats)} {max(stat.st_mtime_ns for stat in stats)}"
 
 
-def _write_quality(frames: list[Frame], qualities: list[Quality], table: Path) -> None:
+def _write_quality(frames: list[FrameHeader], qualities: list[Quality], table: Path) -> None:
     rows = [asdict(quality) for quality in qualities]
     times = {"time": [frame.time for frame in frames], "file": [frame.source for frame in frames]}
     with atomic_path(table) as temporary:

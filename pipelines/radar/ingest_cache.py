@@ -40,7 +40,7 @@ class FrameRecord:
     """
 
     header: Header
-    sha256: str | None = None
+    sha256: str
     pixels: str | None = None
     quality: Quality | None = None
     reason: str | None = None

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, FrameHeader
 from pipelines.radar.store import CLOCK, frames_outline, missing_times, rain_variable, stacked
 
 PIXELS = Path("rainfall_flux", "c")
@@ -42,7 +42,7 @@ class Shards:
         """Make the shard of ``frames``, whole or not at all."""
         self._folder.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=self._folder) as temporary:
-            rain = xr.Dataset({"rainfall_flux": rain_variable(frames, stacked(frames))})
+            rain = xr.Dataset({"rainfall_flux": rain_variable(frames[0], stacked(frames))})
             rain.to_zarr(temporary, mode="w", zarr_format=3, consolidated=False)
             made = Path(temporary, SHARD)
             made.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class Shards:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def assemble(frames: Sequence[Frame], shards: Sequence[Path], store: Path, license: str) -> None:
+def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path, license: str) -> None:
     """Write the store of ``frames``, whose pixels are in ``shards``; ``store`` must not be there yet."""
     frames_outline(frames, license).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
     for number, shard in enumerate(shards):

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, FrameHeader
 from pipelines.radar.grid import Grid
 
 RESOLUTION = 0.01  # mm/h
@@ -77,16 +77,15 @@ def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
     return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
 
 
-def frames_outline(frames: Sequence[Frame], license: str) -> xr.Dataset:
+def frames_outline(frames: Sequence[FrameHeader], license: str) -> xr.Dataset:
     """Dataset as of :func:`frames_dataset`, without the pixels: ``to_zarr(compute=False)`` writes all else."""
     shape = frames[0].grid.shape
     nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
     return _dataset(frames, nothing, license, sharded=True)
 
 
-def rain_variable(frames: Sequence[Frame], rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
-    """``rainfall_flux`` of ``frames``, of shape (T, H, W) in mm/h, with its metadata and packing."""
-    first = frames[0]
+def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
+    """Return ``rainfall_flux`` of a first frame and others, shape (T, H, W) in mm/h, with metadata and packing."""
     shape = first.grid.shape
     rain = xr.Variable(
         ("time", "y", "x"),
@@ -117,14 +116,14 @@ def rain_variable(frames: Sequence[Frame], rain_rate: Any, *, sharded: bool = Tr
     return rain
 
 
-def _dataset(frames: Sequence[Frame], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
+def _dataset(frames: Sequence[FrameHeader], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
     first = frames[0]
     for earlier, frame in pairwise(frames):
         if frame.time <= earlier.time:
             raise ValueError(f"{frame.source}: not later than the frame before it")
         if words := difference(first, frame):
             raise ValueError(f"{frame.source}: {words}")
-    rain = rain_variable(frames, rain_rate, sharded=sharded)
+    rain = rain_variable(first, rain_rate, sharded=sharded)
     coordinates = grid_coordinates(first.grid) | _time_coordinates(frames)
     crs = xr.Variable((), np.int32(0), crs_attributes(first.grid.crs))
     return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates, _global_attributes(frames[-1], license))
@@ -159,7 +158,7 @@ def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
     return xr.decode_cf(raw, decode_coords="all")
 
 
-def difference(frame: Frame, other: Frame) -> str | None:
+def difference(frame: FrameHeader, other: FrameHeader) -> str | None:
     """Return in words how ``other`` can't be in one store with ``frame``; None if it can."""
     if words := frame.grid.difference(other.grid):
         return words
@@ -188,7 +187,6 @@ def frames_of(dataset: xr.Dataset) -> list[Frame]:
         intervals = (np.diff(dataset["time_bounds"].to_numpy()).squeeze(1) / np.timedelta64(1, "s")).astype(int)
     return [
         Frame(
-            rain[i].to_numpy(),
             dataset["time"].to_numpy()[i].astype("datetime64[s]"),
             grid,
             dataset["time"].attrs["time_is"],
@@ -196,6 +194,7 @@ def frames_of(dataset: xr.Dataset) -> list[Frame]:
             z_r,
             str(dataset["source_file"].to_numpy()[i]),
             str(dataset["source_sha256"].to_numpy()[i]),
+            rain[i].to_numpy(),
         )
         for i in range(rain.sizes["time"])
     ]
@@ -278,7 +277,7 @@ def missing_times(time: NDArray[np.datetime64]) -> NDArray[np.datetime64] | None
     return np.setdiff1d(np.arange(time[0], time[-1], step), time)
 
 
-def _time_coordinates(frames: Sequence[Frame]) -> dict[str, xr.Variable]:
+def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:
     time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
     time_is = frames[0].time_is
     clock = CLOCK | {"chunks": (TIME_CHUNK,)}
@@ -317,7 +316,7 @@ def _time_coordinates(frames: Sequence[Frame]) -> dict[str, xr.Variable]:
     return {"time": xr.Variable("time", time, attributes, clock)} | coordinates
 
 
-def _global_attributes(newest: Frame, license: str) -> dict[str, Any]:
+def _global_attributes(newest: FrameHeader, license: str) -> dict[str, Any]:
     version = importlib.metadata.version("scs-nowcast")
     return {
         "Conventions": "CF-1.11",

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import netCDF4
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import MAX_PIXELS, Header
+from pipelines.radar.readers.radar_file import RadarFile
 
 Unit = Literal["dBZ", "mm", "mm/h"]
 MM: dict[str, tuple[Unit, float]] = {"kg m-2": ("mm", 1.0), "mm": ("mm", 1.0), "m": ("mm", 1000.0)}
@@ -48,19 +48,21 @@ DEGREES = ("degrees", "degree", "degrees_north", "degrees_east", "degree_north",
 CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
-def recognises(content: bytes) -> bool:
-    """Whether the content is netCDF that says that it follows CF; classic netCDF needn't say."""
-    if content.startswith(CLASSIC):
+def recognises(file: RadarFile) -> bool:
+    """Whether it is Zarr, or netCDF that says that it follows CF; classic netCDF needn't say."""
+    if file.is_zarr or file.content.startswith(CLASSIC):
         return True
+    if not file.is_hdf5:
+        return False
     try:
-        with netCDF4.Dataset("content", memory=content) as file:
-            return "CF-" in str(getattr(file, "Conventions", ""))
+        with netCDF4.Dataset("content", memory=file.content) as dataset:
+            return "CF-" in str(getattr(dataset, "Conventions", ""))
     except OSError:
         return False
 
 
-def headers(content: bytes | Path) -> list[Header]:
-    """Header of each time of the rain or reflectivity in a file's content, or in the Zarr store at a path.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of each time of the rain or reflectivity.
 
     What has bounds, or a ``start_time``, is of that interval, which must end or start at its time.
 
@@ -69,7 +71,7 @@ def headers(content: bytes | Path) -> list[Header]:
     ValueError
         If there is no such variable on a known grid, or no time, or an amount has no interval.
     """
-    with _open(content) as dataset:
+    with _open(file) as dataset:
         variable = _variable(dataset)
         unit, _ = _unit(variable)
         grid = _grid(dataset, variable)
@@ -90,9 +92,9 @@ def headers(content: bytes | Path) -> list[Header]:
         ]
 
 
-def values(content: bytes | Path, number: int) -> NDArray[np.float64]:
-    """Pixels of a time in the header's unit, row 0 north: NaN for no data. No value says that it is dry."""
-    with _open(content) as dataset:
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels of a time in the header's unit, row 0 north: NaN for no data. No value says that it is dry."""
+    with _open(file) as dataset:
         variable = _variable(dataset)
         raw = variable[number] if variable.ndim == 3 else variable
         result = raw.to_numpy().astype(np.float64) * _unit(variable)[1]
@@ -102,13 +104,13 @@ def values(content: bytes | Path, number: int) -> NDArray[np.float64]:
 
 
 @contextmanager
-def _open(content: bytes | Path) -> Iterator[xr.Dataset]:
-    if isinstance(content, Path):
-        with xr.open_zarr(content, chunks=None, decode_coords=False, consolidated=False) as dataset:
+def _open(file: RadarFile) -> Iterator[xr.Dataset]:
+    if file.is_zarr:
+        with xr.open_zarr(file.path, chunks=None, decode_coords=False, consolidated=False) as dataset:
             yield dataset
         return
-    with netCDF4.Dataset("content", memory=content) as file:
-        yield xr.open_dataset(xr.backends.NetCDF4DataStore(file), decode_coords=False, decode_timedelta=False)
+    with netCDF4.Dataset("content", memory=file.content) as opened:
+        yield xr.open_dataset(xr.backends.NetCDF4DataStore(opened), decode_coords=False, decode_timedelta=False)
 
 
 def _variable(dataset: xr.Dataset) -> xr.DataArray:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
 from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.radar_file import RadarFile
 
 # The files name a stereographic projection and its corners, not the sphere and origin. These are FMI's, as in pysteps.
 PROJECTION = (
@@ -20,30 +21,30 @@ PROJECTION = (
 LAYOUT = re.compile(rb"P5\s+((?:#[^\n]*\n)+)\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,5})\s")
 
 
-def recognises(content: bytes) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the content is a binary PGM with comments."""
-    return re.match(rb"P5\s+#", content) is not None
+    return re.match(rb"P5\s+#", file.content) is not None
 
 
-def header(content: bytes) -> Header:
-    """Header of a reflectivity composite; the time is of an instant.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of a reflectivity composite; the time is of an instant.
 
     Raises
     ------
     ValueError
         If something is missing in the header, or it is of something else.
     """
-    said, shape, _ = _parse(content)
+    said, shape, _ = _parse(file.content)
     parameter = said.get("param", "unnamed")
     if "reflectivity" not in parameter.lower():
         raise ValueError(f"a PGM of {parameter}, not of reflectivity")
-    return Header(utc(_said(said, "obstime")), "instant", 0, "dBZ", _grid(said, shape))
+    return [Header(utc(_said(said, "obstime")), "instant", 0, "dBZ", _grid(said, shape))]
 
 
-def values(content: bytes) -> NDArray[np.float64]:
-    """Pixels in dBZ, which are (v - 64) / 2; NaN where v is the greatest value, -inf where it is 0."""
-    _, (height, width), start = _parse(content)
-    raw = np.frombuffer(content, np.uint8, offset=start)
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels in dBZ, which are (v - 64) / 2; NaN where v is the greatest value, -inf where it is 0."""
+    _, (height, width), start = _parse(file.content)
+    raw = np.frombuffer(file.content, np.uint8, offset=start)
     if raw.size != height * width:
         raise ValueError(f"{raw.size} pixels, and the header says {height}×{width}")
     dbz = (np.arange(256) - 64.0) / 2

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
@@ -56,6 +57,18 @@ class Header:
         if self.time_is == "instant":
             return f"{self.unit} at an instant"
         return f"{self.unit} over {self.interval_s} s, its time the {self.time_is}"
+
+    def of_frame(self, z_r: tuple[float, float], source: str, sha256: str) -> FrameHeader:
+        """Return the header of the frame that it becomes, by a and b of Z = a·R^b where it is reflectivity."""
+        return FrameHeader(
+            self.time,
+            self.grid,
+            self.time_is,
+            self.interval_s,
+            z_r if self.unit == "dBZ" else None,
+            source,
+            sha256,
+        )
 
 
 def utc(digits: str) -> np.datetime64:

@@ -13,47 +13,49 @@ from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
 from pipelines.radar.readers.hdf5 import attribute, group, pixels
 from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.radar_file import RadarFile
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 NUMBER = r"([+-]?\d+\.?\d*(?:[eE][+-]?\d+)?)"
 
 
-def recognises(file: h5py.File) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the file has KNMI's overview and georeference."""
-    return "overview" in file and "geographic" in file
+    return file.is_hdf5 and "overview" in file.hdf5 and "geographic" in file.hdf5
 
 
-def header(file: h5py.File) -> Header:
-    """Header of the first image: an accumulation ends at the file's end time, reflectivity is of that instant.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of the first image: an accumulation ends at the file's end time, reflectivity is of then.
 
     Raises
     ------
     ValueError
         If the image is neither, or the header contradicts itself.
     """
-    overview = group(file, "overview")
+    root = file.hdf5
+    overview = group(root, "overview")
     start, end = (_time(attribute(f"product_datetime_{name}", overview)) for name in ("start", "end"))
-    parameter = attribute("image_geo_parameter", group(file, "image1"))
+    parameter = attribute("image_geo_parameter", group(root, "image1"))
     if parameter.startswith("ACCUMULATED_PRECIPITATION") and "[MM]" in parameter:
-        return Header(end, "end", int((end - start) / np.timedelta64(1, "s")), "mm", _grid(file))
+        return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), "mm", _grid(root))]
     if parameter.startswith("REFLECTIVITY") and "[DBZ]" in parameter:
-        return Header(end, "instant", 0, "dBZ", _grid(file))
+        return [Header(end, "instant", 0, "dBZ", _grid(root))]
     raise ValueError(f"an image of {parameter}")
 
 
-def values(file: h5py.File) -> NDArray[np.float64]:
-    """Pixels in mm or dBZ by the file's own calibration: NaN where missing or out of the image.
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels in mm or dBZ by the file's own calibration: NaN where missing or out of the image.
 
     In reflectivity the lowest number, 0, is both "missing" and the bottom of the scale: no echo inside the
     image, which is -inf dBZ. Outside has another number.
     """
-    image = group(file, "image1")
+    image = group(file.hdf5, "image1")
     calibration = group(image, "calibration")
     formula = attribute("calibration_formulas", calibration)
     found = re.fullmatch(rf"GEO\s*=\s*{NUMBER}\s*\*\s*PV\s*([+-])\s*{NUMBER}", formula)
     if not found:
         raise ValueError(f"calibration {formula!r} is not linear")
-    raw = pixels(image, "image_data", _shape(file))
+    raw = pixels(image, "image_data", _shape(file.hdf5))
     result = raw * float(found[1]) + float(f"{found[2]}1") * float(found[3])
     missing = attribute("calibration_missing_data", calibration)
     outside = attribute("calibration_out_of_image", calibration)

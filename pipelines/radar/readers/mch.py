@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.radar_file import RadarFile
 
 # The files don't say where they are: the Swiss domain CCS4 in LV03, upper left corner of 640 rows and 710 columns.
 PROJECTION = (
@@ -25,20 +26,20 @@ SHAPE, LEFT, TOP, PIXEL = (640, 710), 255000.0, 480000.0, 1000.0
 SCALE = "mmh2LASSEN8bitmm_mn"
 
 
-def recognises(content: bytes) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the content is a GIF that MeteoSwiss made."""
-    return content[:6] in (b"GIF87a", b"GIF89a") and b"Meteoswiss" in content[:2000]
+    return file.content[:6] in (b"GIF87a", b"GIF89a") and b"Meteoswiss" in file.content[:2000]
 
 
-def header(content: bytes) -> Header:
-    """Header of an accumulation, whose time is its end.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of an accumulation, whose time is its end.
 
     Raises
     ------
     ValueError
         If the comment has no time or interval, or the scale of the numbers is another one.
     """
-    comment = _picture(content).info["comment"].decode("ascii")
+    comment = _picture(file.content).info["comment"].decode("ascii")
     product, scale, minutes = (
         re.search(pattern, comment) for pattern in (r"PRDT=[A-Z]{3}(\d{9})\b", r"SCALE=(\S+)", r"ACCUm=(\d{6})\b")
     )
@@ -46,15 +47,15 @@ def header(content: bytes) -> Header:
         raise ValueError("no PRDT, SCALE or ACCUm in the comment of the GIF")
     if scale[1] != SCALE:
         raise ValueError(f"a GIF of scale {scale[1]}, not {SCALE}")
-    return Header(day_of_year(product[1]), "end", 60 * int(minutes[1]), "mm", _grid())
+    return [Header(day_of_year(product[1]), "end", 60 * int(minutes[1]), "mm", _grid())]
 
 
-def values(content: bytes) -> NDArray[np.float64]:
-    """Pixels in mm: a number v is 10 log10 Z = (v - 71.5) / 2 with Z = 316 R^1.5; 0, 1 and 251 to 254 are dry."""
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return mm: a number v is 10 log10 Z = (v - 71.5) / 2 with Z = 316 R^1.5; 0, 1 and 251 to 254 are dry."""
     v = np.arange(256.0)
     mm = (10 ** ((v - 71.5) / 20) / 316) ** (1 / 1.5)
     mm[[0, 1, 251, 252, 253, 254]], mm[255] = 0, np.nan
-    return mm[np.asarray(_picture(content))]
+    return mm[np.asarray(_picture(file.content))]
 
 
 def day_of_year(digits: str) -> np.datetime64:

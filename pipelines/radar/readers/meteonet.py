@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import MAX_PIXELS, Header
-from pipelines.radar.readers.raster import Named
+from pipelines.radar.readers.radar_file import RadarFile
 
 # Shape, and the centre of the pixel in the north-west, degrees, of the two zones; pixels of 0.01°.
 ZONES = {"NW": ((565, 784), -5.842, 51.896), "SE": ((515, 784), 2.0, 46.25)}
@@ -39,16 +39,16 @@ ALLOWED = {
 }
 
 
-def recognises(content: bytes) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the content is an NPZ with MeteoNet's arrays."""
-    if not content.startswith(b"PK\x03\x04"):
+    if not file.content.startswith(b"PK\x03\x04"):
         return False
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
         return {"data.npy", "dates.npy", "miss_dates.npy"} <= set(archive.namelist())
 
 
-def headers(file: Named) -> list[Header]:
-    """Header of each frame: of rain, which ends at its date, or of reflectivity at that instant.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of each frame: of rain, which ends at its date, or of reflectivity at that instant.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def headers(file: Named) -> list[Header]:
     return [Header(np.datetime64(date, "s"), "instant", 0, unit, grid) for date in dates]
 
 
-def values(file: Named, number: int) -> NDArray[np.float64]:
-    """Pixels of a frame in mm or dBZ, NaN where missing."""
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels of a frame in mm or dBZ, NaN where missing."""
     raw = _arrays(file.content)[0][number]
     _, factor, missing = _product(file.name)
     return np.where(raw == missing, np.nan, raw * factor)

@@ -13,19 +13,24 @@ from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
 from pipelines.radar.readers.hdf5 import attribute, group, pixels
 from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.radar_file import RadarFile
 
 # Where a file has several, what the producer made of rain itself comes first.
 UNITS = {"RATE": "mm/h", "ACRR": "mm", "DBZH": "dBZ", "TH": "dBZ"}
 HOUR = np.timedelta64(3600, "s")
 
 
-def recognises(file: h5py.File) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the file says it is ODIM_H5."""
-    return "Conventions" in file.attrs and str(attribute("Conventions", file)).startswith("ODIM_H5")
+    return (
+        file.is_hdf5
+        and "Conventions" in file.hdf5.attrs
+        and str(attribute("Conventions", file.hdf5)).startswith("ODIM_H5")
+    )
 
 
-def header(file: h5py.File) -> Header:
-    """Header of a composite.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of a composite.
 
     Reflectivity and rain rate are of the nominal time: what a composite's dataset says of its start and end is
     when its radars scanned, and is not the step from one composite to the next. Accumulations end at their end.
@@ -35,27 +40,28 @@ def header(file: h5py.File) -> Header:
     ValueError
         If it is no composite of a known quantity, or its times contradict each other.
     """
-    what = group(file, "what")
+    root = file.hdf5
+    what = group(root, "what")
     kind = attribute("object", what)
     if kind not in ("COMP", "IMAGE"):
         raise ValueError(f"ODIM_H5 object {kind}, not a composite")
-    dataset, data = _chosen(file)
+    dataset, data = _chosen(root)
     quantity = attribute("quantity", *_whats(data, dataset))
     time = utc(attribute("date", what) + attribute("time", what))
-    where = _where(dataset, file)
+    where = _where(dataset, root)
     start, end = _period(dataset)
     if not start - HOUR <= time <= end + HOUR:
         raise ValueError(f"its time is {time}, and its data are from {start} to {end}")
     if quantity != "ACRR":
-        return Header(time, "instant", 0, UNITS[quantity], _grid(where))  # type: ignore[arg-type]
-    return Header(end, "end", int((end - start) / np.timedelta64(1, "s")), "mm", _grid(where))
+        return [Header(time, "instant", 0, UNITS[quantity], _grid(where))]  # type: ignore[arg-type]
+    return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), "mm", _grid(where))]
 
 
-def values(file: h5py.File) -> NDArray[np.float64]:
-    """Pixels in the unit of the header: NaN for nodata; -inf dBZ, or 0 of rain, for undetect."""
-    dataset, data = _chosen(file)
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels in the unit of the header: NaN for nodata; -inf dBZ, or 0 of rain, for undetect."""
+    dataset, data = _chosen(file.hdf5)
     whats = _whats(data, dataset)
-    where = _where(dataset, file)
+    where = _where(dataset, file.hdf5)
     raw = pixels(data, "data", _shape(where))
     gain, offset = (
         float(attribute(name, *whats)) if any(name in what.attrs for what in whats) else default

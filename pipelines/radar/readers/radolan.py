@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.radar_file import RadarFile
 
 PRODUCTS = ("RW", "RY", "YW")
 # A sphere, and a plane that cuts it at 60° north: distances are true there.
@@ -24,19 +25,20 @@ VALUE, NO_DATA, NEGATIVE, CLUTTER = 0x0FFF, 0x2000, 0x4000, 0x8000  # bits of a 
 ETX = b"\x03"
 
 
-def recognises(content: bytes) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the content starts as a RADOLAN composite does."""
-    return START.match(content) is not None
+    return START.match(file.content) is not None
 
 
-def header(content: bytes) -> Header:
-    """Header of a sum, whose time is its end.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of a sum, whose time is its end.
 
     Raises
     ------
     ValueError
         If it is another product, on an unknown grid, or of another length than it says.
     """
+    content = file.content
     said = _header_text(content)
     found = START.match(content)
     assert found is not None  # or it wouldn't have been recognised
@@ -48,13 +50,13 @@ def header(content: bytes) -> Header:
         raise ValueError(f"{len(content)} bytes, and its header says {length} of {shape[0]}×{shape[1]} pixels")
     minutes = int(_said(said, r"INT\s*(\d+)"))
     time = utc(f"20{month[2:]}{month[:2]}{moment}")
-    return Header(time, "end", 60 * minutes, "mm", _grid(shape))
+    return [Header(time, "end", 60 * minutes, "mm", _grid(shape))]
 
 
-def values(content: bytes) -> NDArray[np.float64]:
-    """Pixels in mm, row 0 north: NaN where there is no data or the pixel is marked as clutter."""
-    said = _header_text(content)
-    raw = np.frombuffer(content, "<u2", offset=len(said) + len(ETX)).reshape(_shape(said))[::-1]
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels in mm, row 0 north: NaN where there is no data or the pixel is marked as clutter."""
+    said = _header_text(file.content)
+    raw = np.frombuffer(file.content, "<u2", offset=len(said) + len(ETX)).reshape(_shape(said))[::-1]
     result = (raw & VALUE).astype(np.float64) * 10.0 ** int(_said(said, r"PR\s*E([+-]?\d+)"))
     result[raw & NEGATIVE > 0] *= -1
     result[raw & (NO_DATA | CLUTTER) > 0] = np.nan

@@ -7,8 +7,7 @@ ISO 8601 and UTC, TIFF's own ``DateTime``, or the file's name); an amount also o
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyproj
@@ -18,6 +17,7 @@ from rasterio.io import MemoryFile
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import MAX_PIXELS, NAMED_TIME, Header, utc
+from pipelines.radar.readers.radar_file import RadarFile
 
 Unit = Literal["dBZ", "mm", "mm/h"]
 # Unit of the header and factor to it.
@@ -38,20 +38,13 @@ MRMS_NO_RADAR = {"mm/h": -3.0, "dBZ": -999.0}
 DIGITS = 8  # of degrees: GRIB2 has 6, and GDAL computes with them
 
 
-class Named(NamedTuple):
-    """A file's content with its name, for formats whose content doesn't say all."""
-
-    content: bytes
-    name: str
-
-
-def recognises(content: bytes) -> bool:
+def recognises(file: RadarFile) -> bool:
     """Whether the content is GRIB2 or a TIFF."""
-    return _driver(content) is not None
+    return _driver(file.content) is not None
 
 
-def header(file: Named) -> Header:
-    """Header of the one band.
+def headers(file: RadarFile) -> list[Header]:
+    """Return the header of the one band.
 
     Raises
     ------
@@ -66,19 +59,17 @@ def header(file: Named) -> Header:
             if unit == "mm":
                 raise ValueError("GRIB2 of an amount, not of a rate or reflectivity")
             seconds = int(dataset.tags(1)["GRIB_VALID_TIME"].split()[0])
-            return Header(
-                np.datetime64(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None), "s"), "instant", 0, unit, grid
-            )
+            return [Header(np.datetime64(seconds, "s"), "instant", 0, unit, grid)]
         time = _geotiff_time(dataset.tags(), file.name)
         if unit != "mm":
-            return Header(time, "instant", 0, unit, grid)
+            return [Header(time, "instant", 0, unit, grid)]
         if "interval_s" not in dataset.tags():
             raise ValueError("an amount in mm, and no tag interval_s that says over how long")
-        return Header(time, "end", int(dataset.tags()["interval_s"]), "mm", grid)
+        return [Header(time, "end", int(dataset.tags()["interval_s"]), "mm", grid)]
 
 
-def values(file: Named) -> NDArray[np.float64]:
-    """Pixels in the header's unit, row 0 north: NaN for no data."""
+def values(file: RadarFile, number: int) -> NDArray[np.float64]:
+    """Return pixels in the header's unit, row 0 north: NaN for no data."""
     with _open(file.content) as dataset:
         unit, factor = _unit(dataset)
         raw = dataset.read(1)

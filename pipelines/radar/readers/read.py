@@ -1,31 +1,21 @@
 """Radar files of any known format as frames. The format is told by the content, not by the file's name."""
 
-import gzip
-import hashlib
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import h5py
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import as_text
 from pipelines.radar.frame import Frame
 from pipelines.radar.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
+from pipelines.radar.readers.format import Format
 from pipelines.radar.readers.header import NAMED_TIME, Header, to_rain_rate, utc
+from pipelines.radar.readers.radar_file import ZARR_MARKS, RadarFile
 
-# A format's module has recognises(), header() and values(); all take an open HDF5 file, or else the content. One whose
-# files may have several frames has headers() and values(file, number) instead.
-HDF5_FORMATS = (odim, knmi)
-OTHER_FORMATS = (fmi, mch, radolan, cf)
-NAMED_FORMATS = (raster, meteonet)  # what these take has the name too
-ZARR_MARKS = ("zarr.json", ".zgroup")
+FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, raster, meteonet, cf)
 PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 
 
@@ -62,7 +52,7 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     return sorted(files)
 
 
-def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None) -> Frame:
+def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None, sha256: str | None = None) -> Frame:
     """Read a frame of a radar file.
 
     Parameters
@@ -72,106 +62,54 @@ def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None) 
         a and b of Z = a·R^b, for files of reflectivity.
     number : int, optional
         Which of the headers of :func:`read_headers`; without it, the file must have one frame alone.
+    sha256 : str, optional
+        Hex digest of the file, where it is known already.
 
     Raises
     ------
     UnreadableFile
         If it can't become a frame, whatever the reason.
     """
-    source = as_text(path.name)
-    with _unreadable(path):
-        content, digest = _content(path)
-        with _opened(content, path.name) as (format_, file):
-            if hasattr(format_, "headers"):
-                headers = format_.headers(file)
-                header = _only(headers) if number is None else headers[number]
-                values = format_.values(file, number or 0)
-                source += f"#{number}" if len(headers) > 1 else ""
-            else:
-                header, values = format_.header(file), format_.values(file)
-            rain_rate = to_rain_rate(values, header, z_r)
+    with _opened(path) as (format_, file):
+        headers = format_.headers(file)
+        header = _only(headers) if number is None else headers[number]
+        rain_rate = to_rain_rate(format_.values(file, number or 0), header, z_r)
         _check_name(path, header)
         if rain_rate.shape != header.grid.shape:
             raise ValueError(f"{rain_rate.shape} pixels on a grid of {header.grid.shape}")
-    return Frame(
-        rain_rate,
-        header.time,
-        header.grid,
-        header.time_is,
-        header.interval_s,
-        z_r if header.unit == "dBZ" else None,
-        source,
-        digest,
-    )
+        source = as_text(path.name) + (f"#{number}" if len(headers) > 1 else "")
+        about = header.of_frame(z_r, source, sha256 or file.sha256)
+        return Frame(**vars(about), rain_rate=rain_rate)
 
 
-def read_headers(path: Path) -> list[Header]:
-    """Read all but the pixels of a radar file, frame by frame; raises as :func:`read_frame` does."""
-    with _unreadable(path):
-        with _opened(_content(path)[0], path.name) as (format_, file):
-            headers = format_.headers(file) if hasattr(format_, "headers") else [format_.header(file)]
+def read_headers(path: Path) -> tuple[list[Header], str]:
+    """Return all but the pixels of a radar file, frame by frame, and its SHA-256; raises as :func:`read_frame` does."""
+    with _opened(path) as (format_, file):
+        headers = format_.headers(file)
         for header in headers:
             _check_name(path, header)
-    return headers
+        return headers, file.sha256
 
 
 def read_header(path: Path) -> Header:
-    """Read all but the pixels of a radar file of one frame; raises as :func:`read_frame`, but for the pixels."""
-    with _unreadable(path):
-        return _only(read_headers(path))
+    """Return all but the pixels of a radar file of one frame; raises as :func:`read_frame`, but for the pixels."""
+    with _opened(path) as (format_, file):
+        header = _only(format_.headers(file))
+        _check_name(path, header)
+        return header
 
 
 def read_time(path: Path) -> np.datetime64:
-    """Time of the frame in a radar file, UTC to the second, without its pixels; raises as :func:`read_frame`."""
+    """Return the time of the frame in a radar file, UTC to the second; raises as :func:`read_header`."""
     return read_header(path).time
 
 
-def _content(path: Path) -> tuple[bytes | Path, str]:
-    """Return a file's content, or the path of a Zarr store, and the SHA-256 of it, with a store's names."""
-    if not any((path / mark).exists() for mark in ZARR_MARKS):
-        content = path.read_bytes()
-        return content, hashlib.sha256(content).hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(one for one in path.rglob("*") if one.is_file()):
-        digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode() + file.read_bytes())
-    return path, digest.hexdigest()
-
-
 @contextmanager
-def _opened(content: bytes | Path, name: str) -> Iterator[tuple[ModuleType, Any]]:
-    """Return the module for ``content``, and what its functions take."""
-    if isinstance(content, Path):
-        yield cf, content
-        return
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"broken gzip: {error}") from error
-    if content.startswith(b"\x89HDF\r\n\x1a\n"):
-        with h5py.File(BytesIO(content), "r") as file:
-            for format_ in HDF5_FORMATS:
-                if format_.recognises(file):
-                    yield format_, file
-                    return
-        if not cf.recognises(content):
-            raise ValueError("HDF5, but neither ODIM_H5, KNMI's nor CF netCDF")
-    for format_ in (*OTHER_FORMATS, *NAMED_FORMATS):
-        if format_.recognises(content):
-            yield format_, raster.Named(content, name) if format_ in NAMED_FORMATS else content
-            return
-    if not content:
-        raise ValueError("empty")
-    if content.lstrip()[:1] == b"<":
-        raise ValueError("a web page or XML, not radar data")
-    raise ValueError(f"no radar format that is known: it starts with {content[:8]!r}")
-
-
-@contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
-    """Turn all that goes wrong with a file into `UnreadableFile`."""
+def _opened(path: Path) -> Iterator[tuple[Format, RadarFile]]:
+    """Open a file with the format that it has; all that goes wrong with it is an `UnreadableFile`."""
     try:
-        yield
+        file = RadarFile(path)
+        yield _format_of(file), file
     except UnreadableFile:
         raise
     except OSError as error:
@@ -180,6 +118,19 @@ def _unreadable(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = str(error.args[0]) if error.args and not isinstance(error, ValueError) else str(error)
         raise UnreadableFile(path, reason or type(error).__name__) from error
+
+
+def _format_of(file: RadarFile) -> Format:
+    for format_ in FORMATS:
+        if format_.recognises(file):
+            return format_
+    if file.is_hdf5:
+        raise ValueError("HDF5, but neither ODIM_H5, KNMI's nor CF netCDF")
+    if not file.content:
+        raise ValueError("empty")
+    if file.content.lstrip()[:1] == b"<":
+        raise ValueError("a web page or XML, not radar data")
+    raise ValueError(f"no radar format that is known: it starts with {file.content[:8]!r}")
 
 
 def _only(headers: list[Header]) -> Header:

@@ -21,7 +21,7 @@ GRID = Grid.from_edges(LAEA, left=4e6, top=3e6, dx=1000.0, dy=1000.0, shape=(30,
 
 
 def a_frame(rain_rate: np.ndarray, grid: Grid = GRID) -> Frame:
-    return Frame(rain_rate.astype(np.float32), np.datetime64("2021-01-01", "s"), grid, "instant", 0, None, "a", "b")
+    return Frame(np.datetime64("2021-01-01", "s"), grid, "instant", 0, None, "a", "b", rain_rate.astype(np.float32))
 
 
 def test_block_mean_by_hand():

@@ -37,7 +37,6 @@ def a_frame(minutes: int, time_is="instant", grid: Grid = GRID, rain_rate: np.nd
         rain_rate = np.random.default_rng(minutes).gamma(0.5, 4, grid.shape).astype(np.float32)
     instant = time_is == "instant"
     return Frame(
-        rain_rate,
         START + np.timedelta64(minutes, "m"),
         grid,
         time_is,
@@ -45,6 +44,7 @@ def a_frame(minutes: int, time_is="instant", grid: Grid = GRID, rain_rate: np.nd
         (223.0, 1.53) if instant else None,
         f"radar_{minutes}.h5",
         f"{minutes:064x}",
+        rain_rate,
     )
 
 

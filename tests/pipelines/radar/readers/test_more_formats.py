@@ -134,7 +134,7 @@ def test_meteonet(tmp_path):
     data = np.full((2, 515, 784), -1, np.int16)
     data[1, 2, 3] = 50
     path = write_meteonet(tmp_path / "rainfall_SE_2021_02.3.npz", data, dates)
-    headers = read_headers(path)
+    headers, _ = read_headers(path)
     assert [header.time for header in headers] == [np.datetime64(date, "s") for date in dates]
     frame = read_frame(path, Z_R, 1)
     assert frame.rain_rate[2, 3] == pytest.approx(6.0)  # 0.5 mm in 5 minutes
@@ -198,7 +198,7 @@ def test_cf_of_several_times_on_latitudes_and_longitudes(tmp_path, form):
         cf_dataset().to_netcdf(path, format=form)
     (found,) = radar_files(tmp_path, stores=True)
     assert found == path
-    headers = read_headers(path)
+    headers, _ = read_headers(path)
     assert [header.time for header in headers] == [np.datetime64(TIME + timedelta(minutes=5 * i)) for i in range(3)]
     frame = read_frame(path, Z_R, 2)
     assert np.isnan(frame.rain_rate[11, 0])
