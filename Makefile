@@ -41,7 +41,8 @@ test-full: .venv/installed
 	pytest -n 2 --dist loadfile -m "full or not full"
 
 ui: .venv/installed
-	set -a; . ./mlflow/server.env; exec mlflow server
+	python -m pipelines.common.login
+	. ./data/servers.env; set -a; . ./mlflow/server.env; exec mlflow server --app-name scs
 
 serve: .venv/installed
 	python -m flows.serve

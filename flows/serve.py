@@ -1,24 +1,35 @@
 """Prefect's server and workers, the deployments, and MLflow's server, all on 127.0.0.1: ``python -m flows.serve``.
 
-Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to.
+Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to. The login of both servers is handed on by
+the environment; see :mod:`pipelines.common.login`.
 """
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import httpx
 import typer
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import Crashed
 
 from flows import POOL, TRAINING_POOL
 from flows.services import HOST, Services, check_port
 from flows.training_deployments import training_deployments
 from pipelines.common.errors import UserError
+from pipelines.common.login import FILE, USER, read_login
 from pipelines.common.provenance import main_checkout
 from pipelines.common.stage import run
 
@@ -42,12 +53,15 @@ def serve(
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store / 'mlflow.db'}",
         "MLFLOW_ARTIFACTS_DESTINATION": str(store / "artifacts"),
+        **read_login(checkout),
         **os.environ,  # which may name PostgreSQL and S3 for both; see docs/operations.md
         "PREFECT_API_URL": api,
     }
+    login = environment["PREFECT_API_AUTH_STRING"]
+    environment["PREFECT_SERVER_API_AUTH_STRING"] = login
     own_mlflow = "MLFLOW_TRACKING_URI" not in os.environ
     logs = Path(environment["PREFECT_HOME"])
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(0o700, parents=True, exist_ok=True)
     check_port(prefect_port, "--prefect-port")
     services = Services(logs, environment)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -56,49 +70,49 @@ def serve(
         if own_mlflow:
             check_port(mlflow_port, "--mlflow-port")
             store.mkdir(exist_ok=True)
-            services.start(MLFLOW, "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1")
-        services.start(SERVER, "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port))
+            services.start(MLFLOW, "mlflow", "server", "--app-name", "scs", "--workers", "1", *at(mlflow_port))
+        app = ("--factory", "flows.server:create_app", "--log-level", "warning")
+        services.start(SERVER, "uvicorn", *app, *at(prefect_port))
         services.wait_for(SERVER, f"{api}/health")
         if own_mlflow:
             services.wait_for(MLFLOW, f"{environment['MLFLOW_TRACKING_URI']}/health")
         if not services.stopping.is_set():
-            tell_of_interrupted_runs(api)
+            tell_of_interrupted_runs(api, login)
             if subprocess.run([sys.executable, "-m", "flows.deploy"], env=environment, check=False).returncode:
                 raise UserError("without deployments there is nothing to serve")
             services.start(WORKER, "prefect", "worker", "start", "--pool", POOL, shown=True)
             if training_deployments():
                 services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
             print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {environment['MLFLOW_TRACKING_URI']}", flush=True)
+            print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
         while not services.stopping.wait(0.5):
             services.check()
     finally:
         services.stop(TRAINER)
         if services.stop(WORKER):
-            with suppress(OSError):  # where the server has ended before us
-                tell_of_interrupted_runs(api)
+            with suppress(httpx.HTTPError):  # where the server has ended before us
+                tell_of_interrupted_runs(api, login)
         services.stop(SERVER)
         services.stop(MLFLOW)
 
 
-def tell_of_interrupted_runs(api: str) -> None:
+def at(port: int) -> tuple[str, ...]:
+    """Return a server's options that say where it listens."""
+    return "--host", HOST, "--port", str(port)
+
+
+def tell_of_interrupted_runs(api: str, login: str) -> None:
     """Set flow runs that are said to be running to Crashed, while no worker is there: what ran them is gone.
 
     The next cycle, or the next training, does what they have not done.
     """
-    unfinished = {
-        "flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}},
-        "work_pools": {"name": {"any_": [POOL, TRAINING_POOL]}},
-    }
-    for flow_run in _post(f"{api}/flow_runs/filter", unfinished):
-        state = {"type": "CRASHED", "name": "Crashed", "message": "its worker was stopped"}
-        _post(f"{api}/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True})
-
-
-def _post(url: str, content: Any) -> Any:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    unfinished = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+    with SyncPrefectClient(api, auth_string=login) as client:
+        for flow_run in client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished)),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL, TRAINING_POOL])),
+        ):
+            client.set_flow_run_state(flow_run.id, Crashed(message="its worker was stopped"), force=True)
 
 
 if __name__ == "__main__":

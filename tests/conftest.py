@@ -16,7 +16,9 @@ import pytest
 import yaml
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+from pipelines.common.login import read_login
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -33,6 +35,12 @@ class Served:
     folder: Path
     prefect: str  # address of the API
     mlflow: str
+    login: dict[str, str]  # of both, as environment variables
+
+    @property
+    def settings(self) -> dict:
+        """Prefect's settings of a client."""
+        return {PREFECT_API_URL: self.prefect, PREFECT_API_AUTH_STRING: self.login["PREFECT_API_AUTH_STRING"]}
 
 
 def write_params(folder: Path, domains: dict[str, dict]) -> None:
@@ -88,9 +96,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         while not line.startswith("Prefect: "):
             line = serve.stdout.readline()
             assert line, "flows.serve ended before it served"
-        result = Served(folder, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}")
-        _register_extrapolation(folder, result.mlflow)
-        yield result
+        login = read_login(folder)
+        result = Served(folder, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}", login)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in login.items():
+                patch.setenv(name, value)
+            _register_extrapolation(folder, result.mlflow)
+            yield result
         serve.send_signal(signal.SIGINT)
         said = serve.stdout.read()
         assert serve.wait(60) == 0
@@ -114,6 +126,6 @@ def _register_extrapolation(folder: Path, mlflow_server: str) -> None:
 @pytest.fixture(scope="module")
 def server(served: Served) -> Iterator[Served]:
     """The servers, and Prefect's as the one that flows of this process talk to."""
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
+    with temporary_settings(served.settings):
         yield served
         APILogHandler().flush()  # while there is a server

@@ -235,7 +235,7 @@ def test_ui(demo: str, repository: Path) -> None:
         try:
             for _ in range(600):
                 try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/version", timeout=5) as answer:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
                         assert answer.status == 200
                     break
                 except OSError:

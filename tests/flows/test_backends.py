@@ -16,6 +16,8 @@ import psycopg2
 import pytest
 from conftest import REPOSITORY, free_port, write_params
 
+from pipelines.common.login import read_login
+
 pytestmark = pytest.mark.full
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -115,9 +117,9 @@ def test_runs_registry_and_flows_on_postgresql_and_artifacts_on_s3(tmp_path: Pat
                 if line.startswith("Prefect: "):
                     break
             assert line, "flows.serve ended before it served"
-            # A client has the servers' addresses, and no key to S3 or the databases.
+            # A client has the servers' addresses and the login, and no key to S3 or the databases.
             ours = {k: v for k, v in environment.items() if not k.startswith(("AWS_", "MLFLOW_", "PREFECT_API"))}
-            ours |= {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports[1]}"}
+            ours |= {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports[1]}", **read_login(tmp_path)}
             done = subprocess.run(
                 [sys.executable, "-c", ROUND], cwd=tmp_path, env=ours, capture_output=True, text=True, check=False
             )

@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
 from prefect.events.actions import CancelFlowRun
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import temporary_settings
 
 from flows.alarms import AUTOMATION, WATCH, deploy_watch
 from flows.deploy import deploy
@@ -25,7 +25,7 @@ from pipelines.common.errors import UserError
 
 @pytest.fixture
 def client(served: Served) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: served.prefect}), get_client(sync_client=True) as client:
+    with temporary_settings(served.settings), get_client(sync_client=True) as client:
         yield client
 
 

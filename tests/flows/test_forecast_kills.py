@@ -21,7 +21,7 @@ def test_a_cycle_killed_anywhere_is_completed(served: Served, tmp_path: Path, po
     names = [write_file(tmp_path / "data/inbox/killed", frame).name for frame in FRAMES]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     ours |= {"PREFECT_API_URL": served.prefect, "MLFLOW_TRACKING_URI": served.mlflow, "OMP_NUM_THREADS": "1"}
-    ours |= {"PYTHONPATH": str(REPOSITORY), "PREFECT_HOME": str(tmp_path / "prefect")}
+    ours |= {"PYTHONPATH": str(REPOSITORY), "PREFECT_HOME": str(tmp_path / "prefect"), **served.login}
     command = [sys.executable, REPOSITORY / "tests/killed.py", "killed", "2024-06-01T12:20:00+00:00", str(points)]
     done = subprocess.run([*command, "forecast"], cwd=tmp_path, env=ours, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, Served
 from prefect import get_client
 from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import temporary_settings
 
 from flows.train import train
 from flows.training_deployments import deploy_training
@@ -79,7 +79,7 @@ def worker(served: Served, clones: tuple[Path, Path]) -> Iterator[Path]:
 def test_a_worker_takes_what_another_clone_has_made(
     served: Served, clones: tuple[Path, Path], worker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
+    with temporary_settings(served.settings):
         monkeypatch.chdir(clones[0])
         state = train(["train@a"], remote=True, return_state=True)
         assert state.is_completed() and "ran: prepare, train@a" in state.message
@@ -97,7 +97,7 @@ def test_a_worker_takes_what_another_clone_has_made(
     assert {path.name for path in (worker / "out").iterdir()} >= {"a", "b"}
     # and back: what the second has made since
     monkeypatch.chdir(clones[0])
-    with temporary_settings({PREFECT_API_URL: served.prefect}):
+    with temporary_settings(served.settings):
         assert train(remote=True, return_state=True).is_completed()
         APILogHandler().flush()  # while there is a server
     assert len((tmp_path / "trained").read_text().splitlines()) == 2

@@ -1,0 +1,91 @@
+"""A check before a web server's app: it is called by its own name, from its own pages, by who knows the password.
+
+A browser sends to 127.0.0.1 whatever any page asks it to, and a page whose name is made to point here (DNS rebinding)
+reads the answers, too. So names and pages that aren't the server's are refused, on all paths and for websockets, before
+the app does anything.
+"""
+
+import base64
+import binascii
+import hmac
+import os
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+LOCAL = ("127.0.0.1", "localhost")
+
+
+def proxy_names() -> list[str]:
+    """Return the names by which a reverse proxy hands requests on: SCS_ALLOWED_HOSTS, comma-separated."""
+    return [name.strip() for name in os.environ.get("SCS_ALLOWED_HOSTS", "").split(",") if name.strip()]
+
+
+def guarded(app: ASGIApp, login: str | None = None, unguarded: str | None = None) -> ASGIApp:
+    """Put the check before an app.
+
+    Parameters
+    ----------
+    app : ASGI application
+    login : str, optional
+        ``USER:PASSWORD`` that each request has to bring (HTTP basic authentication); none where the app asks itself.
+    unguarded : str, optional
+        The one path whose GET needs no login.
+
+    Returns
+    -------
+    ASGI application
+        Answers 400 to a foreign Host, 403 to a foreign page, 401 without the login.
+    """
+    return TrustedHostMiddleware(Guard(app, login, unguarded), [*LOCAL, *proxy_names()], www_redirect=False)
+
+
+class Guard:
+    """The check of page and login; see :func:`guarded`."""
+
+    def __init__(self, app: ASGIApp, login: str | None, unguarded: str | None) -> None:
+        self.app, self.login, self.unguarded = app, login, unguarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refusal, or let the app answer."""
+        refusal = None if scope["type"] == "lifespan" else self._refusal(scope, Headers(scope=scope))
+        await (refusal or self.app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        is_get = scope.get("method") == "GET"  # a websocket has no method
+        if _foreign(headers, is_get):
+            return PlainTextResponse("from a foreign page\n", 403)
+        if self.login is None or (is_get and scope["path"] == self.unguarded) or _knows(headers, self.login):
+            return None
+        return PlainTextResponse("log in\n", 401, {"WWW-Authenticate": 'Basic realm="data/servers.env"'})
+
+
+def _foreign(headers: Headers, is_get: bool) -> bool:
+    """Whether a browser says that a page of another server asks; other clients say nothing of the kind.
+
+    Fetch metadata tell where Origin is left out, as for pictures and scripts. Who follows a link, by GET into a window
+    of its own, is let in.
+    """
+    for origin in headers.getlist("origin"):
+        try:
+            netloc = urlsplit(origin).netloc  # none in "null"
+        except ValueError:
+            return True
+        if netloc.lower() != headers["host"].lower():
+            return True
+    follows_link = (
+        is_get and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    )
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not follows_link
+
+
+def _knows(headers: Headers, login: str) -> bool:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(credentials, validate=True)
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        return False
+    return scheme.lower() == "basic" and hmac.compare_digest(given, login.encode())

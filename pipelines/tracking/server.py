@@ -1,0 +1,38 @@
+"""MLflow's server behind a check of who asks: ``mlflow server --app-name scs``.
+
+MLflow takes state-changing requests from any page of any port of this machine, asks nothing about other requests, and
+checks no Host for some paths; its basic-auth app leaves that as it is. So :mod:`pipelines.common.guard` stands before
+it, with the login of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, those of its clients.
+MLFLOW_BASIC_AUTH=false leaves the login to a proxy.
+"""
+
+import os
+
+from starlette.types import ASGIApp
+
+from pipelines.common.errors import UserError
+from pipelines.common.guard import LOCAL, guarded, proxy_names
+
+# Before mlflow is imported: it reads them once. What is set already stays.
+NAMES = [*LOCAL, *proxy_names()]
+os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(f"{name},{name}:*" for name in NAMES))
+os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", ",".join(f"https://{name}" for name in proxy_names()))
+os.environ.setdefault("MLFLOW_SERVER_X_FRAME_OPTIONS", "SAMEORIGIN")
+
+
+def create_app() -> ASGIApp:
+    """Return MLflow's app behind the check.
+
+    Raises
+    ------
+    UserError
+        If there is to be a login, and the environment has none.
+    """
+    from mlflow.server.fastapi_app import app
+
+    if os.environ.get("MLFLOW_BASIC_AUTH", "true").lower() == "false":
+        return guarded(app)
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    if not user or not password:
+        raise UserError("MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD: not set; see docs/operations.md, Login")
+    return guarded(app, f"{user}:{password}", unguarded="/health")
