@@ -47,7 +47,7 @@ class Grid:
     def from_edges(
         cls, crs: pyproj.CRS, *, left: float, top: float, dx: float, dy: float, shape: tuple[int, int]
     ) -> "Grid":
-        """Grid of ``shape`` (H, W) from the outer edge of its north-west pixel and its pixel sizes."""
+        """Return the grid of ``shape`` (H, W) from the outer edge of its north-west pixel and its pixel sizes."""
         height, width = shape
         return cls(crs, left + dx * (np.arange(width) + 0.5), top - dy * (np.arange(height) + 0.5))
 
@@ -73,13 +73,13 @@ class Grid:
         return None
 
     def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Longitude and latitude of every pixel centre, degrees, each of shape (H, W)."""
+        """Return longitude and latitude of every pixel centre, degrees, each of shape (H, W)."""
         to_wgs84 = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
         return to_wgs84.transform(*np.meshgrid(self.x, self.y))
 
 
 def pixel_metres(grid: Grid) -> float:
-    """Size of a pixel: the root of its area, metres; on a lat/lon grid that of the middle row."""
+    """Return the size of a pixel: the root of its area, metres; on a lat/lon grid that of the middle row."""
     dy, dx = grid.spacing
     factor = grid.crs.axis_info[0].unit_conversion_factor  # metres, or radians, to one unit of the axis
     if grid.crs.is_projected:

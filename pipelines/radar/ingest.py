@@ -229,7 +229,7 @@ class _Ingestion:
         return in_file.of_frame((self.params.z_r.a, self.params.z_r.b), source, self[part].sha256)
 
     def grid(self, part: FrameRef) -> Grid:
-        """Grid of a frame in the store."""
+        """Return the grid of a frame in the store."""
         grid = self[part].header.grid
         return grid if self.params.regrid is None else target_grid(grid, self.params.regrid)
 
@@ -316,7 +316,7 @@ def _write_quality(frames: list[FrameHeader], qualities: list[Quality], table: P
 
 
 def find_source(source: str) -> Path:
-    """Folder named in params.yaml; where it isn't below the working directory, below the main checkout."""
+    """Return the folder named in params.yaml; where it isn't below the working directory, below the main checkout."""
     return Path(source) if Path(source).exists() else main_checkout() / source
 
 

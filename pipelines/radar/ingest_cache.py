@@ -74,7 +74,7 @@ class IngestCache:
         mark.write_text(made_by, encoding="utf-8")
 
     def get(self, path: Path, signature: str) -> list[FrameRecord] | str | None:
-        """FrameRecord of the frames in a file, or why it has none; None if the file is new or another."""
+        """Return what is known of the frames in a file, or why it has none; None if the file is new or another."""
         row = self._database.execute(
             "SELECT facts FROM files WHERE path = ? AND signature = ?", (_key(path), signature)
         ).fetchone()

@@ -48,7 +48,7 @@ def control(frame: Frame, max_rate: float, above: Literal["clip", "mask"]) -> tu
 
 
 def describe(rain_rate: NDArray[np.floating], maximum: float, clipped: int) -> Quality:
-    """Quality of a rain rate field (H, W), mm/h."""
+    """Return the quality of a rain rate field (H, W), mm/h."""
     valid = int(np.count_nonzero(np.isfinite(rain_rate)))
     if not valid:
         return Quality(0.0, 0.0, 0.0, maximum, clipped)

@@ -32,7 +32,7 @@ def regrid(frame: Frame, params: Regrid) -> Frame:
 
 @lru_cache(maxsize=8)
 def target_grid(grid: Grid, params: Regrid) -> Grid:
-    """Grid that frames on ``grid`` come onto.
+    """Return the grid that frames on ``grid`` come onto.
 
     In the grid's own projection with a whole multiple of its pixel size: blocks of pixels from the north-west on, the
     last ones perhaps beyond its edge. Else the smallest grid around it whose edges are multiples of the resolution.
@@ -65,7 +65,7 @@ def target_grid(grid: Grid, params: Regrid) -> Grid:
 
 
 def block_mean(rain_rate: NDArray[np.float32], factor: int, min_valid: float) -> NDArray[np.float32]:
-    """Mean rain rate of the valid pixels of each block of ``factor`` by ``factor``; NaN with too few of them.
+    """Return the mean of the valid pixels of each block of ``factor`` by ``factor``; NaN with too few of them.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def block_mean(rain_rate: NDArray[np.float32], factor: int, min_valid: float) ->
 def bilinear(
     rain_rate: NDArray[np.float32], rows: NDArray[np.float64], columns: NDArray[np.float64], min_valid: float
 ) -> NDArray[np.float32]:
-    """Rain rate between pixel centres, at ``rows`` and ``columns`` counted from 0; NaN with too little weight known.
+    """Return the rain rate between pixel centres, at ``rows`` and ``columns``; NaN with too little weight known.
 
     The four pixels around a point weigh as in bilinear interpolation; those that aren't valid, and what is outside,
     weigh nothing.

@@ -35,7 +35,7 @@ class Shards:
         self._folder = folder
 
     def path(self, sources: Sequence[str]) -> Path:
-        """Where the shard of these frames is, if it is finished; ``sources`` says what each frame is made of."""
+        """Return where a shard is once it is finished; ``sources`` says what each of its frames is made of."""
         return self._folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
 
     def make(self, frames: Sequence[Frame], sources: Sequence[str]) -> None:

@@ -229,7 +229,7 @@ class Event:
         self.phase = rng.uniform(0, 2 * np.pi)
 
     def frames(self, count: int) -> Iterator[Array]:
-        """Rain rate at the first ``count`` times, mm/h, each of shape (size, size)."""
+        """Return the rain rate at the first ``count`` times, mm/h, each of shape (size, size)."""
         rng = np.random.default_rng(self.weather_seed)
         # What the flow brings over the area fits into twice its size without being seen twice.
         background = Background(rng, 2 * max(self.size, 256), self.band_angle)
@@ -273,7 +273,7 @@ class Event:
 
 
 def coverage(size: int) -> NDArray[np.bool_]:
-    """Tell where the radars see, of shape (size, size)."""
+    """Return where the radars see, of shape (size, size)."""
     row, column = np.mgrid[:size, :size] / size
     return np.any([np.hypot(row - site[0], column - site[1]) < RANGE for site in RADARS.values()], axis=0)
 

@@ -52,7 +52,7 @@ CLOCK: dict[str, Any] = {
 
 
 def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = True) -> xr.Dataset:
-    """Dataset of ``frames`` with all metadata and packing; ``to_zarr`` writes it as it is.
+    """Return ``frames`` as a dataset with all metadata and packing; ``to_zarr`` writes it as it is.
 
     Parameters
     ----------
@@ -73,12 +73,12 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
 
 
 def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
-    """Rain rates of ``frames``, of shape (T, H, W), as they can be packed."""
+    """Return the rain rates of ``frames``, of shape (T, H, W), as they can be packed."""
     return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
 
 
 def frames_outline(frames: Sequence[FrameHeader], license: str) -> xr.Dataset:
-    """Dataset as of :func:`frames_dataset`, without the pixels: ``to_zarr(compute=False)`` writes all else."""
+    """Return what :func:`frames_dataset` does, but the pixels: ``to_zarr(compute=False)`` writes all else."""
     shape = frames[0].grid.shape
     nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
     return _dataset(frames, nothing, license, sharded=True)
@@ -146,7 +146,7 @@ def open_frames(store: Path) -> xr.Dataset:
 
 
 def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
-    """Frames from a dataset opened without decoding, as :func:`open_frames` does; ``name`` is for the message."""
+    """Return the frames of a dataset opened without decoding, as :func:`open_frames`; ``name`` is for messages."""
     missing = {"rainfall_flux", "crs", "time", "y", "x"} - set(raw.variables)
     if missing:
         raise UserError(f"{name}: not a store of frames: it has no {', '.join(sorted(missing))}")
@@ -170,7 +170,7 @@ def difference(frame: FrameHeader, other: FrameHeader) -> str | None:
 
 
 def frames_digest(frames: xr.Dataset) -> str:
-    """Hex digest of what a store's frames are: their times, their source files' hashes and how they were converted."""
+    """Return a hex digest of what a store's frames are: times, source files' hashes and how they were converted."""
     rain = frames["rainfall_flux"].attrs
     digest = hashlib.sha256(repr((rain.get("z_r_a"), rain.get("z_r_b"), frames["crs"].attrs["crs_wkt"])).encode())
     for time, sha in zip(frames["time"].to_numpy(), frames["source_sha256"].to_numpy(), strict=True):
@@ -201,18 +201,18 @@ def frames_of(dataset: xr.Dataset) -> list[Frame]:
 
 
 def shard_frames(shape: tuple[int, int]) -> int:
-    """Frames in a shard of an archive on a grid of ``shape`` (H, W)."""
+    """Return how many frames are in a shard of an archive on a grid of ``shape`` (H, W)."""
     return max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
 
 
 def grid_of(dataset: xr.Dataset) -> Grid:
-    """Grid of a dataset with ``crs``, ``y`` and ``x``."""
+    """Return the grid of a dataset with ``crs``, ``y`` and ``x``."""
     crs = pyproj.CRS.from_wkt(dataset["crs"].attrs["crs_wkt"])
     return Grid(crs, dataset["x"].to_numpy(), dataset["y"].to_numpy())
 
 
 def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
-    """CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
+    """Return CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
     lon, lat = grid.lonlat()
     if grid.crs.is_geographic:
         x_is = {"standard_name": "longitude", "units": "degrees_east"}
@@ -236,7 +236,7 @@ def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
 
 
 def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
-    """CF grid mapping parameters of a projection, with ``crs_wkt`` and GDAL's ``spatial_ref``.
+    """Return CF grid mapping parameters of a projection, with ``crs_wkt`` and GDAL's ``spatial_ref``.
 
     ``crs_wkt`` alone where CF has no parameters for the projection, as for the Swiss one.
     """
@@ -253,7 +253,7 @@ def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
 
 
 def usual_step(times: NDArray[np.datetime64]) -> int:
-    """Seconds between neighbouring times that occur most often; the shorter of two that tie.
+    """Return the seconds between neighbouring times that occur most often; the shorter of two that tie.
 
     Parameters
     ----------

@@ -34,11 +34,11 @@ def headers(file: RadarFile) -> list[Header]:
     ValueError
         If something is missing in the header, or it is of something else.
     """
-    said, shape, _ = _parse(file.content)
-    parameter = said.get("param", "unnamed")
+    fields, shape, _ = _parse(file.content)
+    parameter = fields.get("param", "unnamed")
     if "reflectivity" not in parameter.lower():
         raise ValueError(f"a PGM of {parameter}, not of reflectivity")
-    return [Header(utc(_said(said, "obstime")), "instant", 0, "dBZ", _grid(said, shape))]
+    return [Header(utc(_field(fields, "obstime")), "instant", 0, "dBZ", _grid(fields, shape))]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
@@ -60,25 +60,25 @@ def _parse(content: bytes) -> tuple[dict[str, str], tuple[int, int], int]:
     if found[4] != b"255":
         raise ValueError(f"a PGM of {found[4].decode()} levels, not 255")
     lines = (line.lstrip("# ").split(maxsplit=1) for line in found[1].decode("ascii").splitlines())
-    said = {line[0]: line[1].strip() for line in lines if len(line) == 2}
-    return said, (int(found[3]), int(found[2])), found.end()
+    fields = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+    return fields, (int(found[3]), int(found[2])), found.end()
 
 
-def _said(said: dict[str, str], key: str) -> str:
-    if key not in said:
+def _field(fields: dict[str, str], key: str) -> str:
+    if key not in fields:
         raise ValueError(f"no {key} in the PGM header")
-    return said[key]
+    return fields[key]
 
 
-def _grid(said: dict[str, str], shape: tuple[int, int]) -> Grid:
-    if _said(said, "type") != "stereographic":
-        raise ValueError(f"a {said['type']} projection, not stereographic")
+def _grid(fields: dict[str, str], shape: tuple[int, int]) -> Grid:
+    if _field(fields, "type") != "stereographic":
+        raise ValueError(f"a {fields['type']} projection, not stereographic")
     lon_0, lat_0, lat_ts, dx, dy = (
-        float(_said(said, key))
+        float(_field(fields, key))
         for key in ("centrallongitude", "centrallatitude", "truelatitude", "metersperpixel_x", "metersperpixel_y")
     )
     lower_left, upper_right = (
-        (float(lon), float(lat)) for lon, lat in (_said(said, key).split() for key in ("bottomleft", "topright"))
+        (float(lon), float(lat)) for lon, lat in (_field(fields, key).split() for key in ("bottomleft", "topright"))
     )
     return grid_from_corners(
         PROJECTION.format(lat_0=lat_0, lon_0=lon_0, lat_ts=lat_ts),

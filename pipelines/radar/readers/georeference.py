@@ -20,7 +20,7 @@ def grid_from_corners(
     pixel: tuple[float, float] | None = None,
     origin: tuple[float, float] | None = None,
 ) -> Grid:
-    """Grid between the outer corners of its outermost pixels.
+    """Return the grid between the outer corners of its outermost pixels.
 
     What a file says twice is checked: corners against pixel size and origin, to half a pixel.
 

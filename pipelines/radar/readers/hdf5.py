@@ -10,7 +10,7 @@ from pipelines.radar.readers.header import MAX_PIXELS
 
 
 def attribute(name: str, *groups: h5py.Group) -> Any:
-    """Text or number of an attribute, from the first of ``groups`` that has it.
+    """Return text or number of an attribute, from the first of ``groups`` that has it.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def attribute(name: str, *groups: h5py.Group) -> Any:
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
-    """Group ``name``; a ValueError if there is none."""
+    """Return the group ``name``; a ValueError if there is none."""
     child = parent.get(name)
     if not isinstance(child, h5py.Group):
         raise ValueError(f"no group {name} in {parent.name}")

@@ -72,7 +72,7 @@ class Header:
 
 
 def utc(digits: str) -> np.datetime64:
-    """Time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``.
+    """Return the time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def utc(digits: str) -> np.datetime64:
 
 
 def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float, float]) -> NDArray[np.float32]:
-    """Rain rate of what a file holds.
+    """Return the rain rate of what a file holds.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
 
 
 def day_of_year(digits: str) -> np.datetime64:
-    """Time of ``yydddhhmm``, where ddd is the day of the year; a ValueError if it is none."""
+    """Return the time of ``yydddhhmm``, where ddd is the day of the year; a ValueError if it is none."""
     time = datetime.strptime(digits, "%y%j%H%M")
     if time.strftime("%y%j%H%M") != digits:
         raise ValueError(f"{digits!r} is no time")

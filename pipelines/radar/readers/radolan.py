@@ -39,25 +39,25 @@ def headers(file: RadarFile) -> list[Header]:
         If it is another product, on an unknown grid, or of another length than it says.
     """
     content = file.content
-    said = _header_text(content)
+    text = _header_text(content)
     found = START.match(content)
     assert found is not None  # or it wouldn't have been recognised
     product, moment, _, month, length = (part.decode("ascii") for part in found.groups())
     if product not in PRODUCTS:
         raise ValueError(f"RADOLAN product {product}, not one of {', '.join(PRODUCTS)}")
-    shape = _shape(said)
-    if int(length) != len(content) or len(content) - len(said) - len(ETX) != 2 * shape[0] * shape[1]:
+    shape = _shape(text)
+    if int(length) != len(content) or len(content) - len(text) - len(ETX) != 2 * shape[0] * shape[1]:
         raise ValueError(f"{len(content)} bytes, and its header says {length} of {shape[0]}×{shape[1]} pixels")
-    minutes = int(_said(said, r"INT\s*(\d+)"))
+    minutes = int(_field(text, r"INT\s*(\d+)"))
     time = utc(f"20{month[2:]}{month[:2]}{moment}")
     return [Header(time, "end", 60 * minutes, "mm", _grid(shape))]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     """Return pixels in mm, row 0 north: NaN where there is no data or the pixel is marked as clutter."""
-    said = _header_text(file.content)
-    raw = np.frombuffer(file.content, "<u2", offset=len(said) + len(ETX)).reshape(_shape(said))[::-1]
-    result = (raw & VALUE).astype(np.float64) * 10.0 ** int(_said(said, r"PR\s*E([+-]?\d+)"))
+    text = _header_text(file.content)
+    raw = np.frombuffer(file.content, "<u2", offset=len(text) + len(ETX)).reshape(_shape(text))[::-1]
+    result = (raw & VALUE).astype(np.float64) * 10.0 ** int(_field(text, r"PR\s*E([+-]?\d+)"))
     result[raw & NEGATIVE > 0] *= -1
     result[raw & (NO_DATA | CLUTTER) > 0] = np.nan
     return result
@@ -70,15 +70,15 @@ def _header_text(content: bytes) -> str:
     return content[:end].decode("ascii")
 
 
-def _said(said: str, pattern: str) -> str:
-    found = re.search(pattern, said)
+def _field(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
     if not found:
         raise ValueError(f"no {pattern[:2]} in the RADOLAN header")
     return found[1]
 
 
-def _shape(said: str) -> tuple[int, int]:
-    found = re.search(r"GP\s*(\d+)x\s*(\d+)", said)
+def _shape(text: str) -> tuple[int, int]:
+    found = re.search(r"GP\s*(\d+)x\s*(\d+)", text)
     shape = (int(found[1]), int(found[2])) if found else (0, 0)
     if shape not in ORIGINS:
         known = " or ".join(f"{rows}×{columns}" for rows, columns in ORIGINS)

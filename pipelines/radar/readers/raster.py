@@ -108,12 +108,12 @@ def _open(content: bytes) -> Iterator[Any]:
 
 def _unit(dataset: Any) -> tuple[Unit, float]:
     tags = {name.lower(): value for name, value in (dataset.tags() | dataset.tags(1)).items()}
-    said = dataset.units[0] or tags.get("grib_unit") or tags.get("units") or tags.get("unit")
-    if not said:
+    unit_text = dataset.units[0] or tags.get("grib_unit") or tags.get("units") or tags.get("unit")
+    if not unit_text:
         raise ValueError("no unit: neither GDAL's of the band, nor a tag units")
-    unit = UNITS.get(said.strip("[] "))
+    unit = UNITS.get(unit_text.strip("[] "))
     if unit is None:
-        raise ValueError(f"unit {said}, not one of {', '.join(UNITS)}")
+        raise ValueError(f"unit {unit_text}, not one of {', '.join(UNITS)}")
     return unit
 
 

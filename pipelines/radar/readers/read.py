@@ -20,7 +20,7 @@ PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~"
 
 
 def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
-    """All files below ``folder`` in sorted order, but hidden ones and those that a copy has not finished.
+    """Return all files below ``folder``, sorted, but hidden ones and those that a copy has not finished.
 
     With ``stores``, Zarr stores too, each by its folder, and not the files in it.
 
