@@ -7,6 +7,7 @@ command line, where every user of the machine can see it.
 import os
 import secrets
 import shlex
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,13 +53,12 @@ def read_login(checkout: Path) -> dict[str, str]:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as stream:  # noqa: PTH123
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".login")  # its owner's alone
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(TEXT.format(file=FILE, user=USER, password=secrets.token_urlsafe(32)))
     with suppress(FileExistsError):  # another process was faster: its password holds
         path.hardlink_to(temporary)
-    temporary.unlink()
+    Path(temporary).unlink()
 
 
 def main() -> None:
