@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+# Before anything loads torch: each worker of the suite has a core of its own, and threads that wait for each other on
+# a busy machine spin away whole minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import yaml
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -62,6 +66,17 @@ def logs_of(run_id: UUID | None) -> LogFilter:
     """Logs of one flow run: the server of all tests gives no more than a page of all."""
     assert run_id is not None
     return LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder for trainings of seconds, with MLflow's store in it, the working directory."""
+    from small_training import write_workplace
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    write_workplace()
+    return tmp_path
 
 
 def free_port() -> int:

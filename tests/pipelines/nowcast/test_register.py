@@ -9,7 +9,7 @@ import pytest
 import torch
 from archive import write_archive
 from safetensors.torch import save_file
-from test_train import small_params
+from small_training import small_params
 
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256

@@ -9,42 +9,15 @@ from pathlib import Path
 import mlflow
 import pytest
 import torch
-import yaml
 from archive import write_archive
-from mlflow.entities import Run
 from safetensors.torch import load_file
+from small_training import ROOT, only_run, small_params
 
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.nowcast.index import index
 from pipelines.nowcast.train import train
-from pipelines.params.read import Params, read_params
-from pipelines.tracking.store import NAME, connect
-
-ROOT = Path(__file__).parents[3]
-
-
-def small_params(folder: Path, **train_changes: object) -> Params:
-    """The repository's params.yaml, cut down to seconds, written to ``folder``."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["index"] |= {"leads": 4, "size": 32, "stride": 32, "train_wet_share": 0.0}
-    for model in content["models"].values():
-        model["widths"] = [8]
-    content["train"] |= {"steps": 12, "checkpoint_steps": 4, "validation_windows": 8, "precision": "float32"}
-    content["train"] |= train_changes
-    (folder / "params.yaml").write_text(yaml.safe_dump(content))
-    return read_params(folder / "params.yaml")
-
-
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an archive, its index, a dvc.yaml, and MLflow's store, as working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    (tmp_path / "dvc.yaml").touch()
-    write_archive(tmp_path / "radar.zarr", shape=(32, 32))
-    index({"radar": Path("radar.zarr")}, Path("windows.parquet"), small_params(tmp_path).index)
-    return tmp_path
+from pipelines.params.read import Params
 
 
 def trained(params: Params, name: str, folder: Path) -> dict[str, torch.Tensor]:
@@ -59,13 +32,6 @@ def trained(params: Params, name: str, folder: Path) -> dict[str, torch.Tensor]:
         index=params.index,
     )
     return load_file(folder / "weights.safetensors")
-
-
-def only_run() -> Run:
-    """The one run in the store of this test."""
-    connect()
-    (run,) = mlflow.search_runs(experiment_names=[NAME], output_format="list")
-    return run
 
 
 def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:

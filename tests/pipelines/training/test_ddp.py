@@ -9,7 +9,7 @@ import mlflow
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_train import ROOT, only_run, small_params, workplace  # noqa: F401 - a fixture
+from small_training import ROOT, only_run, small_params
 from torch.utils.data import SequentialSampler
 
 from pipelines.common.errors import UserError
@@ -28,7 +28,7 @@ def curve(run_id: str, key: str) -> list[float]:
 
 
 @pytest.mark.full
-def test_two_processes_take_the_steps_of_one(workplace: Path) -> None:  # noqa: F811
+def test_two_processes_take_the_steps_of_one(workplace: Path) -> None:
     curves = []
     for devices in (1, 2):
         changes = {"steps": 40, "checkpoint_steps": 10, "validation_windows": 6, "learning_rate": 0.003}
@@ -57,7 +57,7 @@ def newest_run() -> mlflow.entities.Run:
 
 
 @pytest.mark.full
-def test_a_loss_that_is_not_finite_ends_all_processes(workplace: Path) -> None:  # noqa: F811
+def test_a_loss_that_is_not_finite_ends_all_processes(workplace: Path) -> None:
     small_params(workplace, devices=2, learning_rate=1e30)
     done = run_training("scs", "never")
     assert done.returncode == 1
