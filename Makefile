@@ -1,4 +1,5 @@
-# make demo | demo-video | test | test-full | ui | serve | clean. All is installed into .venv from requirements.lock.
+# make demo | demo-video | test | test-full | lint | hooks | ui | serve | clean.
+# All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -7,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-video test test-full ui serve clean
+.PHONY: demo demo-video test test-full lint hooks ui serve clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,10 +32,16 @@ demo-video: .venv/installed
 	  'The pictures:     data/action/comparison/accuracy.png and anticipation.png, data/action/confusion/' \
 	  'One clip:         scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi'
 
-test: .venv/installed
+lint: .venv/installed
 	ruff check .
 	ruff format --check .
 	mypy
+
+# Lints before each commit of this clone.
+hooks: .venv/installed
+	pre-commit install
+
+test: lint
 	pytest -n 2 --dist loadfile
 
 test-full: .venv/installed
