@@ -13,9 +13,10 @@ from pipelines.common.stage import run
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.nowcast import Index
 from pipelines.params.read import Params, read_params
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.maps import draw_maps, few_leads
-from pipelines.radar.store import grid_of, open_frames, usual_step
+from pipelines.radar.store import open_frames, usual_step
 from pipelines.verification.bootstrap import KEY
 from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
 from pipelines.verification.table import Tables, write_table

@@ -22,9 +22,10 @@ from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory
 from pipelines.params.nowcast import Evaluate, Index
 from pipelines.params.read import read_params
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
-from pipelines.radar.store import grid_of, open_frames, usual_step
+from pipelines.radar.store import open_frames, usual_step
 from pipelines.verification.scoring import headline, score_forecast
 
 FORECAST = ["store", "event", "t0"]  # what tells one forecast from another

@@ -20,7 +20,8 @@ from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
-from pipelines.radar.store import grid_of, open_frames, usual_step
+from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.store import open_frames, usual_step
 
 COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]
 

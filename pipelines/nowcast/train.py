@@ -24,8 +24,9 @@ from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
 from pipelines.params.read import read_params
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.grid import pixel_metres
-from pipelines.radar.store import frames_digest, grid_of, open_frames, usual_step
+from pipelines.radar.store import frames_digest, open_frames, usual_step
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
 from pipelines.training.fit import fit, quieten, write_trained

@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from rich.progress import track
 
 from pipelines.common.files import atomic_path
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.ingest import tables_of
 from pipelines.radar.maps import draw_maps
 from pipelines.radar.quality import WET_RATE, Quality, describe
-from pipelines.radar.store import grid_of, missing_times, open_frames, usual_step
+from pipelines.radar.store import missing_times, open_frames, usual_step
 
 MOST_ROWS = 30  # of a table on the page
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}

@@ -16,7 +16,6 @@ The archive (Zarr under DVC) and the live store (Icechunk) hold the same variabl
 
 import hashlib
 import importlib.metadata
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,15 +23,14 @@ from typing import Any
 
 import dask.array
 import numpy as np
-import pyproj
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, grid_of
 from pipelines.radar.frame import Frame, FrameHeader
-from pipelines.radar.grid import Grid
 
 RESOLUTION = 0.01  # mm/h
 NO_DATA = 65535
@@ -203,53 +201,6 @@ def frames_of(dataset: xr.Dataset) -> list[Frame]:
 def shard_frames(shape: tuple[int, int]) -> int:
     """Return how many frames are in a shard of an archive on a grid of ``shape`` (H, W)."""
     return max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
-
-
-def grid_of(dataset: xr.Dataset) -> Grid:
-    """Return the grid of a dataset with ``crs``, ``y`` and ``x``."""
-    crs = pyproj.CRS.from_wkt(dataset["crs"].attrs["crs_wkt"])
-    return Grid(crs, dataset["x"].to_numpy(), dataset["y"].to_numpy())
-
-
-def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
-    """Return CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
-    lon, lat = grid.lonlat()
-    if grid.crs.is_geographic:
-        x_is = {"standard_name": "longitude", "units": "degrees_east"}
-        y_is = {"standard_name": "latitude", "units": "degrees_north"}
-    else:
-        x_is = {"standard_name": "projection_x_coordinate", "units": "m"}
-        y_is = {"standard_name": "projection_y_coordinate", "units": "m"}
-    north, east = {"units": "degrees_north"}, {"units": "degrees_east"}
-    exact: dict[str, Any] = {"_FillValue": None}
-    whole = exact | {"chunks": grid.shape}
-    return {
-        "y": xr.Variable("y", grid.y, y_is | {"axis": "Y", "long_name": "pixel centre, y"}, exact),
-        "x": xr.Variable("x", grid.x, x_is | {"axis": "X", "long_name": "pixel centre, x"}, exact),
-        "lat": xr.Variable(
-            ("y", "x"), lat.astype(np.float32), north | {"standard_name": "latitude", "long_name": "latitude"}, whole
-        ),
-        "lon": xr.Variable(
-            ("y", "x"), lon.astype(np.float32), east | {"standard_name": "longitude", "long_name": "longitude"}, whole
-        ),
-    }
-
-
-def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:
-    """Return CF grid mapping parameters of a projection, with ``crs_wkt`` and GDAL's ``spatial_ref``.
-
-    ``crs_wkt`` alone where CF has no parameters for the projection, as for the Swiss one.
-    """
-    with warnings.catch_warnings(record=True) as lost:
-        warnings.simplefilter("always")
-        attributes = crs.to_cf()
-    if any("lost in conversion to CF" in str(warning.message) for warning in lost):
-        attributes = {"crs_wkt": attributes["crs_wkt"]}
-    if attributes.get("grid_mapping_name") == "polar_stereographic":
-        # pyproj leaves it out, CF wants it.
-        pole = np.copysign(90.0, attributes.get("standard_parallel", 90.0))
-        attributes.setdefault("latitude_of_projection_origin", float(pole))
-    return attributes | {"spatial_ref": attributes["crs_wkt"]}
 
 
 def usual_step(times: NDArray[np.datetime64]) -> int:

@@ -12,8 +12,8 @@ from pipelines.common.provenance import code_commit
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.params.operation import Policy
+from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
-from pipelines.radar.store import crs_attributes, grid_coordinates
 from pipelines.tracking.registry import LoadedModel
 
 NETCDF = "forecast.nc"

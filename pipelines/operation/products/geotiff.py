@@ -10,7 +10,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from pipelines.operation.products.dataset import stamp, valid_times
-from pipelines.radar.store import grid_of
+from pipelines.radar.cf_grid import grid_of
 
 # Predictor 3 is that of floating point. An overview's pixel is the mean of what is known in it.
 OPTIONS: dict[str, Any] = {

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.operation.products.dataset import NETCDF
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
-from pipelines.radar.store import grid_of
 
 
 def published_times(out: Path) -> list[np.datetime64]:

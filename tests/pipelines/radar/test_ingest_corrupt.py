@@ -23,8 +23,9 @@ from radar_files import (
 
 import pipelines.radar.ingest
 from pipelines.common.workers import Decoders
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.ingest import ingest_radar
-from pipelines.radar.store import grid_of, open_frames
+from pipelines.radar.store import open_frames
 
 START = datetime(2021, 2, 28, 12, 0)
 GOOD = 3

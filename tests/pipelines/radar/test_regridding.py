@@ -10,11 +10,12 @@ from radar_files import name_of, write_odim
 
 from pipelines.common.errors import UserError
 from pipelines.params.radar import Regrid
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest import ingest_radar
 from pipelines.radar.regridding import block_mean, regrid
-from pipelines.radar.store import grid_of, open_frames
+from pipelines.radar.store import open_frames
 
 LAEA = pyproj.CRS("EPSG:3035")
 GRID = Grid.from_edges(LAEA, left=4e6, top=3e6, dx=1000.0, dy=1000.0, shape=(30, 40))

@@ -13,19 +13,11 @@ import zarr
 from archive import moving_cells
 
 from pipelines.common.errors import UserError
+from pipelines.radar.cf_grid import crs_attributes, grid_of
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.shards import Shards, assemble
-from pipelines.radar.store import (
-    crs_attributes,
-    frames_dataset,
-    frames_digest,
-    grid_of,
-    missing_times,
-    open_frames,
-    shard_frames,
-    usual_step,
-)
+from pipelines.radar.store import frames_dataset, frames_digest, missing_times, open_frames, shard_frames, usual_step
 
 STEREO = pyproj.CRS("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m")
 GRID = Grid.from_edges(STEREO, left=-1000.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(5, 7))
