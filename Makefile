@@ -1,4 +1,4 @@
-# make demo | demo-video | test | test-full | lint | hooks | ui | serve | clean.
+# make demo | demo-video | test | test-full | lint | deps | hooks | ui | serve | clean.
 # All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-video test test-full lint hooks ui serve clean
+.PHONY: demo demo-video test test-full lint deps hooks ui serve clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,10 @@ test: lint
 
 test-full: .venv/installed
 	pytest -n 2 --dist loadfile -m "full or not full"
+
+# After a change of imports: which code each stage of dvc.yaml runs.
+deps: .venv/installed
+	python -m pipelines.common.dvc_deps
 
 ui: .venv/installed
 	python -m pipelines.common.login

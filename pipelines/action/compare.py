@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
-from pipelines.action.evaluate import WHOLE
-from pipelines.common.errors import UserError
+from pipelines.action.scores import WHOLE, read_results
 from pipelines.common.files import atomic_path
 from pipelines.common.markdown import table_head, table_row
 from pipelines.common.stage import run
@@ -29,26 +28,6 @@ HOW = (
     "difference is in top-1 and paired: each draw has the same groups of both networks. Training from another seed "
     "changes networks too, and no interval here knows of it."
 )
-
-
-def read_results(scores: Path, metrics: Path, names: list[str]) -> dict[str, tuple[pd.DataFrame, dict[str, float]]]:
-    """Read the table and the metrics of every evaluated model, by name.
-
-    Raises
-    ------
-    UserError
-        If there are none of a model.
-    """
-    results = {}
-    for name in names:
-        try:
-            said = json.loads((metrics / f"{name}.json").read_text(encoding="utf-8"))
-            results[name] = pd.read_parquet(scores / f"{name}.parquet"), said
-        except FileNotFoundError:
-            raise UserError(
-                f"params.yaml: trained_action: {name} has no scores: dvc repro evaluate_action@{name}"
-            ) from None
-    return results
 
 
 def interval(result: pd.DataFrame, rank: int = 1) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer
+from pipelines.action.scores import WHOLE
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
@@ -23,7 +24,6 @@ from pipelines.params.action import EvaluateAction
 from pipelines.params.read import read_params
 from pipelines.video.clips import Clips, open_clips
 
-WHOLE = 0  # in column observed: all frames of a clip
 FRAMES_AT_ONCE = 512  # read at once, of clips of one shape that are evaluated together
 
 

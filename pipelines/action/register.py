@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.action.compare import read_results
+from pipelines.action.scores import read_results
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.tracking.history import log_comparison

@@ -1,17 +1,21 @@
 """Who made what from what: content hashes, the code's commit, and where the main checkout is."""
 
 import hashlib
+import importlib.metadata
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from ruamel.yaml import YAML
 
+from pipelines.common.imports import CODE, import_closure
+
 CHUNK = 1 << 20
-CODE = Path(__file__).resolve().parents[2]
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file, or of a folder: of its files' relative names and digests in sorted order."""
+    """Return the hex digest of a file, or of a folder: of its files' relative names and digests in sorted order."""
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
@@ -23,38 +27,62 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+class FileSignature(NamedTuple):
+    """By what a file is told to be still the same, without reading it."""
+
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return that of a file, or of a link to nowhere; raises as :meth:`Path.stat` does."""
+        stat = path.stat() if path.exists() else path.lstat()
+        return cls(stat.st_size, stat.st_mtime_ns)
+
+
 def fingerprint(path: Path) -> str:
-    """Hex digest of a file's size and time of modification, or of those of all files in a folder.
+    """Return the hex digest of a file's name and signature, or of those of all files in a folder.
 
     What has the same one hasn't changed, and nothing is read: for what is too large to hash each time.
     """
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
-        about = file.stat()
-        digest.update(f"{file}\0{about.st_size} {about.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        signature = FileSignature.of(file)
+        digest.update(f"{file}\0{signature.size} {signature.changed_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
+def code_sha256(*modules: str, libraries: Iterable[str] = ()) -> str:
+    """Return the hex digest of the code that ``modules`` run, whether committed or not: of their import closure.
+
+    Parameters
+    ----------
+    *modules : str
+        Dotted names.
+    libraries : iterable of str
+        Distributions whose versions count too.
+    """
+    lines = [f"{file.relative_to(CODE).as_posix()} {sha256(file)}" for file in import_closure(*modules)]
+    lines += [f"{name} {importlib.metadata.version(name)}" for name in libraries]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def code_commit() -> str:
-    """Commit of the code in use, with ``-dirty`` where tracked files differ; ``unknown`` where git knows none."""
-    here = Path(__file__).parent
+    """Return the commit of the code in use; ``unknown`` where git knows none.
+
+    With ``-dirty`` where tracked files differ.
+    """
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
-        done = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=False)
+        done = subprocess.run(describe, cwd=CODE, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # no git here
         return "unknown"
     return done.stdout.strip() or "unknown"
 
 
-def code_sha256() -> str:
-    """Hex digest of the code in use, whether committed or not."""
-    files = (file for part in ("pipelines", "scs_model") for file in (CODE / part).rglob("*.py"))
-    return hashlib.sha256("".join(sha256(file) for file in sorted(files)).encode()).hexdigest()
-
-
 def main_checkout() -> Path:
-    """Folder of the repository in use, and from one of DVC's temporary experiment folders that of the repository.
+    """Return the folder of the repository in use; from one of DVC's temporary experiment folders, the repository's.
 
     What experiments share (the MLflow store, checkpoints to resume from, input folders) lies there. It is looked
     for from the working directory upwards; outside any repository it is the one that this code lies in.
@@ -70,7 +98,7 @@ def main_checkout() -> Path:
 
 
 def dvc_md5(path: Path) -> str:
-    """MD5 by which DVC knows a stage's output, from dvc.lock in the working directory; ``none`` if it knows none."""
+    """Return the MD5 of a stage's output in dvc.lock of the working directory; ``none`` if there is none."""
     try:
         lock = YAML(typ="safe").load(Path("dvc.lock").read_text(encoding="utf-8"))
     except OSError:

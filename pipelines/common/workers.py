@@ -127,7 +127,8 @@ def work(descriptor: str, limit_s: str) -> None:
         while True:
             folder, function, task = connection.recv()
             os.chdir(folder)
-            signal.setitimer(signal.ITIMER_REAL, float(limit_s))
+            # Again after that: a function that is slow for good reasons finds there for how long to set it anew.
+            signal.setitimer(signal.ITIMER_REAL, float(limit_s), float(limit_s))
             answer = _answer(function, task)
             signal.setitimer(signal.ITIMER_REAL, 0)
             connection.send(answer)

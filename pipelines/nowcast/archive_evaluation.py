@@ -136,7 +136,7 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         "methods": {method.name: method.identity for method in methods},
         "out": str(out.resolve()),
         "minutes": minutes,
-        "code": code_sha256(),
+        "code": code_sha256("pipelines.nowcast.archive_evaluation"),
         "params": params.model_dump(include={"index", "evaluate", "ingest_radar"}),
     }
     with unfinished("evaluate-source", settings, fingerprint(source)) as work:

@@ -82,7 +82,7 @@ def unfinished_evaluation(
     """
     settings = {
         "model": model,
-        "code": code_sha256(),
+        "code": code_sha256("pipelines.nowcast.evaluate"),
         "evaluate": params.model_dump(),
         "index": index.model_dump(include={"inputs", "leads"}),
     }

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.provenance import sha256
+from pipelines.common.provenance import FileSignature, sha256
 from pipelines.common.workers import guarded
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.radar import IngestRadar
@@ -33,8 +33,6 @@ SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far
 PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for so long it is broken
 AHEAD_S = 120  # by so much a source's clock may be ahead of ours
 BATCH_BYTES = 1 << 30  # frames in memory at once, after an outage
-
-FileSignature = tuple[int, int]  # a file's size and time of change, nanoseconds
 
 
 class Inbox:
@@ -65,13 +63,13 @@ class Inbox:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: no such folder")
         try:
-            signatures = {path: _signature(path) for path in radar_files(self.folder)}
+            signatures = {path: FileSignature.of(path) for path in radar_files(self.folder)}
         except UserError as empty:
             self.notes.append(str(empty))
             return []
         if any(time.time() - changed / 1e9 < SETTLE_S for _, changed in signatures.values()):
             time.sleep(SETTLE_S)
-        unfinished = [path for path, signature in signatures.items() if _signature(path) != signature]
+        unfinished = [path for path, signature in signatures.items() if FileSignature.of(path) != signature]
         for path in unfinished:
             self._note(path, "still being written; left for the next cycle")
         return [path for path in signatures if path not in unfinished]
@@ -103,12 +101,12 @@ class Inbox:
         batch: dict[Path, tuple[FileSignature, Frame]] = {}
         for path in files:
             try:
-                signature = _signature(path)
+                signature = FileSignature.of(path)
                 frame, _ = guarded(decode, path, None, params)
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:
-                if time.time() - signature[1] / 1e9 < PATIENCE_S:
+                if time.time() - signature.changed_ns / 1e9 < PATIENCE_S:
                     self._note(path, f"can't be read yet: {error.reason}; left for the next cycle")
                 else:
                     self._quarantine(path, signature, error.reason)
@@ -150,7 +148,7 @@ class Inbox:
         target = folder / path.name
         if not path.exists() and not path.is_symlink():
             return None
-        if _signature(path) != signature:
+        if FileSignature.of(path) != signature:
             # What is there now is another file, and nobody has read it.
             self._note(path, "replaced while it was read; left for the next cycle")
             return None
@@ -163,8 +161,3 @@ class Inbox:
             # It will be read again, and stored once: no reason to go without a forecast.
             self._note(path, f"can't be moved into {folder}: {error.strerror or error}")
             return None
-
-
-def _signature(path: Path) -> FileSignature:
-    stat = path.stat() if path.exists() else path.lstat()
-    return stat.st_size, stat.st_mtime_ns

@@ -22,8 +22,7 @@ from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import as_text, atomic_path, exclusive
-from pipelines.common.made_by import made_by
-from pipelines.common.provenance import main_checkout
+from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
 from pipelines.common.workers import Failure, decoders
@@ -40,20 +39,9 @@ from pipelines.radar.regridding import target_grid
 from pipelines.radar.shards import Shards, assemble
 from pipelines.radar.store import shard_frames
 
+# What is kept from one run to the next was made by these.
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
-CODE = (
-    "common/files",
-    "radar/decoding",
-    "radar/frame",
-    "radar/grid",
-    "radar/ingest",
-    "radar/ingest_cache",
-    "radar/quality",
-    "radar/readers/*",
-    "radar/regridding",
-    "radar/shards",
-    "radar/store",
-)
+DECODING = ("pipelines.radar.decoding", "pipelines.radar.ingest_cache", "pipelines.radar.shards")
 
 QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
 
@@ -91,10 +79,10 @@ def ingest_radar(
     """
     files = radar_files(source, stores=True)
     work = store.with_name(f".{store.name}.ingest")
-    decoding = params.model_dump_json(exclude={"sources", "license"})
+    made_by = code_sha256(*DECODING, libraries=LIBRARIES) + params.model_dump_json(exclude={"sources", "license"})
     with (
         exclusive(work / ".lock", wait_s=1.0),
-        closing(IngestCache(work, made_by(decoding, CODE, LIBRARIES))) as known,
+        closing(IngestCache(work, made_by)) as known,
         Progress(transient=True) as progress,
     ):
         ingestion = _Ingestion(source, known, Shards(work / "shards"), params, strict, progress)

@@ -23,8 +23,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UnreadableFile
-from pipelines.common.provenance import sha256
-from pipelines.common.workers import LIMIT_S
+from pipelines.common.provenance import FileSignature, sha256
 from pipelines.video.clips import CHUNK, LEVEL, SHARD
 from pipelines.video.optical_flow import SCALE, flow_between
 from pipelines.video.shard_file import ShardFile
@@ -96,14 +95,13 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
         If it can't become a clip, whatever the reason.
     """
     with _unreadable(path):
-        look = path.stat()
+        signature = FileSignature.of(path)
         digest = sha256(path) if path.is_dir() else _sha256(path)
         key = hashlib.sha256(f"{digest} {start_s} {end_s}".encode()).hexdigest()
         (height, width), fps, source = _opened(path, start_s, end_s, decoding)
         with closing(source) as timed:
             frames = _write(_sampled(timed, decoding.rate, fps), key, decoding, folder)
-        after = path.stat()
-        if (look.st_size, look.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if FileSignature.of(path) != signature:
             raise InterruptedError(4, "it changed while it was read")
     return Decoded(digest, key, frames, height, width, decoding.rate or fps)
 
@@ -330,5 +328,5 @@ def _filled(rows: NDArray[Any]) -> NDArray[Any]:
 
 def _still_alive() -> None:
     """Tell the kernel's timer of a worker that this is a long video, not one on which the decoder hangs."""
-    if signal.getitimer(signal.ITIMER_REAL)[0]:
-        signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    if limit_s := signal.getitimer(signal.ITIMER_REAL)[1]:
+        signal.setitimer(signal.ITIMER_REAL, limit_s, limit_s)

@@ -14,8 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import as_text, atomic_path, exclusive
-from pipelines.common.made_by import made_by
-from pipelines.common.provenance import main_checkout
+from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
 from pipelines.common.workers import Decoders, Failure
@@ -28,14 +27,9 @@ from pipelines.video.layouts import Listing, Video, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
+# What is kept from one run to the next was made by these.
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
-CODE = (
-    "common/optical_flow",
-    "video/clips",
-    "video/decode",
-    "video/optical_flow",
-    "video/shard_file",
-)  # what makes a shard
+DECODING = "pipelines.video.decode"
 TOLD = 20  # videos in quarantine that are told of one by one
 
 
@@ -68,7 +62,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
     )
     work = store.with_name(f".{store.name}.ingest")
     with exclusive(work / ".lock", wait_s=1.0):
-        cache = IngestCache(work, made_by(repr(decoding), CODE, LIBRARIES))
+        cache = IngestCache(work, code_sha256(DECODING, libraries=LIBRARIES) + repr(decoding))
         shards = work / "shards"
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 from video_files import small_store
 
 from pipelines import cli
-from pipelines.action.compare import difference, interval, read_results, write_table
+from pipelines.action.compare import difference, interval, write_table
 from pipelines.action.compare import main as compare_main
-from pipelines.action.evaluate import WHOLE, evaluate_action, rank_of
+from pipelines.action.evaluate import evaluate_action, rank_of
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer, to_input
 from pipelines.action.register import choose_action, register_action
+from pipelines.action.scores import WHOLE, read_results
 from pipelines.action.train import train_action
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction

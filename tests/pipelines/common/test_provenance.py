@@ -3,11 +3,20 @@
 import hashlib
 import os
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from pipelines.common.provenance import code_commit, dvc_md5, fingerprint, main_checkout, sha256
+from pipelines.common.provenance import (
+    FileSignature,
+    code_commit,
+    code_sha256,
+    dvc_md5,
+    fingerprint,
+    main_checkout,
+    sha256,
+)
 
 
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -48,6 +57,29 @@ def test_the_fingerprint_of_a_folder_changes_with_its_files(tmp_path: Path) -> N
     second = fingerprint(tmp_path)
     (tmp_path / "c").touch()
     assert len({first, second, fingerprint(tmp_path)}) == 3
+
+
+def test_a_file_is_the_same_while_size_and_time_of_change_are(tmp_path: Path) -> None:
+    file, link = tmp_path / "a", tmp_path / "b"
+    file.write_bytes(b"123")
+    os.utime(file, ns=(5, 7))
+    link.symlink_to(file)
+    assert FileSignature.of(file) == FileSignature.of(link) == (3, 7)
+    file.unlink()
+    assert FileSignature.of(link).size == len(str(file))  # of the link itself, so that one can move it away
+    with pytest.raises(FileNotFoundError):
+        FileSignature.of(file)
+
+
+def test_the_digest_of_code_is_its_files_and_its_libraries() -> None:
+    def lines(*files: str) -> str:
+        root = Path(__file__).parents[3]
+        return "\n".join(f"{file} {hashlib.sha256((root / file).read_bytes()).hexdigest()}" for file in files)
+
+    errors = lines("pipelines/__init__.py", "pipelines/common/__init__.py", "pipelines/common/errors.py")
+    assert code_sha256("pipelines.common.errors") == hashlib.sha256(errors.encode()).hexdigest()
+    with_numpy = f"{errors}\nnumpy {version('numpy')}".encode()
+    assert code_sha256("pipelines.common.errors", libraries=["numpy"]) == hashlib.sha256(with_numpy).hexdigest()
 
 
 def test_the_commit_is_git_s() -> None:

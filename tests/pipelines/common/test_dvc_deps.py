@@ -1,0 +1,94 @@
+"""What dvc.yaml says that a stage depends on is what it runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from pipelines.common import dvc_deps
+from pipelines.common.dvc_deps import code_paths, main, with_code_deps
+from pipelines.common.imports import CODE, import_closure
+
+
+def test_dvc_yaml_has_the_import_closure_of_each_stage() -> None:
+    text = (REPOSITORY / "dvc.yaml").read_text(encoding="utf-8")
+    assert with_code_deps(text) == text, "run `make deps`"
+
+
+def test_each_stage_has_its_data_and_all_files_of_its_closure_and_no_other() -> None:
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for stage in stages.values():
+        stage = stage.get("do", stage)
+        module = stage["cmd"].split("python -m ")[1].split()[0]
+        code = [CODE / path for path in stage["deps"] if path.startswith(("pipelines/", "scs_model", "flows"))]
+        files = [file for path in code for file in (path.rglob("*.py") if path.is_dir() else [path])]
+        assert sorted(files) == import_closure(module)
+
+
+# The reason for all this: an edit of the grid left a stale store, and one of a map's colours must not ingest anew.
+def test_ingestion_depends_on_the_grid_and_not_on_pictures() -> None:
+    files = {file.relative_to(CODE).as_posix() for file in import_closure("pipelines.radar.ingest")}
+    assert {"pipelines/radar/grid.py", "pipelines/radar/frame.py", "pipelines/radar/readers/odim.py"} <= files
+    assert not [file for file in files if file.endswith("maps.py") or file.startswith(("scs_model", "flows"))]
+    assert not {"pipelines/nowcast", "pipelines/tracking", "pipelines/operation"} & {
+        parent.as_posix() for file in files for parent in Path(file).parents
+    }
+
+
+STAGES = """# At the top.
+stages:
+  ingest:
+    foreach: ${sources} # of params.yaml
+    do:
+      desc: Long text, {as} it is
+      cmd: >-
+        python -m pipelines.radar.grid ${key} data/zarr/${key}.zarr
+        data/quality.csv
+      deps:
+        - ${item}
+        # Why this one.
+        - data/extra
+        - pipelines/gone.py
+        - scs_model
+      params: [a, b.c]
+
+  other:
+    cmd: echo python
+    deps: [data/zarr]
+  none:
+    cmd: python -m pipelines.common.errors
+    outs: [here] # At the end.
+"""
+
+
+def test_all_else_in_dvc_yaml_stays(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text(STAGES)
+    main(path)
+    grid = code_paths(set(import_closure("pipelines.radar.grid")))
+    deps = "".join(f"        - {path}\n" for path in grid)
+    expected = STAGES.replace("        - pipelines/gone.py\n        - scs_model\n", deps)
+    errors = code_paths(set(import_closure("pipelines.common.errors")))
+    expected += "    deps:\n" + "".join(f"      - {path}\n" for path in errors)
+    assert "pipelines/radar/grid.py" in grid
+    assert path.read_text() == expected
+    again = path.stat()
+    main(path)
+    assert path.stat() == again  # not written again
+
+
+def test_a_folder_stands_for_its_files_where_it_has_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dvc_deps, "CODE", tmp_path)
+    files = set()
+    for name in ("a/b/one.py", "a/b/two.py", "a/b/c/three.py", "a/d/four.py", "a/five.py", "a/six.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        files.add(path)
+    (tmp_path / "a" / "b" / "__pycache__").mkdir()
+    (tmp_path / "a" / "b" / "__pycache__" / "one.pyc").touch()
+    assert code_paths(files) == ["a"]
+    assert code_paths(files - {tmp_path / "a" / "six.txt"}) == ["a/b", "a/d", "a/five.py"]
+    assert code_paths(files - {tmp_path / "a/b/two.py"}) == ["a/b/c", "a/b/one.py", "a/d", "a/five.py", "a/six.txt"]
+    assert code_paths({tmp_path / "a/d/four.py"}) == ["a/d"]
