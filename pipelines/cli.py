@@ -144,9 +144,9 @@ def describe(
         from pipelines.tracking.registry import load
 
         description = load(model).description
-        if "network" not in description:
-            raise UserError(f"{model}: {description['method']}, which is no network")
-        network, inputs = EncoderForecaster(**description["network"]), description["inputs"]
+        if description.network is None:
+            raise UserError(f"{model}: {description.method}, which is no network")
+        network, inputs = EncoderForecaster(**description.network.model_dump()), description.inputs
     said = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
     flow = ", and further wherever its flows point" if said.follows_flow else ""
     heads = f", and {said.other_parameters:,} of the subtasks' heads in training" if said.other_parameters else ""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import BASELINES
 from pipelines.tracking.registry import LoadedModel
 from scs_model import EncoderForecaster
@@ -32,6 +33,6 @@ def write_model(folder: Path, description: object, *, seed: int = 0) -> Path:
 
 def loaded(method: str, **description: Any) -> LoadedModel:
     """A baseline as the registry gives it."""
-    said = {"method": method, "inputs": 3} | description
+    said = ModelDescription.model_validate({"method": method, "inputs": 3} | description)
     uri = "models:/radar-nowcast@champion"
-    return LoadedModel(uri, "radar-nowcast", "7", "ab" * 32, said, BASELINES[method])
+    return LoadedModel(uri, "radar-nowcast", "7", "ab" * 32, BASELINES[method], said)

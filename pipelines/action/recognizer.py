@@ -1,23 +1,44 @@
 """A trained network as a recognizer of actions: frames of any size and number in, class probabilities out."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.params.base import Positive, Section
+from pipelines.training.model_folder import Description, load_weights
 from pipelines.video.optical_flow import SCALE
 from scs_model.networks.recognition import Recognizer
+
+
+class Network(Section):
+    """Arguments of `scs_model.networks.recognition.Recognizer`, which says what they may be."""
+
+    cell: str
+    depth: int
+    width: int
+    subtasks: bool = False
+
+
+class RecognizerDescription(Description):
+    """What a trained model says of itself; its keys are those of `ActionRecognizer`."""
+
+    method: Literal["recognizer"]
+    name: str
+    network: Network
+    classes: list[str]
+    size: Positive
+    short_side: Positive
+    rate: float | None
+    piece: Positive
 
 
 def to_input(frames: Tensor) -> Tensor:
@@ -115,17 +136,10 @@ def load_recognizer(folder: Path) -> ActionRecognizer:
     UserError
         If the folder holds none, or its weights don't fit.
     """
+    said = RecognizerDescription.read(folder)
     try:
-        said = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        network = Recognizer(**said["network"], classes=len(said["classes"]))
-        recognizer = ActionRecognizer(
-            said["name"], network.eval(), said["classes"], said["size"], said["short_side"], said["rate"], said["piece"]
-        )
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{folder}/model.json: no recognizer of actions can be built from it: {reason}") from None
-    try:
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder}/weights.safetensors: {in_short(error)}") from None
-    return recognizer
+        network = Recognizer(**said.network.model_dump(), classes=len(said.classes))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
+    load_weights(network, folder)
+    return ActionRecognizer(said.name, network.eval(), said.classes, said.size, said.short_side, said.rate, said.piece)

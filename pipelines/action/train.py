@@ -12,6 +12,7 @@ import typer
 from torch.utils.data import DataLoader
 
 from pipelines.action.lightning_module import ActionTraining
+from pipelines.action.recognizer import Network, RecognizerDescription
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import code_commit, dvc_md5
@@ -20,7 +21,8 @@ from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
 from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.runs import log_trained, training_run
-from pipelines.training.fit import fit, quieten, write_trained
+from pipelines.training.fit import fit, quieten
+from pipelines.training.model_folder import write_trained
 from pipelines.video.clips import Clips, open_clips
 from pipelines.video.samples import ClipSampler, ClipSamples
 from scs_model.networks.recognition import Recognizer
@@ -91,16 +93,16 @@ def train_action(
         )
         assert fitted is not None  # one process trains
         of_network = {key.removeprefix("network."): w.contiguous() for key, w in fitted.weights.items()}
-        description = {
-            "method": "recognizer",
-            "name": name,
-            "network": model.network,
-            "classes": clips.classes,
-            "size": params.size,
-            "short_side": clips.attributes["short_side"],
-            "rate": clips.attributes["rate"],
-            "piece": params.piece,
-        }
+        description = RecognizerDescription(
+            method="recognizer",
+            name=name,
+            network=Network(**model.network),
+            classes=clips.classes,
+            size=params.size,
+            short_side=clips.attributes["short_side"],
+            rate=clips.attributes["rate"],
+            piece=params.piece,
+        )
         parameters = sum(p.numel() for p in module.network.parameters())
         result = {"validation_loss": fitted.validation_loss, "parameters": parameters}
         write_trained(folder, description, of_network, metrics, result)

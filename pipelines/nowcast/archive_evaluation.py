@@ -14,7 +14,8 @@ from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST, score_methods
 from pipelines.nowcast.index import window_starts
-from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, factory, factory_from, read_description
+from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
+from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, baseline, factory_from, load_forecaster
 from pipelines.params.nowcast import Index
 from pipelines.params.read import Params
 from pipelines.radar.ingest import ingest_radar, tables_of
@@ -45,18 +46,18 @@ def load_method(model: str, params: Params) -> Method:
         If there is no such model.
     """
     if model in NAMES:
-        return Method(model, model, factory(model, params.evaluate), 3)
+        return Method(model, model, baseline(model, params.evaluate), MOTION_FRAMES)
     if ":" not in model:
         folder = Path(model)
-        make = factory(model, params.evaluate)  # first: it says so if there is no such model
-        return Method(folder.name, sha256(folder), make, read_description(folder)["inputs"])
+        forecaster, description = load_forecaster(folder)
+        return Method(folder.name, sha256(folder), factory_from(forecaster, description), description.inputs)
     # Here, not above: MLflow takes seconds to import.
     from pipelines.tracking.registry import load
 
     loaded = load(model)
     name = loaded.method if loaded.method in NAMES else f"{loaded.method} v{loaded.version}"
     description = loaded.description
-    return Method(name, loaded.sha256, factory_from(loaded.forecaster, description), description["inputs"])
+    return Method(name, loaded.sha256, factory_from(loaded.forecaster, description), description.inputs)
 
 
 def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.int64]:

@@ -1,11 +1,11 @@
 """The model card of a version: what MLflow shows of it to someone who decides whether to use it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from pipelines.nowcast.compare import common_forecasts
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.promotion import METRIC, MIN_BLOCKS
 from pipelines.verification.bootstrap import mean_score, paired_difference
 from pipelines.verification.scoring import headline
@@ -14,7 +14,7 @@ SHOWN_EVENTS = 12
 
 
 def model_card(
-    description: Mapping[str, Any],
+    description: ModelDescription,
     sums: pd.DataFrame,
     extrapolation: pd.DataFrame,
     *,
@@ -23,12 +23,11 @@ def model_card(
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
 ) -> str:
-    """Write the card, Markdown.
+    """Return the card, Markdown.
 
     Parameters
     ----------
-    description : mapping
-        The model's ``model.json``.
+    description : ModelDescription
     sums, extrapolation : DataFrame
         Of :func:`pipelines.nowcast.evaluate.evaluate`, the model's and the baseline's.
     windows : str
@@ -38,7 +37,7 @@ def model_card(
     tags, metrics : mapping
         Of the version, and of its run.
     """
-    is_network = description["method"] == "network"
+    is_network = description.network is not None
     kept, _ = common_forecasts({"model": sums, "extrapolation": extrapolation})
     to_extrapolation = paired_difference(kept["model"], kept["extrapolation"])
     of_model = mean_score(sums)
@@ -46,7 +45,7 @@ def model_card(
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
     forecasts = len(sums[["event", "time"]].drop_duplicates())
     scores = headline(sums)
-    lines = [f"# {description.get('name', description['method'])}", "", "## Data", ""]
+    lines = [f"# {description.title}", "", "## Data", ""]
     if is_network:
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
@@ -64,9 +63,9 @@ def model_card(
         parameters, seconds = metrics.get("parameters"), metrics.get("training_seconds")
         lines += [f"- parameters: {'unknown' if parameters is None else f'{parameters:,.0f}'}"]
         lines += [f"- training: {'unknown' if seconds is None else f'{seconds:,.0f} s'}"]
-    lines += ["", "## Limits", "", f"- looks at {description['inputs']} frames"]
-    if "step_seconds" in description:
-        lines[-1] += f", {description['step_seconds']} s apart, and refuses other steps"
+    lines += ["", "## Limits", "", f"- looks at {description.inputs} frames"]
+    if description.step_seconds is not None:
+        lines[-1] += f", {description.step_seconds} s apart, and refuses other steps"
     longest, thresholds = sums["minutes"].max(), ", ".join(f"{one:g}" for one in sorted(sums["threshold"].unique()))
     lines += [f"- beyond {longest:g} minutes, and at other rain rates than {thresholds} mm/h, nobody has scored it"]
     lines += ["- other radars, climates and seasons than the events': score it on your own first"]

@@ -23,4 +23,4 @@ class RadarNowcast:
 
 def _load_pyfunc(folder: str) -> RadarNowcast:
     """Load the model from its folder: the name and call that MLflow prescribes."""
-    return RadarNowcast(load_forecaster(Path(folder)))
+    return RadarNowcast(load_forecaster(Path(folder))[0])

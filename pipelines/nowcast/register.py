@@ -5,7 +5,6 @@ already gets no second version. Extrapolation is version 1 and the first champio
 """
 
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -21,7 +20,8 @@ from pipelines.common.provenance import dvc_md5, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.compare import common_forecasts, read_scores
 from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_evaluation
-from pipelines.nowcast.methods.interface import BASELINES, INPUTS, factory_from, load_forecaster, read_description
+from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.methods.interface import BASELINES, INPUTS, factory_from, load_forecaster
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
 from pipelines.params.read import Params, read_params
@@ -44,8 +44,8 @@ from pipelines.verification.scoring import headline, mean_csi
 def write_extrapolation(folder: Path) -> None:
     """Write the model that extrapolation is: its name, and how many frames it looks at."""
     folder.mkdir()
-    description = {"method": "extrapolation", "inputs": INPUTS["extrapolation"]}
-    (folder / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
+    description = ModelDescription(method="extrapolation", inputs=INPUTS["extrapolation"])
+    description.write(folder)
 
 
 def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
@@ -62,9 +62,10 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
             versions[name] = version = ensure_version(name, folder, headline(tables[name]))
             if not has_card(version):
                 tags, metrics = facts_of(version)
-                seconds, shape = forecast_seconds(load_forecaster(folder), windows, params.index)
+                forecaster, description = load_forecaster(folder)
+                seconds, shape = forecast_seconds(forecaster, windows, params.index)
                 card = model_card(
-                    *(read_description(folder), tables[name], tables["extrapolation"]),
+                    *(description, tables[name], tables["extrapolation"]),
                     windows=sha256(windows),
                     latency=f"{seconds:.2g} s for {shape[0]} lead times of {shape[1]} × {shape[2]} pixels, "
                     f"by {torch.get_num_threads()} thread(s) of the machine that registered it",

@@ -20,6 +20,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.provenance import code_commit, dvc_md5, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.lightning_module import NowcastTraining
+from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
@@ -29,7 +30,8 @@ from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import frames_digest, open_frames, usual_step
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
-from pipelines.training.fit import fit, quieten, write_trained
+from pipelines.training.fit import fit, quieten
+from pipelines.training.model_folder import write_trained
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
 
@@ -134,14 +136,14 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
         weights = {name: fitted.weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
         frames = open_frames(Path(stores[0]))
-        description = {
-            "method": "network",
-            "name": name,
-            "inputs": index.inputs,
-            "step_seconds": usual_step(frames["time"].to_numpy()),
-            "pixel_metres": pixel_metres(grid_of(frames)),
-            "network": shape,
-        }
+        description = ModelDescription(
+            method="network",
+            name=name,
+            inputs=index.inputs,
+            step_seconds=usual_step(frames["time"].to_numpy()),
+            pixel_metres=pixel_metres(grid_of(frames)),
+            network=Network(**shape),
+        )
         result = {
             "validation_loss": fitted.validation_loss,
             "parameters": sum(weight.numel() for weight in weights.values()),

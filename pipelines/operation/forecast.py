@@ -12,10 +12,12 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import BASELINES, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
 from pipelines.operation.products.dataset import forecast_dataset
+from pipelines.params.nowcast import Fallback
 from pipelines.params.operation import Policy
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import pixel_metres
@@ -76,7 +78,7 @@ def forecast(
                 model = give()
             with as_user_error(model.uri):
                 check_fit(model, newest, step_s, leads, memory_limit_mb)
-            inputs = choose_inputs(source, model.description["inputs"], policy, model.uri)
+            inputs = choose_inputs(source, model.description.inputs, policy, model.uri)
             rain_rate = run(model, inputs, leads)
         except UserError as error:
             refusals.append(error)
@@ -96,10 +98,10 @@ def troubles(said: Mapping[str, str]) -> list[str]:
     return lines + [f"input of {one['time']} UTC: {one['why']}; in its place {one['stand_in']}" for one in missing]
 
 
-def fallback_model(method: str) -> LoadedModel:
+def fallback_model(method: Fallback) -> LoadedModel:
     """Return a method that needs no registry, as if it were from there."""
-    description = {"method": method, "inputs": INPUTS[method]}
-    return LoadedModel(method, method, "none", "none", description, BASELINES[method])
+    description = ModelDescription(method=method, inputs=INPUTS[method])
+    return LoadedModel(method, method, "none", "none", BASELINES[method], description)
 
 
 def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:
@@ -110,18 +112,16 @@ def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory
     UserError
         If it doesn't fit.
     """
-    said = model.description
-    if not isinstance(said["inputs"], int) or said["inputs"] < 1:
-        raise UserError(f"{model.uri}: not a number of inputs: {said['inputs']!r}")
-    if (wanted := said.get("step_seconds", step_s)) != step_s:
+    description = model.description
+    if (wanted := description.step_seconds or step_s) != step_s:
         raise UserError(f"frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
     pixel = pixel_metres(newest.grid)
-    trained = said.get("pixel_metres", pixel)
+    trained = description.pixel_metres or pixel
     if not 1 / PIXEL_RATIO < pixel / trained < PIXEL_RATIO:
         raise UserError(f"pixels are of {pixel:.0f} m, and {model.uri} was trained on {trained:.0f} m")
     if memory_limit_mb is None:
         return
-    needed = needed_mb(said, newest.grid.shape, leads)
+    needed = needed_mb(description, newest.grid.shape, leads)
     if needed > memory_limit_mb:
         H, W = newest.grid.shape
         raise UserError(f"{model.uri} needs {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")

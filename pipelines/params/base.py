@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -12,3 +12,16 @@ class Section(BaseModel):
     """A section of params.yaml: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+REASONS = {"extra_forbidden": "unknown key", "missing": "missing", "model_type": "should be a section of keys"}
+
+
+def reason_of(error: ValidationError) -> str:
+    """Return the first mistake in one line: the key, and what is wrong with it."""
+    # A misspelt key is an unknown one and a missing one: the first says more.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    key = ".".join(map(str, first["loc"])) or "the file"
+    reason = " ".join(REASONS.get(first["type"], first["msg"].removeprefix("Value error, ")).split())
+    told = first["type"] in ("extra_forbidden", "missing", "value_error")
+    return f"{key}: {reason}" + ("" if told else f" (given: {' '.join(str(first['input']).split())[:60]})")

@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
-from pipelines.params.base import Section
+from pipelines.params.base import Section, reason_of
 from pipelines.params.nowcast import Baseline, Evaluate, Index, Model, Train
 from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar, Simulate
@@ -102,9 +102,6 @@ class Params(Section):
         return self.domains[name]
 
 
-REASONS = {"extra_forbidden": "unknown key", "missing": "missing", "model_type": "should be a section of keys"}
-
-
 def read_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
@@ -125,10 +122,4 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        # A misspelt key is an unknown one and a missing one: the first says more.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        key = ".".join(map(str, first["loc"])) or "the file"
-        reason = REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
-        told = first["type"] in ("extra_forbidden", "missing", "value_error")
-        given = "" if told else f" (given: {' '.join(str(first['input']).split())[:60]})"
-        raise UserError(f"{path}: {key}: {reason}{given}") from None
+        raise UserError(f"{path}: {reason_of(error)}") from None

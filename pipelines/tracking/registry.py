@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -15,8 +14,9 @@ from mlflow.models import Model
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.provenance import CODE, code_commit, sha256
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
-from pipelines.nowcast.methods.interface import BASELINES, load_forecaster, read_description
+from pipelines.nowcast.methods.interface import BASELINES, load_forecaster
 from pipelines.tracking.kinds import RADAR, Kind
 from pipelines.tracking.store import NAME, briefly, connect
 
@@ -35,22 +35,21 @@ class LoadedModel:
         Of the registered model; "none" for a URI outside the registry.
     sha256 : str
         Of the model's folder.
-    description : dict
-        Its ``model.json``.
     forecaster : Forecaster
+    description : ModelDescription
     """
 
     uri: str
     name: str
     version: str
     sha256: str
-    description: dict[str, Any]
     forecaster: Forecaster
+    description: ModelDescription
 
     @property
     def method(self) -> str:
         """What makes the forecast: a network's name, or the method."""
-        return self.description.get("name", self.description["method"])
+        return self.description.title
 
 
 def log_model(folder: Path, of: Kind = RADAR) -> str:
@@ -261,11 +260,10 @@ def _no_such_model(uri: str, error: Exception) -> UserError:
     return UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}")
 
 
-def _read(uri: str, tracking_uri: str) -> tuple[str, dict[str, Any], Forecaster]:
-    """Read a model's hash, description and forecaster from the store that is active, ``tracking_uri``."""
+def _read(uri: str, tracking_uri: str) -> tuple[str, Forecaster, ModelDescription]:
+    """Return a model's hash, forecaster and description, read from the store that is active, ``tracking_uri``."""
     folder = _download(uri, uri)
-    description = read_description(folder)
-    return sha256(folder), description, load_forecaster(folder)
+    return sha256(folder), *load_forecaster(folder)
 
 
 _read_once = lru_cache(maxsize=4)(_read)

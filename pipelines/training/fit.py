@@ -1,13 +1,11 @@
 """Fitting a network, whatever its task: Lightning's loop, which goes on exactly where it was interrupted."""
 
-import json
 import logging
 import math
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,10 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.callbacks.progress import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path
 from pipelines.params.training import Fit
 from pipelines.training.ddp import is_rank_zero, trainer_arguments
 
@@ -149,18 +145,6 @@ def fit(
     assert best.best_model_score is not None  # there is a validation at the end of every epoch
     weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
     return Fitted(weights, best.best_model_score.item(), time.monotonic() - began)
-
-
-def write_trained(
-    folder: Path, description: Mapping[str, Any], weights: dict[str, Tensor], metrics: Path, result: Mapping[str, float]
-) -> None:
-    """Write ``model.json`` and ``weights.safetensors`` into ``folder``, and ``result`` to the JSON ``metrics``."""
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        (temporary / "model.json").write_text(json.dumps(description, indent=1, sort_keys=True), encoding="utf-8")
-        save_file(weights, temporary / "weights.safetensors")
-    with atomic_path(metrics) as temporary:
-        temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
 def quieten() -> None:

@@ -1,18 +1,16 @@
 """The methods by name: those that need no training, the model in a folder, and any of them for a store."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from typing import get_args
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
 from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.nowcast.methods.steps import sprog, steps
 from pipelines.params.nowcast import Baseline, Evaluate
+from pipelines.training.model_folder import load_weights
 from scs_model import EncoderForecaster
 
 NAMES: tuple[str, ...] = get_args(Baseline)
@@ -36,13 +34,12 @@ def baseline(name: str, params: Evaluate) -> ForecasterFactory:
     return lambda pixel_m, step_s: BASELINES[name]
 
 
-def factory_from(forecaster: Forecaster, description: Mapping[str, Any]) -> ForecasterFactory:
-    """Return the factory of a model from its forecaster and its ``model.json``."""
+def factory_from(forecaster: Forecaster, description: ModelDescription) -> ForecasterFactory:
+    """Return the factory of a model from its forecaster and its description."""
 
     def make(pixel_m: float, step_s: int) -> Forecaster:
-        own = description.get("step_seconds", step_s)
-        if own != step_s:
-            raise UserError(f"its steps are of {own} s, and those of the data of {step_s} s")
+        if description.step_seconds not in (None, step_s):
+            raise UserError(f"its steps are of {description.step_seconds} s, and those of the data of {step_s} s")
         return forecaster
 
     return make
@@ -58,46 +55,23 @@ def factory(model: str, params: Evaluate) -> ForecasterFactory:
     """
     if model in NAMES:
         return baseline(model, params)
-    return factory_from(load_forecaster(Path(model)), read_description(Path(model)))
+    return factory_from(*load_forecaster(Path(model)))
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """Read the description of the model in ``folder``: its method, its inputs, and for a network how it is built.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    try:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}/model.json: not a model's description: {error}") from None
-    if not isinstance(description, dict) or not {"method", "inputs"} <= description.keys():
-        raise UserError(f"{folder}/model.json: not a model's description: it names no method or no inputs")
-    return description
-
-
-def load_forecaster(folder: Path) -> Forecaster:
-    """Build the forecaster in ``folder`` from ``model.json`` and, for a network, ``weights.safetensors``.
+def load_forecaster(folder: Path) -> tuple[Forecaster, ModelDescription]:
+    """Return the forecaster in ``folder``, from ``model.json`` and for a network ``weights.safetensors``.
 
     Raises
     ------
     UserError
         If the folder holds no model, or its weights don't fit.
     """
-    description = read_description(folder)
-    if description["method"] in BASELINES:
-        return BASELINES[description["method"]]
+    description = ModelDescription.read(folder)
+    if description.network is None:
+        return BASELINES[description.method], description
     try:
-        if description["network"].get("leads") is None:
-            raise ValueError("it forecasts where the rain is, not where it goes: made by older code, train again")
-        network = EncoderForecaster(**description["network"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder}/model.json: no network can be built from it: {error}") from None
-    try:
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = in_short(error)
-        raise UserError(f"{folder}/weights.safetensors: {reason}") from None
-    return NetworkForecaster(network, description["inputs"])
+        network = EncoderForecaster(**description.network.model_dump())
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
+    load_weights(network, folder)
+    return NetworkForecaster(network, description.inputs), description

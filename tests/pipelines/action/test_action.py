@@ -230,7 +230,7 @@ def test_refusals(workplace: Path, store: Path) -> None:
     with pytest.raises(UserError, match=r"weights\.safetensors"):
         load_recognizer(Path("m"))
     (Path("m") / "model.json").write_text("{}")
-    with pytest.raises(UserError, match="no recognizer of actions can be built from it: no 'network'"):
+    with pytest.raises(UserError, match="not a model's description: method: missing"):
         load_recognizer(Path("m"))
     with pytest.raises(UserError, match=r"action_models\.bad: the loss is .* lower train_action\.learning_rate"):
         params = FAST.model_copy(update={"learning_rate": 1e30})

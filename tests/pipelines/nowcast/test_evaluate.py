@@ -15,6 +15,7 @@ from scipy.ndimage import uniform_filter
 from pipelines.common.errors import UserError
 from pipelines.nowcast import evaluate as stage
 from pipelines.nowcast.evaluate import evaluate, forecast_times, score_methods
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
 from pipelines.nowcast.methods.interface import BASELINES, ForecasterFactory, baseline, factory_from
 from pipelines.params.read import Params, read_params
@@ -174,7 +175,10 @@ def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> 
 
 def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path, tmp_path: Path) -> None:
     params = read_params(place / "params.yaml")
-    factories = {"hourly": factory_from(persistence, {"step_seconds": 3600}), "ours": make(persistence)}
+    factories = {
+        "hourly": factory_from(persistence, ModelDescription(method="persistence", inputs=1, step_seconds=3600)),
+        "ours": make(persistence),
+    }
     times = forecast_times(place / "windows.parquet", 2)
     tables, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))

@@ -15,6 +15,7 @@ from archive import moving_cells
 from small_model import NETWORK, loaded
 
 from pipelines.common.errors import Unavailable, UserError
+from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.operation.forecast import forecast, troubles
 from pipelines.operation.inputs import Source
@@ -80,10 +81,10 @@ BROKEN = {
     "MLflow down": (raising(Unavailable("MLflow store http://h: refused")), "MLflow store http://h: refused"),
     "bad file": (raising(KeyError("network")), "the model can't be loaded: KeyError: 'network'"),
     "too many inputs": (lambda: loaded("persistence", inputs=9), "no good frame of 2024-06-01T11:40:00, "),
-    "no inputs": (lambda: loaded("persistence", inputs="many"), "not a number of inputs: 'many'"),
+    "no inputs": (lambda: loaded("persistence", inputs="many"), "loaded: ValidationError: .*inputs"),
     "cadence": (lambda: loaded("persistence", step_seconds=600), "frames are 300 s apart, and .* in steps of 600 s"),
     "pixels": (lambda: loaded("persistence", pixel_metres=2000.0), "pixels are of 1000 m, and .* trained on 2000 m"),
-    "no pixels": (lambda: loaded("persistence", pixel_metres="1 km"), "models:/radar-nowcast@champion: TypeError: "),
+    "no pixels": (lambda: loaded("persistence", pixel_metres="1 km"), "loaded: ValidationError: .*pixel_metres"),
     "raises": (giving(raising(RuntimeError("a\nb"))), r"models:/radar-nowcast@champion: RuntimeError: a b"),
     "disk": (giving(raising(OSError(5, "Input/output error"))), "OSError: .*Input/output error"),
     "memory": (giving(raising(MemoryError())), "MemoryError"),
@@ -124,7 +125,7 @@ def test_the_methods_have_their_turn_and_then_it_is_refused() -> None:
 
 
 def test_a_method_over_the_memory_limit_isn_t_used() -> None:
-    network = {"method": "network", "inputs": 3, "network": NETWORK | {"downsample": 1}}
+    network = ModelDescription(method="network", inputs=3, network=Network(**NETWORK | {"downsample": 1}))
     model = replace(MODEL, description=network)
     needed = needed_mb(network, (24, 32), 12)
     assert (
@@ -132,7 +133,7 @@ def test_a_method_over_the_memory_limit_isn_t_used() -> None:
         == "none"
     )
     large = [replace(f, rain_rate=np.tile(f.rain_rate, (40, 30)), grid=_grid(960, 960)) for f in FRAMES]
-    limit = int(needed_mb({"method": "extrapolation"}, (960, 960), 12)) + 1
+    limit = int(needed_mb(ModelDescription(method="extrapolation", inputs=3), (960, 960), 12)) + 1
     assert limit < needed_mb(network, (960, 960), 12) == pytest.approx(needed * 40 * 30)
     said = forecast(source_of(large), lambda: model, POLICY, memory_limit_mb=limit)[0].attrs
     assert said["fallback"].startswith("extrapolation: models:/radar-nowcast@champion needs ")
@@ -157,20 +158,22 @@ def _grid(H: int, W: int) -> Any:
 
 
 MEASURE = """
-import json, sys, numpy as np
+import sys, numpy as np
+from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import BASELINES
 from pipelines.nowcast.methods.network import NetworkForecaster
+from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.memory import needed_mb
 from scs_model import EncoderForecaster
 def status(key):
     return next(int(line.split()[1]) / 1e3 for line in open("/proc/self/status") if line.startswith(key))
-description, shape = json.loads(sys.argv[1]), (640, 640)
+description, shape = ModelDescription.model_validate_json(sys.argv[1]), (640, 640)
 rows, columns = np.mgrid[:640, :640]
 rain = np.stack([np.maximum(0, 9 * np.sin(rows / 9 + t) * np.sin(columns / 7)) for t in range(4)]).astype(np.float32)
-if "network" in description:
-    forecaster = NetworkForecaster(EncoderForecaster(**description["network"]), 4)
+if description.network:
+    forecaster = NetworkForecaster(EncoderForecaster(**description.network.model_dump()), 4)
 else:
-    forecaster = BASELINES[description["method"]]
+    forecaster = BASELINES[description.method]
 forecaster(rain[:, :96, :96], 12)  # imports what it imports
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")
@@ -184,7 +187,7 @@ WIDE = {"widths": [32, 32], "kernel": 3, "downsample": 4, "leads": 12}
 @pytest.mark.parametrize("cell", ["extrapolation", "scs", "scs_action", "convlstm", "convgru", "trajgru"])
 def test_the_memory_that_a_method_is_said_to_need_is_what_it_takes(cell: str) -> None:
     network = {"method": "network", "inputs": 4, "network": WIDE | {"cell": cell}}
-    description = {"method": cell} if cell == "extrapolation" else network
+    description = {"method": cell, "inputs": 3} if cell == "extrapolation" else network
     command = [sys.executable, "-c", MEASURE, json.dumps(description)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     taken, said = map(float, done.stdout.split()[-2:])

@@ -1,0 +1,63 @@
+"""What a model that forecasts says of itself: its ``model.json``."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from pipelines.params.base import Positive, Section
+from pipelines.params.nowcast import Fallback
+from pipelines.training.model_folder import Description
+
+
+class Network(Section):
+    """Arguments of `scs_model.EncoderForecaster`, which says what they may be."""
+
+    cell: str
+    widths: list[int]
+    kernel: int
+    downsample: int
+    leads: int | None = None
+    residual: bool = False
+
+    @model_validator(mode="after")
+    def _forecasts_in_moving_coordinates(self) -> "Network":
+        if self.leads is None:
+            raise ValueError("it forecasts where the rain is, not where it goes: made by older code, train again")
+        return self
+
+
+class ModelDescription(Description):
+    """What one has to know of a model to forecast with it.
+
+    Parameters
+    ----------
+    method : {"network", "persistence", "extrapolation"}
+    inputs : int
+        Newest frames that it looks at.
+    name : str, optional
+        Of a network.
+    step_seconds : int, optional
+        From frame to frame; None takes any.
+    pixel_metres : float, optional
+        Of the frames that it was trained on; None takes any.
+    network : Network, optional
+        How it is built, if it is one.
+    """
+
+    method: Literal["network", Fallback]
+    inputs: Positive
+    name: str | None = None
+    step_seconds: Positive | None = None
+    pixel_metres: float | None = None
+    network: Network | None = None
+
+    @model_validator(mode="after")
+    def _a_network_says_how_it_is_built(self) -> "ModelDescription":
+        if (self.method == "network") != (self.network is not None):
+            raise ValueError("key network: of method network, and of no other")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What makes the forecast: a network's name, or the method."""
+        return self.name or self.method
