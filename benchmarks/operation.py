@@ -29,12 +29,12 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from safetensors.torch import save_file
 
+from pipelines.nowcast.registered_model import RADAR
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.read import read_params
 from pipelines.radar.grid import Grid
 from pipelines.radar.odim_writer import write_composite
-from pipelines.tracking.registry import ensure_version, set_alias
 from scs_model import EncoderForecaster
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def register(model: str, folder: Path) -> None:
     said = {"name": model, "method": "network", "inputs": FRAMES, "network": network, "step_seconds": 300}
     (folder / "model.json").write_text(json.dumps(said))
     save_file(EncoderForecaster(**network).state_dict(), folder / "weights.safetensors")
-    set_alias("champion", ensure_version(model, folder, {}), "for the benchmark")
+    RADAR.set_alias("champion", RADAR.ensure_version(model, folder, {}), "for the benchmark")
 
 
 def write_frame(number: int, rain_rate: np.ndarray) -> Path:

@@ -39,11 +39,11 @@ def prepare(out: Path) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # each state is printed below
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from pipelines.nowcast.register import write_extrapolation
-    from pipelines.tracking.registry import ensure_version, set_alias
+    from pipelines.nowcast.registered_model import RADAR
 
     model = out / "data" / "model"
     write_extrapolation(model)
-    set_alias("champion", ensure_version("extrapolation", model, {}), "the first")
+    RADAR.set_alias("champion", RADAR.ensure_version("extrapolation", model, {}), "the first")
 
 
 def main(folder: Path, out: Path, minute: int) -> None:

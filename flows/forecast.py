@@ -28,6 +28,7 @@ from flows.clock import utc
 from flows.late_runs import later_run_due
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
+from pipelines.nowcast.registered_model import load
 from pipelines.operation import forecast as nowcast
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.inputs import StaleInput, check_age
@@ -40,7 +41,6 @@ from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame
-from pipelines.tracking.registry import load
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs

@@ -19,6 +19,7 @@ from flows.clock import utc
 from flows.forecast import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
+from pipelines.nowcast.registered_model import NAME
 from pipelines.operation.ledger import LEDGER, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since
@@ -63,7 +64,7 @@ def track(name: str, domain: Domain) -> int:
             return headlines(own[(times > cycle - days) & (times <= cycle)], of)
 
         cycles = np.sort(of_model["reference_time"].unique().astype("datetime64[s]"))
-        logged += log_skill(name, model, version, cycles, rolling)
+        logged += log_skill(f"{NAME}-verification", name, model, version, cycles, rolling)
     return logged
 
 

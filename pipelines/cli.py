@@ -40,12 +40,12 @@ def forecast(
     params = read_params()
     settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
+    from pipelines.nowcast.registered_model import load
     from pipelines.operation.forecast import forecast as make_forecast
     from pipelines.operation.forecast import troubles
     from pipelines.operation.products.dataset import NETCDF, stamp
     from pipelines.operation.products.publish import PICTURE, publish
     from pipelines.operation.sources import of_folder
-    from pipelines.tracking.registry import load
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
     loaded, limit = load(model), settings.memory_limit_mb
@@ -141,7 +141,7 @@ def describe(
     elif ":" not in model and "/" not in model:
         raise UserError(f"params.yaml: models: no {model!r} among {', '.join(params.models)}")
     else:
-        from pipelines.tracking.registry import load
+        from pipelines.nowcast.registered_model import load
 
         description = load(model).description
         if description.network is None:
@@ -157,17 +157,6 @@ def describe(
         f"{said.receptive_field_pixels} of the oldest for the last{flow}"
     )
     print(f"wants                {said.wants}")
-
-
-@app.command()
-def report(
-    out: Annotated[Path, typer.Option(help="page to write")] = Path("data/report.html"),
-    experiment: Annotated[str, typer.Option(help="MLflow's")] = "radar-nowcast",
-) -> None:
-    """Compare the trainings that MLflow has kept on one HTML page: tables, curves, maps."""
-    from pipelines.tracking.report import write_report
-
-    print(f"{write_report(out, experiment)} trainings: {out}")
 
 
 @app.command()
@@ -212,9 +201,10 @@ def rollback() -> None:
 @app.command()
 def champions() -> None:
     """List who was champion from when to when, and why."""
-    from pipelines.tracking import decisions as trail
+    from pipelines.nowcast.registered_model import RADAR
+    from pipelines.tracking.decisions import champion_periods, read_decisions
 
-    print(*trail.champion_periods(trail.entries()), sep="\n")
+    print(*champion_periods(read_decisions(RADAR)), sep="\n")
 
 
 @app.command()
@@ -250,7 +240,7 @@ def recognize(
 
     if not clip.exists():
         raise UserError(f"{clip}: no such file")
-    from pipelines.action.recognize import recognize as recognize_clip
+    from pipelines.action.registered_model import recognize as recognize_clip
 
     probabilities, name, version = recognize_clip(clip, model)
     print(f"{clip}: by {name}, version {version}")

@@ -128,14 +128,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def _register_extrapolation(folder: Path, mlflow_server: str) -> None:
-    from pipelines.tracking.registry import ensure_version, set_alias
+    from pipelines.nowcast.registered_model import RADAR
 
     model = folder / "data" / "model"
     model.mkdir(parents=True)
     (model / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-        set_alias("champion", ensure_version("extrapolation", model, {}), "for the tests")
+        RADAR.set_alias("champion", RADAR.ensure_version("extrapolation", model, {}), "for the tests")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import BASELINES
-from pipelines.tracking.registry import LoadedModel
+from pipelines.nowcast.registered_model import LoadedModel
 from scs_model import EncoderForecaster
 
 NETWORK: dict[str, Any] = {"cell": "convlstm", "widths": [4], "kernel": 3, "downsample": 4, "leads": 12}

@@ -8,8 +8,9 @@ from archive import write_archive
 from mlflow.entities import Run
 
 from pipelines.nowcast.index import index
+from pipelines.nowcast.registered_model import NAME
 from pipelines.params.read import Params, read_params
-from pipelines.tracking.store import NAME, connect
+from pipelines.tracking.store import connect
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +36,6 @@ def write_workplace() -> None:
 
 def only_run() -> Run:
     """The one run in the store of this test."""
-    connect()
+    connect(NAME)
     (run,) = mlflow.search_runs(experiment_names=[NAME], output_format="list")
     return run

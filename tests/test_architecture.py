@@ -25,8 +25,6 @@ MAY_IMPORT = {
 }
 FOR_OLD_VERSIONS = ("pipelines/tracking/pyfunc.py", "pipelines/tracking/pyfunc_action.py")  # loaders that they name
 NOT_YET = {
-    ("tracking", "nowcast"): "the radar model's specification is still in tracking/kinds.py",
-    ("tracking", "action"): "so is that of action recognition",
     ("verification", "nowcast"): "table and figures still fetch the baselines' names",
 }
 

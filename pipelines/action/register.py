@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipelines.action.registered_model import ACTION
 from pipelines.action.scores import read_results
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
-from pipelines.tracking.history import log_comparison
-from pipelines.tracking.kinds import ACTION
-from pipelines.tracking.registry import Version, ensure_version, set_alias
+from pipelines.tracking.registry import Version
+from pipelines.tracking.runs import log_comparison
 
 
 def register_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], models: Path) -> dict[str, Version]:
     """Return every model in ``models`` that has results a version with its scores."""
-    return {name: ensure_version(name, models / name, metrics, ACTION) for name, (_, metrics) in results.items()}
+    return {name: ACTION.ensure_version(name, models / name, metrics) for name, (_, metrics) in results.items()}
 
 
 def choose_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], versions: Mapping[str, Version]) -> str:
     """Point ``champion`` at the network with the best top-1 accuracy on the present test clips, and give its name."""
     best = max(results, key=lambda name: (results[name][1]["top1"], name))
-    set_alias("champion", versions[best], f"best top-1 of the networks, {results[best][1]['top1']:.4f}", ACTION)
+    ACTION.set_alias("champion", versions[best], f"best top-1 of the networks, {results[best][1]['top1']:.4f}")
     return best
 
 
@@ -40,7 +40,7 @@ def main(scores: Path, metrics: Path, models: Path) -> None:
     else:
         best = choose_action(results, versions)
         print(f"champion: version {versions[best].number}, {best}")
-        log_comparison(scores.parent / "comparison", ACTION.name)  # for `scs report`, which asks MLflow alone
+        log_comparison(ACTION, scores.parent / "comparison")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import Network, RecognizerDescription
+from pipelines.action.registered_model import ACTION
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import code_commit, dvc_md5
 from pipelines.common.stage import run
 from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
-from pipelines.tracking.kinds import ACTION
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.fit import fit, quieten
 from pipelines.training.model_folder import write_trained
@@ -85,7 +85,7 @@ def train_action(
     }
     flat = pd.json_normalize(settings).iloc[0].to_dict()
     table = clips.table.assign(store=str(store))
-    with training_run(name, checkpoints / "mlflow_run_id", flat, tags, table, ACTION) as logger:
+    with training_run(ACTION, name, checkpoints / "mlflow_run_id", flat, tags, table) as logger:
         fitted = fit(
             *(module, train_loader, validation_loader, checkpoints, logger, params),
             model=f"action_models.{name}",
@@ -106,7 +106,7 @@ def train_action(
         parameters = sum(p.numel() for p in module.network.parameters())
         result = {"validation_loss": fitted.validation_loss, "parameters": parameters}
         write_trained(folder, description, of_network, metrics, result)
-        log_trained(folder, {**result, "training_seconds": fitted.seconds}, ACTION)
+        log_trained(ACTION, folder, {**result, "training_seconds": fitted.seconds})
     shutil.rmtree(checkpoints)
 
 

@@ -52,7 +52,7 @@ def load_method(model: str, params: Params) -> Method:
         forecaster, description = load_forecaster(folder)
         return Method(folder.name, sha256(folder), factory_from(forecaster, description), description.inputs)
     # Here, not above: MLflow takes seconds to import.
-    from pipelines.tracking.registry import load
+    from pipelines.nowcast.registered_model import load
 
     loaded = load(model)
     name = loaded.method if loaded.method in NAMES else f"{loaded.method} v{loaded.version}"

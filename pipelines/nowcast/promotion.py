@@ -1,7 +1,7 @@
 """The gate: a network becomes champion only if what it gains in mean CSI is no chance.
 
 By itself nothing moves the champion but :func:`judge`'s yes; by hand :func:`promote` and :func:`rollback` do, and
-leave the same trail.
+are recorded as the same decisions.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,9 +12,8 @@ import pandas as pd
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.compare import common_forecasts
-from pipelines.tracking import decisions as trail
-from pipelines.tracking.registry import find_alias, find_version
-from pipelines.tracking.store import NAME
+from pipelines.nowcast.registered_model import NAME, RADAR
+from pipelines.tracking import decisions
 from pipelines.verification.bootstrap import Difference, paired_difference
 from pipelines.verification.scoring import mean_csi
 
@@ -99,7 +98,7 @@ def judge(challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.Da
 
 
 def promote(uri: str, reason: str) -> str:
-    """Make a version the champion by hand; give its number.
+    """Make a version the champion by hand; return its number.
 
     Raises
     ------
@@ -109,27 +108,27 @@ def promote(uri: str, reason: str) -> str:
     reason = " ".join(reason.split())
     if not 0 < len(reason) <= LONGEST_REASON:
         raise UserError(f"--reason: 1 to {LONGEST_REASON} characters; got {len(reason)}")
-    version = find_version(uri)
-    trail.catch_up()
-    champion = find_alias("champion")
+    version = RADAR.find_version(uri)
+    decisions.catch_up(RADAR)
+    champion = RADAR.find_alias("champion")
     if champion and champion.number == version.number:
         raise UserError(f"{uri}: version {version.number} is the champion")
-    trail.record(version, "promote", reason, {})
+    decisions.record(RADAR, version, "promote", reason, {})
     return version.number
 
 
 def rollback() -> str:
-    """Make the champion before the present one the champion again; give its number.
+    """Make the champion before the present one the champion again; return its number.
 
     Raises
     ------
     UserError
         If there was none before, or it isn't in the registry any more.
     """
-    trail.catch_up()
-    past = trail.champion_periods(trail.entries())
+    decisions.catch_up(RADAR)
+    past = decisions.champion_periods(decisions.read_decisions(RADAR))
     if len(past) < 2:
         raise UserError(f"{NAME}: no champion before the present one")
-    version = find_version(f"models:/{NAME}/{past[-2].version}")
-    trail.record(version, "rollback", f"back from version {past[-1].version}", {})
+    version = RADAR.find_version(f"models:/{NAME}/{past[-2].version}")
+    decisions.record(RADAR, version, "rollback", f"back from version {past[-1].version}", {})
     return version.number

@@ -24,20 +24,11 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import BASELINES, INPUTS, factory_from, load_forecaster
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
+from pipelines.nowcast.registered_model import NAME, RADAR, load
 from pipelines.params.read import Params, read_params
-from pipelines.tracking import decisions as trail
-from pipelines.tracking.history import log_comparison
-from pipelines.tracking.registry import (
-    Version,
-    ensure_version,
-    facts_of,
-    find_alias,
-    has_card,
-    load,
-    set_alias,
-    set_card,
-)
-from pipelines.tracking.store import NAME
+from pipelines.tracking import decisions
+from pipelines.tracking.registry import Version
+from pipelines.tracking.runs import log_comparison
 from pipelines.verification.scoring import headline, mean_csi
 
 
@@ -59,9 +50,11 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
         write_extrapolation(first)
         folders = {"extrapolation": first} | {name: models / name for name in params.trained}
         for name, folder in folders.items():
-            versions[name] = version = ensure_version(name, folder, headline(tables[name]))
-            if not has_card(version):
-                tags, metrics = facts_of(version)
+            versions[name] = version = RADAR.ensure_version(
+                name, folder, headline(tables[name]), trained=name != "extrapolation"
+            )
+            if not RADAR.has_card(version):
+                tags, metrics = RADAR.tags_and_metrics(version)
                 forecaster, description = load_forecaster(folder)
                 seconds, shape = forecast_seconds(forecaster, windows, params.index)
                 card = model_card(
@@ -72,7 +65,7 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
                     tags=tags,
                     metrics=metrics,
                 )
-                set_card(version, card)
+                RADAR.set_card(version, card)
     return versions
 
 
@@ -100,16 +93,16 @@ def choose(
     same forecasts; one that can't be (it wants more frames, or other steps, or is lost) stays. What was decided once
     on the same versions and scores isn't decided again, even if a hand has overruled it since.
     """
-    trail.catch_up()
+    decisions.catch_up(RADAR)
     kept, _ = common_forecasts({name: tables[name] for name in params.trained})
     csi = {name: float(np.nan_to_num(mean_csi(sums), nan=-1.0)) for name, sums in kept.items()}
     best = max(csi, key=lambda name: (csi[name], name))
     challenger = versions[best]
-    set_alias("challenger", challenger, f"best {METRIC} of the networks, {csi[best]:.4f}")
-    champion = find_alias("champion")
+    RADAR.set_alias("challenger", challenger, f"best {METRIC} of the networks, {csi[best]:.4f}")
+    champion = RADAR.find_alias("champion")
     if champion is None:
         champion = versions["extrapolation"]
-        trail.record(champion, "first", "the first champion: no model to compare with yet", {})
+        decisions.record(RADAR, champion, "first", "the first champion: no model to compare with yet", {})
     if champion.sha256 == challenger.sha256:
         print(f"champion: version {champion.number} stays: it is the best network, {best}")
         return
@@ -119,7 +112,7 @@ def choose(
     upon = [challenger.sha256, champion.sha256, forecasts["windows_sha256"]]
     upon += [_digest(tables[name]) for name in dict.fromkeys((best, "extrapolation", present or best))]
     key = hashlib.sha256(" ".join(upon).encode()).hexdigest()
-    before = next((entry for entry in trail.entries() if entry.key == key), None)
+    before = next((entry for entry in decisions.read_decisions(RADAR) if entry.key == key), None)
     if before is not None:
         print(f"champion: version {champion.number} stays: decided on the same at {before.time:%F %H:%M} UTC")
         return
@@ -136,10 +129,10 @@ def choose(
         words = f"{versus}: {judgement}"
         evidence |= {"judgement": judgement.evidence()}
         if present is None:
-            tags, _ = facts_of(champion)
+            tags, _ = RADAR.tags_and_metrics(champion)
             if tags.get("model") not in BASELINES and tags.get("dvc_md5.windows") != forecasts["dvc_md5.windows"]:
                 words += "; the champion was trained on other windows: it may have seen these test events"
-    trail.record(chosen, "gate", words, evidence, key)
+    decisions.record(RADAR, chosen, "gate", words, evidence, key)
     print(f"champion: version {chosen.number}{' stays' if chosen is champion else ''}: {words}")
 
 
@@ -158,8 +151,8 @@ def main(windows: Path, scores: Path, models: Path) -> None:
         print("an experiment moves no alias")
     else:
         choose(windows, tables, versions, params=params)
-        print(f"trail: {trail.champion_periods(trail.entries())[-1]}")
-        log_comparison(scores.parent / "comparison")  # for `scs report`, which asks MLflow alone
+        print(f"trail: {decisions.champion_periods(decisions.read_decisions(RADAR))[-1]}")
+        log_comparison(RADAR, scores.parent / "comparison")
 
 
 if __name__ == "__main__":

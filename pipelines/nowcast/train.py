@@ -22,6 +22,7 @@ from pipelines.common.stage import run
 from pipelines.nowcast.lightning_module import NowcastTraining
 from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.nowcast.registered_model import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
 from pipelines.params.read import read_params
@@ -124,7 +125,8 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     }
     flat = pd.json_normalize(settings).iloc[0].to_dict()
     first = is_rank_zero()
-    run_of_all = training_run(name, checkpoints / "mlflow_run_id", flat, tags, table) if first else nullcontext(False)
+    resume = checkpoints / "mlflow_run_id"
+    run_of_all = training_run(RADAR, name, resume, flat, tags, table) if first else nullcontext(False)
     with run_of_all as logger:
         fitted = fit(
             *(module, train_loader, validation_loader, checkpoints, logger, params),
@@ -149,7 +151,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             "parameters": sum(weight.numel() for weight in weights.values()),
         }
         write_trained(folder, description, weights, metrics, result)
-        log_trained(folder, {**result, "training_seconds": fitted.seconds})
+        log_trained(RADAR, folder, {**result, "training_seconds": fitted.seconds})
     shutil.rmtree(checkpoints)
 
 

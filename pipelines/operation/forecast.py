@@ -15,13 +15,13 @@ from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import BASELINES, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
 from pipelines.operation.products.dataset import forecast_dataset
 from pipelines.params.nowcast import Fallback
 from pipelines.params.operation import Policy
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import pixel_metres
-from pipelines.tracking.registry import LoadedModel
 
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 

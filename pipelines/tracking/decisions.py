@@ -13,23 +13,22 @@ from typing import Any
 import mlflow
 
 from pipelines.common.provenance import code_commit
-from pipelines.tracking.registry import Version, find_alias, set_alias
-from pipelines.tracking.store import NAME, connect
+from pipelines.tracking.registry import RegisteredModel, Version
+from pipelines.tracking.store import connect
 
-EXPERIMENT = f"{NAME}-decisions"
 EVIDENCE = "decision.json"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A decision.
+class Decision:
+    """A decision about who is champion.
 
     Parameters
     ----------
     time : datetime
         UTC.
     by : str
-        gate, promote, rollback; first, for the first champion; found, for one that was set past the trail.
+        gate, promote, rollback; first, for the first champion; found, for one that was set without a decision.
     key : str
         What was decided upon; empty unless by the gate.
     before, champion : str
@@ -61,17 +60,22 @@ class ChampionPeriod:
         return f"version {self.version}, {self.since:%F %H:%M} to {until} UTC, by {self.by}: {self.words}"
 
 
-def entries() -> list[Entry]:
-    """Read all decisions, the oldest first."""
-    connect(EXPERIMENT)
+def experiment_of(model: RegisteredModel) -> str:
+    """Return the name of the experiment that keeps the decisions about a model."""
+    return f"{model.name}-decisions"
+
+
+def read_decisions(model: RegisteredModel) -> list[Decision]:
+    """Read all decisions about a model, the oldest first."""
+    connect(experiment_of(model))
     runs = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
+        experiment_names=[experiment_of(model)],
         filter_string="attributes.status = 'FINISHED'",
         order_by=["attributes.start_time ASC"],
         output_format="list",
     )
     return [
-        Entry(
+        Decision(
             datetime.fromtimestamp(run.info.start_time / 1000, UTC),
             *(run.data.tags[tag] for tag in ("by", "key", "before", "champion", "words")),
         )
@@ -79,7 +83,7 @@ def entries() -> list[Entry]:
     ]
 
 
-def champion_periods(decisions: Sequence[Entry]) -> list[ChampionPeriod]:
+def champion_periods(decisions: Sequence[Decision]) -> list[ChampionPeriod]:
     """Return from when to when each champion was one, the oldest first, from all decisions."""
     changes = [one for k, one in enumerate(decisions) if k == 0 or one.champion != decisions[k - 1].champion]
     return [
@@ -88,22 +92,25 @@ def champion_periods(decisions: Sequence[Entry]) -> list[ChampionPeriod]:
     ]
 
 
-def record(champion: Version, by: str, words: str, evidence: Mapping[str, Any], key: str = "") -> None:
+def record(
+    model: RegisteredModel, champion: Version, by: str, words: str, evidence: Mapping[str, Any], key: str = ""
+) -> None:
     """Keep a decision for good, and point the alias ``champion`` at what it says.
 
     Parameters
     ----------
+    model : RegisteredModel
     champion : Version
         Who is champion from now on; the present one if the decision is that it stays.
     by, words, key
-        See `Entry`.
+        See `Decision`.
     evidence : mapping
         What was known, for JSON.
     """
-    client = connect(EXPERIMENT)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    client = connect(experiment_of(model))
+    experiment = client.get_experiment_by_name(experiment_of(model))
     assert experiment is not None  # connect has made it
-    before = find_alias("champion")
+    before = model.find_alias("champion")
     tags = {
         "by": by,
         "key": key,
@@ -114,20 +121,20 @@ def record(champion: Version, by: str, words: str, evidence: Mapping[str, Any], 
     }
     run = client.create_run(experiment.experiment_id, tags=tags, run_name=f"{by}: version {champion.number}")
     client.log_dict(run.info.run_id, tags | dict(evidence), EVIDENCE)
-    set_alias("champion", champion, words)
+    model.set_alias("champion", champion, words)
     client.set_terminated(run.info.run_id)
 
 
-def catch_up() -> None:
-    """Settle decisions that a kill cut off, and enter a champion that was set past the trail (in MLflow's UI, say)."""
-    client = connect(EXPERIMENT)
-    champion = find_alias("champion")
+def catch_up(model: RegisteredModel) -> None:
+    """Settle decisions that a kill cut off, and record a champion that was set without one (in MLflow's UI, say)."""
+    client = connect(experiment_of(model))
+    champion = model.find_alias("champion")
     cut_off = mlflow.search_runs(
-        experiment_names=[EXPERIMENT], filter_string="attributes.status = 'RUNNING'", output_format="list"
+        experiment_names=[experiment_of(model)], filter_string="attributes.status = 'RUNNING'", output_format="list"
     )
     for run in cut_off:
         moved = champion and run.data.tags["champion"] == champion.number != run.data.tags["before"]
         client.set_terminated(run.info.run_id, "FINISHED" if moved else "KILLED")
-    known = entries()
+    known = read_decisions(model)
     if champion and (not known or known[-1].champion != champion.number):
-        record(champion, "found", "found as the champion: set past the trail, some time before", {})
+        record(model, champion, "found", "found as the champion: set past the trail, some time before", {})

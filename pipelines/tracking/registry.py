@@ -1,115 +1,237 @@
-"""The registered models: their versions, found by content, and loading one of them."""
+"""Registered models: what MLflow has to know of one, its versions, found by content, and fetching one of them."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.provenance import CODE, code_commit, sha256
-from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.extrapolation import Forecaster
-from pipelines.nowcast.methods.interface import BASELINES, load_forecaster
-from pipelines.tracking.kinds import RADAR, Kind
-from pipelines.tracking.store import NAME, briefly, connect
+from pipelines.tracking.store import connect
 
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A forecaster from the registry and where it came from.
-
-    Parameters
-    ----------
-    uri : str
-        As asked for.
-    name, version : str
-        Of the registered model; "none" for a URI outside the registry.
-    sha256 : str
-        Of the model's folder.
-    forecaster : Forecaster
-    description : ModelDescription
-    """
-
-    uri: str
-    name: str
-    version: str
-    sha256: str
-    forecaster: Forecaster
-    description: ModelDescription
-
-    @property
-    def method(self) -> str:
-        """What makes the forecast: a network's name, or the method."""
-        return self.description.title
+def tensor(dtype: type, *shape: int) -> Schema:
+    """Return the schema of an array; -1 is any length."""
+    return Schema([TensorSpec(np.dtype(dtype), shape, name=None)])
 
 
-def log_model(folder: Path, of: Kind = RADAR) -> str:
-    """Log the model in ``folder`` to the active run, with the code that it needs; give its URI."""
-    info = mlflow.pyfunc.log_model(
-        name="model",
-        loader_module=of.loader,
-        data_path=str(folder),
-        code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
-        signature=of.signature,
-        input_example=of.example,
-        pip_requirements=[f"{name}=={installed(name)}" for name in of.requirements],
-        metadata={"sha256": sha256(folder)},
-    )
-    return info.model_uri
+def columns(types: Mapping[str, str]) -> Schema:
+    """Return the schema of a table, from its columns' names to MLflow's types."""
+    return Schema([ColSpec(kind, name) for name, kind in types.items()])
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model: its number and its content's hash; ``new`` if just made."""
+    """A version of a registered model: its number and its content's hash; ``new`` if just made."""
 
     number: str
     sha256: str
     new: bool = False
 
 
-def ensure_version(name: str, folder: Path, metrics: Mapping[str, float], of: Kind = RADAR) -> Version:
-    """Find the version that holds the model in ``folder``, or make one; log its scores on the test events.
+@dataclass(frozen=True)
+class ModelLocation:
+    """Where the model lies that a URI means: the URI of its version, and the ``store`` that knows it.
 
-    The version belongs to the run that trained the model. Where this store doesn't know that run (after `dvc pull`),
-    a run is made that says so.
+    ``name`` and ``version`` are those of the registered model, "none" outside the registry.
     """
-    client = connect(of.name)
-    model_sha256 = sha256(folder)
-    of_content = f"tags.model_sha256 = '{model_sha256}'"
-    known = client.search_model_versions(f"name = '{of.name}' and {of_content}")
-    if known:
-        found = min(known, key=lambda version: int(version.version))
-        assert found.run_id is not None  # every version is made from a run, below
-        _log_scores(client, found.run_id, metrics)
-        for key, value in _tags(metrics).items():
-            if found.tags.get(key) != value:
-                client.set_model_version_tag(of.name, str(found.version), key, value)
-        return Version(str(found.version), model_sha256)
 
-    made_it = f"{of_content} and attributes.status = 'FINISHED'"
-    runs = mlflow.search_runs(experiment_names=[of.name], filter_string=made_it, output_format="list")
-    if runs:
-        run = runs[0]
-    else:
-        with mlflow.start_run(run_name=name) as run:
-            mlflow.set_tags({"model": name, "model_sha256": model_sha256, "code_commit": code_commit()})
-            if name not in BASELINES:
-                mlflow.set_tag("imported", "this store doesn't have the run that made the model")
-            log_model(folder, of)
-    _log_scores(client, run.info.run_id, metrics)
-    lineage = {key: run.data.tags[key] for key in LINEAGE if key in run.data.tags}
-    tags = {"model": name, "model_sha256": model_sha256} | lineage | _tags(metrics)
-    made = mlflow.register_model(f"runs:/{run.info.run_id}/model", of.name, tags=tags)
-    return Version(str(made.version), model_sha256, new=True)
+    name: str
+    version: str
+    uri: str
+    store: str
+
+    def download(self) -> Path:
+        """Fetch the folder as it was trained: description and weights, none of the code or pickles beside it.
+
+        Raises
+        ------
+        UserError
+            If there is no such model, or it isn't one of ours.
+        """
+        try:
+            downloaded = Path(mlflow.artifacts.download_artifacts(self.uri))
+            flavors = Model.load(downloaded).flavors
+        except (MlflowException, OSError, ValueError) as error:
+            raise _no_such_model(self.uri, error) from None
+        try:
+            folder = downloaded / flavors["python_function"]["data"]
+        except (KeyError, TypeError):
+            raise UserError(f"{self.uri}: not a model that `dvc repro` registered: it has no data") from None
+        if not folder.is_dir():
+            raise UserError(f"{self.uri}: its artifacts are gone from {self.store}")
+        return folder
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model: what a task says of it, and its versions in the store that is active.
+
+    Parameters
+    ----------
+    name : str
+        In the registry; its experiment has the same.
+    samples : str
+        What it is trained on.
+    loader : str
+        Module whose ``_load_pyfunc`` MLflow calls.
+    inputs, outputs : Schema
+        What it takes and returns; see `tensor` and `columns`.
+    example : object
+        An input.
+    requirements : tuple of str
+        Packages that it needs.
+    params : mapping of str to int
+        What else it takes, with defaults.
+    """
+
+    name: str
+    samples: str
+    loader: str
+    inputs: Schema
+    outputs: Schema
+    example: Any
+    requirements: tuple[str, ...]
+    params: Mapping[str, int] = field(default_factory=dict)
+
+    def log(self, folder: Path) -> None:
+        """Log the model in ``folder`` to the active run, with the code that it needs."""
+        params: Any = None
+        if self.params:
+            params = ParamSchema([ParamSpec(name, "long", default) for name, default in self.params.items()])
+        mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=self.loader,
+            data_path=str(folder),
+            code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
+            signature=ModelSignature(self.inputs, self.outputs, params),
+            input_example=self.example,
+            pip_requirements=[f"{name}=={installed(name)}" for name in self.requirements],
+            metadata={"sha256": sha256(folder)},
+        )
+
+    def ensure_version(self, name: str, folder: Path, metrics: Mapping[str, float], *, trained: bool = True) -> Version:
+        """Find the version that holds the model in ``folder``, or make one; log its scores on the test data.
+
+        The version belongs to the run that trained the model. Where this store doesn't know that run (after
+        `dvc pull`), a run is made that says so. Nothing is said of a method that isn't ``trained``.
+        """
+        client = connect(self.name)
+        model_sha256 = sha256(folder)
+        of_content = f"tags.model_sha256 = '{model_sha256}'"
+        known = client.search_model_versions(f"name = '{self.name}' and {of_content}")
+        if known:
+            found = min(known, key=lambda version: int(version.version))
+            assert found.run_id is not None  # every version is made from a run, below
+            _log_scores(client, found.run_id, metrics)
+            for key, value in _tags(metrics).items():
+                if found.tags.get(key) != value:
+                    client.set_model_version_tag(self.name, str(found.version), key, value)
+            return Version(str(found.version), model_sha256)
+
+        made_it = f"{of_content} and attributes.status = 'FINISHED'"
+        runs = mlflow.search_runs(experiment_names=[self.name], filter_string=made_it, output_format="list")
+        if runs:
+            run = runs[0]
+        else:
+            with mlflow.start_run(run_name=name) as run:
+                mlflow.set_tags({"model": name, "model_sha256": model_sha256, "code_commit": code_commit()})
+                if trained:
+                    mlflow.set_tag("imported", "this store doesn't have the run that made the model")
+                self.log(folder)
+        _log_scores(client, run.info.run_id, metrics)
+        lineage = {key: run.data.tags[key] for key in LINEAGE if key in run.data.tags}
+        tags = {"model": name, "model_sha256": model_sha256} | lineage | _tags(metrics)
+        made = mlflow.register_model(f"runs:/{run.info.run_id}/model", self.name, tags=tags)
+        return Version(str(made.version), model_sha256, new=True)
+
+    def find_alias(self, alias: str) -> Version | None:
+        """Return the version that ``alias`` points to, or None."""
+        try:
+            found = connect(self.name).get_model_version_by_alias(self.name, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return _version(found)
+
+    def set_alias(self, alias: str, version: Version, reason: str) -> None:
+        """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
+        if self.find_alias(alias) == Version(version.number, version.sha256):
+            return
+        client = connect(self.name)
+        client.set_model_version_tag(self.name, version.number, f"{alias}_because", reason)
+        client.set_registered_model_alias(self.name, alias, version.number)
+
+    def find_version(self, uri: str) -> Version:
+        """Return the version that a URI names: models:/NAME/NUMBER, or models:/NAME@ALIAS.
+
+        Raises
+        ------
+        UserError
+            If it names none, or one that isn't ours.
+        """
+        location = self.locate(uri)
+        if location.name != self.name:
+            raise UserError(f"{uri}: not a version of {self.name}: models:/{self.name}/NUMBER")
+        try:
+            found = connect(self.name).get_model_version(self.name, location.version)
+        except MlflowException as error:
+            raise _no_such_model(uri, error) from None
+        if "model_sha256" not in found.tags:
+            raise UserError(f"{uri}: not a model that `dvc repro` registered")
+        return _version(found)
+
+    def tags_and_metrics(self, version: Version) -> tuple[dict[str, str], dict[str, float]]:
+        """Return a version's tags, and the metrics of the run that it was made from."""
+        client = connect(self.name)
+        found = client.get_model_version(self.name, version.number)
+        return found.tags, client.get_run(found.run_id).data.metrics if found.run_id else {}
+
+    def has_card(self, version: Version) -> bool:
+        """Return whether a version has a description."""
+        return bool(connect(self.name).get_model_version(self.name, version.number).description)
+
+    def set_card(self, version: Version, card: str) -> None:
+        """Write a version's description, Markdown."""
+        connect(self.name).update_model_version(self.name, version.number, card)
+
+    def locate(self, uri: str) -> ModelLocation:
+        """Return where the model lies that an MLflow URI means, of this registered model or any other.
+
+        Raises
+        ------
+        UserError
+            If it is an alias that nobody has.
+        """
+        client = connect(self.name)
+        store = mlflow.get_tracking_uri()
+        of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+        if not of_registry:
+            return ModelLocation("none", "none", uri, store)
+        name, alias, version = of_registry.groups()
+        if alias:
+            try:
+                version = str(client.get_model_version_by_alias(name, alias).version)
+            except MlflowException as error:
+                raise _no_such_model(uri, error) from None
+        return ModelLocation(name, version, f"models:/{name}/{version}", store)
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(str(found.version), found.tags["model_sha256"])
 
 
 def _tags(metrics: Mapping[str, float]) -> dict[str, str]:
@@ -124,146 +246,5 @@ def _log_scores(client: MlflowClient, run_id: str, metrics: Mapping[str, float])
             client.log_metric(run_id, key, value)
 
 
-def find_alias(alias: str, of: Kind = RADAR) -> Version | None:
-    """Version that ``alias`` points to, or None."""
-    try:
-        found = connect(of.name).get_model_version_by_alias(of.name, alias)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-    return Version(str(found.version), found.tags["model_sha256"])
-
-
-def set_alias(alias: str, version: Version, reason: str, of: Kind = RADAR) -> None:
-    """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
-    if find_alias(alias, of) == Version(version.number, version.sha256):
-        return
-    client = connect(of.name)
-    client.set_model_version_tag(of.name, version.number, f"{alias}_because", reason)
-    client.set_registered_model_alias(of.name, alias, version.number)
-
-
-def find_version(uri: str, of: Kind = RADAR) -> Version:
-    """Version that a URI names: models:/NAME/NUMBER, or models:/NAME@ALIAS.
-
-    Raises
-    ------
-    UserError
-        If it names none, or one that isn't ours.
-    """
-    client = connect(of.name)
-    named = re.fullmatch(rf"models:/{re.escape(of.name)}(?:@([^/@]+)|/(\d+))", uri)
-    if named is None:
-        raise UserError(f"{uri}: not a version of {of.name}: models:/{of.name}/NUMBER")
-    alias, number = named.groups()
-    try:
-        found = (
-            client.get_model_version_by_alias(of.name, alias) if alias else client.get_model_version(of.name, number)
-        )
-    except MlflowException as error:
-        reason = in_short(error)
-        raise UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}") from None
-    if "model_sha256" not in found.tags:
-        raise UserError(f"{uri}: not a model that `dvc repro` registered")
-    return Version(str(found.version), found.tags["model_sha256"])
-
-
-def facts_of(version: Version, of: Kind = RADAR) -> tuple[dict[str, str], dict[str, float]]:
-    """Return a version's tags, and the metrics of the run that it was made from."""
-    client = connect(of.name)
-    found = client.get_model_version(of.name, version.number)
-    return found.tags, client.get_run(found.run_id).data.metrics if found.run_id else {}
-
-
-def has_card(version: Version, of: Kind = RADAR) -> bool:
-    """Whether a version has a description."""
-    return bool(connect(of.name).get_model_version(of.name, version.number).description)
-
-
-def set_card(version: Version, card: str, of: Kind = RADAR) -> None:
-    """Return a version its description, Markdown."""
-    connect(of.name).update_model_version(of.name, version.number, card)
-
-
-@dataclass(frozen=True)
-class DownloadedModel:
-    """A registered model's folder, as it was trained, and which version it is ("none" outside the registry)."""
-
-    name: str
-    version: str
-    folder: Path
-
-
-def find(uri: str) -> DownloadedModel:
-    """Fetch a model by its MLflow URI: its description and weights, none of the code or pickles that may lie there.
-
-    Raises
-    ------
-    UserError
-        If there is no such model, or it isn't one of ours.
-    """
-    name, version, uri_of_version = _resolve(uri)
-    return DownloadedModel(name, version, _download(uri, uri_of_version))
-
-
-@briefly()
-def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
-    """Load a forecaster by its MLflow URI; see `find`. A version is loaded once, and kept.
-
-    For a server that is silent it waits 10 s: a forecast has to be there in a minute.
-
-    Raises
-    ------
-    UserError
-        If there is no such model, or it isn't one of ours.
-    """
-    name, version, uri_of_version = _resolve(uri)
-    # What another URI names may change; a version doesn't.
-    read = _read if version == "none" else _read_once
-    return LoadedModel(uri, name, version, *read(uri_of_version, mlflow.get_tracking_uri()))
-
-
-def _resolve(uri: str) -> tuple[str, str, str]:
-    """Return the model and version that a URI means ("none" outside the registry), and the URI of that version."""
-    client = connect()
-    of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
-    if not of_registry:
-        return "none", "none", uri
-    name, alias, version = of_registry.groups()
-    if alias:
-        try:
-            version = str(client.get_model_version_by_alias(name, alias).version)
-        except MlflowException as error:
-            raise _no_such_model(uri, error) from None
-    return name, version, f"models:/{name}/{version}"
-
-
-def _download(uri: str, uri_of_version: str) -> Path:
-    """Fetch a model's folder; ``uri`` is for the message."""
-    try:
-        downloaded = Path(mlflow.artifacts.download_artifacts(uri_of_version))
-        flavors = Model.load(downloaded).flavors
-    except (MlflowException, OSError, ValueError) as error:
-        raise _no_such_model(uri, error) from None
-    try:
-        folder = downloaded / flavors["python_function"]["data"]
-    except (KeyError, TypeError):
-        raise UserError(f"{uri}: not a model that `dvc repro` registered: it has no data") from None
-    if not folder.is_dir():
-        raise UserError(f"{uri}: its artifacts are gone from {mlflow.get_tracking_uri()}")
-    return folder
-
-
 def _no_such_model(uri: str, error: Exception) -> UserError:
-    reason = in_short(error)
-    return UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {reason}")
-
-
-def _read(uri: str, tracking_uri: str) -> tuple[str, Forecaster, ModelDescription]:
-    """Return a model's hash, forecaster and description, read from the store that is active, ``tracking_uri``."""
-    folder = _download(uri, uri)
-    return sha256(folder), *load_forecaster(folder)
-
-
-_read_once = lru_cache(maxsize=4)(_read)
+    return UserError(f"{uri}: no such model in {mlflow.get_tracking_uri()}: {in_short(error)}")

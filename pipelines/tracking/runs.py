@@ -1,4 +1,4 @@
-"""One training, one MLflow run: parameters, curves, seeds, data, commit and the model."""
+"""One training, one MLflow run: parameters, curves, seeds, data, commit and the model; one comparison, one too."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,24 +13,27 @@ from mlflow.exceptions import MlflowException
 from pytorch_lightning.loggers import MLFlowLogger
 
 from pipelines.common.provenance import sha256
-from pipelines.tracking.kinds import RADAR, Kind
-from pipelines.tracking.registry import log_model
+from pipelines.tracking.registry import RegisteredModel
 from pipelines.tracking.store import connect
+
+COMPARISON = "comparison"  # tag of the runs that hold tables and pictures of all methods: their content's hash
 
 
 @contextmanager
 def training_run(
+    of: RegisteredModel,
     name: str,
     resume: Path,
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     samples: pd.DataFrame,
-    of: Kind = RADAR,
 ) -> Iterator[MLFlowLogger]:
     """Open the run of a training, or the one that an interrupted training began.
 
     Parameters
     ----------
+    of : RegisteredModel
+        What is trained.
     name : str
         Of the run.
     resume : Path
@@ -39,8 +42,6 @@ def training_run(
         What the run is compared by and found by.
     samples : DataFrame
         What it is trained on, column ``store`` with the rest; logged as the run's dataset.
-    of : Kind
-        What is trained.
 
     Yields
     ------
@@ -67,8 +68,27 @@ def training_run(
         yield MLFlowLogger(of.name, tracking_uri=mlflow.get_tracking_uri(), run_id=run.info.run_id)
 
 
-def log_trained(folder: Path, metrics: Mapping[str, float], of: Kind = RADAR) -> None:
+def log_trained(of: RegisteredModel, folder: Path, metrics: Mapping[str, float]) -> None:
     """Log the trained model in ``folder`` to the active run, which can be found by it from now on."""
     mlflow.log_metrics(dict(metrics))
-    log_model(folder, of)
+    of.log(folder)
     mlflow.set_tag("model_sha256", sha256(folder))
+
+
+def log_comparison(of: RegisteredModel, folder: Path) -> None:
+    """Log the tables and pictures in ``folder`` to a run of their own; nothing if the newest such run has them."""
+    client = connect(of.name)
+    digest = sha256(folder)
+    newest = mlflow.search_runs(
+        experiment_names=[of.name],
+        filter_string=f"tags.{COMPARISON} LIKE '%'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+        output_format="list",
+    )
+    if newest and newest[0].data.tags[COMPARISON] == digest:
+        return
+    with mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME", COMPARISON)) as run:
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            client.log_artifact(run.info.run_id, str(file), COMPARISON)
+        mlflow.set_tag(COMPARISON, digest)  # last: a run without it was cut off

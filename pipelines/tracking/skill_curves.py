@@ -7,24 +7,25 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from pipelines.common.errors import Unavailable, in_short
-from pipelines.tracking.store import NAME, briefly, connect
+from pipelines.tracking.store import briefly, connect
 
-EXPERIMENT = f"{NAME}-verification"
 ALWAYS = "cycles"  # the metric that every point has
 
 
 @briefly()
 def log_skill(
+    experiment_name: str,
     domain: str,
     name: str,
     version: str,
     cycles: Iterable[np.datetime64],
     score: Callable[[np.datetime64], Mapping[str, float]],
 ) -> int:
-    """Log the metrics of those cycles that the run hasn't got yet; give how many.
+    """Log the metrics of those cycles that the run hasn't got yet; return how many.
 
     Parameters
     ----------
+    experiment_name : str
     domain, name, version : str
         The run's: of the domain, and of the registered model.
     cycles : iterable of datetime64
@@ -39,8 +40,8 @@ def log_skill(
     """
     tags = {"domain": domain, "model_name": name, "model_version": version}
     try:
-        client = connect(EXPERIMENT)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        client = connect(experiment_name)
+        experiment = client.get_experiment_by_name(experiment_name)
         assert experiment is not None  # connect has made it
         wanted = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
         runs = client.search_runs([experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"])

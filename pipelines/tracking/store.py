@@ -23,8 +23,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipelines.common.errors import Unavailable, in_short
 from pipelines.common.files import exclusive
 
-NAME, ACTION_NAME = "radar-nowcast", "action-recognition"  # of experiments and of registered models
-
 # Seconds that a request waits for a server that is silent, and how often it is tried again; where the environment has
 # these variables it says. A server that is down should be told of, not waited for through minutes of retries.
 PATIENT, BRIEF = (MLFLOW_HTTP_REQUEST_TIMEOUT.default, 3), (5, 1)
@@ -37,8 +35,8 @@ for advice in (".*Inferred schema contains integer", ".*dataset source can be"):
     warnings.filterwarnings("ignore", advice)
 
 
-def connect(experiment: str = NAME) -> MlflowClient:
-    """Client of the tracking store, with the experiment in it and active, made where it isn't there yet.
+def connect(experiment: str) -> MlflowClient:
+    """Return a client of the tracking store, with the experiment in it and active, made where it isn't there yet.
 
     Raises
     ------
@@ -68,7 +66,7 @@ def connect(experiment: str = NAME) -> MlflowClient:
 
 @contextmanager
 def briefly() -> Iterator[None]:
-    """Return up a server that is silent after 10 s, not after MLflow's minutes: for what has to be on time.
+    """Give up a server that is silent after 10 s, not after MLflow's minutes: for what has to be on time.
 
     It holds for the whole process while it is entered. Not for writing what would be lost.
     """

@@ -25,11 +25,11 @@ POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 ROUND = """
 import json, sys
 from pathlib import Path
-from pipelines.tracking.registry import ensure_version, load, set_alias
+from pipelines.nowcast.registered_model import RADAR, load
 folder = Path("model")
 folder.mkdir()
 (folder / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}))
-set_alias("champion", ensure_version("extrapolation", folder, {"csi_mean": 0.5}), "for the test")
+RADAR.set_alias("champion", RADAR.ensure_version("extrapolation", folder, {"csi_mean": 0.5}), "for the test")
 print(load("models:/radar-nowcast@champion").method)
 """
 

@@ -23,9 +23,9 @@ from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
 
 from flows.forecast import forecast
+from pipelines.nowcast.registered_model import RADAR, load
 from pipelines.operation.products.latest import read_latest
 from pipelines.radar.frame import Frame
-from pipelines.tracking.registry import ensure_version, load
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 5, shape=(96, 96))
 NOW = datetime(2024, 6, 1, 12, 30, tzinfo=UTC)
@@ -100,7 +100,7 @@ def test_the_model_s_artifacts_are_gone(inbox: Path, server: Served, tmp_path: P
     folder.mkdir()
     mark = uuid.uuid4().hex
     (folder / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3, "mark": mark}))
-    version = f"models:/radar-nowcast/{ensure_version('extrapolation', folder, {}).number}"
+    version = f"models:/radar-nowcast/{RADAR.ensure_version('extrapolation', folder, {}).number}"
     stored = (server.folder / "mlflow/artifacts").rglob("model.json")
     (kept,) = (path for path in stored if mark in path.read_text())
     shutil.rmtree(kept.parents[level])

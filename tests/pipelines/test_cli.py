@@ -17,8 +17,8 @@ from pipelines import cli
 from pipelines.common.errors import UserError
 from pipelines.common.stage import exit_on_user_error
 from pipelines.nowcast.register import write_extrapolation
+from pipelines.nowcast.registered_model import RADAR
 from pipelines.params.read import read_params
-from pipelines.tracking.registry import ensure_version, set_alias
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2024, 6, 1, 12)
@@ -48,8 +48,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
         write_extrapolation(folder / "extrapolation")
-        version = ensure_version("extrapolation", folder / "extrapolation", {"csi_mean": 0.5})
-        set_alias("champion", version, "the only one")
+        version = RADAR.ensure_version("extrapolation", folder / "extrapolation", {"csi_mean": 0.5})
+        RADAR.set_alias("champion", version, "the only one")
         yield folder
 
 

@@ -9,12 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.provenance import code_commit
+from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.params.operation import Policy
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
-from pipelines.tracking.registry import LoadedModel
 
 NETCDF = "forecast.nc"
 # For netCDF and for Zarr: each takes what it knows.

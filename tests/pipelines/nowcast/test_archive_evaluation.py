@@ -18,8 +18,8 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast import archive_evaluation as stage
 from pipelines.nowcast.archive_evaluation import all_times, evaluate_source, runs_of
 from pipelines.nowcast.register import write_extrapolation
+from pipelines.nowcast.registered_model import RADAR
 from pipelines.params.read import Params, read_params
-from pipelines.tracking.registry import ensure_version
 
 ROOT = Path(__file__).parents[3]
 PICTURES = {"csi.png", "fss.png", "spectra.png", "maps.png"}
@@ -86,7 +86,7 @@ def test_models_of_a_folder_and_of_the_registry_on_radar_files(
     ours = write_model(tmp_path / "models" / "ours", network)
     hourly = write_model(tmp_path / "models" / "hourly", network | {"step_seconds": 3600})
     write_extrapolation(tmp_path / "first")
-    version = ensure_version("extrapolation", tmp_path / "first", {})
+    version = RADAR.ensure_version("extrapolation", tmp_path / "first", {})
     uri = f"models:/radar-nowcast/{version.number}"
 
     text, data = evaluated([uri, str(ours), str(hourly)], tmp_path / "radar", params)

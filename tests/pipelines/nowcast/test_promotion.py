@@ -17,10 +17,11 @@ from pipelines.cli import app
 from pipelines.common.errors import UserError
 from pipelines.nowcast.promotion import judge, promote, rollback
 from pipelines.nowcast.register import choose
+from pipelines.nowcast.registered_model import NAME, RADAR
 from pipelines.params.read import Params, read_params
-from pipelines.tracking import decisions as trail
-from pipelines.tracking.registry import Version, find_alias
-from pipelines.tracking.store import NAME, connect
+from pipelines.tracking import decisions
+from pipelines.tracking.registry import RegisteredModel, Version
+from pipelines.tracking.store import connect
 from pipelines.verification.scoring import SUMS
 
 NAMES = ("extrapolation", "scs", "convlstm")  # versions 1, 2, 3
@@ -60,7 +61,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        client = connect()
+        client = connect(NAME)
         client.create_registered_model(NAME)
         for name in NAMES:
             client.create_model_version(NAME, str(folder), tags={"model": name, "model_sha256": f"sha of {name}"})
@@ -84,19 +85,19 @@ def versions() -> dict[str, Version]:
 
 
 def champion() -> str | None:
-    found = find_alias("champion")
+    found = RADAR.find_alias("champion")
     return found.number if found else None
 
 
 def story() -> list[tuple[str, str]]:
-    return [(entry.by, entry.champion) for entry in trail.entries()]
+    return [(entry.by, entry.champion) for entry in decisions.read_decisions(RADAR)]
 
 
 @pytest.mark.parametrize(("blocks", "expected"), [(8, "2"), (7, "1")])
 def test_a_clear_win_promotes_on_8_blocks_and_not_on_7(params: Params, blocks: int, expected: str) -> None:
     choose(WINDOWS, tables(scs=10, blocks=blocks), versions(), params=params)
     assert champion() == expected
-    assert find_alias("challenger") == versions()["scs"]
+    assert RADAR.find_alias("challenger") == versions()["scs"]
     assert story() == [("first", "1"), ("gate", expected)]
 
 
@@ -118,9 +119,11 @@ def test_the_judgement_is_the_sums_by_hand() -> None:
 def test_the_decision_is_kept_with_its_numbers(params: Params) -> None:
     choose(WINDOWS, tables(scs=10), versions(), params=params)
     (run, _) = mlflow.search_runs(
-        experiment_names=[trail.EXPERIMENT], order_by=["attributes.start_time DESC"], output_format="list"
+        experiment_names=[decisions.experiment_of(RADAR)], order_by=["attributes.start_time DESC"], output_format="list"
     )
-    (file,) = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{trail.EVIDENCE}")).parent.iterdir()
+    (file,) = Path(
+        mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{decisions.EVIDENCE}")
+    ).parent.iterdir()
     kept = json.loads(file.read_text())
     assert (kept["before"], kept["champion"], kept["challenger_version"]) == ("1", "2", "2")
     assert kept["windows_sha256"] == hashlib.sha256(b"windows").hexdigest()
@@ -136,7 +139,7 @@ def test_to_beat_the_champion_alone_is_not_enough(params: Params) -> None:
     choose(WINDOWS, tables(scs=0, convlstm=-20), versions(), params=params)
     assert champion() == "3"
     assert story()[-1] == ("gate", "3")
-    assert "no difference shown to extrapolation" in trail.entries()[-1].words
+    assert "no difference shown to extrapolation" in decisions.read_decisions(RADAR)[-1].words
 
 
 def test_to_beat_extrapolation_alone_is_not_enough(params: Params) -> None:
@@ -144,7 +147,7 @@ def test_to_beat_extrapolation_alone_is_not_enough(params: Params) -> None:
     of = tables(scs=10)
     of["convlstm"] = table(LEVEL[:8] + 9.9 + np.resize([-1, 1], 8))  # as good but for a tenth, elsewhere
     choose(WINDOWS, of, versions(), params=params)
-    assert find_alias("challenger") == versions()["scs"]
+    assert RADAR.find_alias("challenger") == versions()["scs"]
     assert champion() == "3"
 
 
@@ -178,7 +181,7 @@ def test_the_trail_says_who_was_champion_from_when_to_when(params: Params) -> No
     choose(WINDOWS, tables(scs=0), versions(), params=params)  # 1 stays: one reign, two entries
     promote(f"models:/{NAME}/3", "the   storm\nof June")
     rollback()
-    first, second, third = trail.champion_periods(trail.entries())
+    first, second, third = decisions.champion_periods(decisions.read_decisions(RADAR))
     assert [reign.version for reign in (first, second, third)] == ["1", "3", "1"]
     assert began <= first.since < second.since < third.since <= datetime.now(UTC)
     assert (first.until, second.until, third.until) == (second.since, third.since, None)
@@ -233,7 +236,7 @@ def test_no_rollback_before_the_first_champion_or_to_a_lost_version(params: Para
     with pytest.raises(UserError, match="no champion before the present one"):
         rollback()
     promote(f"models:/{NAME}/3", "why not")
-    connect().delete_model_version(NAME, "1")
+    connect(NAME).delete_model_version(NAME, "1")
     with pytest.raises(UserError, match=f"models:/{NAME}/1: no such model"):
         rollback()
     assert champion() == "3"
@@ -241,7 +244,7 @@ def test_no_rollback_before_the_first_champion_or_to_a_lost_version(params: Para
 
 def test_a_champion_set_past_the_trail_is_entered(params: Params) -> None:
     choose(WINDOWS, tables(scs=0), versions(), params=params)
-    connect().set_registered_model_alias(NAME, "champion", "3")  # by a hand in MLflow's UI
+    connect(NAME).set_registered_model_alias(NAME, "champion", "3")  # by a hand in MLflow's UI
     assert rollback() == "1"
     assert story()[-2:] == [("found", "3"), ("rollback", "1")]
 
@@ -252,13 +255,17 @@ def test_a_decision_that_was_cut_off_is_settled(params: Params, monkeypatch: pyt
 
     class Killed(BaseException): ...
 
-    def cut_off(alias: str, version: Version, reason: str) -> None:
+    set_alias = RegisteredModel.set_alias
+
+    def cut_off(model: RegisteredModel, alias: str, version: Version, reason: str) -> None:
+        if alias != "champion":
+            return set_alias(model, alias, version, reason)
         if moved:
-            connect().set_registered_model_alias(NAME, alias, version.number)
+            connect(NAME).set_registered_model_alias(NAME, alias, version.number)
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(trail, "set_alias", cut_off)
+        patch.setattr(RegisteredModel, "set_alias", cut_off)
         choose(WINDOWS, tables(scs=10), versions(), params=params)
     assert champion() == ("2" if moved else "1")
     for _ in range(2):

@@ -17,9 +17,9 @@ from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.interface import BASELINES, NAMES, baseline, factory
 from pipelines.nowcast.register import choose, main, register
+from pipelines.nowcast.registered_model import NAME, RADAR, load
 from pipelines.params.read import Params
-from pipelines.tracking import decisions as trail
-from pipelines.tracking.registry import NAME, find_alias, load
+from pipelines.tracking import decisions
 from pipelines.tracking.store import connect
 from pipelines.verification.scoring import mean_csi
 from scs_model import EncoderForecaster
@@ -80,7 +80,7 @@ def workplace(
 
 
 def versions() -> list[str]:
-    return sorted(version.version for version in connect().search_model_versions(f"name = '{NAME}'"))
+    return sorted(version.version for version in connect(NAME).search_model_versions(f"name = '{NAME}'"))
 
 
 def test_extrapolation_is_version_1_and_the_first_champion(
@@ -93,8 +93,8 @@ def test_extrapolation_is_version_1_and_the_first_champion(
     champion = load()
     assert (champion.method, champion.version) == ("extrapolation", "1")
     # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
-    assert find_alias("challenger").number in {made[name].number for name in params.trained}
-    tags = connect().get_model_version(NAME, "1").tags
+    assert RADAR.find_alias("challenger").number in {made[name].number for name in params.trained}
+    tags = connect(NAME).get_model_version(NAME, "1").tags
     assert "first champion" in tags["champion_because"]
     assert float(tags["csi_mean"]) == pytest.approx(mean_csi(tables["extrapolation"]), abs=1e-4)
 
@@ -115,7 +115,7 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
     made = register(tables, WINDOWS, MODELS, params=params)
 
     def card(name: str) -> str:
-        return connect().get_model_version(NAME, made[name].number).description
+        return connect(NAME).get_model_version(NAME, made[name].number).description
 
     of_network = card("scs")
     for said in (
@@ -129,7 +129,7 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
         assert str(said) in of_network
     assert f"{mean_csi(tables['extrapolation']):.3f}" in card("extrapolation")
     assert "training" not in card("extrapolation")
-    connect().update_model_version(NAME, made["scs"].number, "by hand")
+    connect(NAME).update_model_version(NAME, made["scs"].number, "by hand")
     register(tables, WINDOWS, MODELS, params=params)
     assert card("scs") == "by hand"
 
@@ -142,8 +142,8 @@ def test_an_experiment_moves_no_alias_and_leaves_no_decision(
     for name in (*NAMES, *params.trained):
         tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
     main(WINDOWS, tmp_path, MODELS)
-    assert connect().get_registered_model(NAME).aliases == {}
-    assert trail.entries() == []
+    assert connect(NAME).get_registered_model(NAME).aliases == {}
+    assert decisions.read_decisions(RADAR) == []
 
 
 def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
@@ -151,7 +151,7 @@ def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
 ) -> None:
     params, tables = workplace
     made = register(tables, WINDOWS, MODELS, params=params)
-    connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
+    connect(NAME).set_registered_model_alias(NAME, "champion", made["scs"].number)
     # The next training made other models: the champion is none of them.
     for name in params.trained:
         write_model(name, params, tmp_path / name, seed=7)
@@ -169,7 +169,7 @@ def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
 ) -> None:
     params, tables = workplace
     made = register(tables, WINDOWS, MODELS, params=params)
-    connect().set_registered_model_alias(NAME, "champion", made["scs"].number)
+    connect(NAME).set_registered_model_alias(NAME, "champion", made["scs"].number)
     present = {name: version for name, version in made.items() if name != "scs"}
     fewer = params.model_copy(
         update={
@@ -178,7 +178,7 @@ def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
         }
     )
     choose(WINDOWS, tables, present, params=fewer)
-    assert find_alias("champion").number == made["scs"].number
+    assert RADAR.find_alias("champion").number == made["scs"].number
     assert f"the model wants {params.index.inputs} frames" in capsys.readouterr().out
 
 
@@ -215,7 +215,7 @@ def test_a_model_that_is_not_there_is_one_line(workplace: tuple[Params, dict[str
 def test_a_foreign_model_is_refused_and_its_pickle_left_alone(
     workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
-    connect()
+    connect(NAME)
 
     class Foreign(mlflow.pyfunc.PythonModel):
         def __reduce__(self) -> object:

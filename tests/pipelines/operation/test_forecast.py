@@ -17,12 +17,12 @@ from small_model import NETWORK, loaded
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast, troubles
 from pipelines.operation.inputs import Source
 from pipelines.params.operation import Policy
 from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
-from pipelines.tracking.registry import LoadedModel
 
 POLICY = read_params(Path(__file__).parents[3] / "params.yaml").domains["simulated"].policy
 FRAMES = moving_cells("2024-06-01T12:00", 5, shape=(24, 32))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.errors import Unavailable
-from pipelines.tracking.registry import load
-from pipelines.tracking.store import NAME, connect
+from pipelines.nowcast.registered_model import NAME, load
+from pipelines.tracking.store import connect
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_empty_address_is_none(repository: Path) -> None:
-    connect()
+    connect(NAME)
     assert (repository / "mlflow/mlflow.db").is_file()
 
 
 def test_processes_that_are_the_first_at_once_share_the_store(repository: Path) -> None:
-    command = [sys.executable, "-c", "from pipelines.tracking.store import connect; connect()"]
+    command = [sys.executable, "-c", "from pipelines.tracking.store import connect; connect('radar-nowcast')"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     started = [subprocess.Popen(command, env=environment) for _ in range(3)]
     assert [one.wait() for one in started] == [0, 0, 0]
@@ -42,7 +42,7 @@ def test_a_database_s_artifacts_outlive_the_experiment_that_made_it(
     experiment.mkdir(parents=True)
     monkeypatch.chdir(experiment)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository}/other.db")
-    made = connect().get_experiment_by_name(NAME)
+    made = connect(NAME).get_experiment_by_name(NAME)
     assert made.artifact_location == (repository / "mlflow/artifacts").as_uri()
 
 
@@ -55,7 +55,7 @@ def test_a_store_that_can_t_be_used_is_one_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Unavailable) as refused:
-        connect()
+        connect(NAME)
     assert str(refused.value).startswith(f"MLflow store {uri}: ")
     assert "\n" not in str(refused.value)
 
@@ -92,7 +92,7 @@ def test_a_silent_server_is_given_up_sooner_by_a_forecast_than_by_a_training(
     assert time.monotonic() - began < 3.5
     assert tries(silent) == 2
     with pytest.raises(Unavailable, match="Max retries exceeded"):
-        connect()
+        connect(NAME)
     assert tries(silent) == 4, "what is registered or logged keeps its patience, after a look-up too"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Unavailable, match="Max retries exceeded"):

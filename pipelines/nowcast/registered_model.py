@@ -1,0 +1,80 @@
+"""The registered model ``radar-nowcast``, and loading a forecaster from the registry."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from pipelines.common.provenance import sha256
+from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.methods.extrapolation import Forecaster
+from pipelines.nowcast.methods.interface import load_forecaster
+from pipelines.tracking.registry import ModelLocation, RegisteredModel, tensor
+from pipelines.tracking.store import briefly
+
+NAME = "radar-nowcast"
+RADAR = RegisteredModel(
+    name=NAME,
+    samples="windows",
+    loader="pipelines.nowcast.pyfunc",
+    inputs=tensor(np.float32, -1, -1, -1),
+    outputs=tensor(np.float32, -1, -1, -1),
+    params={"leads": 12},
+    example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
+    requirements=("mlflow", "numpy", "opencv-python-headless", "pysteps", "safetensors", "scipy", "torch"),
+)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A forecaster from the registry and where it came from.
+
+    Parameters
+    ----------
+    uri : str
+        As asked for.
+    name, version : str
+        Of the registered model; "none" for a URI outside the registry.
+    sha256 : str
+        Of the model's folder.
+    forecaster : Forecaster
+    description : ModelDescription
+    """
+
+    uri: str
+    name: str
+    version: str
+    sha256: str
+    forecaster: Forecaster
+    description: ModelDescription
+
+    @property
+    def method(self) -> str:
+        """What makes the forecast: a network's name, or the method."""
+        return self.description.title
+
+
+@briefly()
+def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
+    """Load a forecaster by its MLflow URI. A version is loaded once, and kept.
+
+    For a server that is silent it waits 10 s: a forecast has to be there in a minute.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or it isn't one of ours.
+    """
+    location = RADAR.locate(uri)
+    # What another URI names may change; a version doesn't.
+    read = _read if location.version == "none" else _read_once
+    return LoadedModel(uri, location.name, location.version, *read(location))
+
+
+def _read(location: ModelLocation) -> tuple[str, Forecaster, ModelDescription]:
+    """Return a model's hash, forecaster and description."""
+    folder = location.download()
+    return sha256(folder), *load_forecaster(folder)
+
+
+_read_once = lru_cache(maxsize=4)(_read)
