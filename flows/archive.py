@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.clock import utc
-from flows.forecast import RETRY
+from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.files import exclusive
 from pipelines.operation.dvc_add import dvc_add

@@ -16,14 +16,15 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName, WorkPoolF
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import EntrypointType
-from prefect.schedules import Cron
+from prefect.schedules import Cron, Schedule
 from prefect.workers.process import ProcessWorker
+from ruamel.yaml import YAML
 
 from flows import GPU_POOL, POOL, TRAINING_POOL
 from flows.alarms import deploy_automation, deploy_watch, remove_watch
 from flows.archive import archive
 from flows.forecast import forecast
-from flows.training_deployments import deploy_training
+from flows.train import train
 from flows.verify import verify
 from pipelines.common.errors import UserError
 from pipelines.common.stage import run
@@ -31,6 +32,7 @@ from pipelines.params.operation import Domain
 from pipelines.params.read import read_params
 
 VERIFY, ARCHIVE = "*/15 * * * *", "30 6 * * *"  # crons; a day is finished at 6:00, see pipelines.operation.archive
+TRAININGS = Path("prefect.yaml")
 OF_DOMAINS: tuple[Flow[Any, Any], ...] = (forecast, verify, archive)
 
 
@@ -95,6 +97,43 @@ def _remove_others(wanted: set[tuple[str, str]], here: dict[str, str]) -> None:
                     if flow is forecast:
                         remove_watch(old.name)
                     print(f"{flow.name}/{old.name}: removed")
+
+
+def deploy_training(job_variables: dict[str, Any]) -> None:
+    """Register the trainings of the working directory's prefect.yaml, one for each kind of worker.
+
+    Parameters
+    ----------
+    job_variables : dict
+        Where flow runs work.
+
+    Raises
+    ------
+    UserError
+        If a cron is none.
+    """
+    content = YAML(typ="safe").load(TRAININGS.read_text(encoding="utf-8")) if TRAININGS.exists() else None
+    for one in (content or {}).get("deployments", []):
+        if one["entrypoint"] != "flows/train.py:train":
+            continue
+        try:
+            schedules = [Schedule(**{"timezone": "UTC", **schedule}) for schedule in one.get("schedules", [])]
+            deployment = RunnerDeployment.from_flow(
+                train,
+                one["name"],
+                schedules=schedules,
+                parameters=one.get("parameters", {}),
+                tags=one.get("tags", []),
+                concurrency_limit=one.get("concurrency_limit"),
+                work_pool_name=one["work_pool"]["name"],
+                job_variables=job_variables,
+                entrypoint_type=EntrypointType.MODULE_PATH,
+            )
+        except ValueError as error:
+            raise UserError(f"{TRAININGS}: {one['name']}: {' '.join(str(error).split())}") from None
+        deployment.apply()
+        crons = ", ".join(f"{schedule.cron} UTC" for schedule in schedules) or "when asked for"
+        print(f"train/{one['name']}: {crons}, work pool {one['work_pool']['name']}")
 
 
 if __name__ == "__main__":

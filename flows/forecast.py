@@ -11,12 +11,10 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from prefect import flow, get_client, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
@@ -26,6 +24,7 @@ from flows.alarms import alarm, tell
 from flows.artifacts import show_forecast
 from flows.clock import utc
 from flows.late_runs import later_run_due
+from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
 from pipelines.nowcast.registered_model import load
@@ -56,20 +55,6 @@ class DropTraceback(logging.Filter):
 
 for name in ("prefect.flow_runs", "prefect.engine"):
     logging.getLogger(name).addFilter(DropTraceback())
-
-
-def may_help(_task: Any, _run: Any, state: State) -> bool:
-    """Whether another try can help: a lock, a server or a disk may be there in a while, a bad frame stays bad."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, Unavailable | OSError) or isinstance(error.__cause__, OSError)
-
-
-RETRY: dict[str, Any] = {
-    "retries": 3,
-    "retry_delay_seconds": [2, 20, 60],
-    "retry_condition_fn": may_help,
-    "cache_policy": NO_CACHE,
-}
 
 
 @task(name="collect", **RETRY)

@@ -27,7 +27,6 @@ from prefect.states import Crashed
 
 from flows import POOL, TRAINING_POOL
 from flows.services import HOST, Services, check_port
-from flows.training_deployments import training_deployments
 from pipelines.common.errors import UserError
 from pipelines.common.login import FILE, USER, read_login
 from pipelines.common.provenance import main_checkout
@@ -81,7 +80,7 @@ def serve(
             if subprocess.run([sys.executable, "-m", "flows.deploy"], env=environment, check=False).returncode:
                 raise UserError("without deployments there is nothing to serve")
             services.start(WORKER, "prefect", "worker", "start", "--pool", POOL, shown=True)
-            if training_deployments():
+            if _post(f"{api}/deployments/filter", {"work_pools": {"name": {"any_": [TRAINING_POOL]}}}):
                 services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
             print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {environment['MLFLOW_TRACKING_URI']}", flush=True)
             print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)

@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows.alarms import tell
 from flows.clock import utc
-from flows.forecast import RETRY
+from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
 from pipelines.nowcast.registered_model import NAME

@@ -3,16 +3,19 @@
 import os
 import subprocess
 import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.files import exclusive
 
+LOOK_S = 5.0  # from one look for free GPUs to the next, where another flow has them
+
 
 def visible_gpus() -> list[str]:
-    """UUIDs of this machine's GPUs, or of those among them that CUDA_VISIBLE_DEVICES names."""
+    """Return the UUIDs of this machine's GPUs, or of those among them that CUDA_VISIBLE_DEVICES names."""
     query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=True)
@@ -22,22 +25,6 @@ def visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     wanted = None if named is None else [name.strip() for name in named.split(",")]
     return [uuid for index, uuid in known if wanted is None or index in wanted or uuid in wanted]
-
-
-@dataclass
-class Slot:
-    """A slot that is taken.
-
-    Parameters
-    ----------
-    environment : dict of str
-        What keeps a process within it.
-    held : ExitStack
-        Locks on its GPUs.
-    """
-
-    environment: dict[str, str]
-    held: ExitStack = field(default_factory=ExitStack)
 
 
 class Slots:
@@ -66,34 +53,38 @@ class Slots:
             raise UserError(f"params.yaml: train.devices: {gpus_each}, and this machine has {len(self.gpus)} GPU(s)")
         self.count = len(self.gpus) // gpus_each if self.gpus else count
         self.locks = locks or Path(tempfile.gettempdir())
-        self.taken = 0
+        self._free = threading.Semaphore(self.count)
         # One process uses all cores by default, so two would use each twice.
         threads = max(1, len(os.sched_getaffinity(0)) // self.count)
         self._threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
 
-    def take(self) -> Slot | None:
-        """Take one; None if none is free."""
-        if self.taken == self.count:
-            return None
-        slot = Slot(dict(self._threads))
-        if self.gpus:
-            ours = []
-            for gpu in self.gpus:
-                try:
-                    slot.held.enter_context(exclusive(self.locks / f"scs-nowcast-{gpu}.lock", wait_s=0))
-                except Unavailable:
-                    continue
-                ours.append(gpu)
-                if len(ours) == self.gpus_each:
-                    break
-            else:
-                slot.held.close()
-                return None
-            slot.environment["CUDA_VISIBLE_DEVICES"] = ",".join(ours)
-        self.taken += 1
-        return slot
+    @contextmanager
+    def take(self, stopping: threading.Event) -> Iterator[dict[str, str]]:
+        """Wait for a free slot, and hold it; return the environment that keeps a process within it.
 
-    def give_back(self, slot: Slot) -> None:
-        """Free a slot."""
-        slot.held.close()
-        self.taken -= 1
+        Raises
+        ------
+        UserError
+            If all are to stop while another flow has the GPUs.
+        """
+        with self._free, ExitStack() as held:
+            environment = dict(self._threads)
+            if self.gpus:
+                while not (ours := self._lock_gpus(held)):
+                    if stopping.wait(LOOK_S):
+                        raise UserError("stopped")
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(ours)
+            yield environment
+
+    def _lock_gpus(self, held: ExitStack) -> list[str]:
+        """Return the GPUs of one slot, locked until ``held`` is closed; none if too few are free."""
+        ours: list[str] = []
+        with ExitStack() as locks:
+            for gpu in self.gpus:
+                with suppress(Unavailable):
+                    locks.enter_context(exclusive(self.locks / f"scs-nowcast-{gpu}.lock", wait_s=0))
+                    ours.append(gpu)
+                if len(ours) == self.gpus_each:
+                    held.push(locks.pop_all())
+                    return ours
+        return []

@@ -1,16 +1,12 @@
 """Deployments on a real Prefect server: what runs when, and that what is no more is taken away."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
-from conftest import REPOSITORY, Served, write_params
+from conftest import Served, write_params
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
@@ -53,22 +49,6 @@ def test_each_domain_is_scheduled_at_its_crons_in_utc(client: SyncPrefectClient)
     starts = sorted(run.expected_start_time for run in runs)
     assert all((start.minute, start.second) == (0, 0) for start in starts)
     assert (starts[1] - starts[0]).total_seconds() == 3600
-
-
-def test_prefect_yaml_deploys_the_default_domain_as_params_yaml_says(served: Served, client: SyncPrefectClient) -> None:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    environment = os.environ | {"PREFECT_API_URL": served.prefect}
-    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
-    (name, wanted), *_ = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["domains"].items()
-    for flow, cron in (("forecast", wanted["cron"]), ("verify", "*/15 * * * *"), ("archive", "30 6 * * *")):
-        deployment = client.read_deployment_by_name(f"{flow}/{name}")
-        client.delete_deployment(deployment.id)
-        (schedule,) = deployment.schedules
-        assert (schedule.schedule.cron, schedule.schedule.timezone) == (cron, "UTC")
-        assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": name}
-        assert deployment.pull_steps == [
-            {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
-        ]
 
 
 def test_to_deploy_again_changes_what_differs_and_removes_what_is_no_more(

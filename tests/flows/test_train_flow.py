@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from uuid import UUID
@@ -19,10 +20,10 @@ from prefect.logging.handlers import APILogHandler
 
 import flows.training.dvc_stages
 import flows.training.slots
+from flows.deploy import deploy_training
 from flows.train import train
 from flows.training.dvc_stages import Processes, failure, plan, reproduce
 from flows.training.slots import Slots
-from flows.training_deployments import deploy_training
 from pipelines.common.errors import Unavailable, UserError
 
 # Two of a matrix that each wait until the other has begun: they end only side by side.
@@ -159,7 +160,7 @@ def test_a_failure_names_the_stage_and_its_last_line_and_others_go_on(repository
     tasks = task_states(state)
     assert tasks["bad"].is_failed() and tasks["bad"].message == "bad: error: models.x: the loss is nan"
     assert tasks["after_good"].is_completed() and (repository / "after_good").exists()
-    assert "after_bad" not in tasks
+    assert tasks["after_bad"].name == "NotReady" and not (repository / "after").exists()
     said = [message for _, message in logs(state)]
     assert not any("Traceback" in line or "Retry" in line for line in said), "nothing to retry"
 
@@ -228,20 +229,26 @@ def fake_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None
 
 def test_a_gpu_is_one_stages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_gpus(tmp_path, monkeypatch, 3)
-    ours, others = Slots(1, locks=tmp_path), Slots(1, locks=tmp_path)
-    taken = [ours.take(), others.take(), ours.take()]
-    named = [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in taken if slot]
-    assert sorted(named) == ["GPU-0000", "GPU-0001", "GPU-0002"]
-    assert ours.take() is None and others.take() is None
-    assert taken[1] is not None
-    others.give_back(taken[1])
-    again = ours.take()
-    assert again is not None and again.environment["CUDA_VISIBLE_DEVICES"] == named[1]
+    ours, others, busy = Slots(1, locks=tmp_path), Slots(1, locks=tmp_path), threading.Event()
+    busy.set()  # so that what finds no GPU says so, and does not wait
+    with ours.take(busy) as first:
+        with others.take(busy) as second, ours.take(busy) as third:
+            named = [slot["CUDA_VISIBLE_DEVICES"] for slot in (first, second, third)]
+            assert sorted(named) == ["GPU-0000", "GPU-0001", "GPU-0002"]
+            with pytest.raises(UserError, match="stopped"), ours.take(busy):
+                pass
+        with ours.take(busy) as again:
+            assert again["CUDA_VISIBLE_DEVICES"] == named[1]
 
-    pairs = Slots(1, gpus_each=2, locks=tmp_path / "more")
-    first = pairs.take()
-    assert first is not None and first.environment["CUDA_VISIBLE_DEVICES"] == "GPU-0000,GPU-0001"
-    assert pairs.take() is None
+    pairs = Slots(1, gpus_each=2, locks=tmp_path)
+    assert pairs.count == 1
+    with ours.take(busy):
+        with pairs.take(busy) as two:
+            assert two["CUDA_VISIBLE_DEVICES"] == "GPU-0001,GPU-0002"
+        with ours.take(busy), pytest.raises(UserError, match="stopped"), pairs.take(busy):
+            pass
+        with ours.take(busy) as alone:  # the one GPU that was free then isn't held
+            assert alone["CUDA_VISIBLE_DEVICES"] == "GPU-0001"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     assert flows.training.slots.visible_gpus() == ["GPU-0002"]
     with pytest.raises(UserError, match="this machine has 1 GPU"):
@@ -269,9 +276,16 @@ def test_the_stages_end_with_the_flow(repository: Path, server: Served, number: 
     assert json.loads(dvc("status", "--json"))["slow"], "not done"
 
 
-def test_prefect_yamls_trainings_are_deployed(repository: Path, server: Served) -> None:
+@pytest.mark.parametrize("by", ["flows.deploy", "prefect deploy --all"])
+def test_prefect_yamls_trainings_are_deployed(repository: Path, server: Served, by: str) -> None:
     (repository / "prefect.yaml").write_bytes((REPOSITORY / "prefect.yaml").read_bytes())
-    deploy_training({"working_dir": str(repository)})
+    if by == "flows.deploy":
+        deploy_training({"working_dir": str(repository)})
+    else:
+        (repository / "flows").symlink_to(REPOSITORY / "flows")
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+        environment = os.environ | {"PREFECT_API_URL": server.prefect}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
     with get_client(sync_client=True) as client:
         retrain = client.read_deployment_by_name("train/retrain")
         gpu = client.read_deployment_by_name("train/gpu")
@@ -281,4 +295,8 @@ def test_prefect_yamls_trainings_are_deployed(repository: Path, server: Served) 
     assert (schedule.schedule.cron, schedule.schedule.timezone) == ("0 2 * * 0", "UTC")
     assert (retrain.work_pool_name, gpu.work_pool_name) == ("training", "training-gpu")
     assert gpu.parameters == {"remote": True} and not gpu.schedules
-    assert retrain.job_variables == {"working_dir": str(repository)}
+    if by == "flows.deploy":
+        assert retrain.job_variables == {"working_dir": str(repository)}
+    else:
+        (step,) = retrain.pull_steps
+        assert step == {"prefect.deployments.steps.set_working_directory": {"directory": str(repository)}}

@@ -14,8 +14,8 @@ from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import temporary_settings
 
+from flows.deploy import deploy_training
 from flows.train import train
-from flows.training_deployments import deploy_training
 
 pytestmark = pytest.mark.full
 
