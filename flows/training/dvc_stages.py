@@ -15,7 +15,7 @@ from dvc.exceptions import DvcException  # type: ignore[import-untyped]
 from dvc.repo import Repo  # type: ignore[import-untyped]
 from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro  # type: ignore[import-untyped]
 
-from flows.training import supervise as leash
+from flows.training import supervise
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.stage import TRY_AGAIN
 
@@ -86,7 +86,7 @@ class Processes:
     def run(
         self, command: list[str], environment: dict[str, str], told: Callable[[str], None], lines: list[str]
     ) -> int:
-        """Run a command, tell of each line that it prints and keep it in ``lines``; give its exit status.
+        """Run a command, tell of each line that it prints and keep it in ``lines``; return its exit status.
 
         Raises
         ------
@@ -97,14 +97,14 @@ class Processes:
             if self.stopping.is_set():
                 raise UserError("stopped")
             process = subprocess.Popen(
-                [sys.executable, leash.__file__, *command],
+                [sys.executable, supervise.__file__, *command],
                 env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,  # which ends a line at \r, too: a progress bar's
                 errors="replace",
-                start_new_session=True,  # a group for the leash to stop; Ctrl-C is for us alone
+                start_new_session=True,  # a group to stop as a whole; Ctrl-C is for us alone
             )
             self._running.add(process)
         try:

@@ -1,7 +1,7 @@
-"""Run a command that ends with who asked for it: ``python leash.py COMMAND…``, with standard input as the leash.
+"""Run a command that ends with who asked for it: ``python supervise.py COMMAND…``, as long as standard input is open.
 
-When that closes, be it that its holder was killed, the command and what it has started are stopped: by Ctrl-C first, so
-that a training closes its MLflow run, and by force in the end.
+When that closes, be it that who holds it was killed, the command and what it has started are stopped: by Ctrl-C first,
+so that a training closes its MLflow run, and by force in the end.
 """
 
 import os
@@ -16,7 +16,7 @@ STOP = ((signal.SIGINT, 12.0), (signal.SIGTERM, 5.0))
 
 
 def main() -> int:
-    """Run the command; give its status."""
+    """Run the command; return its status."""
     for number, _ in STOP:
         signal.signal(number, lambda *_: None)  # they are for the others of our group; these have the default again
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)

@@ -6,19 +6,18 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyproj
 import xarray as xr
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy.spatial import cKDTree
 
 from pipelines.operation.products.dataset import stamp
-from pipelines.operation.products.palette import with_common_palette
+from pipelines.operation.products.graticule import draw_graticule
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import BOUNDS, COLOURS, NORM, SCALE
@@ -27,10 +26,11 @@ DPI = 100
 LONGER_SIDE, SHORTEST = 7.6, 3.6  # inches of a map
 LEFT, RIGHT, BELOW, ABOVE = 0.6, 1.0, 1.15, 0.9  # inches around it
 OBSERVED, FORECAST, WARNING, INK, GREY = "#455a64", "#1565c0", "#b71c1c", "#212121", "#616161"
-STEPS = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 20])  # degrees between lines of the graticule
-LINES = 4  # of each kind, about
-POINTS = 60  # each way, from which a line is drawn
 SHOWN_MS, PAUSE_MS = 350, 1400
+PALETTE = 128  # colours of the GIF
+BITS = 6  # of a channel, by which the nearest colour of the palette is looked up
+
+RGB = NDArray[np.uint8]
 
 
 def write_maps(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, animation: Path) -> None:
@@ -147,7 +147,7 @@ class MapSeries:
         self.canvas.draw()
         self.background = self.canvas.copy_from_bbox(figure.bbox)
 
-    def draw(self, rain_rate: Rain, time: np.datetime64) -> NDArray[np.uint8]:
+    def draw(self, rain_rate: Rain, time: np.datetime64) -> RGB:
         """Draw the map of one of the times; give the picture, of shape (rows, columns, 3)."""
         minutes = self.minutes[self.times.index(time)]
         colour = OBSERVED if minutes <= 0 else FORECAST
@@ -180,36 +180,32 @@ def warnings_of(said: Mapping[str, str]) -> str:
     return "; ".join(words)
 
 
-def draw_graticule(axes: Axes, crs: pyproj.CRS, extent: tuple[float, float, float, float]) -> LineCollection:
-    """Draw lines of latitude and longitude over ``extent`` (left, right, bottom, top), labelled left and below."""
-    left, right, bottom, top = extent
-    x, y = np.linspace(left, right, POINTS), np.linspace(bottom, top, POINTS)
-    to_wgs84 = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_wgs84.transform(*np.meshgrid(x, y))
-    lon = np.unwrap(np.unwrap(lon, period=360, axis=1), period=360, axis=0)
-    lines = []
-    for degrees, edge, along, axis, names in (
-        (lon, lon[0], x, axes.xaxis, "EW"),
-        (lat, lat[:, 0], y, axes.yaxis, "NS"),
-    ):
-        step = STEPS[np.abs(np.log(STEPS * LINES / np.ptp(degrees))).argmin()]
-        levels = step * np.arange(np.ceil(degrees.min() / step), np.floor(degrees.max() / step) + 1)
-        contours = axes.contour(x, y, degrees, levels)
-        lines += [line for of_level in contours.allsegs for line in of_level]
-        contours.remove()
-        ticks = [(at, level) for level in levels for at in _crossings(edge - level, along)]
-        axis.set_ticks([at for at, _ in ticks], [_degrees(level, names) for _, level in ticks])
-    collection = LineCollection(lines, colors="#546e7a", linewidths=0.6, alpha=0.6)
-    axes.add_collection(collection)
-    return collection
+def with_common_palette(pictures: Sequence[RGB], sample: RGB, exact: ArrayLike) -> list[Image.Image]:
+    """Return pictures of the same few colours, as a GIF wants them: every pixel the nearest one.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of shape (rows, columns, 3)
+    sample : ndarray of shape (rows, columns, 3)
+        What the colours are chosen from.
+    exact : array-like of shape (K, 3)
+        Colours that are to come out as they are.
+    """
+    kept = np.asarray(exact, np.uint8)
+    chosen = Image.fromarray(sample).quantize(PALETTE - len(kept), dither=Image.Dither.NONE)
+    colours = np.concatenate([kept, np.reshape(chosen.getpalette() or [], (-1, 3))]).astype(np.uint8)[:PALETTE]
+    shades = np.arange(1 << BITS) * (256 >> BITS) + (128 >> BITS)
+    nearest = cKDTree(colours).query(np.stack(np.meshgrid(shades, shades, shades, indexing="ij"), -1).reshape(-1, 3))[1]
+    nearest[_code(kept)] = np.arange(len(kept))
+    nearest = nearest.astype(np.uint8)
+    made = []
+    for picture in pictures:
+        image = Image.fromarray(nearest[_code(picture)])
+        image.putpalette(colours.tobytes())
+        made.append(image)
+    return made
 
 
-def _crossings(values: NDArray[np.float64], along: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where ``values`` change their sign, between the points ``along``."""
-    i = np.flatnonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
-    return along[i] + (along[i + 1] - along[i]) * values[i] / (values[i] - values[i + 1])
-
-
-def _degrees(level: float, names: str) -> str:
-    turned = (level + 180) % 360 - 180 if names == "EW" else level
-    return f"{abs(round(turned, 1)):g}°{'' if turned == 0 else names[int(turned < 0)]}"
+def _code(rgb: RGB) -> NDArray[np.int32]:
+    red, green, blue = np.moveaxis(rgb.astype(np.int32) >> (8 - BITS), -1, 0)
+    return (red << 2 * BITS) | (green << BITS) | blue

@@ -16,8 +16,9 @@ from small_model import loaded
 
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
-from pipelines.operation.products.animation import MapSeries, draw_graticule
+from pipelines.operation.products.animation import MapSeries
 from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.graticule import draw_graticule
 from pipelines.operation.products.latest import describe, read_latest, update_latest
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR, publish
 from pipelines.params.read import read_params
