@@ -80,7 +80,9 @@ def serve(
             if subprocess.run([sys.executable, "-m", "flows.deploy"], env=environment, check=False).returncode:
                 raise UserError("without deployments there is nothing to serve")
             services.start(WORKER, "prefect", "worker", "start", "--pool", POOL, shown=True)
-            if _post(f"{api}/deployments/filter", {"work_pools": {"name": {"any_": [TRAINING_POOL]}}}):
+            with SyncPrefectClient(api, auth_string=login) as client:
+                trainings = client.read_deployments(work_pool_filter=_of_pools(TRAINING_POOL))
+            if trainings:
                 services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
             print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {environment['MLFLOW_TRACKING_URI']}", flush=True)
             print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
@@ -109,9 +111,13 @@ def tell_of_interrupted_runs(api: str, login: str) -> None:
     with SyncPrefectClient(api, auth_string=login) as client:
         for flow_run in client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished)),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL, TRAINING_POOL])),
+            work_pool_filter=_of_pools(POOL, TRAINING_POOL),
         ):
             client.set_flow_run_state(flow_run.id, Crashed(message="its worker was stopped"), force=True)
+
+
+def _of_pools(*names: str) -> WorkPoolFilter:
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=list(names)))
 
 
 if __name__ == "__main__":
