@@ -31,7 +31,7 @@ from pipelines.params.read import read_params
 from pipelines.radar.decoding import decode
 from pipelines.radar.frame import Frame, FrameHeader
 from pipelines.radar.grid import Grid
-from pipelines.radar.ingest_cache import FrameRecord, IngestCache
+from pipelines.radar.ingest_cache import FrameCache, FrameRecord
 from pipelines.radar.quality import Quality
 from pipelines.radar.readers.header import Header
 from pipelines.radar.readers.read import radar_files, read_headers
@@ -82,7 +82,7 @@ def ingest_radar(
     made_by = code_sha256(*DECODING, libraries=LIBRARIES) + params.model_dump_json(exclude={"sources", "license"})
     with (
         exclusive(work / ".lock", wait_s=1.0),
-        closing(IngestCache(work, made_by)) as known,
+        closing(FrameCache(work, made_by)) as known,
         Progress(transient=True) as progress,
     ):
         ingestion = _Ingestion(source, known, Shards(work / "shards"), params, strict, progress)
@@ -125,13 +125,12 @@ class _Ingestion:
     """What a run knows: facts by file, the frames that are still in play, and reasons by the names of the others."""
 
     source: Path
-    known: IngestCache
+    known: FrameCache
     shards: Shards
     params: IngestRadar
     strict: bool
     progress: Progress
     facts: dict[Path, list[FrameRecord]] = field(default_factory=dict)
-    signatures: dict[Path, str] = field(default_factory=dict)
     good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
@@ -140,8 +139,7 @@ class _Ingestion:
         """Find the frames of each file: by what is known of it, or else in it."""
         new = []
         for path in files:
-            self.signatures[path] = _signature(path)
-            found = self.known.get(path, self.signatures[path])
+            found = self.known.get(path)
             if found is None:
                 new.append(path)
             else:
@@ -154,9 +152,8 @@ class _Ingestion:
                 headers, sha256 = answer
                 found = [FrameRecord(self.known.same_grid(header), sha256) for header in headers]
             if not (isinstance(answer, Failure) and answer.passing):
-                self.known.put(path, self.signatures[path], found)
+                self.known.put(path, found)
             self._found(path, found)
-        self.known.commit()
 
     def keep_one_kind(self) -> None:
         """Reject all but the most common grid and kind of product, the first in time where equally common."""
@@ -206,7 +203,6 @@ class _Ingestion:
                 self._settle(group)
             if not shard.exists():
                 self.shards.make([frames[part] for part in taken], made_of)
-            self.known.commit()
             self.progress.advance(bar, sum(map(len, batch)))
             yield taken, shard
 
@@ -242,7 +238,7 @@ class _Ingestion:
                 yield part
                 continue
             frame, quality = answer
-            if _signature(part[0]) != self.signatures[part[0]]:
+            if self.known.has_changed(part[0]):
                 self._reject(part, "it changed while it was read")
             else:
                 frames[part] = frame
@@ -253,7 +249,7 @@ class _Ingestion:
     def _remember(self, part: FrameRef, facts: FrameRecord) -> None:
         path, number = part
         self.facts[path][number] = facts
-        self.known.put(path, self.signatures[path], self.facts[path])
+        self.known.put(path, self.facts[path])
 
     def _settle(self, group: list[FrameRef]) -> None:
         """Take the first of the parts of one time; another repeats it, or contradicts it and is rejected."""
@@ -283,15 +279,6 @@ def _difference(header: Header, other: Header) -> str | None:
     if header.grid is not other.grid and (words := header.grid.difference(other.grid)):
         return words
     return None if header.kind == other.kind else f"{other.kind}, not {header.kind}"
-
-
-def _signature(path: Path) -> str:
-    """Size and time of change of a file, or of all in a store; empty if there is none."""
-    try:
-        stats = [one.stat() for one in (path, *path.rglob("*"))]
-    except OSError:
-        return ""
-    return f"{sum(stat.st_size for stat in stats)} {max(stat.st_mtime_ns for stat in stats)}"
 
 
 def _write_quality(frames: list[FrameHeader], qualities: list[Quality], table: Path) -> None:

@@ -6,6 +6,7 @@ goes on from there, a later one decodes new videos alone, and the store is the s
 """
 
 import os
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
-from pipelines.video.ingest_cache import IngestCache
+from pipelines.video.ingest_cache import ClipCache
 from pipelines.video.layouts import Listing, Video, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
-DECODING = "pipelines.video.decode"
+DECODING = "pipelines.video.ingest_cache"
 TOLD = 20  # videos in quarantine that are told of one by one
 
 
@@ -61,8 +62,8 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         params.short_side, params.rate, params.min_frames, params.frame_folder_rate, params.flow == "store"
     )
     work = store.with_name(f".{store.name}.ingest")
-    with exclusive(work / ".lock", wait_s=1.0):
-        cache = IngestCache(work, code_sha256(DECODING, libraries=LIBRARIES) + repr(decoding))
+    made_by = code_sha256(DECODING, libraries=LIBRARIES) + repr(decoding)
+    with exclusive(work / ".lock", wait_s=1.0), closing(ClipCache(work, made_by)) as cache:
         shards = work / "shards"
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
@@ -90,7 +91,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         }
         with atomic_path(store) as temporary:
             assemble(table, files, listing.classes, about, temporary)
-        cache.close(keep=listing.videos)
+        cache.forget_all_but(video.path for video in listing.videos)
         wanted = {path for of_kind in files.values() for of_clip in of_kind for path in of_clip}
         for path in shards.iterdir():
             if path not in wanted:
@@ -100,12 +101,12 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
 
 
 def _outcomes(
-    listing: Listing, decoding: Decoding, cache: IngestCache, shards: Path
+    listing: Listing, decoding: Decoding, cache: ClipCache, shards: Path
 ) -> list[tuple[Video, Decoded | str]]:
     """Find out what becomes of each video: as the cache knows, or else decoded now."""
     known: dict[Video, Decoded | str] = {}
     for video in listing.videos:
-        found = cache.get(video)
+        found = cache.get(video.path, _part(video))
         if isinstance(found, str) or (found and _is_whole(found, decoding, shards)):
             known[video] = found
     new = [video for video in listing.videos if video not in known]
@@ -123,7 +124,7 @@ def _outcomes(
         for video, answer in zip(new, _workers(os.getpid()).map(decode_clip, tasks), strict=True):
             outcome = answer.reason if isinstance(answer, Failure) else answer
             if not (isinstance(answer, Failure) and answer.passing):
-                cache.put(video, outcome)
+                cache.put(video.path, outcome, _part(video))
             known[video] = outcome
             frames += outcome.frames if isinstance(outcome, Decoded) else 0
             bad += isinstance(outcome, str)
@@ -209,6 +210,10 @@ def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repea
         + f"; {len(rejected)} in quarantine"
         + (f": {quarantine}" if rejected else "")
     )
+
+
+def _part(video: Video) -> str:
+    return f"{video.start_s} {video.end_s}"
 
 
 def _named(video: Video, source: Path) -> str:

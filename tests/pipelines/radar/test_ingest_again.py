@@ -63,7 +63,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pipelines.radar import ingest as ingest_radar, shards
-from pipelines.radar.ingest_cache import IngestCache
+from pipelines.common.ingest_cache import IngestCache
 from pipelines.params.radar import ZR, IngestRadar
 
 where, count = sys.argv[1], int(sys.argv[2])

@@ -1,0 +1,112 @@
+"""What earlier runs of an ingestion found out about each source file, so that a file is decoded once."""
+
+import json
+import os
+import shutil
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pipelines.common.provenance import fingerprint
+
+Record = TypeVar("Record")
+
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+class IngestCache(ABC, Generic[Record]):
+    """A table that outlives the run: what a killed run has put in is there for the next.
+
+    A file is the same while its path, size and time of change are. What was found out by other code or with other
+    parameters is forgotten. One process at a time may have it.
+
+    Parameters
+    ----------
+    folder : Path
+        Its own: all in it but hidden files is removed where it was made by others.
+    made_by : str
+        Says which code and parameters found out what is in it.
+    """
+
+    def __init__(self, folder: Path, made_by: str) -> None:
+        mark = folder / "made_by"
+        if not mark.exists() or mark.read_text(encoding="utf-8") != made_by:
+            for path in folder.glob("[!.]*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        table = folder / "found.sqlite"
+        try:
+            self._database = _opened(table)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode not in DAMAGED:
+                raise
+            table.unlink()
+            self._database = _opened(table)
+        mark.write_text(made_by, encoding="utf-8")
+        self._signatures: dict[tuple[bytes, str], str] = {}
+
+    @abstractmethod
+    def to_json(self, record: Record) -> Any:
+        """Return what ``json`` can write of a record, but no str."""
+
+    @abstractmethod
+    def from_json(self, plain: Any) -> Record:
+        """Return the record of what :meth:`to_json` returned."""
+
+    def get(self, path: Path, part: str = "") -> Record | str | None:
+        """Return what was found out about a file, or part of one, or why it is of no use; None if it isn't known."""
+        key = _key(path), part
+        self._signatures[key] = _signature(path)
+        row = self._database.execute(
+            "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (*key, self._signatures[key])
+        ).fetchone()
+        found = row and json.loads(row[0])
+        return found if found is None or isinstance(found, str) else self.from_json(found)
+
+    def put(self, path: Path, found: Record | str, part: str = "") -> None:
+        """Keep what was found out about a file as it was when :meth:`get` was last asked for it."""
+        key = _key(path), part
+        plain = json.dumps(found if isinstance(found, str) else self.to_json(found))
+        self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (*key, self._signatures[key], plain))
+
+    def has_changed(self, path: Path, part: str = "") -> bool:
+        """Return whether a file isn't any more what it was when :meth:`get` was last asked for it."""
+        return _signature(path) != self._signatures[_key(path), part]
+
+    def forget_all_but(self, paths: Iterable[Path]) -> None:
+        """Forget files that are gone."""
+        gone = {row[0] for row in self._database.execute("SELECT path FROM found")} - {_key(path) for path in paths}
+        self._database.execute("BEGIN")
+        self._database.executemany("DELETE FROM found WHERE path = ?", [(path,) for path in gone])
+        self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        """Let go of the table."""
+        self._database.close()
+
+
+def _opened(table: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(table, isolation_level=None)  # each statement by itself outlives this process
+    try:
+        # A write-ahead log is what makes that cheap; where one process alone has it, it works on any file system.
+        for key, value in (("locking_mode", "EXCLUSIVE"), ("journal_mode", "WAL"), ("synchronous", "NORMAL")):
+            database.execute(f"PRAGMA {key} = {value}")
+        columns = "path BLOB, part TEXT, signature TEXT, record TEXT, PRIMARY KEY (path, part)"
+        database.execute(f"CREATE TABLE IF NOT EXISTS found ({columns})")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _key(path: Path) -> bytes:
+    return os.path.abspath(os.fsencode(path))  # noqa: PTH100 - bytes, and it follows no link
+
+
+def _signature(path: Path) -> str:
+    try:
+        return fingerprint(Path(os.fsdecode(_key(path))))
+    except OSError:  # it is gone; what reads it will say so
+        return ""
