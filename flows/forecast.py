@@ -37,7 +37,7 @@ from pipelines.operation.products.latest import describe, read_latest, update_la
 from pipelines.operation.products.publish import publish as write_products
 from pipelines.operation.sources import of_store
 from pipelines.params.operation import Domain
-from pipelines.params.radar import IngestRadar
+from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame
 
@@ -64,9 +64,11 @@ def collect(inbox: Inbox) -> list[Path]:
 
 
 @task(name="append", **RETRY)
-def append(inbox: Inbox, files: list[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
+def append(
+    inbox: Inbox, files: list[Path], live: LiveStore, params: IngestRadar, now: np.datetime64, hints: FileHints
+) -> int:
     """Store their frames, all in one transaction."""
-    return inbox.store(files, live, params, now)
+    return inbox.store(files, live, params, now, hints)
 
 
 @task(name="forecast", **RETRY)
@@ -156,7 +158,7 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
     inbox = Inbox(Path(domain.inbox))
     try:
         files = collect(inbox)
-        stored = append(inbox, files, live, params.ingest_radar, now) if files else 0
+        stored = append(inbox, files, live, params.ingest_radar, now, domain) if files else 0
     finally:
         notes += dict.fromkeys(inbox.notes)  # another try says some again
         for note in notes:

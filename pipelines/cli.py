@@ -25,7 +25,7 @@ def forecast(
     out: Annotated[Path, typer.Option(help="folder to write into; the forecast gets one of its own in it")] = Path(
         "data/forecasts"
     ),
-    domain: Annotated[str | None, typer.Option(help="whose policy says what to do about missing frames")] = None,
+    domain: Annotated[str | None, typer.Option(help="whose policy holds, and what its files don't say")] = None,
 ) -> None:
     """Forecast from the newest frames of FOLDER; writes CF netCDF, Zarr, GeoTIFFs and pictures.
 
@@ -34,6 +34,7 @@ def forecast(
     """
     # Here, not above: torch and MLflow take seconds to import, and neither `scs --help` nor a mistyped folder
     # needs them.
+    from pipelines.params.radar import SILENT
     from pipelines.params.read import read_params
     from pipelines.radar.readers.read import radar_files
 
@@ -49,7 +50,7 @@ def forecast(
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
     loaded, limit = load(model), settings.memory_limit_mb
-    source = of_folder(folder, params.ingest_radar)
+    source = of_folder(folder, params.ingest_radar, settings if domain else SILENT)
     result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)
     published, said = out / stamp(observed[-1].time), result.attrs
     for trouble in troubles(said):

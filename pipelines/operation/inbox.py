@@ -24,7 +24,7 @@ from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.common.workers import guarded
 from pipelines.operation.live_store import LiveStore
-from pipelines.params.radar import IngestRadar
+from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.decoding import decode
 from pipelines.radar.frame import Frame
 from pipelines.radar.readers.read import radar_files
@@ -74,7 +74,14 @@ class Inbox:
             self._note(path, "still being written; left for the next cycle")
         return [path for path in signatures if path not in unfinished]
 
-    def store(self, files: Iterable[Path], live: LiveStore, params: IngestRadar, now: np.datetime64) -> int:
+    def store(
+        self,
+        files: Iterable[Path],
+        live: LiveStore,
+        params: IngestRadar,
+        now: np.datetime64,
+        hints: FileHints = SILENT,
+    ) -> int:
         """Put the frames of ``files`` into the live store, and each file into the folder where it belongs.
 
         Parameters
@@ -86,6 +93,8 @@ class Inbox:
             How a file becomes a frame: as in the archive.
         now : numpy.datetime64
             UTC; a frame of later is refused.
+        hints : FileHints
+            What the user says of the files.
 
         Returns
         -------
@@ -102,7 +111,7 @@ class Inbox:
         for path in files:
             try:
                 signature = FileSignature.of(path)
-                frame, _ = guarded(decode, path, None, params)
+                frame, _ = guarded(decode, path, None, params, hints)
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:

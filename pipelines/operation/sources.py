@@ -10,7 +10,7 @@ from rich.progress import track
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.workers import Failure, decoders, guarded
 from pipelines.operation.inputs import Source
-from pipelines.params.radar import IngestRadar
+from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.decoding import decode
 from pipelines.radar.frame import Frame
 from pipelines.radar.readers.read import radar_files, read_time
@@ -24,10 +24,10 @@ def of_store(stored: xr.Dataset, name: str) -> Source:
     return Source(name, stored["time"].to_numpy(), lambda time: frames_of(stored.sel(time=[time]))[0])
 
 
-def of_folder(folder: Path, params: IngestRadar) -> Source:
+def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT) -> Source:
     """Frames of a folder of radar files; of several of the same time and kind the first by name.
 
-    Files that can't be read are told of in the log and passed over.
+    Files that can't be read are told of in the log and passed over; ``hints`` are what the user says of them.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def of_folder(folder: Path, params: IngestRadar) -> Source:
     files = radar_files(folder)
     paths: dict[np.datetime64, list[Path]] = {}
     unreadable: list[UnreadableFile] = []
-    answers = decoders().map(read_time, [(path.absolute(),) for path in files])
+    answers = decoders().map(read_time, [(path.absolute(), hints) for path in files])
     for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):
         if isinstance(answer, Failure):
             unreadable.append(UnreadableFile(path, answer.reason))
@@ -53,7 +53,7 @@ def of_folder(folder: Path, params: IngestRadar) -> Source:
         frames = list[Frame]()
         for path in paths[time]:
             try:
-                frames.append(guarded(decode, path, None, params)[0])
+                frames.append(guarded(decode, path, None, params, hints)[0])
             except UnreadableFile as error:
                 if path == paths[time][-1] and not frames:
                     raise

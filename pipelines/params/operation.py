@@ -6,6 +6,7 @@ from pydantic import Field
 
 from pipelines.params.base import Positive, Section, Share
 from pipelines.params.nowcast import Fallback
+from pipelines.params.radar import FileHints
 
 
 class Policy(Section):
@@ -26,8 +27,8 @@ class Policy(Section):
     )
 
 
-class Domain(Section):
-    """A radar's area: where its frames come in, and what goes out when."""
+class Domain(FileHints):
+    """A radar's area: where its frames come in, what their files don't say, and what goes out when."""
 
     inbox: str = Field(min_length=1, description="folder that the radar's files come into")
     store: str = Field(min_length=1, description="the live store's folder")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.params.base import Section, Share
+from pipelines.params.base import Positive, Section, Share
 
 # An archive's name becomes a store's.
 ArchiveName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -34,11 +34,47 @@ class Regrid(Section):
     min_valid: Share = Field(description="share of what a pixel is made of that must be known")
 
 
+class FileHints(Section):
+    """What the user says of radar files where they are silent; where they aren't, both must say the same."""
+
+    variable: str | None = Field(
+        default=None, min_length=1, description="variable, band or quantity to read, by its name in the file"
+    )
+    unit: str | None = Field(default=None, min_length=1, description="unit of the pixels, as UDUNITS spells it")
+    interval_s: Positive | None = Field(default=None, description="seconds over which rain was accumulated")
+    time_is: Literal["instant", "start", "end"] | None = Field(
+        default=None, description="what a frame's time is of that which was measured"
+    )
+    time_pattern: str | None = Field(
+        default=None, description="UTC in the file's name, in strptime's words: %Y-%m-%d_%H.%M"
+    )
+    crs: str | None = Field(default=None, min_length=1, description="projection in PROJ's words, such as EPSG:3035")
+    nodata: float | list[float] | None = Field(
+        default=None, description="number, or several, in the file that stands for no data"
+    )
+    z_r: ZR | None = Field(default=None, description="null for ingest_radar.z_r")
+    regrid: Regrid | None = Field(default=None, description="null for ingest_radar.regrid")
+
+
+SILENT = FileHints()
+
+
+class Archive(FileHints):
+    """What the user says of an archive's files."""
+
+    licence: str | None = Field(
+        default=None, min_length=1, description="SPDX expression; null for ingest_radar.license"
+    )
+
+
 class IngestRadar(Section):
     """Where the radar files are and how reflectivity becomes rain."""
 
     sources: dict[ArchiveName, Annotated[str, Field(min_length=1)]] = Field(
         min_length=1, description="archives: for each name a folder of radar files, searched with its subfolders"
+    )
+    archives: dict[ArchiveName, Archive] = Field(
+        default={}, description="for an archive's name, or a store's: what its files don't say"
     )
     z_r: ZR
     max_rate: float = Field(gt=0, le=655.34, description="a higher rain rate is clutter or hail, mm/h")

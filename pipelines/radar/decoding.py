@@ -5,18 +5,21 @@ In a module of its own: a worker finds a function by its module's name, and a st
 
 from pathlib import Path
 
-from pipelines.params.radar import IngestRadar
+from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.frame import Frame
 from pipelines.radar.quality import Quality, control, describe
 from pipelines.radar.readers.read import read_frame
 from pipelines.radar.regridding import regrid
 
 
-def decode(path: Path, number: int | None, params: IngestRadar, sha256: str | None = None) -> tuple[Frame, Quality]:
+def decode(
+    path: Path, number: int | None, params: IngestRadar, hints: FileHints = SILENT, sha256: str | None = None
+) -> tuple[Frame, Quality]:
     """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
-    frame = read_frame(path, (params.z_r.a, params.z_r.b), number, sha256)
+    z_r, onto = hints.z_r or params.z_r, hints.regrid or params.regrid
+    frame = read_frame(path, (z_r.a, z_r.b), number, sha256, hints)
     frame, quality = control(frame, params.max_rate, params.above_max_rate)
-    if params.regrid is None:
+    if onto is None:
         return frame, quality
-    frame = regrid(frame, params.regrid)
+    frame = regrid(frame, onto)
     return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)

@@ -65,8 +65,8 @@ class Grid:
         """Return in words how ``other`` differs from this grid; None if it is the same to a tenth of a pixel."""
         if self.shape != other.shape:
             return f"{other.shape[0]}×{other.shape[1]} pixels, not {self.shape[0]}×{self.shape[1]}"
-        if self.crs != other.crs and (proj4 := _proj4(other.crs)) != (own := _proj4(self.crs)):
-            return f"projection {proj4!r}, not {own!r}"
+        if not same_projection(self.crs, other.crs):
+            return f"projection {_proj4(other.crs)!r}, not {_proj4(self.crs)!r}"
         dy, dx = self.spacing
         if max(np.abs(self.x - other.x).max() / dx, np.abs(self.y - other.y).max() / dy) > 0.1:
             return "pixels elsewhere or of another size"
@@ -85,6 +85,11 @@ def pixel_metres(grid: Grid) -> float:
     if grid.crs.is_projected:
         return float(factor * np.sqrt(dy * dx))
     return float(EARTH_RADIUS * factor * np.sqrt(dy * dx * np.cos(np.deg2rad(grid.y.mean()))))
+
+
+def same_projection(crs: pyproj.CRS, other: pyproj.CRS) -> bool:
+    """Whether two projections put things in the same place, whatever they are called."""
+    return crs == other or _proj4(crs) == _proj4(other)
 
 
 def _proj4(crs: pyproj.CRS) -> str:

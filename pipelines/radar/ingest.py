@@ -26,7 +26,7 @@ from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
 from pipelines.common.workers import Failure, decoders
-from pipelines.params.radar import IngestRadar
+from pipelines.params.radar import Archive, FileHints, IngestRadar
 from pipelines.params.read import read_params
 from pipelines.radar.decoding import decode
 from pipelines.radar.frame import Frame, FrameHeader
@@ -64,6 +64,7 @@ def ingest_radar(
     quality : Path
         CSV with a row a frame of the store: its time, file, and what `Quality` says.
     params : IngestRadar
+        What its ``archives`` say under the store's name, without its ending, is of these files.
     strict : bool
         Stop at the first bad file.
 
@@ -79,13 +80,26 @@ def ingest_radar(
     """
     files = radar_files(source, stores=True)
     work = store.with_name(f".{store.name}.ingest")
-    made_by = code_sha256(*DECODING, libraries=LIBRARIES) + params.model_dump_json(exclude={"sources", "license"})
+    # What the user says of this archive counts as if it stood in the section.
+    archive = params.archives.get(store.stem, Archive())
+    params = params.model_copy(
+        update={
+            "z_r": archive.z_r or params.z_r,
+            "regrid": archive.regrid or params.regrid,
+            "license": archive.licence or params.license,
+        }
+    )
+    made_by = (
+        code_sha256(*DECODING, libraries=LIBRARIES)
+        + params.model_dump_json(exclude={"sources", "archives", "license"})
+        + archive.model_dump_json(exclude={"licence"})
+    )
     with (
         exclusive(work / ".lock", wait_s=1.0),
         closing(FrameCache(work, made_by)) as known,
         Progress(transient=True) as progress,
     ):
-        ingestion = _Ingestion(source, known, Shards(work / "shards"), params, strict, progress)
+        ingestion = _Ingestion(source, known, Shards(work / "shards"), params, archive, strict, progress)
         ingestion.read_headers(files)
         ingestion.keep_one_kind()
         finished = list(ingestion.finished_shards())
@@ -128,6 +142,7 @@ class _Ingestion:
     known: FrameCache
     shards: Shards
     params: IngestRadar
+    hints: FileHints
     strict: bool
     progress: Progress
     facts: dict[Path, list[FrameRecord]] = field(default_factory=dict)
@@ -144,7 +159,7 @@ class _Ingestion:
                 new.append(path)
             else:
                 self._found(path, found)
-        answers = decoders().map(read_headers, [(path,) for path in new])
+        answers = decoders().map(read_headers, [(path, self.hints) for path in new])
         for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
             if isinstance(answer, Failure):
                 found = answer.reason
@@ -229,7 +244,7 @@ class _Ingestion:
 
     def _decoded(self, parts: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each part into ``frames`` and its facts, or reject it."""
-        answers = decoders().map(decode, [(*part, self.params, self[part].sha256) for part in parts])
+        answers = decoders().map(decode, [(*part, self.params, self.hints, self[part].sha256) for part in parts])
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, Failure):
                 self._reject(part, answer.reason)

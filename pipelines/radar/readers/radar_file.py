@@ -9,6 +9,8 @@ from pathlib import Path
 
 import h5py
 
+from pipelines.params.radar import SILENT, FileHints
+
 ZARR_MARKS = ("zarr.json", ".zgroup")
 GZIP = b"\x1f\x8b"
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -20,6 +22,8 @@ class RadarFile:
     Parameters
     ----------
     path : Path
+    hints : FileHints
+        What the user says of it.
 
     Attributes
     ----------
@@ -36,8 +40,8 @@ class RadarFile:
         If its gzip is broken.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.name
+    def __init__(self, path: Path, hints: FileHints = SILENT) -> None:
+        self.path, self.name, self.hints = path, path.name, hints
         self.is_zarr = any((path / mark).exists() for mark in ZARR_MARKS)
         self._raw = b"" if self.is_zarr else path.read_bytes()
         self.content = _gunzipped(self._raw)

@@ -9,10 +9,12 @@ import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import as_text
+from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.frame import Frame
 from pipelines.radar.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
 from pipelines.radar.readers.format import Format
 from pipelines.radar.readers.header import NAMED_TIME, Header, to_rain_rate, utc
+from pipelines.radar.readers.hints import check_hints
 from pipelines.radar.readers.radar_file import ZARR_MARKS, RadarFile
 
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, raster, meteonet, cf)
@@ -52,7 +54,13 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     return sorted(files)
 
 
-def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None, sha256: str | None = None) -> Frame:
+def read_frame(
+    path: Path,
+    z_r: tuple[float, float],
+    number: int | None = None,
+    sha256: str | None = None,
+    hints: FileHints = SILENT,
+) -> Frame:
     """Read a frame of a radar file.
 
     Parameters
@@ -64,17 +72,18 @@ def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None, 
         Which of the headers of :func:`read_headers`; without it, the file must have one frame alone.
     sha256 : str, optional
         Hex digest of the file, where it is known already.
+    hints : FileHints
+        What the user says of the file.
 
     Raises
     ------
     UnreadableFile
         If it can't become a frame, whatever the reason.
     """
-    with _opened(path) as (format_, file):
-        headers = format_.headers(file)
+    with _opened(path, hints) as (format_, file):
+        headers = _headers(format_, file)
         header = _only(headers) if number is None else headers[number]
         rain_rate = to_rain_rate(format_.values(file, number or 0), header, z_r)
-        _check_name(path, header)
         if rain_rate.shape != header.grid.shape:
             raise ValueError(f"{rain_rate.shape} pixels on a grid of {header.grid.shape}")
         source = as_text(path.name) + (f"#{number}" if len(headers) > 1 else "")
@@ -82,33 +91,28 @@ def read_frame(path: Path, z_r: tuple[float, float], number: int | None = None, 
         return Frame(**vars(about), rain_rate=rain_rate)
 
 
-def read_headers(path: Path) -> tuple[list[Header], str]:
+def read_headers(path: Path, hints: FileHints = SILENT) -> tuple[list[Header], str]:
     """Return all but the pixels of a radar file, frame by frame, and its SHA-256; raises as :func:`read_frame` does."""
-    with _opened(path) as (format_, file):
-        headers = format_.headers(file)
-        for header in headers:
-            _check_name(path, header)
-        return headers, file.sha256
+    with _opened(path, hints) as (format_, file):
+        return _headers(format_, file), file.sha256
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, hints: FileHints = SILENT) -> Header:
     """Return all but the pixels of a radar file of one frame; raises as :func:`read_frame`, but for the pixels."""
-    with _opened(path) as (format_, file):
-        header = _only(format_.headers(file))
-        _check_name(path, header)
-        return header
+    with _opened(path, hints) as (format_, file):
+        return _only(_headers(format_, file))
 
 
-def read_time(path: Path) -> np.datetime64:
+def read_time(path: Path, hints: FileHints = SILENT) -> np.datetime64:
     """Return the time of the frame in a radar file, UTC to the second; raises as :func:`read_header`."""
-    return read_header(path).time
+    return read_header(path, hints).time
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Format, RadarFile]]:
+def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
     """Open a file with the format that it has; all that goes wrong with it is an `UnreadableFile`."""
     try:
-        file = RadarFile(path)
+        file = RadarFile(path, hints)
         yield _format_of(file), file
     except UnreadableFile:
         raise
@@ -118,6 +122,15 @@ def _opened(path: Path) -> Iterator[tuple[Format, RadarFile]]:
     except Exception as error:
         reason = str(error.args[0]) if error.args and not isinstance(error, ValueError) else str(error)
         raise UnreadableFile(path, reason or type(error).__name__) from error
+
+
+def _headers(format_: Format, file: RadarFile) -> list[Header]:
+    """Return the headers of a file, which what the user says and the file's name mustn't contradict."""
+    headers = format_.headers(file)
+    for header in headers:
+        check_hints(header, file.hints)
+        _check_name(file.path, header)
+    return headers
 
 
 def _format_of(file: RadarFile) -> Format:

@@ -1,0 +1,67 @@
+"""What the user says of files that are silent: it counts there, and elsewhere must be what the file says."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyproj
+
+from pipelines.params.radar import FileHints
+from pipelines.radar.grid import same_projection
+from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.units import data_unit
+
+# What strptime's directives match, of those that make up a time.
+DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": "[A-Za-z]{3}"} | dict.fromkeys("ymdHMS", r"\d{2}")
+
+
+def check_hints(header: Header, hints: FileHints) -> None:
+    """Refuse a header that says otherwise than the user.
+
+    Raises
+    ------
+    ValueError
+        If it does; it names both.
+    """
+    if hints.unit is not None and (unit := data_unit(hints.unit)[0]) != header.unit:
+        raise contradiction("unit", unit, header.unit)
+    if hints.interval_s is not None and hints.interval_s != header.interval_s:
+        raise contradiction("interval_s", hints.interval_s, header.interval_s or "an instant")
+    if hints.time_is is not None and hints.time_is != header.time_is:
+        raise contradiction("time_is", hints.time_is, header.time_is)
+    if hints.crs is not None and not same_projection(header.grid.crs, crs := projection(hints.crs)):
+        raise contradiction("crs", crs.name, header.grid.crs.name)
+
+
+def contradiction(key: str, user: object, file: object) -> ValueError:
+    """Return the error that a file says something else than the user."""
+    return ValueError(f"{key}: params.yaml says {user}, and the file {file}")
+
+
+def projection(words: str) -> pyproj.CRS:
+    """Return the projection that the user names; a ValueError if PROJ knows none of that name."""
+    try:
+        return pyproj.CRS.from_user_input(words)
+    except pyproj.exceptions.CRSError:
+        raise ValueError(f"crs: {words!r} in params.yaml is no projection that PROJ knows") from None
+
+
+def time_in_name(name: str, pattern: str) -> np.datetime64:
+    """Return the time in a file's name, where ``pattern`` has strptime's words for a part of it.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    parts = re.split(r"%(.)", pattern)
+    try:
+        words = [DIRECTIVES[part] if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+    except KeyError as error:
+        known = ", ".join(f"%{one}" for one in DIRECTIVES)
+        raise ValueError(f"time_pattern: %{error.args[0]} in params.yaml is none of {known}") from None
+    found = re.search("".join(words), Path(name).name, re.ASCII)
+    if not found:
+        raise ValueError(f"its name has no time like {pattern}, params.yaml's time_pattern")
+    return np.datetime64(datetime.strptime(found[0], pattern), "s")
