@@ -181,3 +181,38 @@ def test_how_a_stage_ends() -> None:
     assert end.value.code == 130
     with pytest.raises(ZeroDivisionError), exit_on_user_error():  # a mistake of ours is not hidden
         _ = 1 / 0
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, of a project with folders of our packages' names."""
+    monkeypatch.chdir(tmp_path)
+    for module in ("pipelines", "pipelines.common", "pipelines.radar", "scs_model"):
+        Path(*module.split(".")).mkdir()
+        Path(*module.split("."), "__init__.py").write_text(f"raise ImportError('another project: {module}')")
+    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    Path("in").mkdir()
+    for step in range(3):
+        time = NOON + timedelta(minutes=5 * step)
+        write_odim(Path("in", name_of(time)), showers(step), time)
+    return tmp_path
+
+
+def test_folders_of_another_project_hide_nothing_of_the_command(foreign: Path) -> None:
+    process = started("ingest", "in", "out.zarr")  # with its workers
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert "3 frames" in out
+
+
+def test_where_another_project_hides_them_from_flows_one_line_says_so(foreign: Path) -> None:
+    Path("pipelines", "__init__.py").write_text("")
+    command = [sys.executable, "-m", "flows.deploy"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"error: {foreign / 'pipelines'} hides {ROOT / 'pipelines'}: work in another folder, or set PYTHONSAFEPATH=1"
+    )
+    safe = [sys.executable, "-c", "import flows; print(flows.__file__)"]
+    done = subprocess.run(safe, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONSAFEPATH": "1"})
+    assert done.stdout.strip() == str(ROOT / "flows" / "__init__.py")
