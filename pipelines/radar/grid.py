@@ -2,12 +2,14 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
 EARTH_RADIUS = 6_371_000.0  # m
+Indices = slice | NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,17 @@ class Grid:
             if np.ptp(steps) > 1e-3 * steps.mean():
                 raise ValueError(f"{name} is not evenly spaced")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self._key == other._key and self.crs == other.crs
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[float, ...]:
+        """What tells evenly spaced axes from others."""
+        return *self.shape, self.x[0], self.x[-1], self.y[0], self.y[-1]
+
     @classmethod
     def from_edges(
         cls, crs: pyproj.CRS, *, left: float, top: float, dx: float, dy: float, shape: tuple[int, int]
@@ -72,10 +85,19 @@ class Grid:
             return "pixels elsewhere or of another size"
         return None
 
-    def lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return longitude and latitude of every pixel centre, degrees, each of shape (H, W)."""
+    def in_metres(self) -> "Grid":
+        """Return the grid in metres where its projection has another unit of length; else itself."""
+        factor = self.crs.axis_info[0].unit_conversion_factor
+        if not self.crs.is_projected or factor == 1:
+            return self
+        return Grid(_with_metres(self.crs), self.x * factor, self.y * factor)
+
+    def lonlat(
+        self, rows: Indices = slice(None), columns: Indices = slice(None)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return longitude and latitude of pixel centres, degrees, each of shape (H, W); of some, or of all."""
         to_wgs84 = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
-        return to_wgs84.transform(*np.meshgrid(self.x, self.y))
+        return to_wgs84.transform(*np.meshgrid(self.x[columns], self.y[rows]))
 
 
 def pixel_metres(grid: Grid) -> float:
@@ -90,6 +112,22 @@ def pixel_metres(grid: Grid) -> float:
 def same_projection(crs: pyproj.CRS, other: pyproj.CRS) -> bool:
     """Whether two projections put things in the same place, whatever they are called."""
     return crs == other or _proj4(crs) == _proj4(other)
+
+
+def _with_metres(crs: pyproj.CRS) -> pyproj.CRS:
+    """Return the projection with axes in metres; its parameters have units of their own."""
+
+    def change(node: Any) -> None:
+        for child in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+            change(child)
+        if isinstance(node, dict) and node.get("type") == "ProjectedCRS":
+            node.pop("id", None)  # of the one in another unit
+            for axis in node["coordinate_system"]["axis"]:
+                axis["unit"] = "metre"
+
+    definition = crs.to_json_dict()
+    change(definition)
+    return pyproj.CRS.from_json_dict(definition)
 
 
 def _proj4(crs: pyproj.CRS) -> str:

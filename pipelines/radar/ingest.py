@@ -165,7 +165,10 @@ class _Ingestion:
                 found = answer.reason
             else:
                 headers, sha256 = answer
-                found = [FrameRecord(self.known.same_grid(header), sha256) for header in headers]
+                found = [
+                    FrameRecord(self.known.same_grid(header), sha256, reason=self._refusal(header))
+                    for header in headers
+                ]
             if not (isinstance(answer, Failure) and answer.passing):
                 self.known.put(path, found)
             self._found(path, found)
@@ -184,8 +187,6 @@ class _Ingestion:
         for part, kind in kind_of.items():
             if kind != most:
                 self._reject(part, f"not as most files here: {_difference(kinds[most], self[part].header)}")
-            elif reason := self[part].reason:
-                self._reject(part, reason)
 
     def finished_shards(self) -> Iterator[tuple[list[FrameRef], Path]]:
         """Return the frames of each shard, in time order, and the shard; one that isn't finished is made.
@@ -240,7 +241,20 @@ class _Ingestion:
             self._reject((path, 0), found)
         else:
             self.facts[path] = found
-            self.good |= {(path, number) for number in range(len(found))}
+            for number, record in enumerate(found):
+                if record.reason is None:
+                    self.good.add((path, number))
+                else:
+                    self._reject((path, number), record.reason)
+
+    def _refusal(self, header: Header) -> str | None:
+        """Return why a frame can't be in any store, if its header tells."""
+        if header.refusal is None and self.params.regrid is not None:
+            try:
+                target_grid(header.grid, self.params.regrid)
+            except UserError as error:
+                return str(error)
+        return header.refusal
 
     def _decoded(self, parts: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each part into ``frames`` and its facts, or reject it."""

@@ -103,9 +103,12 @@ def _crs(grid: Grid, params: Regrid) -> pyproj.CRS:
     if params.crs is None:
         return grid.crs
     try:
-        return pyproj.CRS.from_user_input(params.crs)
+        crs = pyproj.CRS.from_user_input(params.crs)
     except pyproj.exceptions.CRSError:
         raise UserError(f"ingest_radar.regrid.crs: {params.crs!r} is no projection that PROJ knows") from None
+    if crs.is_projected and crs.axis_info[0].unit_conversion_factor != 1:
+        raise UserError(f"ingest_radar.regrid.crs: {params.crs!r} is in {crs.axis_info[0].unit_name}, not in metres")
+    return crs
 
 
 def _block(grid: Grid, params: Regrid) -> int:

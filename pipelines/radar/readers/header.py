@@ -12,10 +12,10 @@ from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
+# Below it is a number for "missing" that the file doesn't declare; producers write down to -32.5 for "no echo".
+LEAST_DBZ = -40.0
 UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
 MAX_PIXELS = 1 << 28
-# A time in a file's name, UTC.
-NAMED_TIME = re.compile(r"(?<!\d)((?:19|20)\d{6})[T_-]?(\d{4})(\d\d)?(?!\d)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,8 @@ class Header:
     unit : {"dBZ", "mm", "mm/h"}
         Of the pixels.
     grid : Grid
+    refusal : str, optional
+        Why the frame can't be taken, if so; see :func:`nowcast`.
     """
 
     time: np.datetime64
@@ -40,6 +42,7 @@ class Header:
     interval_s: int
     unit: Literal["dBZ", "mm", "mm/h"]
     grid: Grid
+    refusal: str | None = None
 
     def __post_init__(self) -> None:
         if (self.interval_s > 0) != (self.time_is != "instant") or (self.unit == "mm" and self.interval_s <= 0):
@@ -71,6 +74,12 @@ class Header:
         )
 
 
+def nowcast(issued: np.datetime64, valid: np.datetime64) -> str:
+    """Return the refusal of a forecast, which is never an observation."""
+    (_, issued_at), (date, valid_at) = (np.datetime_as_string(time, "m").split("T") for time in (issued, valid))
+    return f"a nowcast of {issued_at} for {valid_at} UTC, {date}"
+
+
 def utc(digits: str) -> np.datetime64:
     """Return the time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``.
 
@@ -97,7 +106,7 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
     header : Header
     z_r : tuple of float
         a and b of Z = a·R^b, Z in mm⁶ m⁻³, R in mm/h (Marshall and Palmer 1948, J. Meteor. 5, 165–166).
-        Reflectivity below `DRY_DBZ` is 0 mm/h.
+        Reflectivity below `DRY_DBZ` is 0 mm/h; below `LEAST_DBZ` it is no data, but for -inf.
 
     Returns
     -------
@@ -114,6 +123,7 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
         dbz = values.astype(np.float32)
         rain_rate = np.exp(dbz * np.float32(np.log(10) / (10 * b))) * np.float32(a ** (-1 / b))
         rain_rate[dbz < DRY_DBZ] = 0
+        rain_rate[(dbz < LEAST_DBZ) & (dbz > -np.inf)] = np.nan
     elif header.unit == "mm":
         rain_rate = (values * (3600 / header.interval_s)).astype(np.float32)
     else:

@@ -4,7 +4,6 @@ Numbers and grid are as in pysteps (``import_mch_gif``), whose importer leaves t
 """
 
 import re
-from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.names import day_of_year
 from pipelines.radar.readers.radar_file import RadarFile
 
 # The files don't say where they are: the Swiss domain CCS4 in LV03, upper left corner of 640 rows and 710 columns.
@@ -56,14 +56,6 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     mm = (10 ** ((v - 71.5) / 20) / 316) ** (1 / 1.5)
     mm[[0, 1, 251, 252, 253, 254]], mm[255] = 0, np.nan
     return mm[np.asarray(_picture(file.content))]
-
-
-def day_of_year(digits: str) -> np.datetime64:
-    """Return the time of ``yydddhhmm``, where ddd is the day of the year; a ValueError if it is none."""
-    time = datetime.strptime(digits, "%y%j%H%M")
-    if time.strftime("%y%j%H%M") != digits:
-        raise ValueError(f"{digits!r} is no time")
-    return np.datetime64(time, "s")
 
 
 def _picture(content: bytes) -> Image.Image:

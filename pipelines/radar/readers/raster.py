@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from pipelines.radar.grid import Grid
-from pipelines.radar.readers.header import MAX_PIXELS, NAMED_TIME, Header, utc
+from pipelines.radar.readers.header import MAX_PIXELS, Header, utc
+from pipelines.radar.readers.names import NAMED_TIME
 from pipelines.radar.readers.radar_file import RadarFile
 
 Unit = Literal["dBZ", "mm", "mm/h"]

@@ -1,8 +1,9 @@
 """Radar files of any known format as frames. The format is told by the content, not by the file's name."""
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import numpy as np
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import as_text
 from pipelines.params.radar import SILENT, FileHints
+from pipelines.radar.cf_grid import crs_attributes
 from pipelines.radar.frame import Frame
+from pipelines.radar.grid import Grid
 from pipelines.radar.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
 from pipelines.radar.readers.format import Format
-from pipelines.radar.readers.header import NAMED_TIME, Header, to_rain_rate, utc
+from pipelines.radar.readers.header import Header, to_rain_rate
 from pipelines.radar.readers.hints import check_hints
+from pipelines.radar.readers.names import check_name
 from pipelines.radar.readers.radar_file import ZARR_MARKS, RadarFile
 
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, raster, meteonet, cf)
@@ -82,8 +86,9 @@ def read_frame(
     """
     with _opened(path, hints) as (format_, file):
         headers = _headers(format_, file)
-        header = _only(headers) if number is None else headers[number]
-        rain_rate = to_rain_rate(format_.values(file, number or 0), header, z_r)
+        number = _only(headers) if number is None else number
+        header = headers[number]
+        rain_rate = to_rain_rate(format_.values(file, number), header, z_r)
         if rain_rate.shape != header.grid.shape:
             raise ValueError(f"{rain_rate.shape} pixels on a grid of {header.grid.shape}")
         source = as_text(path.name) + (f"#{number}" if len(headers) > 1 else "")
@@ -100,7 +105,8 @@ def read_headers(path: Path, hints: FileHints = SILENT) -> tuple[list[Header], s
 def read_header(path: Path, hints: FileHints = SILENT) -> Header:
     """Return all but the pixels of a radar file of one frame; raises as :func:`read_frame`, but for the pixels."""
     with _opened(path, hints) as (format_, file):
-        return _only(_headers(format_, file))
+        headers = _headers(format_, file)
+        return headers[_only(headers)]
 
 
 def read_time(path: Path, hints: FileHints = SILENT) -> np.datetime64:
@@ -124,15 +130,6 @@ def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
         raise UnreadableFile(path, reason or type(error).__name__) from error
 
 
-def _headers(format_: Format, file: RadarFile) -> list[Header]:
-    """Return the headers of a file, which what the user says and the file's name mustn't contradict."""
-    headers = format_.headers(file)
-    for header in headers:
-        check_hints(header, file.hints)
-        _check_name(file.path, header)
-    return headers
-
-
 def _format_of(file: RadarFile) -> Format:
     for format_ in FORMATS:
         if format_.recognises(file):
@@ -146,24 +143,39 @@ def _format_of(file: RadarFile) -> Format:
     raise ValueError(f"no radar format that is known: it starts with {file.content[:8]!r}")
 
 
-def _only(headers: list[Header]) -> Header:
-    if len(headers) > 1:
-        raise ValueError(f"{len(headers)} frames in one file; only `scs ingest` and the stage ingest_radar take such")
-    return headers[0]
+def _headers(format_: Format, file: RadarFile) -> list[Header]:
+    """Return the headers of a file, with grids in metres.
+
+    What the user says and the file's name mustn't contradict them, and what would be found to be wrong only when a
+    frame is stored is refused here.
+    """
+    headers = format_.headers(file)
+    check_name(file.name, headers)
+    for header in headers:
+        check_hints(header, file.hints)
+    headers = [replace(header, grid=header.grid.in_metres()) for header in headers]
+    for header in headers:
+        _check_grid(header.grid)
+    return headers
 
 
-def _check_name(path: Path, header: Header) -> None:
-    """Refuse a file whose name has times, none of which is its time: one of the two is wrong."""
-    named = []
-    minute, second = np.timedelta64(59, "s"), np.timedelta64(0, "s")
-    for found in NAMED_TIME.finditer(path.name):
-        with suppress(ValueError):  # digits that are no time
-            named.append((utc(found[1] + found[2] + (found[3] or "")), second if found[3] else minute))
-    for found in re.finditer(r"^[A-Z]{3}(\d{9})[A-Z]", path.name):  # MeteoSwiss
-        with suppress(ValueError):
-            named.append((mch.day_of_year(found[1]), minute))
-    for found in re.finditer(r"-(\d{10})-dwd-", path.name):
-        with suppress(ValueError):
-            named.append((utc(f"20{found[1]}"), minute))
-    if named and not any(abs(moment - time) <= tolerance for time, tolerance in named for moment in header.moments):
-        raise ValueError(f"its name says {named[0][0]}, and its content {header.time}")
+def _only(headers: list[Header]) -> int:
+    """Return the number of the one frame that a file has, beside those that can't be taken."""
+    numbers = [number for number, header in enumerate(headers) if header.refusal is None]
+    if len(numbers) > 1:
+        raise ValueError(f"{len(numbers)} frames in one file; only `scs ingest` and the stage ingest_radar take such")
+    if not numbers:
+        raise ValueError(headers[0].refusal)
+    return numbers[0]
+
+
+@lru_cache(maxsize=16)
+def _check_grid(grid: Grid) -> None:
+    H, W = grid.shape
+    rows, columns = (np.unique(np.linspace(0, size - 1, 101).astype(int)) for size in (H, W))
+    lon, lat = grid.lonlat(rows, columns)
+    nowhere = ~(np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90))
+    if nowhere.any():
+        row, column = np.argwhere(nowhere)[0]
+        raise ValueError(f"its grid isn't on earth: neither is row {rows[row]}, column {columns[column]}")
+    crs_attributes(grid.crs)
