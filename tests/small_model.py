@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.interface import BASELINES
+from pipelines.nowcast.methods.interface import FALLBACKS
 from pipelines.nowcast.registered_model import LoadedModel
 from scs_model import EncoderForecaster
 
@@ -35,4 +35,4 @@ def loaded(method: str, **description: Any) -> LoadedModel:
     """A baseline as the registry gives it."""
     said = ModelDescription.model_validate({"method": method, "inputs": 3} | description)
     uri = "models:/radar-nowcast@champion"
-    return LoadedModel(uri, "radar-nowcast", "7", "ab" * 32, BASELINES[method], said)
+    return LoadedModel(uri, "radar-nowcast", "7", "ab" * 32, FALLBACKS[method], said)

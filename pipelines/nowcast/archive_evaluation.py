@@ -12,11 +12,12 @@ from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.nowcast.compare import write_comparison
-from pipelines.nowcast.evaluate import FORECAST, score_methods
+from pipelines.nowcast.evaluate import FORECAST
+from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.index import window_starts
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
-from pipelines.nowcast.methods.interface import NAMES, ForecasterFactory, baseline, factory_from, load_forecaster
-from pipelines.params.nowcast import Index
+from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
+from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
 from pipelines.radar.ingest import ingest_radar, tables_of
 from pipelines.radar.store import open_frames, usual_step
@@ -45,7 +46,7 @@ def load_method(model: str, params: Params) -> Method:
     UserError
         If there is no such model.
     """
-    if model in NAMES:
+    if model in BASELINES:
         return Method(model, model, baseline(model, params.evaluate), MOTION_FRAMES)
     if ":" not in model:
         folder = Path(model)
@@ -55,7 +56,7 @@ def load_method(model: str, params: Params) -> Method:
     from pipelines.nowcast.registered_model import load
 
     loaded = load(model)
-    name = loaded.method if loaded.method in NAMES else f"{loaded.method} v{loaded.version}"
+    name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version}"
     description = loaded.description
     return Method(name, loaded.sha256, factory_from(loaded.forecaster, description), description.inputs)
 
@@ -162,7 +163,8 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
             notes.append(f"{bad} of the files could not be used: `scs ingest` says why.")
         if not tables:
             raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
-        return write_comparison(tables, factories, out, index=index, notes=tuple(notes))
+        examples = {name: examples_of(factories[name], sums, index=index) for name, sums in tables.items()}
+        return write_comparison(tables, examples, out, index=index, notes=notes)
 
 
 def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from pipelines.nowcast.compare import common_forecasts
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.promotion import METRIC, MIN_BLOCKS
-from pipelines.verification.bootstrap import mean_score, paired_difference
-from pipelines.verification.scoring import headline
+from pipelines.verification.bootstrap import common_forecasts, mean_score, paired_difference
 
 SHOWN_EVENTS = 12
 
@@ -17,6 +15,7 @@ def model_card(
     description: ModelDescription,
     sums: pd.DataFrame,
     extrapolation: pd.DataFrame,
+    scores: Mapping[str, float],
     *,
     windows: str,
     latency: str,
@@ -30,6 +29,8 @@ def model_card(
     description : ModelDescription
     sums, extrapolation : DataFrame
         Of :func:`pipelines.nowcast.evaluate.evaluate`, the model's and the baseline's.
+    scores : mapping
+        The model's, of :func:`pipelines.verification.scoring.headline`.
     windows : str
         SHA-256 of the windows that it was scored on.
     latency : str
@@ -44,7 +45,6 @@ def model_card(
     events = [str(event) for event in sums["event"].unique()]
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
     forecasts = len(sums[["event", "time"]].drop_duplicates())
-    scores = headline(sums)
     lines = [f"# {description.title}", "", "## Data", ""]
     if is_network:
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.compare import common_forecasts
 from pipelines.nowcast.registered_model import NAME, RADAR
 from pipelines.tracking import decisions
-from pipelines.verification.bootstrap import Difference, paired_difference
+from pipelines.verification.bootstrap import Difference, common_forecasts, paired_difference
 from pipelines.verification.scoring import mean_csi
 
 METRIC = "mean CSI"  # of pipelines.verification.scoring.mean_csi

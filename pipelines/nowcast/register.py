@@ -18,17 +18,18 @@ import torch
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import dvc_md5, sha256
 from pipelines.common.stage import run
-from pipelines.nowcast.compare import common_forecasts, read_scores
 from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_evaluation
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.interface import BASELINES, INPUTS, factory_from, load_forecaster
+from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, factory_from, load_forecaster
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
 from pipelines.nowcast.registered_model import NAME, RADAR, load
+from pipelines.nowcast.scores import read_scores
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
 from pipelines.tracking.registry import Version
 from pipelines.tracking.runs import log_comparison
+from pipelines.verification.bootstrap import common_forecasts
 from pipelines.verification.scoring import headline, mean_csi
 
 
@@ -50,15 +51,14 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
         write_extrapolation(first)
         folders = {"extrapolation": first} | {name: models / name for name in params.trained}
         for name, folder in folders.items():
-            versions[name] = version = RADAR.ensure_version(
-                name, folder, headline(tables[name]), trained=name != "extrapolation"
-            )
+            scores = headline(tables[name])
+            versions[name] = version = RADAR.ensure_version(name, folder, scores, trained=name != "extrapolation")
             if not RADAR.has_card(version):
                 tags, metrics = RADAR.tags_and_metrics(version)
                 forecaster, description = load_forecaster(folder)
                 seconds, shape = forecast_seconds(forecaster, windows, params.index)
                 card = model_card(
-                    *(description, tables[name], tables["extrapolation"]),
+                    *(description, tables[name], tables["extrapolation"], scores),
                     windows=sha256(windows),
                     latency=f"{seconds:.2g} s for {shape[0]} lead times of {shape[1]} × {shape[2]} pixels, "
                     f"by {torch.get_num_threads()} thread(s) of the machine that registered it",
@@ -130,7 +130,7 @@ def choose(
         evidence |= {"judgement": judgement.evidence()}
         if present is None:
             tags, _ = RADAR.tags_and_metrics(champion)
-            if tags.get("model") not in BASELINES and tags.get("dvc_md5.windows") != forecasts["dvc_md5.windows"]:
+            if tags.get("model") not in FALLBACKS and tags.get("dvc_md5.windows") != forecasts["dvc_md5.windows"]:
                 words += "; the champion was trained on other windows: it may have seen these test events"
     decisions.record(RADAR, chosen, "gate", words, evidence, key)
     print(f"champion: version {chosen.number}{' stays' if chosen is champion else ''}: {words}")

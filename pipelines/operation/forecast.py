@@ -13,7 +13,7 @@ import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.interface import BASELINES, INPUTS
+from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
@@ -101,7 +101,7 @@ def troubles(said: Mapping[str, str]) -> list[str]:
 def fallback_model(method: Fallback) -> LoadedModel:
     """Return a method that needs no registry, as if it were from there."""
     description = ModelDescription(method=method, inputs=INPUTS[method])
-    return LoadedModel(method, method, "none", "none", BASELINES[method], description)
+    return LoadedModel(method, method, "none", "none", FALLBACKS[method], description)
 
 
 def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:

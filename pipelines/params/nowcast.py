@@ -1,6 +1,6 @@
 """Sections of the radar nowcast: windows, networks, training, scores; and the names of the methods."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from pipelines.params.training import Fit, Switched
 Cell = Literal["scs", "convlstm", "convgru", "trajgru"]
 Fallback = Literal["persistence", "extrapolation"]  # at hand where no model is
 Baseline = Literal[Fallback, "sprog", "steps"]  # what needs no training
+BASELINES: tuple[str, ...] = get_args(Baseline)
+PYSTEPS = BASELINES[1:]  # what a network has to beat
 
 
 class Index(Section):

@@ -6,7 +6,7 @@ key is found by the first stage that runs, in one line that names it.
 
 import os
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import Section, reason_of
-from pipelines.params.nowcast import Baseline, Evaluate, Index, Model, Train
+from pipelines.params.nowcast import BASELINES, Evaluate, Index, Model, Train
 from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
@@ -43,7 +43,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_are_not_taken(self) -> "Params":
-        if taken := set(get_args(Baseline)) & self.models.keys():
+        if taken := set(BASELINES) & self.models.keys():
             raise ValueError(f"models: {', '.join(taken)} is a baseline's name")
         return self
 

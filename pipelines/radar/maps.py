@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import Grid
@@ -15,11 +14,6 @@ BOUNDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50]  # mm/h
 COLOURS = ["#c6dbef", "#6baed6", "#2171b5", "#41ab5d", "#fed976", "#fd8d3c", "#bd0026"]
 SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over="#49006a")
 NORM = BoundaryNorm(BOUNDS, SCALE.N)
-
-
-def few_leads(leads: int) -> NDArray[np.int64]:
-    """Choose up to four of ``leads`` lead times to draw, evenly, the last among them; counted from 0."""
-    return np.unique(np.ceil(np.linspace(0, leads, 5)[1:]).astype(int)) - 1
 
 
 def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Is one method better than another? Scores, and their difference on the same forecasts, with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError
 from pipelines.verification.scoring import SUMS, scores_from
 
+Tables = Mapping[str, pd.DataFrame]  # sums by the method's name
 KEY = ["event", "time"]  # what tells one forecast from another, for all methods the same
 DRAWS, SEED = 2000, 1
 BLOCK_HOURS = 2.0  # forecasts closer than this are of the same rain, and no independent witnesses
@@ -58,8 +59,28 @@ class Difference(Interval):
         return words if self.shown or np.isnan(self.low) else f"{words}, no difference shown"
 
 
+def common_forecasts(tables: Tables) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the forecasts that all methods have, and in a sentence how many were left out.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    forecasts = {name: sums[KEY].drop_duplicates() for name, sums in tables.items()}
+    common = None
+    for of_method in forecasts.values():
+        common = of_method if common is None else common.merge(of_method, on=KEY)
+    assert common is not None  # there is a method
+    if common.empty:
+        raise UserError(f"no forecast that all of {', '.join(tables)} have")
+    left_out = max(len(of_method) for of_method in forecasts.values()) - len(common)
+    notes = [f"{left_out} forecasts that not every method has are left out."] if left_out else []
+    return {name: sums.merge(common, on=KEY) for name, sums in tables.items()}, notes
+
+
 def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArray[np.int64]:
-    """Return each forecast the number of its block: consecutive issue times of one event, of at least ``hours``.
+    """Return the number of each forecast's block: consecutive issue times of one event, of at least ``hours``.
 
     Parameters
     ----------
@@ -85,10 +106,11 @@ def paired_difference(
     by: Sequence[str] = ("threshold", "minutes"),
     draws: int = DRAWS,
 ) -> Difference:
-    """Mean of a pooled score over the cells of ``by``, of method a minus that of method b, by paired block bootstrap.
+    """Return the mean of a pooled score over the cells of ``by``, of method a minus that of method b.
 
-    Each draw takes as many blocks as there are, with replacement, and the same ones for both methods; the counts of
-    what was drawn are pooled and scored as the whole is. The interval is from the 2.5th to the 97.5th percentile.
+    By paired block bootstrap: each draw takes as many blocks as there are, with replacement, and the same ones for both
+    methods; the counts of what was drawn are pooled and scored as the whole is. The interval is from the 2.5th to the
+    97.5th percentile.
 
     Parameters
     ----------
@@ -120,7 +142,7 @@ def paired_difference(
 
 
 def mean_score(sums: pd.DataFrame, score: str = "csi", *, by: Sequence[str] = ("threshold", "minutes")) -> Interval:
-    """Mean of one method's pooled score over the cells of ``by``, with its interval by block bootstrap.
+    """Return the mean of one method's pooled score over the cells of ``by``, with its interval by block bootstrap.
 
     Where methods differ, the interval of :func:`paired_difference` says so sooner: the weather is the same for both.
     Parameters are as there.

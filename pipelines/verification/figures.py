@@ -1,6 +1,6 @@
 """Pictures of scores against lead time, and of spectra."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,40 +8,47 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.common.files import atomic_path
-from pipelines.nowcast.methods.interface import NAMES
-from pipelines.verification.scoring import SCALES_KM, scores_of
+from pipelines.verification.bootstrap import Tables
+from pipelines.verification.scoring import SCALES_KM
 from pipelines.verification.spatial import WAVELENGTHS_KM, power_column
-from pipelines.verification.table import Tables, fss_threshold
+from pipelines.verification.table import fss_threshold
 
 
-def draw_csi(tables: Tables, path: Path) -> None:
-    """Draw pooled CSI against lead time, one panel a threshold."""
-    thresholds = sorted(next(iter(tables.values()))["threshold"].unique())
+def draw_csi(scores: Tables, path: Path, dashed: Container[str]) -> None:
+    """Draw CSI against lead time, one panel a threshold.
+
+    Parameters
+    ----------
+    scores : mapping of str to DataFrame
+        Of :func:`pipelines.verification.scoring.pooled`, by the method's name.
+    path : Path
+    dashed : container of str
+        Methods whose lines are dashed.
+    """
+    thresholds = sorted(next(iter(scores.values())).index.unique("threshold"))
     figure, axes = _panels(len(thresholds), "CSI, pooled")
-    for name, sums in tables.items():
-        csi = scores_of(sums, ["threshold", "minutes"])["csi"]
+    for name, of_method in scores.items():
         for ax, threshold in zip(axes, thresholds, strict=True):
-            _line(ax, csi.loc[threshold], name)
+            _line(ax, of_method["csi"].loc[threshold], name, dashed)
             ax.set_title(f"at least {threshold:g} mm/h", fontsize=9)
     _save(figure, axes, path)
 
 
-def draw_fss(tables: Tables, path: Path) -> None:
-    """Draw pooled FSS of one threshold against lead time, one panel a scale."""
+def draw_fss(scores: Tables, path: Path, dashed: Container[str]) -> None:
+    """Draw FSS of one threshold against lead time, one panel a scale; parameters are those of :func:`draw_csi`."""
     figure, axes = _panels(len(SCALES_KM), "FSS, pooled")
-    threshold = fss_threshold(next(iter(tables.values())))
-    for name, sums in tables.items():
-        scores = scores_of(sums, ["threshold", "minutes"]).loc[threshold]
+    threshold = fss_threshold(next(iter(scores.values())).index.unique("threshold"))
+    for name, of_method in scores.items():
         for ax, scale in zip(axes, SCALES_KM, strict=True):
-            _line(ax, scores[f"fss_{scale}km"], name)
+            _line(ax, of_method.loc[threshold][f"fss_{scale}km"], name, dashed)
             ax.set_title(f"at least {threshold:g} mm/h within {scale} km", fontsize=9)
     _save(figure, axes, path)
 
 
-def draw_spectra(tables: Tables, path: Path) -> None:
+def draw_spectra(tables: Tables, path: Path, dashed: Container[str]) -> None:
     """Draw the mean RAPSD of forecast and observation over wavelength, one panel a lead time.
 
-    What lies below the black line is too smooth, what lies above it too rough.
+    What lies below the black line is too smooth, what lies above it too rough. ``tables`` are sums.
     """
     any_table = next(iter(tables.values()))
     minutes = sorted(any_table["minutes"].unique())
@@ -55,7 +62,9 @@ def draw_spectra(tables: Tables, path: Path) -> None:
             power = at[[power_column(of, wavelength) for wavelength in WAVELENGTHS_KM]].mean()
             power = power.where(power > 0)
             if power.notna().any():
-                style = {"color": "black", "linewidth": 2.5} if name == "observed" else {"linestyle": _style(name)}
+                style = (
+                    {"color": "black", "linewidth": 2.5} if name == "observed" else {"linestyle": _style(name, dashed)}
+                )
                 ax.plot(WAVELENGTHS_KM, power, label=name, marker=".", **style)
         ax.set_title(f"at {lead:g} minutes", fontsize=9)
         ax.set_xlabel("wavelength, km")
@@ -79,12 +88,12 @@ def _panels(count: int, label: str) -> tuple[Figure, Sequence[Axes]]:
     return figure, axes
 
 
-def _line(ax: Axes, of_lead: pd.Series, name: str) -> None:
-    ax.plot(of_lead.index, of_lead, _style(name), label=name, marker=".")
+def _line(ax: Axes, of_lead: pd.Series, name: str, dashed: Container[str]) -> None:
+    ax.plot(of_lead.index, of_lead, _style(name, dashed), label=name, marker=".")
 
 
-def _style(name: str) -> str:
-    return "--" if name in NAMES else "-"
+def _style(name: str, dashed: Container[str]) -> str:
+    return "--" if name in dashed else "-"
 
 
 def _save(figure: Figure, axes: Sequence[Axes], path: Path) -> None:

@@ -101,7 +101,7 @@ def _events(
 
 
 def scores_of(sums: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Scores of the summed counts of all rows that share ``by``.
+    """Return the scores of the summed counts of all rows that share ``by``.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def scores_of(sums: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def scores_from(sums: pd.DataFrame) -> pd.DataFrame:
-    """Scores of each row of `SUMS`, as :func:`scores_of` gives them."""
+    """Return the scores of each row of `SUMS`, as :func:`scores_of` gives them."""
     counts = {key: xr.DataArray(sums[name].to_numpy(float), dims="row") for name, key in COUNTS.items()}
     pixels = sums[list(COUNTS)].sum(axis=1).astype(float)
     manager = BasicContingencyManager({**counts, "total_count": xr.DataArray(pixels.to_numpy(), dims="row")})
@@ -137,8 +137,13 @@ def scores_from(sums: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=sums.index).replace([np.inf, -np.inf], np.nan)
 
 
+def pooled(sums: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of all forecasts together; index threshold and minutes."""
+    return scores_of(sums, ["threshold", "minutes"])
+
+
 def mean_of(scores: pd.DataFrame, score: str) -> float:
-    """Mean of a score over those rows of ``scores`` at which rain was observed; NaN if at none.
+    """Return the mean of a score over those rows of ``scores`` at which rain was observed; NaN if at none.
 
     Where none was, CSI is 0 for a method with a false alarm and undefined for one without: no mean of either kind would
     be over the same for all.
@@ -147,16 +152,16 @@ def mean_of(scores: pd.DataFrame, score: str) -> float:
 
 
 def mean_csi(sums: pd.DataFrame) -> float:
-    """Mean of the pooled CSI over those thresholds and lead times at which rain was observed; NaN if at none."""
-    return mean_of(scores_of(sums, ["threshold", "minutes"]), "csi")
+    """Return the mean of the pooled CSI over thresholds and lead times at which rain was observed; NaN if at none."""
+    return mean_of(pooled(sums), "csi")
 
 
 def headline(sums: pd.DataFrame) -> dict[str, float]:
-    """Few scores by name, as metrics to compare: ``csi_mean``, and such as ``csi_2mm_60min`` and ``mae_60min``.
+    """Return few scores by name, as metrics to compare: ``csi_mean``, and such as ``csi_2mm_60min`` and ``mae_60min``.
 
     Lead times are 30 and 60 minutes, as far as the table has them; undefined scores are left out.
     """
-    scores = scores_of(sums, ["threshold", "minutes"])
+    scores = pooled(sums)
     result = {"csi_mean": mean_of(scores, "csi")}
     for minutes in (30, 60):
         for threshold in scores.index.unique("threshold"):

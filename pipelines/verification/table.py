@@ -1,7 +1,7 @@
 """The comparison of methods as Markdown for people and as JSON with all lead times."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,16 @@ import pandas as pd
 
 from pipelines.common.files import atomic_path
 from pipelines.common.markdown import table_head, table_row
-from pipelines.nowcast.methods.interface import PYSTEPS
-from pipelines.verification.bootstrap import BLOCK_HOURS, KEY, Difference, mean_score, number_blocks, paired_difference
-from pipelines.verification.scoring import SUMS, mean_csi, scores_from, scores_of
-
-Tables = Mapping[str, pd.DataFrame]  # sums by the method's name, all of the same forecasts
+from pipelines.verification.bootstrap import (
+    BLOCK_HOURS,
+    KEY,
+    Difference,
+    Tables,
+    mean_score,
+    number_blocks,
+    paired_difference,
+)
+from pipelines.verification.scoring import SUMS, mean_of, scores_from, scores_of
 
 HEADS = {
     "mean CSI, pooled [95 %]": "csi_mean",
@@ -45,9 +50,9 @@ DIFFERENCE = (
 FEW = " From so few an interval is too narrow, and one gives none."
 
 
-def differences(tables: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:
+def differences(tables: Tables, scores: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:
     """Return the best of ``rivals``, and every other method's difference to it in mean CSI."""
-    csi = {name: mean_csi(tables[name]) for name in rivals if name in tables}
+    csi = {name: mean_of(scores[name], "csi") for name in rivals if name in scores}
     defined = {name: value for name, value in csi.items() if np.isfinite(value)}
     if not defined:
         return None, {}
@@ -57,18 +62,17 @@ def differences(tables: Tables, rivals: Iterable[str]) -> tuple[str | None, dict
     }
 
 
-def fss_threshold(sums: pd.DataFrame) -> float:
-    """Threshold at which the table shows FSS: 2 mm/h, or the one nearest to it."""
-    thresholds = sums["threshold"].unique()
-    return float(thresholds[np.abs(np.log(thresholds / 2)).argmin()])
+def fss_threshold(thresholds: Iterable[float]) -> float:
+    """Return the threshold at which FSS is shown: 2 mm/h, or the one nearest to it."""
+    return float(min(thresholds, key=lambda threshold: abs(np.log(threshold / 2))))
 
 
-def summary(sums: pd.DataFrame) -> dict[str, float]:
-    """Scores of a method, one number each."""
+def summary(sums: pd.DataFrame, of_events: pd.DataFrame) -> dict[str, float]:
+    """Return the scores of a method, one number each; ``of_events`` are those of its events."""
     csi = mean_score(sums)
-    fss = mean_score(sums[sums["threshold"] == fss_threshold(sums)], "fss_8km", by=["minutes"])
+    fss = mean_score(sums[sums["threshold"] == fss_threshold(sums["threshold"].unique())], "fss_8km", by=["minutes"])
     of_threshold = scores_of(sums, ["threshold"])["bias"]
-    of_event = pd.Series([mean_csi(of) for _, of in sums.groupby("event")])
+    of_event = pd.Series([mean_of(of, "csi") for _, of in of_events.groupby("event")])
     everything = scores_from(sums[SUMS].sum().to_frame().T).iloc[0]
     return {
         "csi_mean": csi.value,
@@ -89,32 +93,39 @@ def summary(sums: pd.DataFrame) -> dict[str, float]:
 
 def write_table(
     tables: Tables,
+    scores: Tables,
     markdown: Path,
     data: Path,
     *,
-    costs: Mapping[str, Mapping[str, float]],
-    cells: Mapping[str, str],
-    notes: list[str],
+    rivals: Sequence[str],
+    networks: Sequence[str] = (),
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the comparison to ``markdown`` and ``data`` (JSON).
 
     Parameters
     ----------
-    tables : mapping
-        Of the same forecasts.
+    tables : mapping of str to DataFrame
+        Sums of the same forecasts, by the method's name.
+    scores : mapping of str to DataFrame
+        :func:`pipelines.verification.scoring.pooled` of them.
     markdown, data : Path
-    costs : mapping
+    rivals : sequence of str
+        Methods to the best of which there is a column of the difference.
+    networks : sequence of str
+        Networks of another cell than SCS; with any there is such a column to the best of them too.
+    costs : mapping, optional
         For those methods of which it is known: parameters, training_seconds.
-    cells : mapping
-        For those networks of which it is known: the recurrent cell. With others than SCS there is a column of the
-        difference to the best of them.
-    notes : list of str
+    notes : sequence of str
         What else a reader must know, a sentence each.
     """
-    scores = {name: summary(sums) for name, sums in tables.items()}
-    ranked = sorted(scores, key=lambda name: -np.nan_to_num(scores[name]["csi_mean"]))
-    reference, to_reference = differences(tables, PYSTEPS)
-    rival, to_rival = differences(tables, [name for name, cell in cells.items() if cell != "scs"])
+    costs = costs or {}
+    of_events = {name: scores_of(sums, ["event", "threshold", "minutes"]) for name, sums in tables.items()}
+    summaries = {name: summary(sums, of_events[name]) for name, sums in tables.items()}
+    ranked = sorted(summaries, key=lambda name: -np.nan_to_num(summaries[name]["csi_mean"]))
+    reference, to_reference = differences(tables, scores, rivals)
+    rival, to_rival = differences(tables, scores, networks)
     any_table = tables[ranked[0]]
     minutes = np.sort(any_table["minutes"].unique())
     thresholds = np.sort(any_table["threshold"].unique())
@@ -127,7 +138,7 @@ def write_table(
     cost_heads = [head for head in ("parameters", "training_seconds") if any(head in cost for cost in costs.values())]
     lines = table_head("method", *heads, *(head.replace("_", " ") for head in cost_heads))
     for name in ranked:
-        row = [_cell(scores[name], key) for key in HEADS.values()]
+        row = [_cell(summaries[name], key) for key in HEADS.values()]
         row.insert(2, str(to_reference[name]) if name in to_reference else "–")
         if rival:
             row.insert(3, str(to_rival[name]) if name in to_rival else "–")
@@ -141,7 +152,7 @@ def write_table(
         ]
         lines += table_head("method", *(f"at least {threshold:g} mm/h" for threshold in thresholds))
         for name in ranked:
-            at = scores_of(tables[name], ["threshold", "minutes"]).xs(lead, level="minutes")
+            at = scores[name].xs(lead, level="minutes")
             columns = at[["csi", "pod", "far", "ets", "hss", "bias", "fss_2km", "fss_8km", "fss_32km"]]
             lines.append(table_row(name, *(" · ".join(f"{value:.2f}" for value in row) for row in columns.to_numpy())))
 
@@ -152,7 +163,7 @@ def write_table(
         thresholds=", ".join(f"{threshold:g}" for threshold in thresholds),
         first=minutes[0],
         last=minutes[-1],
-        fss=fss_threshold(any_table),
+        fss=fss_threshold(thresholds),
     )
     blocks = len(np.unique(number_blocks(forecasts)))
     how += INTERVAL.format(blocks=blocks, hours=BLOCK_HOURS) + FEW * (blocks < 8)
@@ -170,7 +181,7 @@ def write_table(
 
     content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
     content["methods"] = [
-        {"method": name, **scores[name], "difference": vars(to_reference[name]) if name in to_reference else None}
+        {"method": name, **summaries[name], "difference": vars(to_reference[name]) if name in to_reference else None}
         | ({"difference_to_rival": vars(to_rival[name]) if name in to_rival else None} if rival else {})
         | {"fell_back": fell_back[name]}
         | dict(costs.get(name, {}))
@@ -178,8 +189,8 @@ def write_table(
     ]
     content["scores"] = []
     for name in ranked:
-        for by, pooling in ((["threshold", "minutes"], "all events"), (["event", "threshold", "minutes"], "one event")):
-            rows = scores_of(tables[name], by).reset_index().rename(columns={"minutes": "lead_minutes"})
+        for of_method, pooling in ((scores[name], "all events"), (of_events[name], "one event")):
+            rows = of_method.reset_index().rename(columns={"minutes": "lead_minutes"})
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
     with atomic_path(data) as temporary:
         temporary.write_text(json.dumps(_without_nan(content), indent=1), encoding="utf-8")

@@ -2,20 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
 from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.nowcast.methods.steps import sprog, steps
-from pipelines.params.nowcast import Baseline, Evaluate
+from pipelines.params.nowcast import BASELINES, Evaluate
 from pipelines.training.model_folder import load_weights
 from scs_model import EncoderForecaster
 
-NAMES: tuple[str, ...] = get_args(Baseline)
-PYSTEPS = tuple(name for name in NAMES if name != "persistence")  # what a network has to beat
-BASELINES: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
+FALLBACKS: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
 INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames that each looks at
 
 # Pixel size (metres) and step from frame to frame (seconds) to the forecaster; raises UserError for another step than
@@ -24,14 +21,14 @@ ForecasterFactory = Callable[[float, int], Forecaster]
 
 
 def baseline(name: str, params: Evaluate) -> ForecasterFactory:
-    """Return the factory of the baseline ``name``, one of `NAMES`."""
+    """Return the factory of the baseline ``name``, one of `BASELINES`."""
     if name == "sprog":
         return lambda pixel_m, step_s: sprog()
     if name == "steps":
         return lambda pixel_m, step_s: steps(
             members=params.steps_members, seed=params.seed, pixel_m=pixel_m, step_s=step_s
         )
-    return lambda pixel_m, step_s: BASELINES[name]
+    return lambda pixel_m, step_s: FALLBACKS[name]
 
 
 def factory_from(forecaster: Forecaster, description: ModelDescription) -> ForecasterFactory:
@@ -53,7 +50,7 @@ def factory(model: str, params: Evaluate) -> ForecasterFactory:
     UserError
         If it is neither.
     """
-    if model in NAMES:
+    if model in BASELINES:
         return baseline(model, params)
     return factory_from(*load_forecaster(Path(model)))
 
@@ -68,7 +65,7 @@ def load_forecaster(folder: Path) -> tuple[Forecaster, ModelDescription]:
     """
     description = ModelDescription.read(folder)
     if description.network is None:
-        return BASELINES[description.method], description
+        return FALLBACKS[description.method], description
     try:
         network = EncoderForecaster(**description.network.model_dump())
     except (ValueError, RuntimeError) as error:

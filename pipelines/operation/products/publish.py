@@ -23,7 +23,8 @@ from pipelines.operation.products.animation import write_maps
 from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.geotiff import write_cogs
 from pipelines.radar.frame import Frame
-from pipelines.radar.maps import draw_maps, few_leads
+from pipelines.radar.lead_times import few_leads
+from pipelines.radar.maps import draw_maps
 
 ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecast.gif", "cog", "maps"
 

@@ -1,7 +1,10 @@
 """The comparison's numbers by hand, and its pictures whole or absent."""
 
 import json
+import subprocess
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,19 @@ from small_model import NETWORK, write_model
 from pipelines.common.errors import UserError
 from pipelines.nowcast import compare as stage
 from pipelines.nowcast import evaluate as evaluation
-from pipelines.nowcast.compare import common_forecasts, draw_example, read_scores
+from pipelines.nowcast.compare import draw_example
+from pipelines.nowcast.hindcast import examples_of
 from pipelines.nowcast.index import index
-from pipelines.nowcast.methods.interface import NAMES, factory
+from pipelines.nowcast.methods.extrapolation import persistence
+from pipelines.nowcast.methods.interface import factory
+from pipelines.nowcast.scores import read_examples, read_scores, wettest, write_examples
+from pipelines.params.nowcast import BASELINES, PYSTEPS
 from pipelines.params.read import Params, read_params
-from pipelines.radar.maps import few_leads
+from pipelines.radar.lead_times import few_leads
+from pipelines.radar.store import open_frames
+from pipelines.verification.bootstrap import common_forecasts
 from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
-from pipelines.verification.scoring import FSS_SUMS, SUMS
+from pipelines.verification.scoring import FSS_SUMS, SUMS, pooled
 from pipelines.verification.spatial import WAVELENGTHS_KM, power_column, power_columns
 from pipelines.verification.table import write_table
 
@@ -63,12 +72,18 @@ def write_both(
     folder: Path,
     tables: dict[str, pd.DataFrame],
     costs: dict[str, dict[str, float]] | None = None,
-    cells: dict[str, str] | None = None,
+    networks: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_table(
-            tables, folder / "table.md", folder / "table.json", costs=costs or {}, cells=cells or {}, notes=["A note."]
+            tables,
+            {name: pooled(sums) for name, sums in tables.items()},
+            *(folder / "table.md", folder / "table.json"),
+            rivals=PYSTEPS,
+            networks=networks,
+            costs=costs,
+            notes=["A note."],
         )
     # No NaN in it: that is no JSON.
     data = json.loads((folder / "table.json").read_text(), parse_constant=pytest.fail)
@@ -87,8 +102,7 @@ def test_the_difference_to_the_best_other_cell_is_a_column(tmp_path: Path) -> No
     worse = pd.concat([counts(1, 20, 20), counts(2, 0, 20)])
     worst = pd.concat([counts(1, 0, 40), counts(2, 0, 20)])
     tables = {"extrapolation": worse, "ours": better, "theirs": worse, "worst": worst}
-    of_cells = {"ours": "scs", "theirs": "convlstm", "worst": "convgru"}
-    lines, data = write_both(tmp_path, tables, cells=of_cells)
+    lines, data = write_both(tmp_path, tables, networks=["theirs", "worst"])
     assert cells(lines, "ours")["to theirs [95 %]"] == "+0.333 [+0.250 to +0.500]"
     assert cells(lines, "extrapolation")["to theirs [95 %]"].startswith("+0.000 [+0.000 to +0.000]")
     assert cells(lines, "theirs")["to theirs [95 %]"] == "–"
@@ -198,7 +212,9 @@ def test_undefined_scores_are_drawn_too(tmp_path: Path) -> None:
         for name, draw in {"csi": draw_csi, "fss": draw_fss, "spectra": draw_spectra}.items():
             for wet in (True, False):
                 tables = {"scs": undefined} | ({"persistence": counts(1, 30, 10)} if wet else {})
-                draw(tables, tmp_path / f"{name}.png")
+                if name != "spectra":
+                    tables = {method: pooled(sums) for method, sums in tables.items()}
+                draw(tables, tmp_path / f"{name}.png", BASELINES)
                 assert imread(tmp_path / f"{name}.png").std() > 0.01
 
 
@@ -229,9 +245,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
-        for method in [*NAMES, *(f"models/{network.name}" for network in networks)]:
+        for method in [*BASELINES, *(f"models/{network.name}" for network in networks)]:
             name = Path(method).name
-            evaluation.main(method, Path("windows.parquet"), Path(f"scores/{name}.parquet"), Path(f"{name}.json"))
+            scores, examples = Path(f"scores/{name}.parquet"), Path(f"examples/{name}.nc")
+            evaluation.main(method, Path("windows.parquet"), scores, examples, Path(f"{name}.json"))
     return folder
 
 
@@ -241,7 +258,7 @@ def test_the_stage_writes_two_tables_and_four_pictures(
     monkeypatch.chdir(place)
     one, two = tmp_path / "one", tmp_path / "two"
     for out in (one, two):
-        stage.main(Path("scores"), Path("models"), Path("train"), out)
+        stage.main(Path("scores"), Path("examples"), Path("train"), out)
     files = ["csi.png", "fss.png", "maps.png", "spectra.png", "table.json", "table.md"]
     assert sorted(path.name for path in one.iterdir()) == files
     # DVC compares bytes: what depends on the outputs must not run again for nothing.
@@ -249,7 +266,7 @@ def test_the_stage_writes_two_tables_and_four_pictures(
     assert (one / "table.md").read_text() in capsys.readouterr().out
     data = json.loads((one / "table.json").read_text())
     scores = pd.DataFrame(data["scores"])
-    assert set(scores["method"]) == {*NAMES, *read_params().trained}
+    assert set(scores["method"]) == {*BASELINES, *read_params().trained}
     assert scores.loc[scores["method"] == "persistence", "csi"].between(0, 1).any()
     assert {method["method"]: method.get("parameters") for method in data["methods"]}["scs"] == 123
     tall, wide = imread(one / "maps.png").shape[:2]
@@ -259,22 +276,68 @@ def test_the_stage_writes_two_tables_and_four_pictures(
 def test_a_method_without_scores_is_named(place: Path, tmp_path: Path) -> None:
     params = small_params(tmp_path)
     (tmp_path / "scores").mkdir()
-    for name in NAMES:
+    for name in BASELINES:
         (tmp_path / "scores" / f"{name}.parquet").write_bytes((place / "scores" / f"{name}.parquet").read_bytes())
     with pytest.raises(UserError, match=r"^params\.yaml: trained: \w+ has no scores") as error:
         read_scores(tmp_path / "scores", params)
     assert "\n" not in str(error.value)
 
 
+def test_the_example_is_the_forecast_that_each_method_makes_from_the_wettest_time(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    params = read_params()
+    sums = pd.read_parquet("scores/persistence.parquet")
+    # By hand: events observed at the lowest threshold, over lead times.
+    lowest = sums[sums["threshold"] == 0.5].assign(observed=lambda rows: rows["hits"] + rows["misses"])
+    totals = {t0: rows["observed"].sum() for t0, rows in lowest.groupby("t0")}
+    t0 = max(totals, key=lambda start: totals[start])
+    seen = open_frames(Path("radar.zarr"))["rainfall_flux"][t0 : t0 + 3].to_numpy()
+    for name, method in {"steps": "steps", "scs": "models/scs"}.items():
+        ((forecast, maps),) = read_examples(Path(f"examples/{name}.nc")).items()
+        assert forecast == wettest(sums) == ("radar.zarr", t0)
+        np.testing.assert_array_equal(maps, factory(method, params.evaluate)(1000.0, 300)(seen, 4))
+
+
+def test_a_store_that_not_all_methods_have_is_no_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each method keeps an example a store, as one may be left out by another method."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("dry", "wet"):
+        write_archive(tmp_path / f"{name}.zarr", shape=(36, 44), events=1)
+    index_of = small_params(tmp_path).index
+    tables = [
+        counts(1, 3, 1, leads=4).assign(store="dry.zarr", t0=2),
+        counts(2, 30, 1, leads=4).assign(store="wet.zarr", t0=1),
+    ]
+    both = examples_of(lambda pixel_m, step_s: persistence, pd.concat(tables), index=index_of)
+    assert list(both) == [("dry.zarr", 2), ("wet.zarr", 1)]
+    newest = open_frames(tmp_path / "wet.zarr")["rainfall_flux"][3].to_numpy()
+    np.testing.assert_array_equal(both["wet.zarr", 1], [newest] * 4)
+    write_examples(both, tmp_path / "one.nc")
+    again = read_examples(tmp_path / "one.nc")
+    assert again.keys() == both.keys()
+    np.testing.assert_array_equal(again["dry.zarr", 2], both["dry.zarr", 2])
+
+
+def test_a_comparison_needs_no_model_no_torch_and_no_pysteps() -> None:
+    code = (
+        "import sys, pipelines.nowcast.compare; print([name for name in ('torch', 'pysteps') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "set()\n"
+
+
 def test_a_picture_is_whole_or_absent(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     (tmp_path / "maps.png").write_text("the one before")
     params = read_params()
-    # It wants more frames than the windows have.
-    write_model(tmp_path / "greedy", {"method": "network", "inputs": 4, "network": NETWORK})
-    tables = {"greedy": pd.read_parquet("scores/persistence.parquet")}
-    factories = {"greedy": factory(str(tmp_path / "greedy"), params.evaluate)}
-    with pytest.raises(UserError, match=r"wants 4 frames"):
-        draw_example(tables, factories, tmp_path / "maps.png", index=params.index)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["greedy", "maps.png"]
+    forecast = wettest(pd.read_parquet("scores/persistence.parquet"))
+    with pytest.raises(UserError, match=r"^greedy: no example from frame \d+ of radar\.zarr: evaluate it again$"):
+        draw_example(
+            forecast, {"greedy": {("radar.zarr", -1): np.zeros((4, 36, 44))}}, tmp_path / "maps.png", index=params.index
+        )
+    with pytest.raises(UserError, match=r"nobody\.nc: no examples of forecasts: .*No such file"):
+        read_examples(tmp_path / "nobody.nc")
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.png"]
     assert (tmp_path / "maps.png").read_text() == "the one before"

@@ -14,10 +14,11 @@ from scipy.ndimage import uniform_filter
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast import evaluate as stage
-from pipelines.nowcast.evaluate import evaluate, forecast_times, score_methods
+from pipelines.nowcast.evaluate import evaluate, forecast_times
+from pipelines.nowcast.hindcast import score_methods
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
-from pipelines.nowcast.methods.interface import BASELINES, ForecasterFactory, baseline, factory_from
+from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, baseline, factory_from
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.store import open_frames
@@ -91,7 +92,7 @@ def test_forecast_times_are_a_stride_apart_in_each_test_event(tmp_path: Path) ->
 
 
 def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> None:
-    tables = {name: scored(place, name) for name in BASELINES}
+    tables = {name: scored(place, name) for name in FALLBACKS}
     assert [*tables["persistence"].groupby("event")["t0"].unique().map(list)] == [[0, 2, 4], [12, 14]]
     pixels = {name: table[list(COUNTS)].sum(axis=1) for name, table in tables.items()}
     pd.testing.assert_series_equal(pixels["persistence"], pixels["extrapolation"])
@@ -103,7 +104,7 @@ def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> No
     for row in table[table["t0"] == 2].itertuples():
         lead = round(row.minutes / 5)
         now, then = rain[2 + INPUTS - 1], rain[2 + INPUTS - 1 + lead]
-        upstream = np.isfinite(BASELINES["extrapolation"](rain[2 : 2 + INPUTS], LEADS)[lead - 1])
+        upstream = np.isfinite(FALLBACKS["extrapolation"](rain[2 : 2 + INPUTS], LEADS)[lead - 1])
         counts = np.isfinite(now) & np.isfinite(then) & upstream
         assert 0 < counts.sum() < counts.size - 16  # more is left out than what the radar doesn't see
         forecast, observed = now[counts] >= row.threshold, then[counts] >= row.threshold
@@ -227,12 +228,12 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
     monkeypatch.chdir(place)
     for windows in ("windows.parquet", "nothing.parquet"):
         table, metrics = tmp_path / "persistence.parquet", tmp_path / "metrics" / "persistence.json"
-        stage.main("persistence", Path(windows), table, metrics)
+        stage.main("persistence", Path(windows), table, tmp_path / "e.nc", metrics)
         pd.testing.assert_frame_equal(pd.read_parquet(table), scored(place, "persistence", windows))
         scores = json.loads(metrics.read_text(), parse_constant=pytest.fail)  # no NaN: it is no JSON
         assert scores.get("csi_mean") == (mean_csi(pd.read_parquet(table)) if windows[0] == "w" else None)
     with pytest.raises(UserError, match=r"^nobody/model\.json: "):
-        stage.main("nobody", Path("windows.parquet"), tmp_path / "n.parquet", tmp_path / "n.json")
+        stage.main("nobody", Path("windows.parquet"), tmp_path / "n.parquet", tmp_path / "n.nc", tmp_path / "n.json")
     assert not (tmp_path / "n.parquet").exists()
 
 

@@ -15,7 +15,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
-from pipelines.nowcast.methods.interface import BASELINES, NAMES, baseline, factory
+from pipelines.nowcast.methods.interface import BASELINES, FALLBACKS, baseline, factory
 from pipelines.nowcast.register import choose, main, register
 from pipelines.nowcast.registered_model import NAME, RADAR, load
 from pipelines.params.read import Params
@@ -57,7 +57,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
         patch.chdir(folder)
         write_archive(STORE)
         index({"radar": STORE}, WINDOWS, params.index)
-        factories = {name: baseline(name, params.evaluate) for name in BASELINES}
+        factories = {name: baseline(name, params.evaluate) for name in FALLBACKS}
         for name in params.trained:
             write_model(name, params, MODELS / name)
             factories[name] = factory(str(MODELS / name), params.evaluate)
@@ -139,7 +139,7 @@ def test_an_experiment_moves_no_alias_and_leaves_no_decision(
 ) -> None:
     params, tables = workplace
     monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
-    for name in (*NAMES, *params.trained):
+    for name in (*BASELINES, *params.trained):
         tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
     main(WINDOWS, tmp_path, MODELS)
     assert connect(NAME).get_registered_model(NAME).aliases == {}

@@ -160,7 +160,7 @@ def _grid(H: int, W: int) -> Any:
 MEASURE = """
 import sys, numpy as np
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.interface import BASELINES
+from pipelines.nowcast.methods.interface import FALLBACKS
 from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.memory import needed_mb
@@ -173,7 +173,7 @@ rain = np.stack([np.maximum(0, 9 * np.sin(rows / 9 + t) * np.sin(columns / 7)) f
 if description.network:
     forecaster = NetworkForecaster(EncoderForecaster(**description.network.model_dump()), 4)
 else:
-    forecaster = BASELINES[description.method]
+    forecaster = FALLBACKS[description.method]
 forecaster(rain[:, :96, :96], 12)  # imports what it imports
 open("/proc/self/clear_refs", "w").write("5")
 before = status("VmRSS")

@@ -12,7 +12,7 @@ from small_model import NETWORK, untrained, write_model
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation, lucas_kanade, persistence
-from pipelines.nowcast.methods.interface import BASELINES, load_forecaster
+from pipelines.nowcast.methods.interface import FALLBACKS, load_forecaster
 from pipelines.nowcast.methods.network import NetworkForecaster, probability_matching
 from scs_model import EncoderForecaster
 
@@ -157,7 +157,7 @@ def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
     frames = rigid(4, dx=1, dy=1, shape=(24, 40))
     expected = NetworkForecaster(untrained(), 4)(frames, 3)
     np.testing.assert_array_equal(load_forecaster(folder)[0](frames, 3), expected)
-    for name, baseline in BASELINES.items():
+    for name, baseline in FALLBACKS.items():
         assert load_forecaster(write_model(tmp_path / name, {"method": name, "inputs": 3}))[0] is baseline
 
 

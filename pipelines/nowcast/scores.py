@@ -1,0 +1,68 @@
+"""What evaluation leaves of a method for comparison and registration: its sums, and examples of its forecasts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from pipelines.common.errors import UserError, in_short
+from pipelines.common.files import atomic_path
+from pipelines.params.nowcast import BASELINES
+from pipelines.params.read import Params
+from pipelines.radar.frame import Rain
+
+# Store and first frame of a forecast to its maps at `pipelines.radar.lead_times.few_leads`, (lead times, H, W) in mm/h.
+Examples = Mapping[tuple[str, int], Rain]
+
+
+def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
+    """Return the sums of every baseline and model, by name.
+
+    Raises
+    ------
+    UserError
+        If there are none of a model.
+    """
+    tables = {}
+    for name in [*BASELINES, *params.trained]:
+        try:
+            tables[name] = pd.read_parquet(scores / f"{name}.parquet")
+        except FileNotFoundError:
+            raise UserError(f"params.yaml: trained: {name} has no scores") from None
+    return tables
+
+
+def wettest(sums: pd.DataFrame) -> tuple[str, int]:
+    """Return store and first frame of the forecast of the most rain observed: the same by any method's sums."""
+    lowest = sums[sums["threshold"] == sums["threshold"].min()]
+    observed = (lowest["hits"] + lowest["misses"]).groupby([lowest["store"], lowest["t0"]]).sum()
+    return observed.idxmax()
+
+
+def write_examples(examples: Examples, file: Path) -> None:
+    """Write examples to a netCDF file, a group each; the same ones are the same bytes."""
+    groups = {
+        str(number): xr.Dataset(
+            {"rainfall_flux": (("lead", "y", "x"), maps, {"units": "kg m-2 h-1"})}, attrs={"store": store, "t0": t0}
+        )
+        for number, ((store, t0), maps) in enumerate(examples.items())
+    }
+    encoding = {f"/{name}": {"rainfall_flux": {"zlib": True}} for name in groups}
+    with atomic_path(file) as temporary:
+        xr.DataTree.from_dict(groups).to_netcdf(temporary, encoding=encoding, engine="netcdf4")
+
+
+def read_examples(file: Path) -> dict[tuple[str, int], Rain]:
+    """Return what :func:`write_examples` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file can't be read.
+    """
+    try:
+        with xr.open_datatree(file, engine="netcdf4") as tree:
+            return {(one.attrs["store"], int(one.attrs["t0"])): one["rainfall_flux"].to_numpy() for one in tree.leaves}
+    except (OSError, KeyError) as error:
+        raise UserError(f"{file}: no examples of forecasts: {in_short(error)}") from None
