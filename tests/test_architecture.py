@@ -24,9 +24,6 @@ MAY_IMPORT = {
     "operation": {"common", "params", "radar", "verification", "tracking", "nowcast"},
 }
 FOR_OLD_VERSIONS = ("pipelines/tracking/pyfunc.py", "pipelines/tracking/pyfunc_action.py")  # loaders that they name
-NOT_YET = {
-    ("verification", "nowcast"): "table and figures still fetch the baselines' names",
-}
 
 FILES = sorted(
     file
@@ -77,20 +74,14 @@ def test_every_room_is_in_the_table():
 
 def test_rooms_import_from_those_that_they_may_know():
     wrong = {
-        arrow: where
-        for arrow, where in arrows().items()
-        if arrow[1] not in MAY_IMPORT.get(arrow[0], {*MAY_IMPORT}) and arrow not in NOT_YET
+        arrow: where for arrow, where in arrows().items() if arrow[1] not in MAY_IMPORT.get(arrow[0], {*MAY_IMPORT})
     }
     assert wrong == {}
 
 
-def test_what_is_not_yet_right_is_still_wrong():
-    assert NOT_YET.keys() <= arrows().keys(), "an arrow is gone: take it off the list"
-
-
 def test_no_rooms_in_a_circle():
     graph: dict[str, set[str]] = {}
-    for here, there in arrows().keys() - NOT_YET.keys():
+    for here, there in arrows():
         graph.setdefault(here, set()).add(there)
     order = list(TopologicalSorter(graph).static_order())
     assert order.index("common") < order.index("radar") < order.index("nowcast") < order.index("operation")

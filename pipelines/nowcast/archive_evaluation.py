@@ -33,7 +33,7 @@ class Method(NamedTuple):
 
 
 def load_method(model: str, params: Params) -> Method:
-    """Load a baseline or model.
+    """Return a baseline or model.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def load_method(model: str, params: Params) -> Method:
 
 
 def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.int64]:
-    """Return each frame the number of its event: frames without a gap, of at most ``longest_hours``.
+    """Return the number of each frame's event: frames without a gap, of at most ``longest_hours``.
 
     Unlike the index's events these may be dry: who scores a model on an archive wants false alarms counted.
     """

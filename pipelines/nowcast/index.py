@@ -27,37 +27,37 @@ COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]
 
 
 def corners(length: int, size: int, stride: int) -> NDArray[np.int64]:
-    """First pixels of windows of ``size`` along an axis of ``length``; the last one ends at the edge."""
+    """Return the first pixels of windows of ``size`` along an axis of ``length``; the last one ends at the edge."""
     last = length - size
     return np.unique(np.append(np.arange(0, last + 1, stride), last))
 
 
-def wet_shares(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wet share of every frame, among valid pixels, and of every window of it, among all pixels.
+def wet_area_ratios(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the wet area ratio of every frame, among valid pixels, and of every window of it, among all pixels.
 
     Returns
     -------
-    frame_share : ndarray of shape (T,)
+    of_frames : ndarray of shape (T,)
         NaN where no pixel is valid: such a frame is a missing one.
-    window_share : ndarray of shape (T, rows of windows, columns of windows)
+    of_windows : ndarray of shape (T, rows of windows, columns of windows)
     """
     T, H, W = rain.shape
     y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
-    frame_share, window_share = np.full(T, np.nan), np.zeros((T, y0.size, x0.size))
+    of_frames, of_windows = np.full(T, np.nan), np.zeros((T, y0.size, x0.size))
     for t in track(range(T), "index", transient=True):
         frame = rain[t].to_numpy()
         wet = frame >= params.wet_rate
         if valid := np.isfinite(frame).sum():
-            frame_share[t] = wet.sum() / valid
+            of_frames[t] = wet.sum() / valid
         total = np.pad(wet, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
         south, east = y0 + params.size, x0 + params.size
         counts = total[np.ix_(south, east)] - total[np.ix_(y0, east)] - total[np.ix_(south, x0)]
-        window_share[t] = (counts + total[np.ix_(y0, x0)]) / params.size**2
-    return frame_share, window_share
+        of_windows[t] = (counts + total[np.ix_(y0, x0)]) / params.size**2
+    return of_frames, of_windows
 
 
 def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: Index) -> NDArray[np.int64]:
-    """Return each frame the number of its event, -1 for none.
+    """Return the number of each frame's event, -1 for none.
 
     An event runs from a wet frame to the last wet frame before `dry_hours` that are dry or missing; one longer
     than `max_event_hours` is cut into events of at most that length.
@@ -79,7 +79,7 @@ def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: In
 
 
 def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
-    """Draw whole events into train, validation and test by the seed.
+    """Return the split of each event: train, validation or test, drawn by the seed.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
 
 
 def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params: Index) -> NDArray[np.int64]:
-    """First frames of all windows that lie in one event and at the store's usual cadence throughout."""
+    """Return the first frames of all windows that lie in one event and at the store's usual cadence throughout."""
     length = params.inputs + params.leads
     if time.size < length:
         return np.array([], dtype=np.int64)
@@ -113,7 +113,7 @@ def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params
 
 
 def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
-    """Find the windows of a store: one row each, columns `COLUMNS` but for the split; events are counted from 0.
+    """Return the windows of a store: one row each, columns `COLUMNS` but for the split; events are counted from 0.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
     if min(H, W) < params.size:
         raise UserError(f"index.size: {params.size} pixels, but {store} has a grid of {H}×{W}")
     time = rain["time"].to_numpy()
-    frame_share, window_share = wet_shares(rain, params)
-    event = find_events(time, frame_share >= params.wet_share, params)
-    event[np.isnan(frame_share)] = -1
+    of_frames, of_windows = wet_area_ratios(rain, params)
+    event = find_events(time, of_frames >= params.wet_share, params)
+    event[np.isnan(of_frames)] = -1
     y0, x0 = np.meshgrid(corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij")
     length = params.inputs + params.leads
     tables = [
@@ -144,7 +144,7 @@ def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
                 "time": time[t0 + params.inputs - 1],
                 "y0": y0.ravel(),
                 "x0": x0.ravel(),
-                "wet_fraction": window_share[t0 : t0 + length].mean(axis=0).ravel(),
+                "wet_fraction": of_windows[t0 : t0 + length].mean(axis=0).ravel(),
                 "event": event[t0],
             }
         )

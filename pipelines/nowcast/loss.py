@@ -77,7 +77,7 @@ class SkillLoss(nn.Module):
 
 
 def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
-    """Mean of absolute plus squared error of ln(1 + R), each pixel weighted by 1 + R up to `HEAVY`, valid ones only.
+    """Return the mean of absolute plus squared error of ln(1 + R), valid pixels weighted by 1 + R up to `HEAVY`.
 
     Rain is rare and heavy rain rarer: without weights a dry forecast is a good one (Shi et al. 2017,
     arXiv 1706.03458, section 3.4 weigh likewise by rain rate).
@@ -96,7 +96,7 @@ def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
 
 
 def event_counts(forecast: Tensor, rain_rate: Tensor) -> Tensor:
-    """Count hits, and hits, misses and false alarms together: (2, leads, rates), for CSI over many batches.
+    """Return hits, and hits, misses and false alarms together: (2, leads, rates), for CSI over many batches.
 
     Parameters are those of :class:`SkillLoss`.
     """

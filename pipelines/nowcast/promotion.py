@@ -72,7 +72,7 @@ def _or_null(value: Any) -> Any:
 
 
 def judge(challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.DataFrame) -> Judgement:
-    """Compare the challenger with champion and extrapolation by paired block bootstrap.
+    """Return the challenger's comparison with champion and extrapolation, by paired block bootstrap.
 
     Parameters
     ----------

@@ -40,12 +40,12 @@ REGRESSION_WINDOWS = 256  # of the train split, evenly chosen, that the cascade'
 
 
 def evenly(table: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Choose ``count`` rows of a table, or all of a shorter one."""
+    """Return ``count`` rows of a table, evenly chosen, or all of a shorter one."""
     return table.iloc[np.linspace(0, len(table) - 1, min(len(table), count)).round().astype(int)]
 
 
 def first_weights(windows: RadarWindows, downsample: int) -> Tensor:
-    """Find the cascade's weights (leads, WEIGHTS) that forecast the train windows best, the same everywhere."""
+    """Return the cascade's weights (leads, WEIGHTS) that forecast the train windows best, the same everywhere."""
 
     def samples() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for window in DataLoader(windows, batch_size=8):

@@ -102,7 +102,7 @@ class WithMotion(Dataset[tuple[Tensor, Tensor]]):
 
 
 def vary(window: Rain, rng: np.random.Generator) -> Rain:
-    """Turn and mirror a window, and make its rain up to half heavier or a third lighter.
+    """Return a window turned and mirrored, its rain up to half heavier or a third lighter.
 
     Weather has no preferred direction in coordinates that move with it, and its statistics change little with such a
     factor. Time is never turned: rain grows otherwise than it decays.
@@ -119,8 +119,8 @@ class EpochSampler(Sampler[Draw]):
     teach little and are many.
     """
 
-    def __init__(self, wet_fraction: np.ndarray, samples: int, seed: int) -> None:
-        self.probability = (wet_fraction + 0.05) / (wet_fraction + 0.05).sum()
+    def __init__(self, wet_area_ratio: np.ndarray, samples: int, seed: int) -> None:
+        self.probability = (wet_area_ratio + 0.05) / (wet_area_ratio + 0.05).sum()
         self.samples, self.seed, self.epoch = samples, seed, 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -34,7 +34,7 @@ class Switch(Section):
         return self
 
     def describe(self) -> str:
-        """Name the switch as papers do."""
+        """Return the switch's name in papers."""
         if self.kind == "off":
             return "off"
         return f"{'ASTSGD' if self.adaptive else 'STSGD'} {self.kind} p={self.p:g}"

@@ -39,7 +39,7 @@ def score_forecast(
     pixel_m: float,
     minutes: Sequence[float],
 ) -> pd.DataFrame:
-    """Count what one forecast got right, for each lead time and threshold.
+    """Return what one forecast got right, counted for each lead time and threshold.
 
     Parameters
     ----------

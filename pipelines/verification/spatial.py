@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 WAVELENGTHS_KM = (4, 6, 8, 12, 16, 24, 32, 48, 64)  # centres of bands that touch each other
-WET_RATE, WET_SHARE = 0.1, 0.01  # mm/h, and the share of the square that must reach it: noise has no spectrum
+WET_RATE, WET_AREA_RATIO = 0.1, 0.01  # mm/h, and the share of the square that must reach it: noise has no spectrum
 MOST = 3.0  # of |log10 ratio|: a forecast without any rain is a thousand times too smooth, and not infinitely so
 
 
 def fss_sums(
     forecast: NDArray[np.bool_], observed: NDArray[np.bool_], size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Numerator and denominator of FSS = 1 - error / reference; each may be summed over forecasts before.
+    """Return numerator and denominator of FSS = 1 - error / reference; each may be summed over forecasts before.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def fss_sums(
 
 
 def valid_square(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the largest square of true pixels with an odd number of rows; empty if there is none."""
+    """Return rows and columns of the largest square of true pixels of an odd side; empty if there is none."""
     padded = np.pad(mask, 1).astype(np.uint8)
     reach = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1]
     row, column = np.unravel_index(int(reach.argmax()), mask.shape)
@@ -56,7 +56,7 @@ def valid_square(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def spectra(rain_rate: NDArray[np.floating], pixel_m: float) -> NDArray[np.float64]:
-    """Radially averaged power spectral density (pysteps' RAPSD), averaged over bands around `WAVELENGTHS_KM`.
+    """Return radially averaged power spectral density (pysteps' RAPSD), in bands around `WAVELENGTHS_KM`.
 
     The squares are tapered by a Hann window: what the edges cut would else look like small-scale rain.
 
@@ -91,7 +91,7 @@ def spectra(rain_rate: NDArray[np.floating], pixel_m: float) -> NDArray[np.float
 
 
 def rapsd_error(forecast: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over wavelengths of |log10(forecast power / observed power)|: 0 is best, 0.3 is a factor of two.
+    """Return the mean over wavelengths of |log10(forecast power / observed power)|: 0 is best, 0.3 is a factor of two.
 
     Blur and noise both count. Shapes (leads, wavelengths) in, (leads,) out; NaN where nothing is resolved.
     """
@@ -105,16 +105,16 @@ def rapsd_error(forecast: NDArray[np.float64], observed: NDArray[np.float64]) ->
 def spectral_columns(
     forecast: NDArray[np.floating], observed: NDArray[np.floating], mask: NDArray[np.bool_], pixel_m: float
 ) -> dict[str, NDArray[np.float64]]:
-    """Columns for :func:`pipelines.verification.scoring.score_forecast`: powers of each wavelength, and RAPSD's error.
+    """Return columns for :func:`pipelines.verification.scoring.score_forecast`: powers, and RAPSD's error.
 
     One square for all lead times: the largest of pixels that count at each of them. A lead time at which less than
-    `WET_SHARE` of the observed square reaches `WET_RATE` has no spectrum.
+    `WET_AREA_RATIO` of the observed square reaches `WET_RATE` has no spectrum.
     """
     square = (slice(None), *valid_square(np.logical_and.reduce(mask)))
     seen, said = observed[square], forecast[square]
     powers = {"observed": spectra(seen, pixel_m), "forecast": spectra(said, pixel_m)}
     if seen.size:
-        wet = (seen >= WET_RATE).mean(axis=(1, 2)) >= WET_SHARE
+        wet = (seen >= WET_RATE).mean(axis=(1, 2)) >= WET_AREA_RATIO
         for power in powers.values():
             power[~wet] = np.nan
     error = rapsd_error(powers["forecast"], powers["observed"])
@@ -127,15 +127,15 @@ def spectral_columns(
 
 
 def power_column(name: str, wavelength_km: float) -> str:
-    """Name of a column of powers; ``name`` is forecast or observed."""
+    """Return the name of a column of powers; ``name`` is forecast or observed."""
     return f"{name}_power_{wavelength_km:g}km"
 
 
 def scale_pixels(scale_km: float, pixel_m: float) -> int:
-    """Rows and columns of a neighbourhood of ``scale_km``, pixels, at least one."""
+    """Return rows and columns of a neighbourhood of ``scale_km``, pixels, at least one."""
     return max(1, round(1000 * scale_km / pixel_m))
 
 
 def power_columns(names: Sequence[str] = ("forecast", "observed")) -> list[str]:
-    """Names of all columns of powers."""
+    """Return the names of all columns of powers."""
     return [power_column(name, wavelength) for name in names for wavelength in WAVELENGTHS_KM]

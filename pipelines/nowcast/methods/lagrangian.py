@@ -62,7 +62,7 @@ def motion(rain_rate: Rain) -> Displacement:
 def trajectories(
     motion: Displacement, steps: int, rows: slice, columns: slice, *, backward: bool
 ) -> list[Displacement]:
-    """Follow the motion from each pixel of a rectangle, by the midpoint rule.
+    """Return the ways along the motion from each pixel of a rectangle, by the midpoint rule.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def trajectories(
 
 
 def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rain:
-    """Take a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame.
+    """Return a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame.
 
     Between a pixel that is seen and one that isn't, the nearer says whether there is a value.
     """
@@ -110,7 +110,7 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
 
 
 def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
-    """Move observed frames to where their rain is at the time of the newest.
+    """Return observed frames, moved to where their rain is at the time of the newest.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, c
 
 
 def follow(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
-    """Move later frames back to where their rain was at the time of the newest observed: the network's target.
+    """Return later frames, moved back to where their rain was at the time of the newest observed: the network's target.
 
     Values are those of the nearest pixel, so that rain stays as sharp as it is.
 
@@ -150,7 +150,7 @@ def follow(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, 
 
 
 def advect(forecast: Rain, motion: Displacement) -> Rain:
-    """Move a forecast in moving coordinates on to its valid times.
+    """Return a forecast in moving coordinates, moved on to its valid times.
 
     Parameters
     ----------
@@ -180,5 +180,5 @@ def _blur(field: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
 
 
 def _between(field: Displacement | Rain, position: Displacement) -> NDArray[np.float32]:
-    """Take a field's values bilinearly; outside, those of its border."""
+    """Return a field's values bilinearly; outside, those of its border."""
     return cv2.remap(field, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

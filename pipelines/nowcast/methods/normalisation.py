@@ -5,5 +5,5 @@ from torch import Tensor
 
 
 def normalise(rain_rate: Tensor) -> Tensor:
-    """Turn mm/h into ln(1 + R): of order one, zero where dry, and zero where the radar doesn't see (NaN)."""
+    """Return mm/h as ln(1 + R): of order one, zero where dry, and zero where the radar doesn't see (NaN)."""
     return torch.log1p(rain_rate.nan_to_num(0.0).clamp(min=0.0))
