@@ -1,12 +1,9 @@
-"""The comparison's numbers by hand, and its pictures whole or absent."""
+"""The comparison's files, and its pictures whole or absent."""
 
 import json
 import subprocess
 import sys
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +12,7 @@ from archive import write_archive
 from matplotlib.image import imread
 from ruamel.yaml import YAML
 from small_model import NETWORK, write_model
+from sums import counts
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast import compare as stage
@@ -25,200 +23,11 @@ from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.nowcast.methods.interface import factory
 from pipelines.nowcast.scores import read_examples, read_scores, wettest, write_examples
-from pipelines.params.nowcast import BASELINES, PYSTEPS
+from pipelines.params.nowcast import BASELINES
 from pipelines.params.read import Params, read_params
-from pipelines.radar.lead_times import few_leads
 from pipelines.radar.store import open_frames
-from pipelines.verification.bootstrap import common_forecasts
-from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
-from pipelines.verification.scoring import FSS_SUMS, SUMS, pooled
-from pipelines.verification.spatial import WAVELENGTHS_KM, power_column, power_columns
-from pipelines.verification.table import write_table
 
 ROOT = Path(__file__).parents[3]
-LEADS = 12
-
-
-def counts(event: int, hits: int, errors: int, *, leads: int = LEADS, hour: int = 0) -> pd.DataFrame:
-    """Sums of a forecast: at 0.5 mm/h CSI hits/(hits + errors), at 2 mm/h undefined; FSS 0.75.
-
-    Errors over 100 pixels: ME 0.1, MAE 0.25, RMSE 0.5 mm/h.
-    """
-    common = dict.fromkeys(SUMS, 0.0) | {
-        "store": "radar.zarr",
-        "event": event,
-        "t0": 100 * event + 12 * hour,
-        "time": pd.Timestamp(f"2024-06-{event:02d}T{hour:02d}:00"),
-        "fell_back": False,
-        "error": 10.0,
-        "absolute_error": 25.0,
-        "squared_error": 25.0,
-        "rapsd_count": 1,
-        "rapsd_error": 0.125,
-    }
-    common |= {name: 1.0 if "error" in name else 4.0 for name in FSS_SUMS}
-    common |= {power_column(of, length): 2.0 for of in ("forecast", "observed") for length in WAVELENGTHS_KM}
-    rain = common | {
-        "threshold": 0.5,
-        "hits": hits,
-        "misses": errors,
-        "correct_negatives": 100 - hits - errors,
-    }
-    none = common | {"threshold": 2.0, "correct_negatives": 100}
-    return pd.DataFrame([row | {"minutes": 5.0 * lead} for lead in range(1, leads + 1) for row in (rain, none)])
-
-
-def write_both(
-    folder: Path,
-    tables: dict[str, pd.DataFrame],
-    costs: dict[str, dict[str, float]] | None = None,
-    networks: Sequence[str] = (),
-) -> tuple[list[str], dict[str, Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        write_table(
-            tables,
-            {name: pooled(sums) for name, sums in tables.items()},
-            *(folder / "table.md", folder / "table.json"),
-            rivals=PYSTEPS,
-            networks=networks,
-            costs=costs,
-            notes=["A note."],
-        )
-    # No NaN in it: that is no JSON.
-    data = json.loads((folder / "table.json").read_text(), parse_constant=pytest.fail)
-    return (folder / "table.md").read_text().splitlines(), data
-
-
-def cells(lines: list[str], name: str) -> dict[str, str]:
-    """The first table's row of a method, by the heads of its columns."""
-    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    row = next(row for row in split if row[0] == name)
-    return dict(zip(split[0], row, strict=True))
-
-
-def test_the_difference_to_the_best_other_cell_is_a_column(tmp_path: Path) -> None:
-    better = pd.concat([counts(1, 30, 10), counts(2, 10, 10)])
-    worse = pd.concat([counts(1, 20, 20), counts(2, 0, 20)])
-    worst = pd.concat([counts(1, 0, 40), counts(2, 0, 20)])
-    tables = {"extrapolation": worse, "ours": better, "theirs": worse, "worst": worst}
-    lines, data = write_both(tmp_path, tables, networks=["theirs", "worst"])
-    assert cells(lines, "ours")["to theirs [95 %]"] == "+0.333 [+0.250 to +0.500]"
-    assert cells(lines, "extrapolation")["to theirs [95 %]"].startswith("+0.000 [+0.000 to +0.000]")
-    assert cells(lines, "theirs")["to theirs [95 %]"] == "–"
-    assert data["rival"] == "theirs"
-    ours = next(method for method in data["methods"] if method["method"] == "ours")
-    assert ours["difference_to_rival"]["value"] == pytest.approx(1 / 3)
-
-
-def test_table_by_hand(tmp_path: Path) -> None:
-    better = pd.concat([counts(1, 30, 10), counts(2, 10, 10)])
-    worse = pd.concat([counts(1, 20, 20), counts(2, 0, 20)])
-    cost = {"better": {"parameters": 12345.0, "training_seconds": 67.0}}
-    lines, data = write_both(tmp_path, {"extrapolation": worse, "better": better}, cost)
-    # The best method comes first. Pooled: 40 / 60 and 20 / 60. Per event: 30/40 and 10/20, 20/40 and 0/20.
-    assert lines[2].startswith("| better ")
-    # The events, two blocks, differ by 10/40 and 10/20: a draw is one of them twice, or both: 20/60.
-    assert cells(lines, "better") == {
-        "method": "better",
-        "mean CSI, pooled [95 %]": "0.667 [0.500 to 0.750]",
-        "mean CSI, per event": "0.625 [0.500 to 0.750]",
-        "to extrapolation [95 %]": "+0.333 [+0.250 to +0.500]",
-        "frequency bias": "0.67 [0.67 to 0.67]",
-        "FSS [95 %]": "nan",  # no rain of 2 mm/h was observed
-        "RMSE": "0.500",
-        "MAE": "0.250",
-        "ME": "0.100",
-        "RAPSD error": "0.125",
-        "parameters": "12,345",
-        "training seconds": "67",
-    }
-    assert cells(lines, "extrapolation")["to extrapolation [95 %]"] == "–"
-    assert cells(lines, "extrapolation")["parameters"] == "–"
-    for minutes in (30, 60):
-        heads = "CSI · POD · FAR · ETS · HSS · bias · FSS 2 km · FSS 8 km · FSS 32 km"
-        at = lines.index(f"{heads}, pooled, at {minutes} minutes:")
-        assert lines[at + 2] == "| method | at least 0.5 mm/h | at least 2 mm/h |"
-        # Of 200 pixels 40 hits, 20 misses, 140 dry: by chance 40 · 60 / 200 = 12 hits; HSS as Wilks gives it.
-        ets, hss = (40 - 12) / (60 - 12), 2 * 40 * 140 / (60 * 160 + 40 * 140)
-        said = f"0.67 · 0.67 · 0.00 · {ets:.2f} · {hss:.2f} · 0.67 · 0.75 · 0.75 · 0.75"
-        assert lines[at + 4].startswith(f"| better | {said} | nan · nan · nan · ")
-    for said in ("2 forecasts", "2 event(s)", "over 2 block(s) of at least 2 hours", "too narrow", "A note."):
-        assert said in lines[-1]
-    assert data["how"] == lines[-1]
-    assert (data["reference"], data["blocks"]) == ("extrapolation", 2)
-
-    scores = pd.DataFrame(data["scores"])
-    assert sorted(scores["lead_minutes"].unique()) == list(range(5, 65, 5))
-    at_hour = scores[(scores["lead_minutes"] == 60) & (scores["threshold"] == 0.5) & (scores["method"] == "better")]
-    assert at_hour.loc[at_hour["pooling"] == "all events", "csi"].item() == pytest.approx(2 / 3)
-    of_event = at_hour[at_hour["pooling"] == "one event"].set_index("event")["csi"]
-    assert of_event.to_dict() == pytest.approx({1: 0.75, 2: 0.5})
-
-
-def test_the_difference_is_to_the_best_of_pysteps(tmp_path: Path) -> None:
-    tables = {"persistence": counts(1, 39, 1), "extrapolation": counts(1, 20, 20), "sprog": counts(1, 24, 16)}
-    lines, data = write_both(tmp_path, tables)
-    assert data["reference"] == "sprog"
-    assert cells(lines, "extrapolation")["to sprog [95 %]"] == "-0.100, no interval from 1 block(s)"
-
-
-def test_what_extrapolation_stood_in_for_is_told(tmp_path: Path) -> None:
-    fallen = pd.concat([counts(1, 30, 10), counts(1, 30, 10, hour=1).assign(fell_back=True)])
-    lines, data = write_both(tmp_path, {"sprog": fallen})
-    assert "sprog could not forecast from 1 of them, and extrapolation stood in." in lines[-1]
-    assert [method["fell_back"] for method in data["methods"]] == [1]
-
-
-def test_an_event_without_rain_counts_in_no_mean(tmp_path: Path) -> None:
-    lines, _ = write_both(tmp_path, {"one": pd.concat([counts(1, 30, 10), counts(2, 0, 0)])})
-    assert cells(lines, "one")["mean CSI, pooled [95 %]"] == "0.750 [0.750 to 0.750]"
-    assert cells(lines, "one")["mean CSI, per event"] == "0.750 [0.750 to 0.750]"
-    lines, _ = write_both(tmp_path, {"extrapolation": counts(1, 0, 0), "one": counts(1, 0, 0)})
-    assert cells(lines, "one")["mean CSI, pooled [95 %]"] == "nan"
-    assert cells(lines, "one")["to pysteps"] == "–"
-
-
-def test_lead_times_shorter_than_half_an_hour_have_a_table_at_the_last(tmp_path: Path) -> None:
-    lines, _ = write_both(tmp_path, {"one": counts(1, 30, 10, leads=4)})
-    assert any(line.endswith("pooled, at 20 minutes:") for line in lines)
-
-
-def test_only_forecasts_that_all_methods_have_are_compared() -> None:
-    three = pd.concat([counts(1, 30, 10), counts(1, 20, 20, hour=3), counts(2, 10, 10)])
-    two = pd.concat([counts(2, 5, 5), counts(1, 0, 40, hour=3)])
-    kept, notes = common_forecasts({"three": three, "two": two})
-    for sums in kept.values():
-        assert set(sums["time"].unique()) == {pd.Timestamp("2024-06-01T03:00"), pd.Timestamp("2024-06-02T00:00")}
-        assert len(sums) == 2 * 2 * LEADS
-    assert notes == ["1 forecasts that not every method has are left out."]
-    assert common_forecasts({"three": three})[1] == []
-    with pytest.raises(UserError, match=r"^no forecast that all of one, other have$"):
-        common_forecasts({"one": counts(1, 1, 1), "other": counts(2, 1, 1)})
-
-
-@pytest.mark.parametrize(
-    ("leads", "shown"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (12, [3, 6, 9, 12])]
-)
-def test_few_leads_are_even_and_end_with_the_last(leads: int, shown: list[int]) -> None:
-    assert (few_leads(leads) + 1).tolist() == shown
-
-
-def test_undefined_scores_are_drawn_too(tmp_path: Path) -> None:
-    dry = counts(1, 0, 0)
-    undefined = dry.assign(**dict.fromkeys(FSS_SUMS, 0.0), **dict.fromkeys(power_columns(), np.nan))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for name, draw in {"csi": draw_csi, "fss": draw_fss, "spectra": draw_spectra}.items():
-            for wet in (True, False):
-                tables = {"scs": undefined} | ({"persistence": counts(1, 30, 10)} if wet else {})
-                if name != "spectra":
-                    tables = {method: pooled(sums) for method, sums in tables.items()}
-                draw(tables, tmp_path / f"{name}.png", BASELINES)
-                assert imread(tmp_path / f"{name}.png").std() > 0.01
-
-
-# The whole stage
 
 
 def small_params(folder: Path, **changes: int) -> Params:

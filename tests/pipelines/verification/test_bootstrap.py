@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sums import LEADS, counts
 
 from pipelines.common.errors import UserError
-from pipelines.verification.bootstrap import Difference, mean_score, number_blocks, paired_difference
+from pipelines.verification.bootstrap import Difference, common_forecasts, mean_score, number_blocks, paired_difference
 from pipelines.verification.scoring import SUMS
 
 
@@ -113,3 +114,16 @@ def test_other_forecasts_are_refused() -> None:
 @pytest.mark.parametrize(("low", "high", "shown"), [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.2, False)])
 def test_shown_is_an_interval_without_zero(low: float, high: float, shown: bool) -> None:
     assert Difference(0.0, low, high, 9).shown is shown
+
+
+def test_only_forecasts_that_all_methods_have_are_compared() -> None:
+    three = pd.concat([counts(1, 30, 10), counts(1, 20, 20, hour=3), counts(2, 10, 10)])
+    two = pd.concat([counts(2, 5, 5), counts(1, 0, 40, hour=3)])
+    kept, notes = common_forecasts({"three": three, "two": two})
+    for sums in kept.values():
+        assert set(sums["time"].unique()) == {pd.Timestamp("2024-06-01T03:00"), pd.Timestamp("2024-06-02T00:00")}
+        assert len(sums) == 2 * 2 * LEADS
+    assert notes == ["1 forecasts that not every method has are left out."]
+    assert common_forecasts({"three": three})[1] == []
+    with pytest.raises(UserError, match=r"^no forecast that all of one, other have$"):
+        common_forecasts({"one": counts(1, 1, 1), "other": counts(2, 1, 1)})
