@@ -87,10 +87,9 @@ class Grid:
 
     def in_metres(self) -> "Grid":
         """Return the grid in metres where its projection has another unit of length; else itself."""
+        crs = with_metres(self.crs)
         factor = self.crs.axis_info[0].unit_conversion_factor
-        if not self.crs.is_projected or factor == 1:
-            return self
-        return Grid(_with_metres(self.crs), self.x * factor, self.y * factor)
+        return self if crs is self.crs else Grid(crs, self.x * factor, self.y * factor)
 
     def lonlat(
         self, rows: Indices = slice(None), columns: Indices = slice(None)
@@ -114,15 +113,17 @@ def same_projection(crs: pyproj.CRS, other: pyproj.CRS) -> bool:
     return crs == other or _proj4(crs) == _proj4(other)
 
 
-def _with_metres(crs: pyproj.CRS) -> pyproj.CRS:
-    """Return the projection with axes in metres; its parameters have units of their own."""
+def with_metres(crs: pyproj.CRS) -> pyproj.CRS:
+    """Return a projection with axes in metres where it has another unit of length; else itself."""
+    if not crs.is_projected or crs.axis_info[0].unit_conversion_factor == 1:
+        return crs
 
     def change(node: Any) -> None:
         for child in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
             change(child)
         if isinstance(node, dict) and node.get("type") == "ProjectedCRS":
             node.pop("id", None)  # of the one in another unit
-            for axis in node["coordinate_system"]["axis"]:
+            for axis in node["coordinate_system"]["axis"]:  # parameters have units of their own
                 axis["unit"] = "metre"
 
     definition = crs.to_json_dict()

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pyproj
 
-from pipelines.radar.grid import Grid
+from pipelines.radar.grid import Grid, with_metres
 
 LonLat = tuple[float, float]
 
@@ -27,15 +27,15 @@ def grid_from_corners(
     Parameters
     ----------
     projection : str
-        PROJ definition, metres or degrees.
+        PROJ definition; the grid of a projection in another unit of length is in metres.
     shape : tuple of int
         Rows and columns (H, W).
     lower_left, upper_right : tuple of float
         Longitude and latitude, degrees.
     pixel : tuple of float, optional
-        Pixel size (dx, dy) in the projection's unit, if the file says it too.
+        Pixel size (dx, dy) in metres or the projection's unit, if the file says it too.
     origin : tuple of float, optional
-        Left and top outer edge in the projection's unit, if the file says it too; more exact than corners.
+        Left and top outer edge in metres or degrees, if the file says it too; more exact than corners.
 
     Raises
     ------
@@ -45,13 +45,17 @@ def grid_from_corners(
     height, width = shape
     if min(shape) < 2:
         raise ValueError(f"a grid of {height}×{width} pixels")
-    crs = pyproj.CRS.from_user_input(projection)
+    given = pyproj.CRS.from_user_input(projection)
+    crs = with_metres(given)
     project = pyproj.Proj(crs)
     left, bottom = project(*lower_left, errcheck=True)
     right, top = project(*upper_right, errcheck=True)
     dx, dy = (right - left) / width, (top - bottom) / height
     if not (0 < dx < np.inf and 0 < dy < np.inf):
         raise ValueError("the corners don't span a grid")
+    unit = given.axis_info[0].unit_conversion_factor if given.is_projected else 1.0
+    if pixel is not None and abs(pixel[0] * unit / dx - 1) < abs(pixel[0] / dx - 1):
+        pixel = pixel[0] * unit, pixel[1] * unit  # in the projection's unit, not in metres
     if pixel is not None:
         error = max(abs(pixel[0] / dx - 1) * width, abs(pixel[1] / dy - 1) * height)
         if not error <= 0.5:

@@ -1,4 +1,4 @@
-"""KNMI HDF5 (KNMI HDF5 data format specification 3.5): accumulations and reflectivity.
+"""KNMI HDF5 (KNMI HDF5 data format specification 3.5): rain amounts, rain rate and reflectivity.
 
 pysteps' importer is not used: it has the calibration built in, and the file's own may differ.
 """
@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
-from pipelines.radar.readers.hdf5 import attribute, group, pixels
-from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.hdf5 import group, has, image, number, numbers, text, whole
+from pipelines.radar.readers.header import Header, nowcast, utc
 from pipelines.radar.readers.radar_file import RadarFile
+from pipelines.radar.readers.sentinels import equals
+from pipelines.radar.readers.units import Unit
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 NUMBER = r"([+-]?\d+\.?\d*(?:[eE][+-]?\d+)?)"
+# geo_parameter of an image: PRECIP_[MM], ACCUMULATED_PRECIPITATION_[MM], REFLECTIVITY_[DBZ] and so on.
+PARAMETER = re.compile(
+    r"(?:ACCUMULATED_)?(?:PRECIP|RAIN)\w*?_?\[(MM|MM/HR?|MM/HOUR)\]|REFLECTIVITY\w*?_?\[(DBZ)\]", re.IGNORECASE
+)
+UNITS: dict[str, Unit] = {"MM": "mm", "DBZ": "dBZ"}  # others are rates
+LONGEST_AXIS_KM = 10_000.0  # of an ellipsoid; a longer one is in metres
 
 
 def recognises(file: RadarFile) -> bool:
@@ -25,82 +33,124 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of the first image: an accumulation ends at the file's end time, reflectivity is of then.
+    """Return the header of the image: an amount ends at the file's end time, all else is of then.
+
+    Images of quality and adjustment, which come beside it, are left. A file with several images of rain is a forecast.
 
     Raises
     ------
     ValueError
-        If the image is neither, or the header contradicts itself.
+        If there is no such image, or the header contradicts itself.
     """
-    root = file.hdf5
-    overview = group(root, "overview")
-    start, end = (_time(attribute(f"product_datetime_{name}", overview)) for name in ("start", "end"))
-    parameter = attribute("image_geo_parameter", group(root, "image1"))
-    if parameter.startswith("ACCUMULATED_PRECIPITATION") and "[MM]" in parameter:
-        return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), "mm", _grid(root))]
-    if parameter.startswith("REFLECTIVITY") and "[DBZ]" in parameter:
-        return [Header(end, "instant", 0, "dBZ", _grid(root))]
-    raise ValueError(f"an image of {parameter}")
+    overview = group(file.hdf5, "overview")
+    start, end = (_time(text(f"product_datetime_{name}", overview)) for name in ("start", "end"))
+    images = _images(file)
+    first = images[0]
+    grid = _grid(file.hdf5)
+    image(first, "image_data", grid.shape)
+    _calibration(first), _sentinels(first)
+    valid = _time(text("image_datetime_valid", first)) if has("image_datetime_valid", first) else end
+    refusal = None
+    if len(images) > 1:
+        refusal = f"{len(images)} images of {text('image_geo_parameter', first)}: a nowcast, not an observation"
+    elif valid > end:
+        refusal = nowcast(end, valid)
+    unit = _unit(first)
+    if unit == "mm":
+        return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), unit, grid, refusal)]
+    return [Header(end, "instant", 0, unit, grid, refusal)]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
-    """Return pixels in mm or dBZ by the file's own calibration: NaN where missing or out of the image.
+    """Return pixels in the header's unit by the file's own calibration: NaN where missing or out of the image.
 
     In reflectivity the lowest number, 0, is both "missing" and the bottom of the scale: no echo inside the
     image, which is -inf dBZ. Outside has another number.
     """
-    image = group(file.hdf5, "image1")
-    calibration = group(image, "calibration")
-    formula = attribute("calibration_formulas", calibration)
-    found = re.fullmatch(rf"GEO\s*=\s*{NUMBER}\s*\*\s*PV\s*([+-])\s*{NUMBER}", formula)
-    if not found:
-        raise ValueError(f"calibration {formula!r} is not linear")
-    raw = pixels(image, "image_data", _shape(file.hdf5))
-    result = raw * float(found[1]) + float(f"{found[2]}1") * float(found[3])
-    missing = attribute("calibration_missing_data", calibration)
-    outside = attribute("calibration_out_of_image", calibration)
-    reflectivity = attribute("image_geo_parameter", image).startswith("REFLECTIVITY")
-    result[raw == missing] = -np.inf if reflectivity and missing == 0 else np.nan
-    result[raw == outside] = np.nan
+    first = _images(file)[0]
+    gain, offset = _calibration(first)
+    missing, outside = _sentinels(first)
+    raw = image(first, "image_data")[...]
+    result = raw * gain + offset
+    for sentinel in missing:
+        result[equals(raw, sentinel)] = -np.inf if _unit(first) == "dBZ" and sentinel == 0 else np.nan
+    for sentinel in outside:
+        result[equals(raw, sentinel)] = np.nan
     return result
 
 
-def _time(text: str) -> np.datetime64:
-    """Time of ``26-AUG-2010;00:00:00.000``."""
-    found = re.fullmatch(r"(\d\d)-([A-Z]{3})-(\d{4});(\d\d):(\d\d):(\d\d)(\.\d*)?", text.upper(), re.ASCII)
+def _images(file: RadarFile) -> list[h5py.Group]:
+    """Return the images of rain or reflectivity, or of the parameter that the user names."""
+    names = [name for name in file.hdf5 if re.fullmatch(r"image\d+", name)]
+    images = [group(file.hdf5, name) for name in sorted(names, key=lambda name: int(name.removeprefix("image")))]
+    parameters = [text("image_geo_parameter", one) for one in images]
+    wanted = file.hints.variable or next(filter(PARAMETER.fullmatch, parameters), None)
+    found = [one for one, parameter in zip(images, parameters, strict=True) if parameter == wanted]
+    if not found or not PARAMETER.fullmatch(wanted or ""):
+        raise ValueError(f"an image of {', '.join(parameters) or 'nothing'}, not of {wanted or 'rain or reflectivity'}")
+    return found
+
+
+def _unit(one: h5py.Group) -> Unit:
+    found = PARAMETER.fullmatch(text("image_geo_parameter", one))
+    assert found is not None  # or it wouldn't be among the images
+    return UNITS.get((found[1] or found[2]).upper(), "mm/h")
+
+
+def _calibration(one: h5py.Group) -> tuple[float, float]:
+    """Return gain and offset of an image."""
+    formula = text("calibration_formulas", group(one, "calibration"))
+    found = re.fullmatch(rf"GEO\s*=\s*{NUMBER}\s*\*\s*PV\s*(?:([+-])\s*{NUMBER})?", formula)
+    if not found:
+        raise ValueError(f"calibration {formula!r} is not linear")
+    return float(found[1]), float(f"{found[2]}1") * float(found[3]) if found[2] else 0.0
+
+
+def _sentinels(one: h5py.Group) -> tuple[list[float], list[float]]:
+    """Return the numbers that stand for missing, and for out of the image."""
+    calibration = group(one, "calibration")
+    missing, outside = (numbers(f"calibration_{name}", calibration) for name in ("missing_data", "out_of_image"))
+    if not outside:
+        raise ValueError(f"no attribute calibration_out_of_image in {calibration.name}")
+    return missing, outside
+
+
+def _time(words: str) -> np.datetime64:
+    """Return the time of ``26-AUG-2010;00:00:00.000``."""
+    found = re.fullmatch(r"(\d\d)-([A-Z]{3})-(\d{4});(\d\d):(\d\d):(\d\d)(\.\d*)?", words.upper(), re.ASCII)
     if not found or found[2] not in MONTHS:
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{words!r} is no time")
     return utc(f"{found[3]}{MONTHS.index(found[2]) + 1:02}{found[1]}{found[4]}{found[5]}{found[6]}")
 
 
-def _shape(file: h5py.File) -> tuple[int, int]:
-    geographic = group(file, "geographic")
-    return int(attribute("geo_number_rows", geographic)), int(attribute("geo_number_columns", geographic))
-
-
-def _grid(file: h5py.File) -> Grid:
-    """Grid in metres; files speak of kilometres, the axes of the ellipsoid included."""
-    geographic = group(file, "geographic")
-    if attribute("geo_dim_pixel", geographic) != "KM,KM" or attribute("geo_pixel_def", geographic) != "LU":
+def _grid(root: h5py.File) -> Grid:
+    """Return the grid in metres; files speak of kilometres, in some the axes of the ellipsoid included."""
+    geographic = group(root, "geographic")
+    if text("geo_dim_pixel", geographic) != "KM,KM" or text("geo_pixel_def", geographic) != "LU":
         raise ValueError("a grid that isn't in kilometres from its upper left")
-    projection = attribute("projection_proj4_params", group(geographic, "map_projection"))
-    projection = re.sub(
-        rf"\+?\b(a|b|x_0|y_0)={NUMBER}",
-        lambda found: f"+{found[1]}={round(float(found[2]) * 1000, 3)}",
-        projection,
-    )
-    dx, dy = (1000 * float(attribute(f"geo_pixel_size_{axis}", geographic)) for axis in "xy")
+    projection = text("projection_proj4_params", group(geographic, "map_projection"))
+    projection = re.sub(r"\+?\bunits=\w+", "", projection)
+    axes = re.findall(rf"\b[ab]={NUMBER}", projection)
+    if axes and float(axes[0]) < LONGEST_AXIS_KM:
+        projection = re.sub(
+            rf"\+?\b(a|b|x_0|y_0)={NUMBER}",
+            lambda found: f"+{found[1]}={round(float(found[2]) * 1000, 3)}",
+            projection,
+        )
+    dx, dy = (1000 * float(number(f"geo_pixel_size_{axis}", geographic)) for axis in "xy")
     if dy >= 0:
         raise ValueError("a grid whose rows run north")
-    corners = np.asarray(geographic.attrs["geo_product_corners"], dtype=np.float64).tolist()
+    corners = [float(corner) for corner in numbers("geo_product_corners", geographic)]
+    if len(corners) != 8:
+        raise ValueError(f"attribute geo_product_corners in {geographic.name} is {len(corners)} numbers, not 8")
     return grid_from_corners(
         projection,
-        _shape(file),
+        (whole("geo_number_rows", geographic), whole("geo_number_columns", geographic)),
         lower_left=(corners[0], corners[1]),
         upper_right=(corners[4], corners[5]),
         pixel=(dx, -dy),
         origin=(
-            float(attribute("geo_column_offset", geographic)) * dx,
-            float(attribute("geo_row_offset", geographic)) * dy,
+            float(number("geo_column_offset", geographic)) * dx,
+            float(number("geo_row_offset", geographic)) * dy,
         ),
     )

@@ -1,95 +1,108 @@
 """ODIM_H5 composites, the European exchange format (EUMETNET OPERA, ODIM_H5 version 2.4).
 
-pysteps' importer is not used: it reads the quality fields too, and with its own idea of the interval.
+An attribute may stand beside the data, in the dataset's group or at the file's root: the nearest counts. pysteps'
+importer is not used: it looks in one place alone, and has its own idea of the interval.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
+from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
-from pipelines.radar.readers.hdf5 import attribute, group, pixels
-from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.hdf5 import group, has, image, number, numbers, text, whole
+from pipelines.radar.readers.header import Header, nowcast, utc
 from pipelines.radar.readers.radar_file import RadarFile
+from pipelines.radar.readers.sentinels import equals
+from pipelines.radar.readers.units import Unit
 
 # Where a file has several, what the producer made of rain itself comes first.
-UNITS = {"RATE": "mm/h", "ACRR": "mm", "DBZH": "dBZ", "TH": "dBZ"}
-HOUR = np.timedelta64(3600, "s")
+UNITS: dict[str, Unit] = {"RATE": "mm/h", "ACRR": "mm", "DBZH": "dBZ", "TH": "dBZ"}
+# From the nominal time: radars' scans may begin so much later, and what begins later still is a forecast; they may
+# have ended so long before, and an amount too.
+LATE, OLD, HOUR, DAY = (np.timedelta64(seconds, "s") for seconds in (150, 900, 3600, 86400))
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A data group of a known quantity, and the groups where its attributes may be, the nearest first."""
+
+    data: h5py.Group
+    quantity: str
+    what: list[h5py.Group]
+    where: list[h5py.Group]
 
 
 def recognises(file: RadarFile) -> bool:
-    """Whether the file says it is ODIM_H5."""
-    return (
-        file.is_hdf5
-        and "Conventions" in file.hdf5.attrs
-        and str(attribute("Conventions", file.hdf5)).startswith("ODIM_H5")
-    )
+    """Whether the file says it is ODIM_H5, or has its groups."""
+    if not file.is_hdf5:
+        return False
+    root = file.hdf5
+    if has("Conventions", root) and text("Conventions", root).upper().startswith("ODIM"):
+        return True
+    return isinstance(what := root.get("what"), h5py.Group) and has("object", what) and bool(_numbered(root, "dataset"))
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of a composite.
+    """Return the header of each image of the best known quantity in a composite.
 
     Reflectivity and rain rate are of the nominal time: what a composite's dataset says of its start and end is
     when its radars scanned, and is not the step from one composite to the next. Accumulations end at their end.
+    An image of another time than the nominal one is a forecast, or another product, and refused by name.
 
     Raises
     ------
     ValueError
-        If it is no composite of a known quantity, or its times contradict each other.
+        If it is no composite of a known quantity, or the first image's times contradict each other.
     """
     root = file.hdf5
-    what = group(root, "what")
-    kind = attribute("object", what)
+    kind = text("object", *_levels([root], "what"))
     if kind not in ("COMP", "IMAGE"):
         raise ValueError(f"ODIM_H5 object {kind}, not a composite")
-    dataset, data = _chosen(root)
-    quantity = attribute("quantity", *_whats(data, dataset))
-    time = utc(attribute("date", what) + attribute("time", what))
-    where = _where(dataset, root)
-    start, end = _period(dataset)
-    if not start - HOUR <= time <= end + HOUR:
-        raise ValueError(f"its time is {time}, and its data are from {start} to {end}")
-    if quantity != "ACRR":
-        return [Header(time, "instant", 0, UNITS[quantity], _grid(where))]  # type: ignore[arg-type]
-    return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), "mm", _grid(where))]
+    found: list[Header] = []
+    for one in _images(file):
+        header = _header(one, file)
+        if found and header.refusal is None and header.time in [other.time for other in found]:
+            header = replace(header, refusal=f"another {one.quantity} of {header.time}: {one.data.name}")
+        found.append(header)
+    return found
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     """Return pixels in the unit of the header: NaN for nodata; -inf dBZ, or 0 of rain, for undetect."""
-    dataset, data = _chosen(file.hdf5)
-    whats = _whats(data, dataset)
-    where = _where(dataset, file.hdf5)
-    raw = pixels(data, "data", _shape(where))
-    gain, offset = (
-        float(attribute(name, *whats)) if any(name in what.attrs for what in whats) else default
-        for name, default in (("gain", 1.0), ("offset", 0.0))
-    )
-    if not (np.isfinite([gain, offset]).all() and gain != 0):
-        raise ValueError(f"gain {gain} and offset {offset}")
-    dry = -np.inf if UNITS[attribute("quantity", *whats)] == "dBZ" else 0.0
+    one = _images(file)[number]
+    raw = image(one.data, "data")[...]
+    gain, offset = _scale(one)
     result = raw * gain + offset
     result[~np.isfinite(result)] = np.nan
+    dry = -np.inf if UNITS[one.quantity] == "dBZ" else 0.0
     for name, value in (("undetect", dry), ("nodata", np.nan)):
-        if any(name in what.attrs for what in whats):
-            result[raw == attribute(name, *whats)] = value
+        for sentinel in _sentinels(one, name, file.hints):
+            result[equals(raw, sentinel)] = value
     return result
 
 
-def _chosen(file: h5py.File) -> tuple[h5py.Group, h5py.Group]:
-    """Dataset and data group of the best known quantity, the first where there are several."""
-    found: dict[str, tuple[h5py.Group, h5py.Group]] = {}
-    for dataset in _numbered(file, "dataset"):
+def _images(file: RadarFile) -> list[_Image]:
+    """Return the images of the best known quantity, or of the one that the user names."""
+    found: dict[str, list[_Image]] = {}
+    root = file.hdf5
+    for dataset in _numbered(root, "dataset"):
         for data in _numbered(dataset, "data"):
-            whats = _whats(data, dataset)
-            if any("quantity" in what.attrs for what in whats):
-                found.setdefault(str(attribute("quantity", *whats)), (dataset, data))
-    for quantity in UNITS:
-        if quantity in found:
+            what, where = (_levels([data, dataset, root], name) for name in ("what", "where"))
+            if has("quantity", *what):
+                quantity = text("quantity", *what)
+                found.setdefault(quantity, []).append(_Image(data, quantity, what, where))
+    wanted = UNITS if file.hints.variable is None else [file.hints.variable]
+    for quantity in wanted:
+        if quantity in found and quantity in UNITS:
             return found[quantity]
-    raise ValueError(f"quantity {', '.join(found) or 'unnamed'}, and none of {', '.join(UNITS)}")
+    raise ValueError(f"quantity {', '.join(found) or 'unnamed'}, and none of {', '.join(wanted)}")
 
 
 def _numbered(parent: h5py.Group, prefix: str) -> list[h5py.Group]:
@@ -97,36 +110,77 @@ def _numbered(parent: h5py.Group, prefix: str) -> list[h5py.Group]:
     return [group(parent, name) for name in sorted(names, key=lambda name: int(name.removeprefix(prefix)))]
 
 
-def _whats(data: h5py.Group, dataset: h5py.Group) -> list[h5py.Group]:
-    """List the groups where an attribute of the data may stand, the nearest first."""
-    return [group(parent, "what") for parent in (data, dataset) if "what" in parent]
+def _levels(parents: Sequence[h5py.Group], name: str) -> list[h5py.Group]:
+    """Return the groups where an attribute of ``name`` may stand: that group of each parent, then the parent."""
+    return [level for one in parents for level in ([group(one, name), one] if name in one else [one])]
 
 
-def _where(dataset: h5py.Group, file: h5py.File) -> list[h5py.Group]:
-    return [group(parent, "where") for parent in (dataset, file) if "where" in parent]
+def _header(one: _Image, file: RadarFile) -> Header:
+    """Return the header of an image, with all checked that reading its pixels needs."""
+    root = _levels([file.hdf5], "what")
+    nominal = utc(text("date", *root) + text("time", *root))
+    start, end = _moment("start", one), _moment("end", one)
+    grid = _grid(one)
+    image(one.data, "data", grid.shape)
+    _scale(one)
+    _sentinels(one, "undetect", file.hints), _sentinels(one, "nodata", file.hints)
+    amount = UNITS[one.quantity] == "mm"
+    first, last = start or end or nominal, end or start or nominal
+    # An amount is all of what fell until its end; reflectivity and rain rate need but begin in time.
+    refusal = None
+    if not nominal - (HOUR if amount else OLD) <= last or first > nominal + DAY:
+        refusal = f"its time is {nominal}, and its data are from {first} to {last}"
+    elif (last if amount else first) > nominal + LATE:
+        refusal = nowcast(nominal, last)
+    if not amount:
+        return Header(nominal, "instant", 0, UNITS[one.quantity], grid, refusal)
+    if start is not None and end is not None:
+        interval_s = int((end - start) / np.timedelta64(1, "s"))
+    elif file.hints.interval_s is not None:
+        interval_s = file.hints.interval_s
+    else:
+        raise ValueError(f"{one.quantity} without start and end, and no `interval_s` for it in params.yaml")
+    return Header(last, "end", interval_s, "mm", grid, refusal)
 
 
-def _period(dataset: h5py.Group) -> tuple[np.datetime64, np.datetime64]:
-    what = group(dataset, "what")
-    start, end = (utc(attribute(f"{name}date", what) + attribute(f"{name}time", what)) for name in ("start", "end"))
-    return start, end
+def _moment(name: str, one: _Image) -> np.datetime64 | None:
+    """Return the start or the end of what was measured, if the file says it."""
+    if not has(f"{name}date", *one.what):
+        return None
+    return utc(text(f"{name}date", *one.what) + text(f"{name}time", *one.what))
 
 
-def _shape(where: list[h5py.Group]) -> tuple[int, int]:
-    return int(attribute("ysize", *where)), int(attribute("xsize", *where))
-
-
-def _grid(where: list[h5py.Group]) -> Grid:
-    def number(name: str) -> float:
-        return float(attribute(name, *where))
-
-    projection: Any = attribute("projdef", *where)
-    geographic = any(word in projection for word in ("latlong", "longlat", "lonlat", "latlon"))
-    return grid_from_corners(
-        projection,
-        _shape(where),
-        lower_left=(number("LL_lon"), number("LL_lat")),
-        upper_right=(number("UR_lon"), number("UR_lat")),
-        # Producers write a lat/lon grid's scale in degrees or in metres: the corners are surer.
-        pixel=None if geographic else (number("xscale"), number("yscale")),
+def _scale(one: _Image) -> tuple[float, float]:
+    missing = [name for name in ("gain", "offset") if not has(name, *one.what)]
+    if missing and one.data["data"].dtype.kind in "iu":
+        raise ValueError(f"no {' and '.join(missing)} for {one.quantity} in whole numbers")
+    gain, offset = (
+        default if name in missing else float(number(name, *one.what))
+        for name, default in (("gain", 1.0), ("offset", 0.0))
     )
+    if not (np.isfinite([gain, offset]).all() and gain != 0):
+        raise ValueError(f"gain {gain} and offset {offset}")
+    return gain, offset
+
+
+def _sentinels(one: _Image, name: str, hints: FileHints) -> list[Any]:
+    found = numbers(name, *one.what)
+    if name == "nodata" and not found and hints.nodata is not None:
+        return hints.nodata if isinstance(hints.nodata, list) else [hints.nodata]
+    return found
+
+
+def _grid(one: _Image) -> Grid:
+    rows, columns = image(one.data, "data").shape
+    if has("xsize", *one.where):
+        rows, columns = whole("ysize", *one.where), whole("xsize", *one.where)
+    projection = text("projdef", *one.where)
+    pixel = None
+    # Producers write a lat/lon grid's scale in degrees or in metres: the corners are surer.
+    if has("xscale", *one.where) and not pyproj.CRS.from_user_input(projection).is_geographic:
+        pixel = float(number("xscale", *one.where)), float(number("yscale", *one.where))
+    lower_left, upper_right = (
+        (float(number(f"{corner}_lon", *one.where)), float(number(f"{corner}_lat", *one.where)))
+        for corner in ("LL", "UR")
+    )
+    return grid_from_corners(projection, (rows, columns), lower_left=lower_left, upper_right=upper_right, pixel=pixel)

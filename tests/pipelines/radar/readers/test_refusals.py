@@ -92,7 +92,19 @@ def edited(path: Path, group: str, **attributes) -> Path:
         ("where", {"LL_lon": np.nan}, "corners"),
         ("where", {"UR_lat": 0.0}, "corners"),
         ("dataset1/data1/what", {"quantity": np.bytes_("VRAD")}, "quantity VRAD, and none of"),
-        ("dataset1/what", {"enddate": None}, "no attribute enddate"),
+        ("dataset1/what", {"endtime": None}, "no attribute endtime"),
+        ("what", {"date": 20210228}, "attribute date in /what is the number 20210228, not text"),
+        ("what", {"time": np.bytes_("")}, "attribute time in /what is empty, not text"),
+        ("where", {"projdef": h5py.Empty("S1")}, "attribute projdef in /where is empty, not text"),
+        ("where", {"xsize": np.bytes_("many")}, "attribute xsize in /where is 'many', not a number"),
+        ("where", {"xsize": 16.5}, "attribute xsize in /where is 16.5, not a whole number"),
+        ("where", {"LL_lon": np.array([1.0, 2.0])}, "attribute LL_lon in /where is 2 values, not a number"),
+        (
+            "dataset1/data1/what",
+            {"gain": np.array([])},
+            "attribute gain in /dataset1/data1/what is empty, not a number",
+        ),
+        ("where", {"projdef": np.bytes_("+proj=geos +h=35785831 +a=6378169 +b=6356583.8")}, "corners"),
     ],
 )
 def test_odim_headers_that_say_something_else(tmp_path, group, attributes, reason):
@@ -104,7 +116,7 @@ def test_odim_headers_that_say_something_else(tmp_path, group, attributes, reaso
 )
 def test_odim_calibration_that_makes_no_sense(tmp_path, attributes, reason):
     path = edited(write_odim(tmp_path / "a.h5", RAW, TIME), "dataset1/data1/what", **attributes)
-    assert reason in refused(path, header_too=False)
+    assert reason in refused(path)
 
 
 def test_odim_accumulation_over_no_time(tmp_path):

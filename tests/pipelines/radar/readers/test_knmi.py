@@ -1,0 +1,81 @@
+"""KNMI's products of today, and what isn't an observation."""
+
+from datetime import datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyproj
+import pytest
+from radar_files import write_knmi
+
+from pipelines.common.errors import UnreadableFile
+from pipelines.radar.readers.read import read_frame, read_time
+
+TIME = datetime(2021, 2, 28, 12, 0)
+Z_R = (200.0, 1.6)
+IN_KM = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752 +x_0=0 +y_0=0 +units=km"
+
+
+def amounts() -> np.ndarray:
+    raw = np.zeros((12, 16), np.uint16)
+    raw[2, 3] = 25
+    raw[:, 0] = 65535
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("parameter", "rain"),
+    [
+        ("PRECIP_[MM]", 3.0),
+        ("PRECIPITATION_[MM]", 3.0),
+        ("ACCUMULATED_PRECIPITATION_[MM]", 3.0),
+        ("PRECIP_[MM/H]", 0.25),
+    ],
+)
+def test_rain_by_whatever_name(tmp_path: Path, parameter: str, rain: float) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        file["image1"].attrs["image_geo_parameter"] = np.bytes_(parameter)
+        file["image1/calibration"].attrs["calibration_missing_data"] = np.array([65534])
+        file["image1/image_data"][0, 1] = 65534
+        file.copy("image1", "image2")
+        file["image2"].attrs["image_geo_parameter"] = np.bytes_("QUALITY_[-]")
+    frame = read_frame(path, Z_R)
+    assert frame.rain_rate[2, 3] == pytest.approx(rain)
+    assert np.count_nonzero(np.isnan(frame.rain_rate)) == 13
+    assert frame.interval_s == (300 if "[MM]" in parameter else 0)
+
+
+def test_an_ellipsoid_in_metres_with_a_projection_in_kilometres(tmp_path: Path) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        file["geographic/map_projection"].attrs["projection_proj4_params"] = np.bytes_(IN_KM)
+    grid = read_frame(path, Z_R).grid
+    assert grid.crs.axis_info[0].unit_name == "metre"
+    assert grid.crs.ellipsoid.semi_major_metre == 6378137.0
+    assert (grid.x[0], grid.y[0]) == (500.0, -3650500.0)
+    lon, lat = grid.lonlat()
+    assert (lon[2, 3], lat[2, 3]) == pytest.approx(pyproj.Proj(IN_KM)(3.5, -3652.5, inverse=True), abs=1e-6)
+
+
+def test_an_image_of_rain_need_not_be_the_first(tmp_path: Path) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        file.move("image1", "image10")
+        file.copy("image10", "image2")
+        file["image2"].attrs["image_geo_parameter"] = np.bytes_("ADJUSTMENT_FACTOR_[DB]")
+    assert read_frame(path, Z_R).rain_rate[2, 3] == pytest.approx(3.0)
+
+
+def test_forecasts_are_refused(tmp_path: Path) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        file["image1"].attrs["image_datetime_valid"] = np.bytes_("28-FEB-2021;12:45:00.000")
+    with pytest.raises(UnreadableFile, match="a nowcast of 12:00 for 12:45"):
+        read_time(path)
+    path = write_knmi(tmp_path / "b.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        file.copy("image1", "image2")
+    with pytest.raises(UnreadableFile, match="2 images of ACCUMULATED_PRECIPITATION_\\[MM\\]: a nowcast"):
+        read_time(path)

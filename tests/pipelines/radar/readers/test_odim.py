@@ -1,0 +1,233 @@
+"""ODIM_H5 as producers write it: attributes at any level, what isn't needed left out, and whose times aren't now."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyproj
+import pytest
+from radar_files import LAEA, write_odim
+
+from pipelines.common.errors import UnreadableFile
+from pipelines.params.radar import FileHints
+from pipelines.radar.readers.read import read_frame, read_headers, read_time
+
+TIME = datetime(2021, 2, 28, 12, 0)
+Z_R = (200.0, 1.6)
+RAIN_30_DBZ = (1000 / 200) ** (1 / 1.6)  # mm/h: Z is 1000 mm⁶ m⁻³
+DATA, DATASET = "dataset1/data1", "dataset1"
+
+
+def pixels(echo: tuple[int, int] = (2, 3)) -> np.ndarray:
+    """No echo but 30 dBZ in one place, and the western column not seen."""
+    raw = np.zeros((8, 10), np.uint8)
+    raw[echo] = 124
+    raw[:, 0] = 255
+    return raw
+
+
+def changed(path: Path, change: Callable[[h5py.File], None], **options) -> Path:
+    write_odim(path, pixels(), TIME, **options)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+def move(names: tuple[str, ...], source: str, target: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        for name in names:
+            file.require_group(target).attrs[name] = file[source].attrs[name]
+            del file[source].attrs[name]
+
+    return change
+
+
+def drop(*names: str) -> Callable[[h5py.File], None]:
+    """Delete groups, and attributes that are named as GROUP.NAME."""
+
+    def change(file: h5py.File) -> None:
+        for name in names:
+            group, _, attribute = name.partition(".")
+            if attribute:
+                del file[group].attrs[attribute]
+            else:
+                del file[group]
+
+    return change
+
+
+def assert_is_whole(path: Path) -> None:
+    frame = read_frame(path, Z_R)
+    assert frame.time == np.datetime64(TIME)
+    assert np.isnan(frame.rain_rate[:, 0]).all()
+    assert frame.rain_rate[2, 3] == pytest.approx(RAIN_30_DBZ)
+    assert np.count_nonzero(frame.rain_rate == 0) == 8 * 9 - 1
+    assert frame.grid.spacing == pytest.approx((1000.0, 1000.0), rel=1e-9)
+    assert (frame.grid.x[0], frame.grid.y[0]) == pytest.approx((500.0, -500.0), rel=1e-9)
+
+
+SCALE = ("gain", "offset", "nodata", "undetect")
+PERIOD = ("startdate", "starttime", "enddate", "endtime")
+
+
+ELSEWHERE = {
+    "scale in the root": move(SCALE, f"{DATA}/what", "what"),
+    "scale in the dataset": move(SCALE, f"{DATA}/what", f"{DATASET}/what"),
+    "scale of the file itself": move(SCALE, f"{DATA}/what", "/"),
+    "quantity of the data group": move(("quantity",), f"{DATA}/what", DATA),
+    "quantity in the root": move(("quantity", *SCALE), f"{DATA}/what", "what"),
+    "period beside the data": move(PERIOD, f"{DATASET}/what", f"{DATA}/what"),
+    "where of the dataset": move(("projdef", "LL_lon", "LL_lat", "UR_lon", "UR_lat"), "where", f"{DATASET}/where"),
+    "no period": drop(f"{DATASET}/what"),
+    "no end": drop(f"{DATASET}/what.enddate", f"{DATASET}/what.endtime"),
+    "no size": drop("where.xsize", "where.ysize"),
+    "no pixel size": drop("where.xscale", "where.yscale"),
+    "two corners": drop("where.UL_lon", "where.LR_lat"),
+    "no Conventions": drop("/.Conventions"),
+}
+
+
+@pytest.mark.parametrize("change", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_what_stands_elsewhere_or_not_at_all(tmp_path: Path, change: Callable[[h5py.File], None]) -> None:
+    assert_is_whole(changed(tmp_path / "a.h5", change))
+
+
+def test_the_nearest_of_several_scales_counts(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["what"].attrs.update(gain=1.0, offset=0.0, nodata=0.0)
+        file["dataset1/what"].attrs["gain"] = 2.0
+
+    assert_is_whole(changed(tmp_path / "a.h5", change))
+
+
+@pytest.mark.parametrize("name", ["gain", "offset"])
+@pytest.mark.parametrize("quantity", ["DBZH", "ACRR"])
+def test_whole_numbers_without_a_scale_are_refused_by_their_header(tmp_path: Path, name: str, quantity: str) -> None:
+    path = write_odim(tmp_path / "a.h5", pixels(), TIME, quantity=quantity, **{name: None})
+    with pytest.raises(UnreadableFile, match=f"no {name} for {quantity} in whole numbers"):
+        read_time(path)
+
+
+def test_numbers_of_32_bits_need_no_scale(tmp_path: Path) -> None:
+    raw = np.full((8, 10), 30.0, np.float32)
+    frame = read_frame(write_odim(tmp_path / "a.h5", raw, TIME, gain=None, offset=None, undetect=-32.0), Z_R)
+    np.testing.assert_allclose(frame.rain_rate, RAIN_30_DBZ, rtol=1e-6)
+
+
+def test_sentinels_in_another_width_as_text_and_two_of_them(tmp_path: Path) -> None:
+    raw = np.full((8, 10), 30.0, np.float32)
+    raw[0], raw[1], raw[2] = -9999.9, -8888.8, -7777.7
+    scale = {"gain": 1.0, "offset": 0.0}
+    path = write_odim(tmp_path / "a.h5", raw, TIME, **scale, nodata=-9999.9, undetect=-8888.8)
+    with h5py.File(path, "r+") as file:
+        what = file[f"{DATA}/what"].attrs
+        what["nodata"], what["undetect"], what["gain"] = [-9999.9, -7777.7], np.bytes_("-8888.8"), np.bytes_("1.0")
+    rain = read_frame(path, Z_R).rain_rate
+    assert np.isnan(rain[[0, 2]]).all()
+    assert (rain[1] == 0).all()
+    assert rain[3, 0] == pytest.approx(RAIN_30_DBZ)
+
+
+def test_reflectivity_that_no_sentinel_explains_is_unknown_not_dry(tmp_path: Path) -> None:
+    raw = np.full((8, 10), 30.0)
+    raw[0, :6] = -8888000.0, -40.1, -40.0, -32.5, -30.0, -np.inf
+    path = write_odim(tmp_path / "a.h5", raw, TIME, gain=1.0, offset=0.0, nodata=None, undetect=None)
+    rain = read_frame(path, Z_R).rain_rate[0]
+    assert np.isnan(rain[[0, 1, 5]]).all()
+    assert (rain[[2, 3, 4]] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [1000.0, 1.0])
+def test_a_projection_in_kilometres_becomes_one_in_metres(tmp_path: Path, scale: float) -> None:
+    def change(file: h5py.File) -> None:
+        file["where"].attrs["projdef"] = np.bytes_(LAEA.replace("+units=m", "+units=km"))
+        file["where"].attrs["xscale"] = file["where"].attrs["yscale"] = scale
+
+    path = changed(tmp_path / "a.h5", change)
+    assert_is_whole(path)
+    grid = read_frame(path, Z_R).grid
+    assert grid.crs.axis_info[0].unit_name == "metre"
+    lon, lat = grid.lonlat()
+    assert (lon[2, 3], lat[2, 3]) == pytest.approx(pyproj.Proj(LAEA)(3500.0, -2500.0, inverse=True))
+
+
+def test_degrees_by_an_epsg_code_with_scales_in_metres(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        corners = {"LL_lon": 9.0, "LL_lat": 50.0, "UR_lon": 9.1, "UR_lat": 50.08}
+        file["where"].attrs.update(projdef=np.bytes_("EPSG:4326"), **corners)
+
+    grid = read_frame(changed(tmp_path / "a.h5", change), Z_R).grid
+    assert grid.crs.is_geographic
+    assert (grid.x[0], grid.y[0]) == pytest.approx((9.005, 50.075))
+
+
+def with_images(path: Path, times: list[datetime], **options) -> Path:
+    """One file of `TIME` with a dataset for each time, in which it starts and ends."""
+    write_odim(path, pixels(), TIME, interval=timedelta(0), **options)
+    with h5py.File(path, "r+") as file:
+        for number, time in enumerate(times, 1):
+            if number > 1:
+                file.copy("dataset1", f"dataset{number}")
+                file[f"dataset{number}/data1/data"][2, 3] = 124 - number
+            what = file[f"dataset{number}/what"].attrs
+            for name in ("start", "end"):
+                what[f"{name}date"] = np.bytes_(time.strftime("%Y%m%d"))
+                what[f"{name}time"] = np.bytes_(time.strftime("%H%M%S"))
+    return path
+
+
+def test_a_nowcast_is_refused_by_name(tmp_path: Path) -> None:
+    path = with_images(tmp_path / "a.h5", [TIME + timedelta(minutes=45)])
+    with pytest.raises(UnreadableFile, match="a nowcast of 12:00 for 12:45 UTC"):
+        read_frame(path, Z_R)
+    with pytest.raises(UnreadableFile, match="a nowcast of 12:00 for 12:45 UTC"):
+        read_time(path)
+
+
+def test_of_several_images_those_that_are_forecasts_are_refused(tmp_path: Path) -> None:
+    path = with_images(tmp_path / "a.h5", [TIME + timedelta(minutes=5 * step) for step in range(3)])
+    headers, _ = read_headers(path)
+    assert [header.refusal and header.refusal[:26] for header in headers] == [
+        None,
+        "a nowcast of 12:00 for 12:",
+        "a nowcast of 12:00 for 12:",
+    ]
+    assert read_time(path) == np.datetime64(TIME)
+    assert read_frame(path, Z_R).rain_rate[2, 3] == pytest.approx(RAIN_30_DBZ)
+
+
+def test_a_second_image_of_the_same_time_is_refused(tmp_path: Path) -> None:
+    headers, _ = read_headers(with_images(tmp_path / "a.h5", [TIME, TIME]))
+    assert headers[0].refusal is None
+    assert headers[1].refusal is not None
+    assert headers[1].refusal.startswith("another DBZH of 2021-02-28T12:00:00: /dataset2/data1")
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(13, True), (-300, True), (-900, True), (300, False), (-1200, False)])
+def test_scans_begin_a_little_late_and_are_not_old(tmp_path: Path, seconds: int, taken: bool) -> None:
+    (header,), _ = read_headers(with_images(tmp_path / "a.h5", [TIME + timedelta(seconds=seconds)]))
+    assert (header.refusal is None) == taken
+
+
+def test_an_amount_that_ends_after_the_nominal_time_is_a_forecast(tmp_path: Path) -> None:
+    path = write_odim(tmp_path / "a.h5", pixels(), TIME, quantity="ACRR", gain=0.1, offset=0.0)
+    assert read_headers(path)[0][0].refusal is None
+    with h5py.File(path, "r+") as file:
+        file["what"].attrs["time"] = np.bytes_("115500")
+    with pytest.raises(UnreadableFile, match="a nowcast of 11:55 for 12:00"):
+        read_time(path)
+
+
+def test_the_user_names_a_quantity_and_what_the_file_does_not_say(tmp_path: Path) -> None:
+    path = write_odim(tmp_path / "a.h5", pixels(), TIME, nodata=None)
+    with h5py.File(path, "r+") as file:
+        file.copy("dataset1/data1", "dataset1/data2")
+        file["dataset1/data2/what"].attrs["quantity"] = np.bytes_("TH")
+        file["dataset1/data2/data"][2, 3] = 104
+    rain = read_frame(path, Z_R, hints=FileHints(variable="TH", nodata=255.0)).rain_rate
+    assert rain[2, 3] == pytest.approx((100 / 200) ** (1 / 1.6))
+    assert np.isnan(rain[:, 0]).all()
+    with pytest.raises(UnreadableFile, match="quantity DBZH, TH, and none of RATE"):
+        read_time(path, FileHints(variable="RATE"))
