@@ -1,4 +1,4 @@
-# make demo | demo-video | test | test-full | lint | deps | hooks | ui | serve | clean.
+# make demo | demo-video | test | test-full | lint | deps | hooks | ui | serve | audit | clean.
 # All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-video test test-full lint deps hooks ui serve clean
+.PHONY: demo demo-video test test-full lint deps hooks ui serve audit clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -57,6 +57,13 @@ ui: .venv/installed
 
 serve: .venv/installed
 	python -m flows.serve
+
+# A tool beside what it looks at. Strict: what can't be looked up is not sound.
+AUDIT := .venv/audit/bin/pip-audit
+audit: .venv/installed
+	test -x $(AUDIT) || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet pip-audit==2.10.1; }
+	$(AUDIT) --strict --disable-pip --no-deps --progress-spinner off --requirement requirements.lock \
+	  $$(awk '/^[^#]/ { print "--ignore-vuln", $$1 }' audit-exceptions.txt)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
