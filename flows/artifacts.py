@@ -5,11 +5,14 @@ import json
 import os
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 import xarray as xr
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact
 
+from pipelines.common.markdown import code, literal
+from pipelines.common.text import printable
 from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
 
@@ -29,25 +32,26 @@ def show_forecast(domain: str, folder: Path, store: str) -> None:
     """
     with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as forecast:
         said, leads = forecast.attrs, forecast["lead_time"].to_numpy() // 60
-    model = f"{said['model_name']} version {said['model_version']}"
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    model = literal(f"{said['model_name']} version {said['model_version']}")
+    server = printable(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if server.startswith("http") and said["model_version"] != "none":
-        model = f"[{model}]({server.rstrip('/')}/#/models/{said['model_name']}/versions/{said['model_version']})"
+        page = f"models/{quote(said['model_name'], '')}/versions/{quote(said['model_version'], '')}"
+        model = f"[{model}]({server.rstrip('/')}/#/{page})"
     folder = folder.resolve()
     files = [f"[{name}]({(folder / name).as_uri()})" for name in (NETCDF, ZARR, COGS, PICTURE, ANIMATION, MAPS)]
     lines = [
-        f"![{said['title']}]({_small(folder / PICTURE)})",
+        f"![{literal(said['title'])}]({_small(folder / PICTURE)})",
         "",
-        f"- files: {', '.join(files)} in {folder}",
+        f"- files: {', '.join(files)} in {literal(folder)}",
         f"- lead times: {leads.size}, {leads[0]} to {leads[-1]} minutes",
-        f"- model: {model} ({said['method']}), sha256 `{said['model_sha256'][:12]}`",
-        f"- fallback: {said['fallback']}",
-        f"- live store: {Path(store).resolve()}, snapshot `{said['live_store_snapshot']}`",
-        f"- code: `{said['code_commit']}`",
-        f"- missing frames: {said['missing_frames']}",
+        f"- model: {model} ({literal(said['method'])}), sha256 {code(said['model_sha256'][:12])}",
+        f"- fallback: {literal(said['fallback'])}",
+        f"- live store: {literal(Path(store).resolve())}, snapshot {code(said['live_store_snapshot'])}",
+        f"- code: {code(said['code_commit'])}",
+        f"- missing frames: {literal(said['missing_frames'])}",
     ]
     lines += [
-        f"- frame of {frame['time']} UTC: {frame['file']}, sha256 `{frame['sha256'][:12]}`"
+        f"- frame of {literal(frame['time'])} UTC: {literal(frame['file'])}, sha256 {code(frame['sha256'][:12])}"
         for frame in json.loads(said["input_frames"])
     ]
     create_markdown_artifact("\n".join(lines), key=f"forecast-{domain}", description=said["title"])

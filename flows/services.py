@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.common.errors import UserError
 
 HOST = "127.0.0.1"
-START_S, STOP_S = 120.0, 20.0  # longest waits
+START_S, STOP_S = 300.0, 20.0  # longest waits
 
 
 class Services:
@@ -57,7 +57,7 @@ class Services:
         Raises
         ------
         UserError
-            If the service ends instead, or doesn't answer in two minutes.
+            If the service ends instead, or doesn't answer in five minutes.
         """
         deadline = time.monotonic() + START_S
         while not self.stopping.wait(0.2):

@@ -8,6 +8,7 @@ import numpy as np
 import typer
 
 from pipelines.common.stage import exit_on_user_error
+from pipelines.common.text import printable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -57,7 +58,8 @@ def forecast(
         logging.warning("%s", trouble)
     publish(result, observed, published)
     leads = result.sizes["lead_time"]
-    print(f"{said['model_name']} version {said['model_version']}, {leads} lead times from {observed[-1].time} UTC")
+    model = printable(f"{said['model_name']} version {said['model_version']}")
+    print(f"{model}, {leads} lead times from {observed[-1].time} UTC")
     print(published / NETCDF, published / PICTURE, sep="\n")
 
 
@@ -100,7 +102,7 @@ def replay(
     from pipelines.operation import replay as archive
 
     for path, time in archive.replay(folder, inbox, speed):
-        print(f"{time} UTC  {path}", flush=True)
+        print(printable(f"{time} UTC  {path}"), flush=True)
 
 
 @app.command()
@@ -244,9 +246,9 @@ def recognize(
     from pipelines.action.registered_model import recognize as recognize_clip
 
     probabilities, name, version = recognize_clip(clip, model)
-    print(f"{clip}: by {name}, version {version}")
+    print(printable(f"{clip}: by {name}, version {version}"))
     for label, probability in list(probabilities.items())[:5]:
-        print(f"{probability:7.1%}  {label}")
+        print(f"{probability:7.1%}  {printable(label)}")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from flows.training.dvc_stages import Stage, StageResult
-from pipelines.common.markdown import table_head, table_row
+from pipelines.common.markdown import literal, table_head, table_row
 
 TABLE = Path("data/comparison/table.md")
 DECIDES = "register"  # its lines say which model is the champion and why
@@ -26,12 +26,12 @@ def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
     """
     failed = [state.message or name for name, state in outcomes.items() if not state.is_completed()]
     decided = outcomes.get(DECIDES)
-    lines = [f"**{len(failed)} stage(s) failed:** {'; '.join(failed)}", ""] if failed else []
+    lines = [f"**{len(failed)} stage(s) failed:** {literal('; '.join(failed))}", ""] if failed else []
     if decided and decided.is_completed():
         lines += [
             "## The champion",
             "",
-            *(f"- {line}" for line in result_of(decided).lines if line.startswith(SHOWN)),
+            *(f"- {literal(line)}" for line in result_of(decided).lines if line.startswith(SHOWN)),
             "",
         ]
     else:

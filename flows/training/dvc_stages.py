@@ -18,6 +18,7 @@ from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro  # t
 from flows.training import supervise
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.stage import TRY_AGAIN
+from pipelines.common.text import printable
 
 BUSY_S = 20.0  # from one look at a stage that another `dvc repro` is at to the next
 UNREACHABLE = re.compile(rf"exited with {TRY_AGAIN}$|API request to \S+ failed|Connection(Refused|Reset)Error")
@@ -111,7 +112,7 @@ class Processes:
             assert process.stdout is not None and process.stdin is not None
             with process.stdout, process.stdin:
                 for line in process.stdout:
-                    if line := line.rstrip():
+                    if line := printable(line.rstrip()):
                         lines.append(line)
                         told(line)
             return process.wait()

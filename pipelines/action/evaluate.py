@@ -20,6 +20,7 @@ from pipelines.action.scores import WHOLE
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
+from pipelines.common.text import printable
 from pipelines.params.action import EvaluateAction
 from pipelines.params.read import read_params
 from pipelines.video.clips import Clips, open_clips
@@ -153,8 +154,9 @@ def draw_confusion(result: pd.DataFrame, classes: list[str], title: str, path: P
     ax = figure.subplots()
     image = ax.imshow(shares, vmin=0, vmax=1, cmap="viridis")
     if len(classes) <= 100:
-        ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
-        ax.set_yticks(range(len(classes)), classes, fontsize=7)
+        names = [printable(name) for name in classes]
+        ax.set_xticks(range(len(classes)), names, rotation=90, fontsize=7, parse_math=False)
+        ax.set_yticks(range(len(classes)), names, fontsize=7, parse_math=False)
     ax.set_xlabel("predicted")
     ax.set_ylabel("true")
     ax.set_title(title, fontsize=9)

@@ -1,8 +1,14 @@
 """Errors that a user can act on: one line that names the file or key, and the reason."""
 
+from pipelines.common.text import printable
+
 
 class UserError(Exception):
     """Something the user gave can't be used. The message is one line and is all that the user sees."""
+
+    def __str__(self) -> str:
+        """Return the message; names and reasons in it are of whoever wrote the file."""
+        return printable(super().__str__())
 
 
 class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of the program
@@ -17,7 +23,7 @@ class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of t
     """
 
     def __init__(self, path: object, reason: str) -> None:
-        self.path, self.reason = path, " ".join(str(reason).split())
+        self.path, self.reason = path, printable(" ".join(str(reason).split()))
         super().__init__(f"{path}: {self.reason}")
 
 
@@ -27,11 +33,11 @@ class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock
 
 def in_short(error: Exception) -> str:
     """Return what a library's error says, in one line of 200 characters at most."""
-    return " ".join(str(error).split())[:200]
+    return printable(" ".join(str(error).split()))[:200]
 
 
 def one_line(error: Exception) -> str:
     """Return what an error says, in one line; where it is neither a user's mistake nor the system's, its kind too."""
     if isinstance(error, UserError | OSError):
-        return " ".join(str(error).split())
+        return printable(" ".join(str(error).split()))
     return f"{type(error).__name__}: {in_short(error)}"

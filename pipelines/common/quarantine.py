@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.common.files import atomic_path
+from pipelines.common.text import csv_cell
 
 
 def write_quarantine(rejected: Mapping[str, str], quarantine: Path) -> None:
@@ -12,4 +13,4 @@ def write_quarantine(rejected: Mapping[str, str], quarantine: Path) -> None:
     with atomic_path(quarantine) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["file", "reason"])
-        table.writerows(sorted(rejected.items()))
+        table.writerows(map(csv_cell, row) for row in sorted(rejected.items()))

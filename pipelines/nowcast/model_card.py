@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from pipelines.common.markdown import literal
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.promotion import METRIC, MIN_BLOCKS
 from pipelines.verification.bootstrap import common_forecasts, mean_score, paired_difference
@@ -45,13 +46,13 @@ def model_card(
     events = [str(event) for event in sums["event"].unique()]
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
     forecasts = len(sums[["event", "time"]].drop_duplicates())
-    lines = [f"# {description.title}", "", "## Data", ""]
+    lines = [f"# {literal(description.title)}", "", "## Data", ""]
     if is_network:
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
     lines += [
         f"- scored on the test split of windows (SHA-256) {windows}",
-        f"- {forecasts} forecasts of {len(events)} event(s): {', '.join(events[:SHOWN_EVENTS])}{more}",
+        f"- {forecasts} forecasts of {len(events)} event(s): {literal(', '.join(events[:SHOWN_EVENTS]))}{more}",
         *("", "## Scores", ""),
         f"- {METRIC} [95 %]: {of_model}; {of_model.blocks} block(s)",
     ]

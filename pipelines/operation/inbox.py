@@ -22,6 +22,7 @@ import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.provenance import FileSignature, sha256
+from pipelines.common.text import printable
 from pipelines.common.workers import guarded
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
@@ -143,13 +144,12 @@ class Inbox:
 
     def _note(self, path: Path, words: str) -> None:
         """Add a line on a file, whose name may be of any bytes: Prefect takes text alone."""
-        name = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path.name)
-        self.notes.append(f"{name}: {words}")
+        self.notes.append(printable(f"{path.name}: {words}"))
 
     def _quarantine(self, path: Path, signature: FileSignature, reason: str) -> None:
         self._note(path, f"{reason}; in quarantine")
         if target := self._move(path, signature, "quarantine"):
-            target.with_name(f"{target.name}.reason").write_text(f"{reason}\n", encoding="utf-8")
+            target.with_name(f"{target.name}.reason").write_text(f"{printable(reason)}\n", encoding="utf-8")
 
     def _move(self, path: Path, signature: FileSignature, where: str) -> Path | None:
         """Move a file that is still as it was looked at into a folder beside the inbox."""

@@ -25,6 +25,7 @@ from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
+from pipelines.common.text import csv_cell
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import Archive, FileHints, IngestRadar
 from pipelines.params.read import read_params
@@ -312,7 +313,7 @@ def _difference(header: Header, other: Header) -> str | None:
 
 def _write_quality(frames: list[FrameHeader], qualities: list[Quality], table: Path) -> None:
     rows = [asdict(quality) for quality in qualities]
-    times = {"time": [frame.time for frame in frames], "file": [frame.source for frame in frames]}
+    times = {"time": [frame.time for frame in frames], "file": [csv_cell(frame.source) for frame in frames]}
     with atomic_path(table) as temporary:
         pd.concat([pd.DataFrame(times), pd.DataFrame(rows)], axis=1).to_csv(
             temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S"

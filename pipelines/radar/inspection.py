@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from rich.progress import track
 
 from pipelines.common.files import atomic_path
+from pipelines.common.text import printable
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.ingest import tables_of
 from pipelines.radar.maps import draw_maps
@@ -50,7 +51,7 @@ def inspect_store(store: Path, page: Path) -> str:
     lines += [f"  gap            {before} to {after}: {missing}" for before, after, missing in gaps[:MOST_ROWS]]
     lines += [f"  ... and {len(gaps) - MOST_ROWS} more gaps"] if len(gaps) > MOST_ROWS else []
     lines += [f"  quarantine     {count:>5}  {reason}" for count, reason in reasons[:MOST_ROWS]]
-    return "\n".join([*lines, f"  page           {page}"])
+    return "\n".join(map(printable, [*lines, f"  page           {page}"]))
 
 
 def find_gaps(dataset: xr.Dataset) -> list[tuple[str, str, str]]:
@@ -136,7 +137,7 @@ def _page(
     reasons: Rows,
 ) -> str:
     parts = [
-        f"<h1>{escape(store.name)}</h1>",
+        f"<h1>{_text(store.name)}</h1>",
         _table((), facts),
         "<h2>Rain over time</h2>",
         _picture(_series(dataset, quality), "rain, wet and valid share, and the highest rain rate over time"),
@@ -153,7 +154,7 @@ def _page(
         parts += (
             [_table(("files", "reason"), reasons), _table(("file", "reason"), files)] if files else ["<p>None.</p>"]
         )
-    title = escape(store.name)
+    title = _text(store.name)
     return (
         f"<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>\n"
         + "\n".join(parts)
@@ -161,12 +162,15 @@ def _page(
 
 
 def _table(head: tuple[str, ...], rows: Rows) -> str:
-    cells = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows[:MOST_ROWS]
-    )
+    cells = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows[:MOST_ROWS])
     more = f"<p>… and {len(rows) - MOST_ROWS} more</p>" if len(rows) > MOST_ROWS else ""
-    titles = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>" if head else ""
+    titles = "<tr>" + "".join(f"<th>{_text(name)}</th>" for name in head) + "</tr>" if head else ""
     return f"<table>{titles}{cells}</table>{more}"
+
+
+def _text(text: object) -> str:
+    """Return text from outside as HTML that shows it as it is."""
+    return escape(printable(text))
 
 
 def _picture(png: bytes, words: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 
 from pipelines.common.provenance import code_commit
+from pipelines.common.text import printable
 from pipelines.tracking.registry import RegisteredModel, Version
 from pipelines.tracking.store import connect
 
@@ -57,7 +58,7 @@ class ChampionPeriod:
 
     def __str__(self) -> str:
         until = f"{self.until:%F %H:%M}" if self.until else "now"
-        return f"version {self.version}, {self.since:%F %H:%M} to {until} UTC, by {self.by}: {self.words}"
+        return printable(f"version {self.version}, {self.since:%F %H:%M} to {until} UTC, by {self.by}: {self.words}")
 
 
 def experiment_of(model: RegisteredModel) -> str:

@@ -18,6 +18,7 @@ from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
+from pipelines.common.text import printable
 from pipelines.common.workers import Decoders, Failure
 from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
@@ -194,13 +195,13 @@ def _table(listing: Listing, clips: list[tuple[Video, Decoded]], source: Path) -
 def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repeated: int, quarantine: Path) -> None:
     """Print a line for each video in quarantine, the first of many, and the summary."""
     for name, reason in sorted(rejected.items())[:TOLD]:
-        print(f"{name}: {reason}")
+        print(printable(f"{name}: {reason}"))
     if len(rejected) > TOLD:
         print(f"and {len(rejected) - TOLD} more in {quarantine}")
     counts = table["split"].value_counts()
     parted = parted_groups(table)
     unseen = sorted(set(table["label_name"]) - set(table["label_name"][table["split"] == "train"]))
-    print(
+    line = (
         f"{len(table)} clips ({table['frames'].sum()} frames) of {table['label'].nunique()} classes"
         f" in {table['group'].nunique()} groups, layout {listing.layout}: "
         + ", ".join(f"{counts[name]} {name}" for name in ("train", "validation", "test", "unused") if name in counts)
@@ -210,6 +211,7 @@ def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repea
         + f"; {len(rejected)} in quarantine"
         + (f": {quarantine}" if rejected else "")
     )
+    print(printable(line))
 
 
 def _part(video: Video) -> str:
