@@ -26,6 +26,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from pipelines.common.login import read_login
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SECRET = {"AWS_SECRET_ACCESS_KEY": "marked-1f0b7c52e6"}  # in the environment of all that is served, and looked for
 
 # How fast the machine is, and what else runs on it, fails no test.
 settings.register_profile("any machine", deadline=None)
@@ -100,6 +101,12 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
+def holders(folder: Path) -> list[Path]:
+    """Files below a folder with the environment's secret in them."""
+    secret = SECRET["AWS_SECRET_ACCESS_KEY"].encode()
+    return [path for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()]
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Serve a folder with one domain, ``worked``, and with extrapolation as the champion; stop by Ctrl-C."""
@@ -108,7 +115,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_params(folder, {"worked": {}})
     ports = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    environment |= {"PREFECT_HOME": f"{folder}/data/prefect", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    environment |= {"PREFECT_HOME": f"{folder}/data/prefect", "PREFECT_WORKER_QUERY_SECONDS": "1", **SECRET}
     command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as serve:
         assert serve.stdout is not None
@@ -119,7 +126,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         login = read_login(folder)
         result = Served(folder, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}", login)
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in login.items():
+            for name, value in (login | SECRET).items():
                 patch.setenv(name, value)
             _register_extrapolation(folder, result.mlflow)
             yield result
@@ -130,6 +137,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     order = [said.index(f"{name} stopped") for name in ("prefect-worker", "prefect-server", "mlflow")]
     assert order == sorted(order)
     assert processes_of(folder) == []
+    assert holders(folder) == []
 
 
 def _register_extrapolation(folder: Path, mlflow_server: str) -> None:

@@ -16,8 +16,8 @@ from prefect.logging.handlers import APILogHandler
 
 from flows.forecast import forecast
 from flows.train import train
+from pipelines.nowcast.registered_model import RADAR
 from pipelines.tracking import decisions
-from pipelines.tracking.registry import find_alias
 
 
 def shown_of(state: State) -> tuple[str, list[str]]:
@@ -73,7 +73,7 @@ def test_the_last_words_of_a_stage(server: Served, tmp_path: Path, monkeypatch: 
 def test_the_reason_of_a_decision(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in MLflow's tags may be anybody's who can write there."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
-    champion = find_alias("champion")
+    champion = RADAR.find_alias("champion")
     assert champion is not None
-    decisions.record(champion, "promote", f"{NAMES[3]} champion: version 9", {})
-    assert all(is_clean(str(period)) for period in decisions.champion_periods(decisions.entries()))
+    decisions.record(RADAR, champion, "promote", f"{NAMES[3]} champion: version 9", {})
+    assert all(is_clean(str(period)) for period in decisions.champion_periods(decisions.read_decisions(RADAR)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPOSITORY, Served
+from conftest import REPOSITORY, Served, holders
 from prefect import get_client
 from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogHandler
@@ -102,3 +102,4 @@ def test_a_worker_takes_what_another_clone_has_made(
         APILogHandler().flush()  # while there is a server
     assert len((tmp_path / "trained").read_text().splitlines()) == 2
     assert (clones[0] / "out" / "b").read_text() == "1"
+    assert holders(tmp_path) == [], "the environment's secret is in no lock, cache or remote"

@@ -114,6 +114,7 @@ def results(classes: list[str]) -> Iterator[tuple[str, tuple[pd.DataFrame, dict[
         yield model, (pd.DataFrame(rows), {"top1": 1.0, "mean_average_precision": 1.0})
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # not every font has every script
 def test_videos_classes_and_their_table_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classes = [name.removesuffix(".h5").replace("/", "∕") for name in NAMES]
     for k, label in enumerate(classes):

@@ -76,10 +76,10 @@ def test_the_digest_of_code_is_its_files_and_its_libraries() -> None:
         root = Path(__file__).parents[3]
         return "\n".join(f"{file} {hashlib.sha256((root / file).read_bytes()).hexdigest()}" for file in files)
 
-    errors = lines("pipelines/__init__.py", "pipelines/common/__init__.py", "pipelines/common/errors.py")
-    assert code_sha256("pipelines.common.errors") == hashlib.sha256(errors.encode()).hexdigest()
-    with_numpy = f"{errors}\nnumpy {version('numpy')}".encode()
-    assert code_sha256("pipelines.common.errors", libraries=["numpy"]) == hashlib.sha256(with_numpy).hexdigest()
+    text = lines("pipelines/__init__.py", "pipelines/common/__init__.py", "pipelines/common/text.py")
+    assert code_sha256("pipelines.common.text") == hashlib.sha256(text.encode()).hexdigest()
+    with_numpy = f"{text}\nnumpy {version('numpy')}".encode()
+    assert code_sha256("pipelines.common.text", libraries=["numpy"]) == hashlib.sha256(with_numpy).hexdigest()
 
 
 def test_the_commit_is_git_s() -> None:
