@@ -29,7 +29,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from safetensors.torch import save_file
 
-from pipelines.nowcast.registered_model import RADAR
+from pipelines.nowcast.specification import RADAR
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.read import read_params

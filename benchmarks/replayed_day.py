@@ -39,7 +39,7 @@ def prepare(out: Path) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # each state is printed below
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from pipelines.nowcast.register import write_extrapolation
-    from pipelines.nowcast.registered_model import RADAR
+    from pipelines.nowcast.specification import RADAR
 
     model = out / "data" / "model"
     write_extrapolation(model)

@@ -19,7 +19,7 @@ from flows.clock import utc
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
-from pipelines.nowcast.registered_model import NAME
+from pipelines.nowcast.specification import NAME
 from pipelines.operation.ledger import LEDGER, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since

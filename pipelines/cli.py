@@ -204,7 +204,7 @@ def rollback() -> None:
 @app.command()
 def champions() -> None:
     """List who was champion from when to when, and why."""
-    from pipelines.nowcast.registered_model import RADAR
+    from pipelines.nowcast.specification import RADAR
     from pipelines.tracking.decisions import champion_periods, read_decisions
 
     print(*champion_periods(read_decisions(RADAR)), sep="\n")

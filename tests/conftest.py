@@ -141,7 +141,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def _register_extrapolation(folder: Path, mlflow_server: str) -> None:
-    from pipelines.nowcast.registered_model import RADAR
+    from pipelines.nowcast.specification import RADAR
 
     model = folder / "data" / "model"
     model.mkdir(parents=True)

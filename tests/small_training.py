@@ -8,7 +8,7 @@ from archive import write_archive
 from mlflow.entities import Run
 
 from pipelines.nowcast.index import index
-from pipelines.nowcast.registered_model import NAME
+from pipelines.nowcast.specification import NAME
 from pipelines.params.read import Params, read_params
 from pipelines.tracking.store import connect
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.action.registered_model import ACTION
 from pipelines.action.scores import read_results
+from pipelines.action.specification import ACTION
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.tracking.registry import Version

@@ -1,22 +1,11 @@
-"""The registered model ``action-recognition``, and what one of its versions says of a video file."""
+"""What a recogniser from the registry says of a video file."""
 
 from pathlib import Path
 
-import numpy as np
-
 from pipelines.action.recognizer import load_recognizer
-from pipelines.tracking.registry import RegisteredModel, columns, tensor
+from pipelines.action.specification import ACTION
 from pipelines.video.decode import Decoding, read_frames
 
-ACTION = RegisteredModel(
-    name="action-recognition",
-    samples="clips",
-    loader="pipelines.action.pyfunc",
-    inputs=tensor(np.uint8, -1, -1, -1, 3),
-    outputs=columns({"class": "string", "probability": "double"}),
-    example=np.zeros((4, 64, 64, 3), np.uint8),
-    requirements=("mlflow", "numpy", "opencv-python-headless", "pandas", "safetensors", "torch"),
-)
 FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn't say
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import Network, RecognizerDescription
-from pipelines.action.registered_model import ACTION
+from pipelines.action.specification import ACTION
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import code_commit, dvc_md5

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
 
+from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
 from pipelines.common.imports import CODE, PACKAGES, import_closure
 from pipelines.common.stage import run
@@ -54,7 +56,10 @@ def _largest(file: Path, files: set[Path]) -> Path:
 def main(dvc_yaml: Path = Path("dvc.yaml")) -> None:
     """Write the deps of code into DVC_YAML."""
     before = dvc_yaml.read_text(encoding="utf-8")
-    after = with_code_deps(before)
+    try:
+        after = with_code_deps(before)
+    except (YAMLError, ModuleNotFoundError, SyntaxError) as error:  # as of a merge that isn't resolved yet
+        raise UserError(f"{dvc_yaml}: {in_short(error)}") from None
     if after != before:
         with atomic_path(dvc_yaml) as temporary:
             temporary.write_text(after, encoding="utf-8")

@@ -12,7 +12,8 @@ PACKAGES = ("pipelines", "scs_model", "flows")
 def import_closure(*modules: str) -> list[Path]:
     """Return the files that importing ``modules`` and calling what is in them can run, sorted; of libraries none.
 
-    Imports within functions and the packages' own files count too.
+    Imports within functions and the packages' own files count too; a text that names a module doesn't, such as the
+    loader that MLflow is told of: it is for those who load the model.
 
     Parameters
     ----------
@@ -39,10 +40,7 @@ def import_closure(*modules: str) -> list[Path]:
 
 @cache
 def imported(file: Path) -> frozenset[str]:
-    """Return the dotted names that a file imports, of modules and of what is taken from them, ours or not.
-
-    A text that is the name of a module of ours counts: a loader that MLflow is told of.
-    """
+    """Return the dotted names that a file imports, of modules and of what is taken from them, ours or not."""
     here = file.relative_to(CODE).with_suffix("").parts
     return frozenset(name for node in ast.walk(ast.parse(file.read_bytes(), file)) for name in _named(node, here))
 
@@ -55,8 +53,6 @@ def _named(node: ast.AST, here: tuple[str, ...]) -> Iterator[str]:
         module = ".".join((*above, *filter(None, [node.module])))
         yield module
         yield from (f"{module}.{alias.name}" for alias in node.names)  # a module too, perhaps
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value and _files(node.value):
-        yield node.value
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.registered_model import NAME, RADAR
+from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.tracking import decisions
 from pipelines.verification.bootstrap import Difference, common_forecasts, paired_difference
 from pipelines.verification.scoring import mean_csi

@@ -23,8 +23,9 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, factory_from, load_forecaster
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
-from pipelines.nowcast.registered_model import NAME, RADAR, load
+from pipelines.nowcast.registered_model import load
 from pipelines.nowcast.scores import read_scores
+from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
 from pipelines.tracking.registry import Version

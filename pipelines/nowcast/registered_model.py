@@ -1,28 +1,15 @@
-"""The registered model ``radar-nowcast``, and loading a forecaster from the registry."""
+"""Forecasters from the registry."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-
-import numpy as np
 
 from pipelines.common.provenance import sha256
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.nowcast.methods.interface import load_forecaster
-from pipelines.tracking.registry import ModelLocation, RegisteredModel, tensor
+from pipelines.nowcast.specification import NAME, RADAR
+from pipelines.tracking.registry import ModelLocation
 from pipelines.tracking.store import briefly
-
-NAME = "radar-nowcast"
-RADAR = RegisteredModel(
-    name=NAME,
-    samples="windows",
-    loader="pipelines.nowcast.pyfunc",
-    inputs=tensor(np.float32, -1, -1, -1),
-    outputs=tensor(np.float32, -1, -1, -1),
-    params={"leads": 12},
-    example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
-    requirements=("mlflow", "numpy", "opencv-python-headless", "pysteps", "safetensors", "scipy", "torch"),
-)
 
 
 @dataclass(frozen=True)

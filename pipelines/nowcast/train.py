@@ -22,7 +22,7 @@ from pipelines.common.stage import run
 from pipelines.nowcast.lightning_module import NowcastTraining
 from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.normalisation import normalise
-from pipelines.nowcast.registered_model import RADAR
+from pipelines.nowcast.specification import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
 from pipelines.params.read import read_params

@@ -25,7 +25,8 @@ POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 ROUND = """
 import json, sys
 from pathlib import Path
-from pipelines.nowcast.registered_model import RADAR, load
+from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.specification import RADAR
 folder = Path("model")
 folder.mkdir()
 (folder / "model.json").write_text(json.dumps({"method": "extrapolation", "inputs": 3}))

@@ -23,7 +23,8 @@ from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
 
 from flows.forecast import forecast
-from pipelines.nowcast.registered_model import RADAR, load
+from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.specification import RADAR
 from pipelines.operation.products.latest import read_latest
 from pipelines.radar.frame import Frame
 

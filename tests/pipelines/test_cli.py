@@ -17,7 +17,7 @@ from pipelines import cli
 from pipelines.common.errors import UserError
 from pipelines.common.stage import exit_on_user_error
 from pipelines.nowcast.register import write_extrapolation
-from pipelines.nowcast.registered_model import RADAR
+from pipelines.nowcast.specification import RADAR
 from pipelines.params.read import read_params
 
 ROOT = Path(__file__).parents[2]

@@ -20,8 +20,8 @@ from pipelines.action.evaluate import evaluate_action, rank_of
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer, to_input
 from pipelines.action.register import choose_action, register_action
-from pipelines.action.registered_model import ACTION
 from pipelines.action.scores import WHOLE, read_results
+from pipelines.action.specification import ACTION
 from pipelines.action.train import train_action
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction

@@ -8,6 +8,7 @@ from conftest import REPOSITORY
 
 from pipelines.common import dvc_deps
 from pipelines.common.dvc_deps import code_paths, main, with_code_deps
+from pipelines.common.errors import UserError
 from pipelines.common.imports import CODE, import_closure
 
 
@@ -26,14 +27,33 @@ def test_each_stage_has_its_data_and_all_files_of_its_closure_and_no_other() -> 
         assert sorted(files) == import_closure(module)
 
 
-# The reason for all this: an edit of the grid left a stale store, and one of a map's colours must not ingest anew.
-def test_ingestion_depends_on_the_grid_and_not_on_pictures() -> None:
-    files = {file.relative_to(CODE).as_posix() for file in import_closure("pipelines.radar.ingest")}
-    assert {"pipelines/radar/grid.py", "pipelines/radar/frame.py", "pipelines/radar/readers/odim.py"} <= files
-    assert not [file for file in files if file.endswith("maps.py") or file.startswith(("scs_model", "flows"))]
-    assert not {"pipelines/nowcast", "pipelines/tracking", "pipelines/operation"} & {
-        parent.as_posix() for file in files for parent in Path(file).parents
-    }
+# The reason for all this: an edit of the grid left a stale store, and one of a map's colours, a baseline or a table
+# must neither ingest nor train anew.
+@pytest.mark.parametrize(
+    ("module", "needs", "others"),
+    [
+        (
+            "pipelines.radar.ingest",
+            "radar/grid radar/frame radar/readers/odim common/workers",
+            "radar/maps nowcast tracking",
+        ),
+        (
+            "pipelines.nowcast.train",
+            "radar/store nowcast/loss training/fit",
+            "nowcast/methods/steps verification operation",
+        ),
+        ("pipelines.action.train", "video/clips training/fit", "video/decode radar nowcast verification"),
+        ("pipelines.action.compare", "action/scores", "action/recognizer training video"),
+    ],
+)
+def test_stages_depend_on_what_they_run_and_on_nothing_else(module: str, needs: str, others: str) -> None:
+    files = import_closure(module)
+    for path in needs.split():
+        assert CODE / f"pipelines/{path}.py" in files
+    for path in others.split():
+        there = CODE / "pipelines" / path
+        assert there.is_dir() or there.with_suffix(".py").is_file()
+        assert not [file for file in files if file.with_suffix("").is_relative_to(there)]
 
 
 STAGES = """# At the top.
@@ -76,6 +96,22 @@ def test_all_else_in_dvc_yaml_stays(tmp_path: Path) -> None:
     again = path.stat()
     main(path)
     assert path.stat() == again  # not written again
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<<<<<<< HEAD\na: b\n=======\n", "mapping values"),
+        ("stages: {a: {cmd: python -m pipelines.gone}}", "pipelines.gone"),
+    ],
+)
+def test_what_is_wrong_with_dvc_yaml_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"^{path}: .*{words}") as refused:
+        main(path)
+    assert "\n" not in str(refused.value)
+    assert path.read_text() == text
 
 
 def test_a_folder_stands_for_its_files_where_it_has_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast import archive_evaluation as stage
 from pipelines.nowcast.archive_evaluation import all_times, evaluate_source, runs_of
 from pipelines.nowcast.register import write_extrapolation
-from pipelines.nowcast.registered_model import RADAR
+from pipelines.nowcast.specification import RADAR
 from pipelines.params.read import Params, read_params
 
 ROOT = Path(__file__).parents[3]

@@ -17,7 +17,7 @@ from pipelines.cli import app
 from pipelines.common.errors import UserError
 from pipelines.nowcast.promotion import judge, promote, rollback
 from pipelines.nowcast.register import choose
-from pipelines.nowcast.registered_model import NAME, RADAR
+from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
 from pipelines.tracking.registry import RegisteredModel, Version

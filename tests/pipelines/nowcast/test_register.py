@@ -17,7 +17,8 @@ from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.interface import BASELINES, FALLBACKS, baseline, factory
 from pipelines.nowcast.register import choose, main, register
-from pipelines.nowcast.registered_model import NAME, RADAR, load
+from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params
 from pipelines.tracking import decisions
 from pipelines.tracking.store import connect

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from PIL import Image
 
-from pipelines.nowcast.registered_model import NAME, RADAR
+from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.tracking.runs import COMPARISON, log_comparison
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.common.errors import Unavailable
-from pipelines.nowcast.registered_model import NAME, load
+from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.specification import NAME
 from pipelines.tracking.store import connect
 
 

@@ -13,7 +13,7 @@ from small_training import ROOT, only_run, small_params
 from torch.utils.data import SequentialSampler
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.registered_model import NAME
+from pipelines.nowcast.specification import NAME
 from pipelines.training.ddp import DistributedSamplerWrapper, num_nodes, part_of_batch
 
 
