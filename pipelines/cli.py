@@ -150,16 +150,16 @@ def describe(
         if description.network is None:
             raise UserError(f"{model}: {description.method}, which is no network")
         network, inputs = EncoderForecaster(**description.network.model_dump()), description.inputs
-    said = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
-    flow = ", and further wherever its flows point" if said.follows_flow else ""
-    heads = f", and {said.other_parameters:,} of the subtasks' heads in training" if said.other_parameters else ""
-    print(f"live parameters      {said.live_parameters:,}{heads}")
-    print(f"multiply-adds/frame  {said.multiply_adds_per_frame:.3g} on {grid[0]}×{grid[1]} pixels")
+    numbers = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
+    flow = ", and further wherever its flows point" if numbers.follows_flow else ""
+    heads = f", and {numbers.other_parameters:,} of the subtasks' heads in training" if numbers.other_parameters else ""
+    print(f"live parameters      {numbers.live_parameters:,}{heads}")
+    print(f"multiply-adds/frame  {numbers.multiply_adds_per_frame:.3g} on {grid[0]}×{grid[1]} pixels")
     print(
-        f"receptive field      {said.newest_receptive_field_pixels} pixels of the newest frame for the first forecast, "
-        f"{said.receptive_field_pixels} of the oldest for the last{flow}"
+        f"receptive field      {numbers.newest_receptive_field_pixels} pixels of the newest frame for the first "
+        f"forecast, {numbers.receptive_field_pixels} of the oldest for the last{flow}"
     )
-    print(f"wants                {said.wants}")
+    print(f"wants                {numbers.wants}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pipelines.common.markdown import literal, table_head, table_row
 
 TABLE = Path("data/comparison/table.md")
 DECIDES = "register"  # its lines say which model is the champion and why
-SHOWN = ("champion: ", "trail: ")  # of its lines: the decision, and the newest entry of the trail
+SHOWN = ("champion: ", "decision: ")  # of its lines: who is champion, and since when and why
 
 
 def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:

@@ -31,7 +31,7 @@ HOW = (
 
 
 def interval(result: pd.DataFrame, rank: int = 1) -> tuple[float, float, float]:
-    """Share of clips whose class is among the first ``rank``, and its 95 % interval by a bootstrap over groups.
+    """Return the share of clips whose class is among the first ``rank``, and its 95 % interval over groups.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def interval(result: pd.DataFrame, rank: int = 1) -> tuple[float, float, float]:
 
 
 def difference(result: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, float]:
-    """Top-1 of one network minus that of another on the same clips, and its 95 % interval by a bootstrap over groups.
+    """Return top-1 of one network minus that of another on the same clips, and its 95 % interval over groups.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
     any_result = results[ranked[0]][0]
     classes = sorted(any_result["label"].unique())
     columns = {
-        f"{name}, {said}": at_end.groupby("label")["rank"].agg(lambda rank: (rank <= 1).mean())
+        f"{name}, {heading}": at_end.groupby("label")["rank"].agg(lambda rank: (rank <= 1).mean())
         for name in ranked
-        for stream, said in STREAMS.items()
+        for stream, heading in STREAMS.items()
         if not (at_end := _of(results[name][0], stream)).empty
     }
     lines += ["", "Share recognised of each class:", "", *table_head("class", *columns)]
@@ -137,14 +137,14 @@ def draw_accuracy(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], 
     """Draw top-1 accuracy of every network with its interval, and that of its subtasks."""
     figure = Figure(figsize=(6.4, 1.3 + 0.3 * len(results)), dpi=100, layout="constrained")
     ax = figure.subplots()
-    for place, (stream, said) in enumerate(STREAMS.items()):
+    for place, (stream, heading) in enumerate(STREAMS.items()):
         rows = [(y, interval(of)) for y, (result, _) in enumerate(results.values()) if len(of := _of(result, stream))]
         if rows:
             share, low, high = np.array([values for _, values in rows]).T
             at = np.array([y for y, _ in rows]) + 0.2 * place
             # Nothing on one side where there is no interval.
             sides = np.nan_to_num(np.stack([share - low, high - share]))
-            ax.errorbar(share, at, xerr=sides, fmt="osD"[place], markersize=4, label=said)
+            ax.errorbar(share, at, xerr=sides, fmt="osD"[place], markersize=4, label=heading)
     labels = pd.concat(_of(result, "main") for result, _ in results.values())["label"]
     ax.axvline(1 / labels.nunique(), color="grey", linestyle=":", linewidth=1, label="chance")
     ax.set_yticks(range(len(results)), list(results))

@@ -28,7 +28,7 @@ from pipelines.video.clips import Clips, open_clips
 FRAMES_AT_ONCE = 512  # read at once, of clips of one shape that are evaluated together
 
 
-def said_of(
+def streams_of(
     recognizer: ActionRecognizer, clips: Clips, numbers: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
     """Return what the network says of each frame of some clips, those of one shape side by side.
@@ -49,14 +49,14 @@ def said_of(
             frames = _side_by_side(clips, batch, int(length))
             pieces = list(recognizer.stream(frames, with_subtasks=has_subtasks))
             if has_subtasks:
-                said = {
+                streams = {
                     key: np.concatenate([getattr(piece, name).float().cpu().numpy() for piece in pieces])
                     for key, name in names.items()
                 }
             else:
-                said = {"main": np.concatenate([piece.cpu().numpy() for piece in pieces])}
+                streams = {"main": np.concatenate([piece.cpu().numpy() for piece in pieces])}
             for place, i in enumerate(batch):
-                yield i, {key: values[:, place] for key, values in said.items()}
+                yield i, {key: values[:, place] for key, values in streams.items()}
 
 
 def _side_by_side(clips: Clips, numbers: Sequence[int], length: int) -> Iterator[NDArray[np.uint8]]:
@@ -67,7 +67,7 @@ def _side_by_side(clips: Clips, numbers: Sequence[int], length: int) -> Iterator
 
 
 def rank_of(scores: NDArray[np.floating], label: int) -> int:
-    """Place of the true class among all by their scores (K,), 1 for the best; a tie counts against it."""
+    """Return the place of the true class among all by their scores (K,), 1 for the best; a tie counts against it."""
     others = np.delete(scores, label)
     return 1 + int((others >= scores[label]).sum())
 
@@ -108,18 +108,18 @@ def evaluate_action(
             | {"stream": stream, "observed": observed, "rank": rank}
         )
 
-    of_test = said_of(recognizer, clips, list(test))
-    for i, said in track(of_test, f"evaluate {recognizer.name}", total=len(test), transient=True):
-        if "motion" in said:
-            features[i] = said.pop("motion").mean(0)
-        for stream, scores in said.items():
+    of_test = streams_of(recognizer, clips, list(test))
+    for i, streams in track(of_test, f"evaluate {recognizer.name}", total=len(test), transient=True):
+        if "motion" in streams:
+            features[i] = streams.pop("motion").mean(0)
+        for stream, scores in streams.items():
             note(i, stream, WHOLE, scores.mean(0))
             for observed in params.observed if stream == "main" else []:
                 note(i, stream, observed, scores[:observed].mean(0))
-        whole_clips[i] = log_softmax(said["main"].mean(0))
+        whole_clips[i] = log_softmax(streams["main"].mean(0))
     train = table.index[table["split"] == "train"]
     if features and table.loc[train, "label"].nunique() > 1:
-        learned = {i: said["motion"].mean(0) for i, said in said_of(recognizer, clips, list(train))}
+        learned = {i: streams["motion"].mean(0) for i, streams in streams_of(recognizer, clips, list(train))}
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         probe.fit(np.stack([learned[i] for i in train]), table.loc[train, "label"].to_numpy())
         known = probe[-1].classes_

@@ -50,15 +50,15 @@ class ActionTraining(SwitchedTraining):
         def step(clip: Tensor, states: Any) -> tuple[Tensor, Any]:
             times = clips[len(losses)]
             open_paths = None if draws is None else draws[:, times]
-            said, states = self.network(
+            output, states = self.network(
                 clip, states, open_paths=open_paths, with_subtasks=self.model.subtasks is not None
             )
-            main = said.main if self.model.subtasks else said
+            main = output.main if self.model.subtasks else output
             losses.append({"train_loss": _loss(main, labels)})
             if self.model.subtasks:
                 # Row t - 1 is the flow from frame t - 1 to t: the first frame of all has none.
                 target = flow[0][:, max(times.start - 1, 0) : times.stop - 1].transpose(0, 1) / SCALE
-                losses[-1] |= {"t1_loss": _loss(said.spatial, labels), "t2_loss": flow_error(said.flows, target)}
+                losses[-1] |= {"t1_loss": _loss(output.spatial, labels), "t2_loss": flow_error(output.flows, target)}
             return main.exp(), states
 
         for _times, _probabilities, coherence in run_clips(step, x, self.params.piece):
@@ -102,18 +102,18 @@ class ActionTraining(SwitchedTraining):
     def validation_step(self, batch: Any, _: int) -> None:
         """Log loss and accuracy of one batch, over all its frames; nothing is drawn."""
         frames, labels = batch
-        said = self.network(to_input(frames).transpose(0, 1))[0].mean(0)
-        self.log("validation_loss", nll_loss(said, labels), prog_bar=True, batch_size=len(frames))
-        correct = (said.argmax(-1) == labels).float().mean()
+        log_probabilities = self.network(to_input(frames).transpose(0, 1))[0].mean(0)
+        self.log("validation_loss", nll_loss(log_probabilities, labels), prog_bar=True, batch_size=len(frames))
+        correct = (log_probabilities.argmax(-1) == labels).float().mean()
         self.log("validation_accuracy", correct, prog_bar=True, batch_size=len(frames))
 
     def configure_optimizers(self) -> Any:
-        """Adam, with the learning rate on half a cosine over all steps."""
+        """Return Adam, with the learning rate on half a cosine over all steps."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.params.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.params.steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 def _loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-probability (T, B, K) of the classes, averaged over the second half of the frames."""
+    """Return the negative log-probability (T, B, K) of the classes, averaged over the second half of the frames."""
     return nll_loss(log_probabilities[len(log_probabilities) // 2 :].mean(0), labels)

@@ -95,8 +95,8 @@ class ActionRecognizer:
             pixels = torch.from_numpy(np.stack([[self._prepare(image) for image in side] for side in sides])).to(device)
             with torch.inference_mode():
                 x = to_input(pixels.permute(0, 1, 4, 2, 3))
-                said, states = self.network(x, states, with_subtasks=with_subtasks)
-            yield said
+                output, states = self.network(x, states, with_subtasks=with_subtasks)
+            yield output
 
     def recognize(self, frames: Iterable[NDArray[np.uint8]]) -> dict[str, float]:
         """Return the probability of each class, the most probable first: log-probabilities averaged over the frames.
@@ -107,9 +107,9 @@ class ActionRecognizer:
             If there is no frame, or one that is none.
         """
         total, count = torch.zeros(len(self.classes), dtype=torch.float64), 0
-        for said in self.stream(frames):
-            total += said.sum((0, 1)).double().cpu()
-            count += len(said)
+        for log_probabilities in self.stream(frames):
+            total += log_probabilities.sum((0, 1)).double().cpu()
+            count += len(log_probabilities)
         if not count:
             raise UserError("a clip of no frame shows no action")
         probabilities = (total / count).softmax(0).tolist()
@@ -136,10 +136,10 @@ def load_recognizer(folder: Path) -> ActionRecognizer:
     UserError
         If the folder holds none, or its weights don't fit.
     """
-    said = RecognizerDescription.read(folder)
+    description = RecognizerDescription.read(folder)
     try:
-        network = Recognizer(**said.network.model_dump(), classes=len(said.classes))
+        network = Recognizer(**description.network.model_dump(), classes=len(description.classes))
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
-    return ActionRecognizer(said.name, network.eval(), said.classes, said.size, said.short_side, said.rate, said.piece)
+    return ActionRecognizer(network=network.eval(), **description.model_dump(exclude={"method", "network"}))

@@ -21,8 +21,8 @@ def read_results(scores: Path, metrics: Path, names: list[str]) -> dict[str, tup
     results = {}
     for name in names:
         try:
-            said = json.loads((metrics / f"{name}.json").read_text(encoding="utf-8"))
-            results[name] = pd.read_parquet(scores / f"{name}.parquet"), said
+            values = json.loads((metrics / f"{name}.json").read_text(encoding="utf-8"))
+            results[name] = pd.read_parquet(scores / f"{name}.parquet"), values
         except FileNotFoundError:
             raise UserError(
                 f"params.yaml: trained_action: {name} has no scores: dvc repro evaluate_action@{name}"

@@ -29,9 +29,9 @@ from scs_model.networks.recognition import Recognizer
 
 
 def clips_digest(clips: Clips) -> str:
-    """Hex digest of what a store's clips are: their content, labels and splits, and how they were stored."""
-    said = clips.table[["sha256", "label_name", "split", "frames", "height", "width", "fps"]].to_csv(index=False)
-    return hashlib.sha256(said.encode()).hexdigest()
+    """Return the hex digest of what a store's clips are: their content, labels and splits, and how they were stored."""
+    content = clips.table[["sha256", "label_name", "split", "frames", "height", "width", "fps"]].to_csv(index=False)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def train_action(

@@ -152,7 +152,7 @@ def main(windows: Path, scores: Path, models: Path) -> None:
         print("an experiment moves no alias")
     else:
         choose(windows, tables, versions, params=params)
-        print(f"trail: {decisions.champion_periods(decisions.read_decisions(RADAR))[-1]}")
+        print(f"decision: {decisions.champion_periods(decisions.read_decisions(RADAR))[-1]}")
         log_comparison(RADAR, scores.parent / "comparison")
 
 

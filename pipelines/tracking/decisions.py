@@ -138,4 +138,4 @@ def catch_up(model: RegisteredModel) -> None:
         client.set_terminated(run.info.run_id, "FINISHED" if moved else "KILLED")
     known = read_decisions(model)
     if champion and (not known or known[-1].champion != champion.number):
-        record(model, champion, "found", "found as the champion: set past the trail, some time before", {})
+        record(model, champion, "found", "found as the champion: set without a decision, some time before", {})

@@ -17,7 +17,7 @@ from pipelines.common.errors import UserError
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is rank 0, or alone; known before Lightning is asked."""
+    """Return whether this process is rank 0, or alone; known before Lightning is asked."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
@@ -29,8 +29,8 @@ def num_nodes(devices: int) -> int:
     devices : int
         Processes on each.
     """
-    said = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or devices
-    return max(1, int(said) // devices)
+    processes = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or devices
+    return max(1, int(processes) // devices)
 
 
 def part_of_batch(batch_size: int, devices: int) -> int:
@@ -100,7 +100,7 @@ def _together() -> bool:
 
 
 def trainer_arguments(devices: int) -> dict[str, Any]:
-    """Arguments of Lightning's Trainer for so many processes a machine: GPUs, or processes of the CPU."""
+    """Return arguments of Lightning's Trainer for so many processes a machine: GPUs, or processes of the CPU."""
     return {
         "accelerator": "auto",
         "devices": devices,

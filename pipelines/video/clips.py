@@ -44,7 +44,7 @@ COLUMNS = {
 
 
 def array_outline(kind: str, rows: int, height: int, width: int) -> dict[str, Any]:
-    """Arguments of `zarr.create_array` for the frames (``kind`` pixels) or the flow (``flow``) of clips of one size."""
+    """Return arguments of `zarr.create_array` for the frames (``kind`` pixels) or the flow of clips of one size."""
     shape = (height, width, 3) if kind == "pixels" else (height // SCALE, width // SCALE, 2)
     return {
         "shape": (rows, *shape),

@@ -73,7 +73,7 @@ class Decoded:
 
 
 def shard_path(folder: Path, key: str, kind: str, number: int) -> Path:
-    """Where a shard of a video is; ``kind`` is pixels or flow."""
+    """Return where a shard of a video is; ``kind`` is pixels or flow."""
     return folder / f"{key}.{kind}.{number}"
 
 
@@ -144,7 +144,7 @@ def _opened(
 
 
 def _sha256(path: Path) -> str:
-    """Hex digest of a file that may be many gigabytes."""
+    """Return the hex digest of a file that may be many gigabytes."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -154,7 +154,7 @@ def _sha256(path: Path) -> str:
 
 
 def target_size(height: float, width: float, short_side: int) -> tuple[int, int]:
-    """Rows and columns of a clip's frames: the short side as asked for, both whole multiples of the flow's cells."""
+    """Return rows and columns of a clip's frames: the short side as asked for, both multiples of the flow's cells."""
     scale = short_side / min(height, width)
     return max(SCALE, round(height * scale / SCALE) * SCALE), max(SCALE, round(width * scale / SCALE) * SCALE)
 

@@ -68,7 +68,7 @@ class ShardFile:
 
 
 def is_whole(path: Path, chunks: int) -> bool:
-    """Tell whether a shard of ``chunks`` chunks is there and wasn't torn by a power cut."""
+    """Return whether a shard of ``chunks`` chunks is there and wasn't torn by a power cut."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)

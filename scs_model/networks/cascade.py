@@ -70,7 +70,7 @@ def recompose(weights: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
 
 
 def persistence(steps: int) -> Tensor:
-    """Weights (steps, WEIGHTS) that give the newest frame again."""
+    """Return weights (steps, WEIGHTS) that give the newest frame again."""
     weights = torch.zeros(steps, WEIGHTS)
     weights[:, FRAMES - 1 : -1 : FRAMES] = 1.0
     return weights

@@ -60,7 +60,7 @@ class AdaptiveSwitch:
         self.p = 1.0
 
     def update(self, main_loss: Tensor, t1_loss: Tensor) -> float:
-        """Take in one step's losses, the mean over all processes of a distributed run, and give the next p.
+        """Take in one step's losses, the mean over all processes of a distributed run; return the next p.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ def open_probabilities(kind: str, p: float) -> tuple[float, float]:
 
 
 def log_expected_chains(layers: int, steps: int, kind: str, p: float) -> Tensor:
-    """Natural logarithm of the expected number of chains, exact, for every depth and length up to the given ones.
+    """Return the natural logarithm of the expected number of chains, exact, for all depths and lengths up to these.
 
     Seen from the last frame, a frame's count doesn't depend on how many came before it, nor a layer's on how many
     are below: one recursion gives them all.

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 
 def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
-    """Mean squared error of the motion, on echo only.
+    """Return the mean squared error of the motion, on echo only.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
 
 
 def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Mean squared error of the flow, averaged over the scales.
+    """Return the mean squared error of the flow, averaged over the scales.
 
     Parameters
     ----------

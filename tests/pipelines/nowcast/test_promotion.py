@@ -1,4 +1,4 @@
-"""The gate and the trail, on tables whose scores are known by hand, in a real MLflow store."""
+"""The gate and the decisions, on tables whose scores are known by hand, in a real MLflow store."""
 
 import hashlib
 import json
@@ -176,7 +176,7 @@ def test_again_on_the_same_adds_no_entry_and_leaves_a_hand_s_rollback(params: Pa
     assert champion() == "2"
 
 
-def test_the_trail_says_who_was_champion_from_when_to_when(params: Params) -> None:
+def test_the_decisions_say_who_was_champion_from_when_to_when(params: Params) -> None:
     began = datetime.now(UTC).replace(microsecond=0)
     choose(WINDOWS, tables(scs=0), versions(), params=params)  # 1 stays: one reign, two entries
     promote(f"models:/{NAME}/3", "the   storm\nof June")
@@ -242,7 +242,7 @@ def test_no_rollback_before_the_first_champion_or_to_a_lost_version(params: Para
     assert champion() == "3"
 
 
-def test_a_champion_set_past_the_trail_is_entered(params: Params) -> None:
+def test_a_champion_set_without_a_decision_is_recorded(params: Params) -> None:
     choose(WINDOWS, tables(scs=0), versions(), params=params)
     connect(NAME).set_registered_model_alias(NAME, "champion", "3")  # by a hand in MLflow's UI
     assert rollback() == "1"
