@@ -108,5 +108,7 @@ def _key(path: Path) -> bytes:
 def _signature(path: Path) -> str:
     try:
         return fingerprint(Path(os.fsdecode(_key(path))))
+    except NotADirectoryError:  # a member of an archive file is the same while that is
+        return _signature(path.parent)
     except OSError:  # it is gone; what reads it will say so
         return ""

@@ -8,8 +8,16 @@ from pathlib import Path
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.frame import Frame
 from pipelines.radar.quality import Quality, control, describe
-from pipelines.radar.readers.read import read_frame
+from pipelines.radar.readers.archive_file import Members
+from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.read import read_frame, read_headers, read_members
 from pipelines.radar.regridding import regrid
+
+
+def survey(path: Path, hints: FileHints) -> Members | tuple[list[Header], str]:
+    """Return the members of an archive file, or what is in any other; raises as :func:`read_headers` does."""
+    members = read_members(path)
+    return read_headers(path, hints) if members is None else members
 
 
 def decode(

@@ -29,13 +29,14 @@ from pipelines.common.text import csv_cell
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import Archive, FileHints, IngestRadar
 from pipelines.params.read import read_params
-from pipelines.radar.decoding import decode
+from pipelines.radar.decoding import decode, survey
 from pipelines.radar.frame import Frame, FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
 from pipelines.radar.quality import Quality
+from pipelines.radar.readers.archive_file import Members, source_name
 from pipelines.radar.readers.header import Header
-from pipelines.radar.readers.read import radar_files, read_headers
+from pipelines.radar.readers.read import radar_files
 from pipelines.radar.regridding import target_grid
 from pipelines.radar.shards import Shards, assemble
 from pipelines.radar.store import shard_frames
@@ -107,14 +108,14 @@ def ingest_radar(
         write_quarantine(ingestion.rejected, quarantine)
         if not finished:
             name, reason = min(ingestion.rejected.items())
-            raise UserError(f"{source}: none of its {len(files)} files is of use; {name}: {reason}")
+            raise UserError(f"{source}: none of its {len(ingestion.files)} files is of use; {name}: {reason}")
         parts = [part for parts, _ in finished for part in parts]
         frames = [ingestion.header(part) for part in parts]
         qualities = [found for part in parts if (found := ingestion[part].quality)]
         with atomic_path(store) as temporary:
             assemble(frames, [shard for _, shard in finished], temporary, params.license)
         _write_quality(frames, qualities, quality)
-        known.forget_all_but(files)
+        known.forget_all_but(ingestion.files)
         ingestion.shards.remove_all_but({shard for _, shard in finished})
     clipped = sum(one.clipped for one in qualities)
     print(
@@ -146,24 +147,28 @@ class _Ingestion:
     hints: FileHints
     strict: bool
     progress: Progress
+    files: list[Path] = field(default_factory=list)
     facts: dict[Path, list[FrameRecord]] = field(default_factory=dict)
     good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
 
     def read_headers(self, files: list[Path]) -> None:
-        """Find the frames of each file: by what is known of it, or else in it."""
-        new = []
+        """Find the frames of each file, and of each member of an archive: by what is known of it, or else in it."""
+        self.files += files
+        new, members = list[Path](), list[Path]()
         for path in files:
             found = self.known.get(path)
             if found is None:
                 new.append(path)
             else:
-                self._found(path, found)
-        answers = decoders().map(read_headers, [(path, self.hints) for path in new])
+                members += self._found(path, found)
+        answers = decoders().map(survey, [(path, self.hints) for path in new])
         for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
             if isinstance(answer, Failure):
                 found = answer.reason
+            elif isinstance(answer, dict):
+                found = answer
             else:
                 headers, sha256 = answer
                 found = [
@@ -172,7 +177,9 @@ class _Ingestion:
                 ]
             if not (isinstance(answer, Failure) and answer.passing):
                 self.known.put(path, found)
-            self._found(path, found)
+            members += self._found(path, found)
+        if members:
+            self.read_headers(members)
 
     def keep_one_kind(self) -> None:
         """Reject all but the most common grid and kind of product, the first in time where equally common."""
@@ -226,7 +233,7 @@ class _Ingestion:
     def header(self, part: FrameRef) -> FrameHeader:
         """Return the header of a frame in the store."""
         in_file = replace(self[part].header, grid=self.grid(part))
-        source = as_text(part[0].name) + self._suffix(part)
+        source = as_text(source_name(part[0])) + self._suffix(part)
         return in_file.of_frame((self.params.z_r.a, self.params.z_r.b), source, self[part].sha256)
 
     def grid(self, part: FrameRef) -> Grid:
@@ -237,9 +244,15 @@ class _Ingestion:
     def __getitem__(self, part: FrameRef) -> FrameRecord:
         return self.facts[part[0]][part[1]]
 
-    def _found(self, path: Path, found: list[FrameRecord] | str) -> None:
+    def _found(self, path: Path, found: list[FrameRecord] | Members | str) -> list[Path]:
+        """Take what is in a file, or reject it; return the members of an archive, which aren't looked into yet."""
         if isinstance(found, str):
             self._reject((path, 0), found)
+        elif isinstance(found, dict):
+            for name, reason in found.items():
+                if reason is not None:
+                    self._reject((path / name, 0), reason)
+            return sorted(path / name for name, reason in found.items() if reason is None)
         else:
             self.facts[path] = found
             for number, record in enumerate(found):
@@ -247,6 +260,7 @@ class _Ingestion:
                     self.good.add((path, number))
                 else:
                     self._reject((path, number), record.reason)
+        return []
 
     def _refusal(self, header: Header) -> str | None:
         """Return why a frame can't be in any store, if its header tells."""

@@ -10,6 +10,7 @@ import pyproj
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.radar.grid import Grid
 from pipelines.radar.quality import Quality
+from pipelines.radar.readers.archive_file import Members
 from pipelines.radar.readers.header import Header
 
 
@@ -36,8 +37,8 @@ class FrameRecord:
     reason: str | None = None
 
 
-class FrameCache(IngestCache[list[FrameRecord]]):
-    """Records of the frames of radar files; see `pipelines.common.ingest_cache`.
+class FrameCache(IngestCache[list[FrameRecord] | Members]):
+    """Records of the frames of radar files, and the members of archive files; see `pipelines.common.ingest_cache`.
 
     Parameters
     ----------
@@ -57,13 +58,13 @@ class FrameCache(IngestCache[list[FrameRecord]]):
         """Return the header with the one object that stands for its grid: it is compared with others often."""
         return replace(header, grid=self._grid(header.grid)[1])
 
-    def to_json(self, record: list[FrameRecord]) -> list[dict[str, Any]]:
+    def to_json(self, record: list[FrameRecord] | Members) -> list[dict[str, Any]] | Members:
         """Return their fields; a grid is a number of the table of grids."""
-        return [self._plain(one) for one in record]
+        return record if isinstance(record, dict) else [self._plain(one) for one in record]
 
-    def from_json(self, plain: list[dict[str, Any]]) -> list[FrameRecord]:
+    def from_json(self, plain: list[dict[str, Any]] | Members) -> list[FrameRecord] | Members:
         """Return them from their fields."""
-        return [self._facts(one) for one in plain]
+        return plain if isinstance(plain, dict) else [self._facts(one) for one in plain]
 
     def _grid(self, grid: Grid) -> tuple[int, Grid]:
         y, x = (np.asarray(axis, np.float64).tobytes() for axis in (grid.y, grid.x))

@@ -1,5 +1,6 @@
 """A radar file, read once: what formats ask for is made of these bytes, as is the hash."""
 
+import bz2
 import gzip
 import hashlib
 import zlib
@@ -10,14 +11,13 @@ from pathlib import Path
 import h5py
 
 from pipelines.params.radar import SILENT, FileHints
+from pipelines.radar.readers.archive_file import BZIP2, GZIP, ZARR_MARKS, read_bytes
 
-ZARR_MARKS = ("zarr.json", ".zgroup")
-GZIP = b"\x1f\x8b"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 class RadarFile:
-    """A file that may be of any format, or a folder that is a Zarr store, whose files stay where they are.
+    """A file that may be of any format, or a member of an archive; or a Zarr store, whose files stay where they are.
 
     Parameters
     ----------
@@ -30,21 +30,21 @@ class RadarFile:
     name : str
         Its name, for formats whose content doesn't say all.
     content : bytes
-        Without gzip; empty of a Zarr store.
+        Without gzip or bzip2; empty of a Zarr store.
 
     Raises
     ------
     OSError
         If it can't be read.
     ValueError
-        If its gzip is broken.
+        If its gzip or bzip2 is broken.
     """
 
     def __init__(self, path: Path, hints: FileHints = SILENT) -> None:
         self.path, self.name, self.hints = path, path.name, hints
         self.is_zarr = any((path / mark).exists() for mark in ZARR_MARKS)
-        self._raw = b"" if self.is_zarr else path.read_bytes()
-        self.content = _gunzipped(self._raw)
+        self._raw = b"" if self.is_zarr else read_bytes(path)
+        self.content = _unpacked(self._raw)
 
     @cached_property
     def sha256(self) -> str:
@@ -67,10 +67,11 @@ class RadarFile:
         return h5py.File(BytesIO(self.content), "r")
 
 
-def _gunzipped(content: bytes) -> bytes:
-    if not content.startswith(GZIP):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"broken gzip: {error}") from error
+def _unpacked(content: bytes) -> bytes:
+    for magic, name, unpack in ((GZIP, "gzip", gzip.decompress), (BZIP2, "bzip2", bz2.decompress)):
+        if content.startswith(magic):
+            try:
+                return unpack(content)
+            except (OSError, EOFError, ValueError, zlib.error) as error:
+                raise ValueError(f"broken {name}: {error}") from error
+    return content

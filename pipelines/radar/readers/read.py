@@ -15,14 +15,14 @@ from pipelines.radar.cf_grid import crs_attributes
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
+from pipelines.radar.readers.archive_file import ZARR_MARKS, ZIP, Members, list_members, passed_over, source_name
 from pipelines.radar.readers.format import Format
 from pipelines.radar.readers.header import Header, to_rain_rate
 from pipelines.radar.readers.hints import check_hints
 from pipelines.radar.readers.names import check_name
-from pipelines.radar.readers.radar_file import ZARR_MARKS, RadarFile
+from pipelines.radar.readers.radar_file import RadarFile
 
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, raster, meteonet, cf)
-PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 
 
 def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
@@ -49,8 +49,7 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
         for path in found
         # A link to nowhere is listed too, so that someone hears of it; a pipe would be waited on for ever.
         if (path.is_file() or (path.is_symlink() and not path.exists()))
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.name.lower().endswith(PARTIAL)
+        and not passed_over(path.relative_to(folder))
         and not any(path.is_relative_to(store) for store in inside)
     ]
     if not files:
@@ -91,7 +90,7 @@ def read_frame(
         rain_rate = to_rain_rate(format_.values(file, number), header, z_r)
         if rain_rate.shape != header.grid.shape:
             raise ValueError(f"{rain_rate.shape} pixels on a grid of {header.grid.shape}")
-        source = as_text(path.name) + (f"#{number}" if len(headers) > 1 else "")
+        source = as_text(source_name(path)) + (f"#{number}" if len(headers) > 1 else "")
         about = header.of_frame(z_r, source, sha256 or file.sha256)
         return Frame(**vars(about), rain_rate=rain_rate)
 
@@ -114,12 +113,25 @@ def read_time(path: Path, hints: FileHints = SILENT) -> np.datetime64:
     return read_header(path, hints).time
 
 
+def read_members(path: Path) -> Members | None:
+    """Return what `list_members` does; all that goes wrong is an `UnreadableFile`."""
+    with _as_unreadable(path):
+        return list_members(path)
+
+
 @contextmanager
 def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
-    """Open a file with the format that it has; all that goes wrong with it is an `UnreadableFile`."""
-    try:
+    """Open a file with the format that it has."""
+    with _as_unreadable(path):
         file = RadarFile(path, hints)
         yield _format_of(file), file
+
+
+@contextmanager
+def _as_unreadable(path: Path) -> Iterator[None]:
+    """Turn all that goes wrong with a file into an `UnreadableFile`."""
+    try:
+        yield
     except UnreadableFile:
         raise
     except OSError as error:
@@ -140,6 +152,8 @@ def _format_of(file: RadarFile) -> Format:
         raise ValueError("empty")
     if file.content.lstrip()[:1] == b"<":
         raise ValueError("a web page or XML, not radar data")
+    if file.content[257:262] == b"ustar" or file.content.startswith(ZIP):
+        raise ValueError("an archive of files; only `scs ingest` and the stage ingest_radar take such")
     raise ValueError(f"no radar format that is known: it starts with {file.content[:8]!r}")
 
 
