@@ -1,5 +1,7 @@
 """What dvc.yaml says that a stage depends on is what it runs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,13 @@ def test_all_else_in_dvc_yaml_stays(tmp_path: Path) -> None:
     again = path.stat()
     main(path)
     assert path.stat() == again  # not written again
+
+
+def test_what_python_keeps_beside_the_code_changes_no_folder_for_dvc() -> None:
+    names = ["pipelines/params/__pycache__/read.cpython-311.pyc", "pipelines/params/read.py"]
+    command = [sys.executable, "-m", "dvc", "check-ignore", *names]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == names[:1]
 
 
 @pytest.mark.parametrize(
