@@ -54,6 +54,7 @@ class FileHints(Section):
     )
     z_r: ZR | None = Field(default=None, description="null for ingest_radar.z_r")
     regrid: Regrid | None = Field(default=None, description="null for ingest_radar.regrid")
+    min_quality: Share | None = Field(default=None, description="null for ingest_radar.min_quality")
 
 
 SILENT = FileHints()
@@ -79,5 +80,8 @@ class IngestRadar(Section):
     z_r: ZR
     max_rate: float = Field(gt=0, le=655.34, description="a higher rain rate is clutter or hail, mm/h")
     above_max_rate: Literal["clip", "mask"] = Field(description="make it max_rate, or unknown")
+    min_quality: Share | None = Field(
+        default=None, description="a pixel whose quality index is lower is unknown; null: whatever their quality"
+    )
     regrid: Regrid | None = Field(default=None, description="another grid; null for the files' own")
     license: str = Field(min_length=1, description="SPDX expression: the files' licences")

@@ -25,6 +25,8 @@ def decode(
 ) -> tuple[Frame, Quality]:
     """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
     z_r, onto = hints.z_r or params.z_r, hints.regrid or params.regrid
+    if hints.min_quality is None:
+        hints = hints.model_copy(update={"min_quality": params.min_quality})
     frame = read_frame(path, (z_r.a, z_r.b), number, sha256, hints)
     frame, quality = control(frame, params.max_rate, params.above_max_rate)
     if onto is None:

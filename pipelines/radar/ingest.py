@@ -10,7 +10,7 @@ killed goes on from there, a later one reads new files alone, and the store is t
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
@@ -114,7 +114,7 @@ def ingest_radar(
         qualities = [found for part in parts if (found := ingestion[part].quality)]
         with atomic_path(store) as temporary:
             assemble(frames, [shard for _, shard in finished], temporary, params.license)
-        _write_quality(frames, qualities, quality)
+        _write_quality(frames, qualities, radars_out([ingestion[part].header for part in parts]), quality)
         known.forget_all_but(ingestion.files)
         ingestion.shards.remove_all_but({shard for _, shard in finished})
     clipped = sum(one.clipped for one in qualities)
@@ -325,13 +325,25 @@ def _difference(header: Header, other: Header) -> str | None:
     return None if header.kind == other.kind else f"{other.kind}, not {header.kind}"
 
 
-def _write_quality(frames: list[FrameHeader], qualities: list[Quality], table: Path) -> None:
-    rows = [asdict(quality) for quality in qualities]
-    times = {"time": [frame.time for frame in frames], "file": [csv_cell(frame.source) for frame in frames]}
+def radars_out(headers: Sequence[Header]) -> list[str]:
+    """Return the names of the radars that are out in each frame: those of any that didn't contribute to this one.
+
+    Empty for a frame whose file names no radars.
+    """
+    known = {name for header in headers for name in header.radars}
+    return [
+        "; ".join(sorted(name for name in known if not header.radars.get(name, False))) if header.radars else ""
+        for header in headers
+    ]
+
+
+def _write_quality(frames: list[FrameHeader], qualities: list[Quality], out: list[str], table: Path) -> None:
+    rows = [
+        {"time": frame.time, "file": csv_cell(frame.source)} | asdict(quality) | {"radars_out": csv_cell(names)}
+        for frame, quality, names in zip(frames, qualities, out, strict=True)
+    ]
     with atomic_path(table) as temporary:
-        pd.concat([pd.DataFrame(times), pd.DataFrame(rows)], axis=1).to_csv(
-            temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S"
-        )
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S")
 
 
 def find_source(source: str) -> Path:

@@ -80,6 +80,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
         header = facts.header
         return {
             "header": [str(header.time), header.time_is, header.interval_s, header.unit, self._grid(header.grid)[0]],
+            "radars": header.radars,
             "sha256": facts.sha256,
             "pixels": facts.pixels,
             "quality": facts.quality and asdict(facts.quality),
@@ -91,7 +92,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
         grid = next(grid for known, grid in self._grids.values() if known == number)
         quality = plain.pop("quality")
         return FrameRecord(
-            Header(np.datetime64(time, "s"), time_is, interval_s, unit, grid),
+            Header(np.datetime64(time, "s"), time_is, interval_s, unit, grid, radars=plain.pop("radars")),
             quality=quality and Quality(**quality),
             **plain,
         )

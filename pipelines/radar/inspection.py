@@ -112,9 +112,19 @@ def _facts(dataset: xr.Dataset, quality: pd.DataFrame) -> Rows:
         ("too high", f"{clipped.sum()} pixels in {(clipped > 0).sum()} frames, clipped or masked"),
         ("licence", str(dataset.attrs.get("license", "not named"))),
     ]
+    if counts := _radars_out(quality):
+        facts.append(("radars out", counts))
     if "z_r_a" in rain:
         facts.append(("Z–R", f"Z = {rain['z_r_a']:g} R^{rain['z_r_b']:g}, from reflectivity"))
     return facts
+
+
+def _radars_out(quality: pd.DataFrame) -> str:
+    """Return which radars were out in how many frames, the most often first; empty if none was, or none is known."""
+    if "radars_out" not in quality:
+        return ""
+    counts = quality["radars_out"].fillna("").astype(str).str.split("; ").explode().value_counts()
+    return ", ".join(f"{name} in {count} frames" for name, count in counts.items() if name)
 
 
 def _reasons(rejected: pd.DataFrame | None) -> Rows:

@@ -23,6 +23,7 @@ class Format(Protocol):
     def values(self, file: RadarFile, number: int) -> NDArray[np.floating]:
         """Return the pixels (H, W) of a frame, counted from 0: in its header's unit, row 0 north, NaN for no data.
 
-        Reflectivity where nothing was detected is -inf dBZ.
+        Reflectivity where nothing was detected is -inf dBZ. Where the file has a quality index and the user asks for
+        ``min_quality``, pixels below it are no data.
         """
         ...

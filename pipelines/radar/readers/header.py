@@ -1,8 +1,9 @@
 """What a radar file says: its header, and how its numbers become rain rate."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,8 @@ class Header:
     grid : Grid
     refusal : str, optional
         Why the frame can't be taken, if so; see :func:`nowcast`.
+    radars : mapping of str to bool
+        Names of the composite's radars, and whether they contributed; empty if the file doesn't say.
     """
 
     time: np.datetime64
@@ -43,6 +46,7 @@ class Header:
     unit: Literal["dBZ", "mm", "mm/h"]
     grid: Grid
     refusal: str | None = None
+    radars: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.interval_s > 0) != (self.time_is != "instant") or (self.unit == "mm" and self.interval_s <= 0):

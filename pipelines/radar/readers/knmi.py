@@ -55,10 +55,10 @@ def headers(file: RadarFile) -> list[Header]:
         refusal = f"{len(images)} images of {text('image_geo_parameter', first)}: a nowcast, not an observation"
     elif valid > end:
         refusal = nowcast(end, valid)
-    unit = _unit(first)
+    unit, radars = _unit(first), _radars(file.hdf5)
     if unit == "mm":
-        return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), unit, grid, refusal)]
-    return [Header(end, "instant", 0, unit, grid, refusal)]
+        return [Header(end, "end", int((end - start) / np.timedelta64(1, "s")), unit, grid, refusal, radars)]
+    return [Header(end, "instant", 0, unit, grid, refusal, radars)]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
@@ -89,6 +89,16 @@ def _images(file: RadarFile) -> list[h5py.Group]:
     if not found or not PARAMETER.fullmatch(wanted or ""):
         raise ValueError(f"an image of {', '.join(parameters) or 'nothing'}, not of {wanted or 'rain or reflectivity'}")
     return found
+
+
+def _radars(root: h5py.File) -> dict[str, bool]:
+    """Return the radars by name; one that isn't operational is out."""
+    groups = [group(root, name) for name in sorted(root) if re.fullmatch(r"radar\d+", name)]
+    return {
+        text("radar_name", one): not has("radar_operational", one) or whole("radar_operational", one) != 0
+        for one in groups
+        if has("radar_name", one)
+    }
 
 
 def _unit(one: h5py.Group) -> Unit:

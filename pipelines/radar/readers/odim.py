@@ -85,6 +85,8 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     for name, value in (("undetect", dry), ("nodata", np.nan)):
         for sentinel in _sentinels(one, name, file.hints):
             result[equals(raw, sentinel)] = value
+    if file.hints.min_quality is not None:
+        result[_quality(one, file.hdf5) < file.hints.min_quality] = np.nan
     return result
 
 
@@ -127,20 +129,20 @@ def _header(one: _Image, file: RadarFile) -> Header:
     amount = UNITS[one.quantity] == "mm"
     first, last = start or end or nominal, end or start or nominal
     # An amount is all of what fell until its end; reflectivity and rain rate need but begin in time.
-    refusal = None
+    refusal, radars = None, _radars(one, file.hdf5)
     if not nominal - (HOUR if amount else OLD) <= last or first > nominal + DAY:
         refusal = f"its time is {nominal}, and its data are from {first} to {last}"
     elif (last if amount else first) > nominal + LATE:
         refusal = nowcast(nominal, last)
     if not amount:
-        return Header(nominal, "instant", 0, UNITS[one.quantity], grid, refusal)
+        return Header(nominal, "instant", 0, UNITS[one.quantity], grid, refusal, radars)
     if start is not None and end is not None:
         interval_s = int((end - start) / np.timedelta64(1, "s"))
     elif file.hints.interval_s is not None:
         interval_s = file.hints.interval_s
     else:
         raise ValueError(f"{one.quantity} without start and end, and no `interval_s` for it in params.yaml")
-    return Header(last, "end", interval_s, "mm", grid, refusal)
+    return Header(last, "end", interval_s, "mm", grid, refusal, radars)
 
 
 def _moment(name: str, one: _Image) -> np.datetime64 | None:
@@ -161,6 +163,29 @@ def _scale(one: _Image) -> tuple[float, float]:
     if not (np.isfinite([gain, offset]).all() and gain != 0):
         raise ValueError(f"gain {gain} and offset {offset}")
     return gain, offset
+
+
+def _quality(one: _Image, root: h5py.File) -> NDArray[np.float64]:
+    """Return the quality index, 0 to 1, of each pixel; NaN where it has none, as undetect in OPERA's composites."""
+    for parent in (one.data, one.data.parent, root):
+        for field in _numbered(parent, "quality"):
+            what = _levels([field], "what")
+            task = text("task", *_levels([field], "how")) if has("task", *_levels([field], "how")) else ""
+            if task.endswith("qi_total") or (has("quantity", *what) and text("quantity", *what) == "QIND"):
+                raw = image(field, "data", one.data["data"].shape)[...]
+                index = raw * float(number("gain", *what)) + float(number("offset", *what))
+                for name in ("nodata", "undetect"):
+                    for sentinel in numbers(name, *what):
+                        index[equals(raw, sentinel)] = np.nan
+                return index
+    return np.full(one.data["data"].shape, np.nan)
+
+
+def _radars(one: _Image, root: h5py.File) -> dict[str, bool]:
+    """Return the nodes that the composite is of, all of which contributed."""
+    how = _levels([one.data, one.data.parent, root], "how")
+    names = text("nodes", *how) if has("nodes", *how) else ""
+    return {name: True for name in sorted(name.strip(" '\"") for name in names.split(",")) if name}
 
 
 def _sentinels(one: _Image, name: str, hints: FileHints) -> list[Any]:

@@ -5,14 +5,19 @@ import shutil
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
+import xarray as xr
 from ingested import PARAMS, Result, archive, at, pixels
 from radar_files import LAEA, cf_dataset, name_of, write_fmi_pgm, write_knmi, write_odim
 
 from pipelines.common.errors import UserError
-from pipelines.radar.ingest import find_source, ingest_radar
+from pipelines.params.radar import Regrid
+from pipelines.radar.ingest import find_source, ingest_radar, tables_of
+from pipelines.radar.inspection import inspect_store
 from pipelines.radar.store import open_frames
 
 
@@ -238,3 +243,55 @@ def test_several_frames_in_a_file(tmp_path):
     assert set(result.reasons) == {"b.nc#1", "b.nc#3"}
     assert result.reasons["b.nc#3"] == "no pixel is valid"
     assert "other content for 2021-03-01T00:00:00 UTC than a.nc#1" in result.reasons["b.nc#1"]
+
+
+def test_a_radar_that_is_out_is_named(tmp_path):
+    nodes = ["a,b,c", "a,c", "c,b,a", None]
+    (tmp_path / "in").mkdir()
+    for i, names in enumerate(nodes):
+        path = write_odim(tmp_path / "in" / name_of(at(i)), pixels(i), at(i))
+        if names:
+            with h5py.File(path, "r+") as file:
+                file.create_group("how").attrs["nodes"] = np.bytes_(names)
+    result = Result(tmp_path).run(tmp_path / "in")
+    table = pd.read_csv(result.quality)
+    assert table["radars_out"].fillna("").tolist() == ["", "b", "", ""]
+    assert table["time"].tolist() == [f"{at(i):%Y-%m-%dT%H:%M:%S}" for i in range(4)]
+    first = result.quality.read_bytes()
+    result.run(tmp_path / "in")  # from the cache
+    assert result.quality.read_bytes() == first
+    shutil.copy(result.quality, tables_of(result.store)[1])
+    assert "radars out     b in 1 frames" in inspect_store(result.store, tmp_path / "page.html")
+
+
+def test_a_grid_that_is_not_on_earth_costs_its_file(tmp_path):
+    """The corner of a geostationary satellite's view, beside the disc."""
+    archive(tmp_path / "in")
+    rain = cf_dataset(1)["rr"]
+    corner = 5_400_000.0 + 3000.0 * np.arange(16)
+    axes = {
+        name: (name, values, {"standard_name": f"projection_{name}_coordinate", "units": "m"})
+        for name, values in (("y", corner[:12]), ("x", corner))
+    }
+    mapping = xr.Variable((), 0, pyproj.CRS("+proj=geos +h=35785831 +a=6378169 +b=6356583.8").to_cf())
+    xr.Dataset(
+        {"rr": (("time", "y", "x"), rain.to_numpy(), rain.attrs | {"grid_mapping": "crs"}), "crs": mapping},
+        axes | {"time": rain["time"]},
+        {"Conventions": "CF-1.11"},
+    ).to_netcdf(tmp_path / "in" / "off.nc")
+    result = Result(tmp_path).run(tmp_path / "in")
+    assert len(result.times) == 4
+    assert result.reasons == {"off.nc": "its grid isn't on earth: neither is row 0, column 0"}
+
+
+def test_a_frame_that_cannot_be_brought_onto_the_grid_costs_its_file(tmp_path):
+    archive(tmp_path / "in")
+    write_odim(tmp_path / "in" / "pole.h5", pixels(9), at(9), projdef="+proj=stere +lat_0=-90 +lon_0=0 +ellps=WGS84")
+    onto = Regrid(crs="+proj=gnom +lat_0=55 +lon_0=10 +ellps=WGS84", resolution=2000.0, min_valid=0.5)
+    result = Result(tmp_path)
+    ingest_radar(
+        tmp_path / "in", result.store, result.table, result.quality, PARAMS.model_copy(update={"regrid": onto})
+    )
+    assert len(result.times) == 4
+    assert list(result.reasons) == ["pole.h5"]
+    assert "doesn't lie in" in result.reasons["pole.h5"]

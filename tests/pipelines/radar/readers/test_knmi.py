@@ -10,7 +10,7 @@ import pytest
 from radar_files import write_knmi
 
 from pipelines.common.errors import UnreadableFile
-from pipelines.radar.readers.read import read_frame, read_time
+from pipelines.radar.readers.read import read_frame, read_headers, read_time
 
 TIME = datetime(2021, 2, 28, 12, 0)
 Z_R = (200.0, 1.6)
@@ -79,3 +79,15 @@ def test_forecasts_are_refused(tmp_path: Path) -> None:
         file.copy("image1", "image2")
     with pytest.raises(UnreadableFile, match="2 images of ACCUMULATED_PRECIPITATION_\\[MM\\]: a nowcast"):
         read_time(path)
+
+
+def test_a_radar_that_is_not_operational_is_out(tmp_path: Path) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        for number, (name, operational) in enumerate([("DeBilt", 0), ("DenHelder", 1), ("Herwijnen", None)], 1):
+            radar = file.create_group(f"radar{number}").attrs
+            radar["radar_name"] = np.bytes_(name)
+            if operational is not None:
+                radar["radar_operational"] = np.array([operational], np.int32)
+    (header,), _ = read_headers(path)
+    assert header.radars == {"DeBilt": False, "DenHelder": True, "Herwijnen": True}

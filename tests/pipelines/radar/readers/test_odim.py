@@ -231,3 +231,49 @@ def test_the_user_names_a_quantity_and_what_the_file_does_not_say(tmp_path: Path
     assert np.isnan(rain[:, 0]).all()
     with pytest.raises(UnreadableFile, match="quantity DBZH, TH, and none of RATE"):
         read_time(path, FileHints(variable="RATE"))
+
+
+def with_quality(path: Path, *, task: str | None = None, quantity: str | None = "QIND", group: str = DATA) -> Path:
+    """A quality index of 0.2 in a column of echo and 0.9 elsewhere, none in the last; in 8 bits, /250."""
+    write_odim(path, np.full((8, 10), 124, np.uint8), TIME)
+    with h5py.File(path, "r+") as file:
+        del file[f"{DATA}/quality1"]
+        quality = file.create_group(f"{group}/quality1")
+        raw = np.full((8, 10), 225, np.uint8)
+        raw[:, 4], raw[:, 9] = 50, 255
+        quality["data"] = raw
+        what = quality.create_group("what").attrs
+        what["gain"], what["offset"], what["nodata"] = 0.004, 0.0, 255.0
+        if quantity:
+            what["quantity"] = np.bytes_(quantity)
+        if task:
+            quality.create_group("how").attrs["task"] = np.bytes_(task)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"group": DATASET}, {"quantity": None, "task": "pl.imgw.quality.qi_total"}],
+    ids=["beside the data", "in the dataset", "OPERA"],
+)
+def test_pixels_of_low_quality_are_unknown_if_the_user_asks(tmp_path: Path, options: dict[str, str]) -> None:
+    path = with_quality(tmp_path / "a.h5", **options)
+    assert np.isfinite(read_frame(path, Z_R).rain_rate).all()
+    rain = read_frame(path, Z_R, hints=FileHints(min_quality=0.5)).rain_rate
+    assert np.isnan(rain[:, 4]).all()
+    # A pixel without an index stays: OPERA gives none where there is no echo.
+    assert np.isfinite(np.delete(rain, 4, axis=1)).all()
+
+
+def test_a_field_that_is_no_quality_index_masks_nothing(tmp_path: Path) -> None:
+    path = with_quality(tmp_path / "a.h5", quantity=None, task="se.smhi.composite.distance.radar")
+    assert np.isfinite(read_frame(path, Z_R, hints=FileHints(min_quality=0.5)).rain_rate).all()
+
+
+@pytest.mark.parametrize("nodes", ["'dkste','dkrom'", "dkste, dkrom", "dkrom,dkste,"])
+def test_names_of_the_radars(tmp_path: Path, nodes: str) -> None:
+    def change(file: h5py.File) -> None:
+        file.create_group("how").attrs["nodes"] = np.bytes_(nodes)
+
+    (header,), _ = read_headers(changed(tmp_path / "a.h5", change))
+    assert header.radars == {"dkrom": True, "dkste": True}
