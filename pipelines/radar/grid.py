@@ -9,6 +9,7 @@ import pyproj
 from numpy.typing import NDArray
 
 EARTH_RADIUS = 6_371_000.0  # m
+FACTORS = {"metre": 1.0, "degree": np.pi / 180}
 Indices = slice | NDArray[np.integer]
 
 
@@ -88,8 +89,10 @@ class Grid:
     def in_metres(self) -> "Grid":
         """Return the grid in metres where its projection has another unit of length; else itself."""
         crs = with_metres(self.crs)
-        factor = self.crs.axis_info[0].unit_conversion_factor
-        return self if crs is self.crs else Grid(crs, self.x * factor, self.y * factor)
+        if crs is self.crs:
+            return self
+        factor = self.crs.axis_info[0].unit_conversion_factor / crs.axis_info[0].unit_conversion_factor
+        return Grid(crs, self.x * factor, self.y * factor)
 
     def lonlat(
         self, rows: Indices = slice(None), columns: Indices = slice(None)
@@ -114,18 +117,23 @@ def same_projection(crs: pyproj.CRS, other: pyproj.CRS) -> bool:
 
 
 def with_metres(crs: pyproj.CRS) -> pyproj.CRS:
-    """Return a projection with axes in metres where it has another unit of length; else itself."""
-    if not crs.is_projected or crs.axis_info[0].unit_conversion_factor == 1:
+    """Return a projection with axes in metres, one of latitudes and longitudes in degrees; itself where they are.
+
+    Its parameters have units of their own, and stay.
+    """
+    unit, kind = ("degree", "Geographic") if crs.is_geographic else ("metre", "Projected")
+    if all(np.isclose(axis.unit_conversion_factor, FACTORS[unit], rtol=1e-9, atol=0) for axis in crs.axis_info):
         return crs
 
     def change(node: Any) -> None:
         for child in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
             change(child)
-        if isinstance(node, dict) and node.get("type") == "ProjectedCRS":
+        if isinstance(node, dict) and node.get("type") in kinds:
             node.pop("id", None)  # of the one in another unit
-            for axis in node["coordinate_system"]["axis"]:  # parameters have units of their own
-                axis["unit"] = "metre"
+            for axis in node["coordinate_system"]["axis"]:
+                axis["unit"] = unit
 
+    kinds = [f"{derived}{kind}CRS" for derived in ("", "Derived")]
     definition = crs.to_json_dict()
     change(definition)
     return pyproj.CRS.from_json_dict(definition)

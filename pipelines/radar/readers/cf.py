@@ -1,51 +1,44 @@
 """CF netCDF, classic or netCDF-4, and Zarr with rain or reflectivity, such as the Rainfields of Australia's BoM.
 
-Dimensions (y, x) or (time, y, x) on a projected or a lat/lon grid; xarray decodes. pysteps' importer
+A frame has y and x, on a projected or a lat/lon grid; a time or a lead time makes several; whatever other dimensions
+there are have one value. xarray opens, and decodes nothing: what is missing is for `missing` to tell. pysteps' importer
 (``import_bom_rf3``) isn't used: it has its own idea of the ellipsoid and the edges.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Literal
+from typing import Any
 
 import netCDF4
 import numpy as np
-import pyproj
 import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
-from pipelines.radar.grid import Grid
+from pipelines.radar.readers.cf_axes import axes_of, grid_of
+from pipelines.radar.readers.cf_time import frame_times
 from pipelines.radar.readers.header import MAX_PIXELS, Header
+from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.radar_file import RadarFile
+from pipelines.radar.readers.units import Unit, agreed_unit
 
-Unit = Literal["dBZ", "mm", "mm/h"]
-MM: dict[str, tuple[Unit, float]] = {"kg m-2": ("mm", 1.0), "mm": ("mm", 1.0), "m": ("mm", 1000.0)}
-MM_H: dict[str, tuple[Unit, float]] = {
-    "kg m-2 h-1": ("mm/h", 1.0),
-    "mm h-1": ("mm/h", 1.0),
-    "mm/h": ("mm/h", 1.0),
-    "mm/hr": ("mm/h", 1.0),
-    "kg m-2 s-1": ("mm/h", 3600.0),
-    "mm s-1": ("mm/h", 3600.0),
-    "m s-1": ("mm/h", 3600000.0),
+# Unit of the header by standard name; the first that a file has is read.
+KNOWN: dict[str, Unit] = {
+    "precipitation_amount": "mm",
+    "rainfall_amount": "mm",
+    "thickness_of_rainfall_amount": "mm",
+    "thickness_of_precipitation_amount": "mm",
+    "lwe_thickness_of_precipitation_amount": "mm",
+    "precipitation_flux": "mm/h",
+    "rainfall_flux": "mm/h",
+    "rainfall_rate": "mm/h",
+    "lwe_precipitation_rate": "mm/h",
+    "equivalent_reflectivity_factor": "dBZ",
 }
-# Unit of the header and factor to it, by standard name and units.
-KNOWN: dict[str, dict[str, tuple[Unit, float]]] = {
-    "precipitation_amount": MM,
-    "rainfall_amount": MM,
-    "thickness_of_rainfall_amount": MM,
-    "lwe_thickness_of_precipitation_amount": MM,
-    "precipitation_flux": MM_H,
-    "rainfall_flux": MM_H,
-    "rainfall_rate": MM_H,
-    "lwe_precipitation_rate": MM_H,
-    "equivalent_reflectivity_factor": {"dBZ": ("dBZ", 1.0)},
-}
-METRES = {"m": 1.0, "metre": 1.0, "meter": 1.0, "km": 1000.0}
-DEGREES = ("degrees", "degree", "degrees_north", "degrees_east", "degree_north", "degree_east")
 CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+# Meanings of flags of pixels that no radar sees.
+UNSEEN = {"nodata", "no_data", "no_coverage", "not_covered", "outside", "out_of_range", "unseen", "not_seen", "missing"}
+MOST_NO_ECHO = {"dBZ": -30.0, "mm": 0.0, "mm/h": 0.0}  # a value of at most this says that there is none
 
 
 def recognises(file: RadarFile) -> bool:
@@ -62,9 +55,7 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of each time of the rain or reflectivity.
-
-    What has bounds, or a ``start_time``, is of that interval, which must end or start at its time.
+    """Return the header of each time of the rain or reflectivity; one of a forecast says why it can't be taken.
 
     Raises
     ------
@@ -72,125 +63,114 @@ def headers(file: RadarFile) -> list[Header]:
         If there is no such variable on a known grid, or no time, or an amount has no interval.
     """
     with _open(file) as dataset:
-        variable = _variable(dataset)
-        unit, _ = _unit(variable)
-        grid = _grid(dataset, variable)
-        time = _by_standard_name(dataset, "time")
-        times = _moments(time)
-        if times.size != (variable.shape[0] if variable.ndim == 3 else 1):
-            raise ValueError(f"{times.size} times in {time.name}, and {variable.name} is {variable.shape}")
-        if "bounds" in time.attrs:
-            bounds = _moments(dataset[time.attrs["bounds"]]).reshape(-1, 2)
-        elif "start_time" in dataset and unit == "mm":
-            bounds = np.stack([_moments(dataset["start_time"]), times], axis=1)
-        elif unit == "mm":
-            raise ValueError(f"{variable.name} is an amount, and {time.name} has no bounds")
-        else:
-            return [Header(moment, "instant", 0, unit, grid) for moment in times]
-        return [
-            _of_interval(moment, start, end, unit, grid) for moment, (start, end) in zip(times, bounds, strict=True)
-        ]
+        variable, (unit, _) = _variable(file, dataset)
+        frames = _frames(dataset, variable)
+        grid, _, _ = grid_of(dataset, variable, file.hints)
+        times = frame_times(file, dataset, variable, frames.shape[0], is_amount=unit == "mm")
+        return [Header(one.time, one.time_is, one.interval_s, unit, grid, one.refusal) for one in times]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
-    """Return pixels of a time in the header's unit, row 0 north: NaN for no data. No value says that it is dry."""
+    """Return pixels of a time in the header's unit, row 0 north: NaN for no data, -inf dBZ for no echo."""
     with _open(file) as dataset:
-        variable = _variable(dataset)
-        raw = variable[number] if variable.ndim == 3 else variable
-        result = raw.to_numpy().astype(np.float64) * _unit(variable)[1]
-        result[~np.isfinite(result)] = np.nan
-        y, x = _axes(dataset, variable)
-        return result[:: 1 if y[0] > y[1] else -1, :: 1 if x[0] < x[1] else -1]
+        variable, (unit, factor) = _variable(file, dataset)
+        result = unpack(_frames(dataset, variable)[number].to_numpy(), variable.attrs, file.hints) * factor
+        unseen = _unseen(dataset, variable, number)
+        if unseen is not None:
+            # Beside a mask, what is filled is no echo, unless the pixels say that in another way.
+            with np.errstate(invalid="ignore"):
+                if not (result[~unseen] <= MOST_NO_ECHO[unit]).any():
+                    result[np.isnan(result)] = -np.inf if unit == "dBZ" else 0.0
+            result[unseen] = np.nan
+        _, north, west = grid_of(dataset, variable, file.hints)
+        return result[:: -1 if north else 1, :: -1 if west else 1]
 
 
 @contextmanager
 def _open(file: RadarFile) -> Iterator[xr.Dataset]:
-    if file.is_zarr:
-        with xr.open_zarr(file.path, chunks=None, decode_coords=False, consolidated=False) as dataset:
+    raw: dict[str, Any] = {
+        "decode_coords": False, "decode_times": False, "decode_timedelta": False, "mask_and_scale": False
+    }  # fmt: skip
+    if not file.is_zarr:
+        with netCDF4.Dataset("content", memory=file.content) as opened:
+            dataset = xr.open_dataset(xr.backends.NetCDF4DataStore(opened), **raw)
+            for name, variable in dataset.variables.items():
+                # What was never written has the library's fill value where the file names no other; bytes have none.
+                default = netCDF4.default_fillvals.get(variable.dtype.str[1:])
+                if default is not None and variable.dtype.itemsize > 1:
+                    dataset[name].attrs.setdefault("_FillValue", default)
             yield dataset
         return
-    with netCDF4.Dataset("content", memory=file.content) as opened:
-        yield xr.open_dataset(xr.backends.NetCDF4DataStore(opened), decode_coords=False, decode_timedelta=False)
+    group = zarr.open_group(file.path, mode="r", use_consolidated=False)
+    with xr.open_zarr(file.path, chunks=None, consolidated=False, **raw) as dataset:
+        for name in dataset.variables:
+            array = group[str(name)]
+            if not isinstance(array, zarr.Array) or array.dtype.kind not in "iuf":
+                continue
+            # Zarr's own fill value is what an absent chunk holds: 0 by default, which is a value like others. xarray
+            # takes that of format 2 for the attribute.
+            attributes, fill = dataset[name].attrs, float(str(array.fill_value or 0))
+            if array.metadata.zarr_format == 2:
+                attributes |= {"_FillValue": array.attrs.get("_FillValue")}
+            if attributes.get("_FillValue") is None and np.isfinite(fill) and fill:
+                attributes["_FillValue"] = fill
+        yield dataset
 
 
-def _variable(dataset: xr.Dataset) -> xr.DataArray:
-    for name in KNOWN:
-        found = [data for data in dataset.variables if dataset[data].attrs.get("standard_name") == name]
-        if not found:
-            continue
-        variable = dataset[found[0]]
-        if variable.ndim not in (2, 3) or variable.size == 0:
-            raise ValueError(f"{found[0]} is {variable.shape}, not frames")
-        if variable.shape[-2] * variable.shape[-1] > MAX_PIXELS:
-            raise ValueError(f"{found[0]} is {variable.shape}")
-        return variable
-    raise ValueError(f"no variable whose standard_name is one of {', '.join(KNOWN)}")
-
-
-def _by_standard_name(dataset: xr.Dataset, *names: str) -> xr.DataArray:
-    for data in dataset.variables:
-        if dataset[data].attrs.get("standard_name") in names:
-            return dataset[data]
-    raise ValueError(f"no variable whose standard_name is {' or '.join(names)}")
-
-
-def _unit(variable: xr.DataArray) -> tuple[Unit, float]:
-    name, units = variable.attrs["standard_name"], variable.attrs.get("units")
-    if units not in KNOWN[name]:
-        raise ValueError(f"{variable.name} is in {units}, not in {' or '.join(KNOWN[name])}")
-    return KNOWN[name][units]
-
-
-def _moments(data: xr.DataArray) -> NDArray[np.datetime64]:
-    times = np.atleast_1d(data.to_numpy())
-    if times.dtype.kind != "M" or np.isnat(times).any():
-        raise ValueError(f"{data.name} is no time of a known calendar")
-    # Clocks in days or hours are a little beside the second.
-    return (times.astype("datetime64[ms]") + np.timedelta64(500, "ms")).astype("datetime64[s]").ravel()
-
-
-def _of_interval(moment: np.datetime64, start: np.datetime64, end: np.datetime64, unit: Unit, grid: Grid) -> Header:
-    seconds = int((end - start) / np.timedelta64(1, "s"))
-    if moment == end and seconds:
-        return Header(moment, "end", seconds, unit, grid)
-    if moment == start and seconds:
-        return Header(moment, "start", seconds, unit, grid)
-    raise ValueError(f"its time is {moment}, and its rain fell from {start} to {end}")
-
-
-def _axes(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixel centres (y, x) in metres or degrees, as the file orders them."""
-    axes = []
-    for name, degrees, dimension in zip("yx", ("latitude", "longitude"), variable.dims[-2:], strict=True):
-        if dimension in dataset.variables:
-            axis = dataset[dimension]
-        else:
-            axis = _by_standard_name(dataset, f"projection_{name}_coordinate")
-        units, is_angle = str(axis.attrs.get("units")), axis.attrs.get("standard_name") == degrees
-        if axis.shape != (dataset.sizes[dimension],) or axis.size < 2:
-            raise ValueError(f"{axis.name} is {axis.shape}, not an axis")
-        if not (units in DEGREES if is_angle else units in METRES):
-            raise ValueError(f"{axis.name} is in {units}, not in {'degrees' if is_angle else 'metres'}")
-        axes.append(axis.to_numpy().astype(np.float64) * (1.0 if is_angle else METRES[units]))
-    return axes[0], axes[1]
-
-
-def _grid(dataset: xr.Dataset, variable: xr.DataArray) -> Grid:
-    y, x = _axes(dataset, variable)
-    y_is = dataset[variable.dims[-2]].attrs.get("standard_name") if variable.dims[-2] in dataset.variables else None
-    if "grid_mapping" in variable.attrs:
-        mapping = dataset[variable.attrs["grid_mapping"]]
-        parameters = {name: np.asarray(value).ravel().tolist() for name, value in mapping.attrs.items()}
-        crs = _crs(json.dumps(parameters))
-    elif y_is == "latitude":
-        crs = _crs(json.dumps({"grid_mapping_name": ["latitude_longitude"]}))
+def _variable(file: RadarFile, dataset: xr.Dataset) -> tuple[xr.DataArray, tuple[Unit, float]]:
+    """Return the variable to read, and its unit with the factor to it."""
+    wanted = file.hints.variable
+    if wanted is not None:
+        if wanted not in dataset.variables:
+            raise ValueError(f"no variable {wanted}, which params.yaml names; there are {', '.join(map(str, dataset))}")
+        found: list[Hashable] = [wanted]
     else:
-        raise ValueError(f"{variable.name} has no grid_mapping")
-    return Grid(crs, np.sort(x), np.sort(y)[::-1])
+        names = [(dataset[name].attrs.get("standard_name"), name) for name in dataset.variables]
+        found = [name for known in KNOWN for standard_name, name in names if standard_name == known]
+        if not found:
+            raise ValueError(
+                f"no variable whose standard_name is one of {', '.join(KNOWN)}, and params.yaml names no `variable`"
+            )
+    variable = dataset[found[0]]
+    if variable.dtype.kind not in "iuf":
+        raise ValueError(f"{variable.name} is of {variable.dtype}, not numbers")
+    units = variable.attrs.get("units")
+    unit = agreed_unit(None if units is None else str(units), file.hints.unit)
+    standard_name = str(variable.attrs.get("standard_name"))
+    if KNOWN.get(standard_name, unit[0]) != unit[0]:
+        raise ValueError(f"{variable.name} is in {units or file.hints.unit}, and {standard_name} can't be")
+    return variable, unit
 
 
-@lru_cache(maxsize=16)
-def _crs(parameters: str) -> pyproj.CRS:
-    """Projection of CF's parameters, given as JSON of lists; pyproj takes a third of a second for one."""
-    lists = json.loads(parameters)
-    return pyproj.CRS.from_cf({name: values[0] if len(values) == 1 else values for name, values in lists.items()})
+def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> xr.DataArray:
+    """Return a variable's frames (T, H, W), in the order of rows and columns that the file has."""
+    axes = axes_of(dataset, variable)
+    y, x = axes["Y"].dims[0], axes["X"].dims[0]
+    if variable.sizes[y] * variable.sizes[x] > MAX_PIXELS:
+        raise ValueError(f"{variable.name} is {variable.shape}")
+    others = [dimension for dimension in variable.dims if dimension not in (y, x)]
+    several = [dimension for dimension in others if variable.sizes[dimension] != 1]
+    times = [axes[what].dims[0] for what in ("T", "lead", "reference") if what in axes]
+    frames = several[0] if several else times[0] if times else None
+    if len(several) > 1 or (several and frames not in times) or variable.size == 0:
+        shape = ", ".join(f"{size} {dimension}" for dimension, size in variable.sizes.items())
+        raise ValueError(f"{variable.name} has {shape}, and frames differ in time alone")
+    one = variable.isel({dimension: 0 for dimension in others if dimension != frames})
+    return one.transpose(frames, y, x) if frames is not None else one.transpose(y, x).expand_dims("frame")
+
+
+def _unseen(dataset: xr.Dataset, variable: xr.DataArray, number: int) -> NDArray[np.bool_] | None:
+    """Return where a mask in the file says that no radar sees; None if it has no such mask."""
+    axes = axes_of(dataset, variable)
+    pixel = {axes["Y"].dims[0], axes["X"].dims[0]}
+    for name in dataset.variables:
+        mask = dataset[name]
+        if mask.dtype.kind not in "iu" or not pixel <= set(mask.dims) <= set(variable.dims):
+            continue
+        flags = np.atleast_1d(mask.attrs.get("flag_values", []))
+        meanings = zip(flags, str(mask.attrs.get("flag_meanings", "")).lower().split(), strict=False)
+        unseen = [flag for flag, meaning in meanings if meaning in UNSEEN]
+        if unseen:
+            frames = _frames(dataset, mask)
+            return np.isin(frames[number if frames.shape[0] > 1 else 0].to_numpy(), unseen)
+    return None

@@ -4,10 +4,40 @@ from functools import lru_cache
 
 import numpy as np
 import pyproj
+from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid, with_metres
 
 LonLat = tuple[float, float]
+CROOKED = 0.05  # share of a pixel by which a pixel centre may lie beside an even axis: floats of 32 bits, few decimals
+
+
+def even_axis(centres: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """Return an axis as it was meant: the straight line through pixel centres that were rounded.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (n,)
+        Rising or falling.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    ValueError
+        If it isn't even: a centre lies further beside the line than `CROOKED` of a pixel.
+    """
+    steps = np.diff(centres)
+    if not steps.size or not np.isfinite(centres).all():
+        raise ValueError(f"{name} needs at least two finite pixel centres")
+    if steps.all() and np.ptp(steps) <= 1e-6 * np.abs(steps).max():
+        return centres
+    number = np.arange(centres.size)
+    line = np.polynomial.Polynomial.fit(number, centres, 1)(number)
+    step = line[1] - line[0]
+    if not step or not np.abs(centres - line).max() <= CROOKED * abs(step):
+        raise ValueError(f"{name} is not evenly spaced")
+    return line
 
 
 @lru_cache(maxsize=16)

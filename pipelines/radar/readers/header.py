@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -11,12 +12,18 @@ from numpy.typing import NDArray
 
 from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
+from pipelines.radar.readers.units import Unit
 
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
 # Below it is a number for "missing" that the file doesn't declare; producers write down to -32.5 for "no echo".
 LEAST_DBZ = -40.0
 UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
 MAX_PIXELS = 1 << 28
+WRITTEN_TIME = re.compile(
+    r"(\d{4})[-:/]?(\d{1,2})[-:/]?(\d{1,2})(?:[T ]+(\d{1,2})(?::?(\d{1,2})(?::?(\d{1,2})(?:[.,](\d*))?)?)?)?"
+    r"\s*(?:Z|UTC|GMT|([+-])(\d{1,2}):?(\d\d)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +50,7 @@ class Header:
     time: np.datetime64
     time_is: Literal["instant", "start", "end"]
     interval_s: int
-    unit: Literal["dBZ", "mm", "mm/h"]
+    unit: Unit
     grid: Grid
     refusal: str | None = None
     radars: Mapping[str, bool] = field(default_factory=dict)
@@ -98,6 +105,27 @@ def utc(digits: str) -> np.datetime64:
         with suppress(ValueError):
             return np.datetime64(f"{year}-{month}-{day}T{hour}:{minute}:{second}", "s")
     raise ValueError(f"{digits!r} is no time")
+
+
+def parsed_time(text: str) -> datetime:
+    """Return the UTC of a time as people write it: ISO 8601 or nearly so, with an offset or UTC where it has none.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if text.isdecimal():
+        return utc(text).astype(datetime)
+    found = WRITTEN_TIME.fullmatch(text.strip())
+    if found:
+        year, month, day, hour, minute, second, fraction, sign, hours, minutes = found.groups(default="0")
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        with suppress(ValueError, OverflowError):
+            time = datetime(*map(int, (year, month, day, hour, minute, second)))  # type: ignore[arg-type]
+            time += timedelta(seconds=float(f"0.{fraction}"))
+            return time + offset if sign == "-" else time - offset
+    raise ValueError(f"{text!r} is no time that is understood")
 
 
 def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float, float]) -> NDArray[np.float32]:

@@ -9,7 +9,9 @@ import pyproj
 
 from pipelines.params.radar import FileHints
 from pipelines.radar.grid import same_projection
-from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.header import Header, utc
+from pipelines.radar.readers.names import NAMED_TIME
+from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import data_unit
 
 # What strptime's directives match, of those that make up a time.
@@ -45,6 +47,22 @@ def projection(words: str) -> pyproj.CRS:
         return pyproj.CRS.from_user_input(words)
     except pyproj.exceptions.CRSError:
         raise ValueError(f"crs: {words!r} in params.yaml is no projection that PROJ knows") from None
+
+
+def time_by_name(file: RadarFile) -> np.datetime64:
+    """Return the time that a file's name has, where its content has none.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if file.hints.time_pattern is not None:
+        return time_in_name(file.name, file.hints.time_pattern)
+    found = NAMED_TIME.search(file.name)
+    if found is None:
+        raise ValueError("no time in the file or its name, and no `time_pattern` for its name in params.yaml")
+    return utc("".join(part or "" for part in found.groups()))
 
 
 def time_in_name(name: str, pattern: str) -> np.datetime64:

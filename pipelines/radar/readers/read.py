@@ -14,7 +14,7 @@ from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.cf_grid import crs_attributes
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
-from pipelines.radar.readers import cf, fmi, knmi, mch, meteonet, odim, radolan, raster
+from pipelines.radar.readers import cf, fmi, geotiff, grib, knmi, mch, meteonet, odim, radolan
 from pipelines.radar.readers.archive_file import ZARR_MARKS, ZIP, Members, list_members, passed_over, source_name
 from pipelines.radar.readers.format import Format
 from pipelines.radar.readers.header import Header, to_rain_rate
@@ -22,7 +22,7 @@ from pipelines.radar.readers.hints import check_hints
 from pipelines.radar.readers.names import check_name
 from pipelines.radar.readers.radar_file import RadarFile
 
-FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, raster, meteonet, cf)
+FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, grib, geotiff, meteonet, cf)
 
 
 def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:

@@ -48,18 +48,19 @@ def agreed_unit(file: str | None, user: str | None) -> tuple[Unit, float]:
 
 
 @lru_cache(maxsize=64)
-def axis_unit(words: str) -> tuple[Literal["m", "radian"], float]:
-    """Return whether an axis in ``words`` is one of lengths or of angles, and the factor to metres or radians.
+def axis_unit(words: str) -> tuple[Literal["m", "degree"], float]:
+    """Return whether an axis in ``words`` is one of lengths or of angles, and the factor to metres or degrees.
 
     Raises
     ------
     ValueError
         If it is neither.
     """
-    for base in ("m", "radian"):
+    bases: tuple[Literal["m", "degree"], ...] = ("m", "degree")
+    for base in bases:
         # 1 is an angle to UDUNITS, and to a file no unit.
         if words.strip() not in ("", "1") and (found := _factor(words, base)) is not None:
-            return base, found
+            return base, float(f"{found:.12g}")
     raise ValueError(f"unit {words!r}, neither a length nor an angle")
 
 

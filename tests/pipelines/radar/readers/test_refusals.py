@@ -147,9 +147,9 @@ def test_knmi_calibration_that_is_not_linear(tmp_path):
     ("group", "attributes", "reason"),
     [
         ("precipitation", {"standard_name": np.bytes_("air_temperature")}, "no variable whose standard_name"),
-        ("precipitation", {"units": np.bytes_("inch")}, "is in inch"),
+        ("precipitation", {"units": np.bytes_("K")}, "unit 'K'"),
         ("valid_time", {"units": np.bytes_("fortnights since")}, "fortnights"),
-        ("valid_time", {"standard_name": None}, "standard_name is time"),
+        ("valid_time", {"standard_name": None, "units": np.bytes_("m")}, "no time"),
         ("x", {"units": np.bytes_("degrees_east")}, "not in metres"),
         ("proj", {"grid_mapping_name": np.bytes_("nonsense")}, "nonsense"),
     ],

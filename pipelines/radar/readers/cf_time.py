@@ -1,0 +1,154 @@
+"""Times of CF netCDF and Zarr: of what they are, over how long, and whether they are of a forecast."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipelines.params.radar import SILENT
+from pipelines.radar.readers.cf_axes import Role, role
+from pipelines.radar.readers.header import nowcast, parsed_time
+from pipelines.radar.readers.hints import time_by_name
+from pipelines.radar.readers.missing import unpack
+from pipelines.radar.readers.radar_file import RadarFile
+from pipelines.radar.readers.units import seconds
+
+CLOCK = re.compile(r"\s*(?P<unit>\S+)\s+since\s+(?P<start>.+?)\s*")
+CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+SECOND = np.timedelta64(1, "s")
+Moments = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """When a frame is, as its header has it, and why it can't be taken if it is a forecast."""
+
+    time: np.datetime64
+    time_is: Literal["instant", "start", "end"]
+    interval_s: int
+    refusal: str | None
+
+
+def frame_times(
+    file: RadarFile, dataset: xr.Dataset, variable: xr.DataArray, frames: int, *, is_amount: bool
+) -> list[FrameTime]:
+    """Return the times of a variable's frames.
+
+    An interval is given by bounds, by a variable ``start_time`` of an amount, or by the user; it must end or start at
+    the frame's time.
+
+    Raises
+    ------
+    ValueError
+        If there is no time, or an amount has no interval.
+    """
+    found = _coordinates(dataset, variable)
+    valid = _moments(found["T"]) if "T" in found else None
+    issued = _moments(found["reference"]) if "reference" in found else None
+    if "lead" in found:
+        lead = _durations(found["lead"])
+        valid = issued + lead if valid is None and issued is not None else valid
+        issued = valid - lead if issued is None and valid is not None else issued
+    if valid is None:
+        valid = np.atleast_1d(time_by_name(file))
+    if valid.size not in (1, frames):
+        raise ValueError(f"{valid.size} times in {found['T'].name}, and {variable.name} has {frames} frames")
+    if issued is None and "forecast" in str(found.get("T", variable).attrs.get("long_name")).lower():
+        issued = _decoded(np.zeros(1), found["T"].attrs, "T")  # pysteps counts from the start of its forecast
+    valid = np.broadcast_to(valid, frames)
+    refusals = _refusals(valid, np.broadcast_to(issued, frames) if issued is not None else valid)
+    hints = file.hints
+    bounds = _bounds(dataset, found.get("T"), valid, is_amount)
+    if bounds is not None:
+        pairs = zip(valid, np.broadcast_to(bounds, (frames, 2)), refusals, strict=True)
+        return [_of_interval(time, start, end, refusal) for time, (start, end), refusal in pairs]
+    if is_amount and hints.interval_s is None:
+        raise ValueError(
+            f"{variable.name} is an amount, its time has no bounds, and params.yaml no `interval_s` for it"
+        )
+    interval_s = hints.interval_s or 0
+    time_is = hints.time_is or ("end" if interval_s else "instant")
+    return [FrameTime(time, time_is, interval_s, refusal) for time, refusal in zip(valid, refusals, strict=True)]
+
+
+def _coordinates(dataset: xr.Dataset, variable: xr.DataArray) -> dict[Role, xr.DataArray]:
+    """Return the variables with times of frames, by their roles.
+
+    Raises
+    ------
+    ValueError
+        If several may be the time: none is a dimension's, has the standard name or is called so.
+    """
+    bounds = {one.attrs.get("bounds") for one in dataset.variables.values()}
+    found: dict[Role, list[xr.DataArray]] = {}
+    for name in dataset.variables:
+        one = dataset[name]
+        if name not in bounds and name != variable.name and one.ndim <= 1 and set(one.dims) <= set(variable.dims):
+            what = role(one)
+            if what in ("T", "reference", "lead"):
+                found.setdefault(what, []).append(one)
+
+    def rank(one: xr.DataArray) -> tuple[bool, bool, bool]:
+        return "standard_name" not in one.attrs, one.name not in variable.dims, one.name not in ("time", "valid_time")
+
+    for ones in found.values():
+        ones.sort(key=rank)
+    times = found.get("T", [])
+    if len(times) > 1 and all(rank(times[0])):
+        raise ValueError(f"which of {', '.join(str(one.name) for one in times)} is its time?")
+    return {what: ones[0] for what, ones in found.items()}
+
+
+def _refusals(valid: Moments, issued: Moments) -> list[str | None]:
+    return [nowcast(start, time) if time > start else None for time, start in zip(valid, issued, strict=True)]
+
+
+def _bounds(dataset: xr.Dataset, time: xr.DataArray | None, valid: Moments, is_amount: bool) -> Moments | None:
+    if time is not None and "bounds" in time.attrs:
+        name = time.attrs["bounds"]
+        if name not in dataset.variables:
+            raise ValueError(f"{time.name} has the bounds {name}, which aren't there")
+        return _moments(dataset[name], time.attrs).reshape(-1, 2)
+    if is_amount and "start_time" in dataset:
+        return np.stack([_moments(dataset["start_time"]), valid], axis=1)
+    return None
+
+
+def _of_interval(moment: np.datetime64, start: np.datetime64, end: np.datetime64, refusal: str | None) -> FrameTime:
+    interval_s = int((end - start) / SECOND)
+    if moment == end and interval_s:
+        return FrameTime(moment, "end", interval_s, refusal)
+    if moment == start and interval_s:
+        return FrameTime(moment, "start", interval_s, refusal)
+    raise ValueError(f"its time is {moment}, and its rain fell from {start} to {end}")
+
+
+def _moments(data: xr.DataArray, of_parent: dict[str, Any] | None = None) -> Moments:
+    """Return times, UTC to the second; bounds have the unit of their parent where they don't say it."""
+    return _decoded(unpack(data.to_numpy(), data.attrs, SILENT), (of_parent or {}) | data.attrs, data.name)
+
+
+def _decoded(numbers: NDArray[np.float64], attributes: dict[str, Any], name: object) -> Moments:
+    units, calendar = str(attributes.get("units")), str(attributes.get("calendar", "standard"))
+    found = CLOCK.fullmatch(units)
+    try:
+        if not found or calendar.lower() not in CALENDARS:
+            raise ValueError
+        start, factor = np.datetime64(parsed_time(found["start"]), "ms"), seconds(found["unit"])
+    except ValueError:
+        raise ValueError(f"{name} is no time of a known calendar: {units}, {calendar}") from None
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} is missing")
+    # Clocks in days or hours are a little beside the second.
+    return (start + np.rint(numbers.ravel() * factor).astype("timedelta64[s]")).astype("datetime64[s]")
+
+
+def _durations(data: xr.DataArray) -> NDArray[np.timedelta64]:
+    """Return lead times; those without a unit may be 0 alone."""
+    numbers = unpack(np.atleast_1d(data.to_numpy()), data.attrs, SILENT)
+    if not numbers.any():
+        return np.zeros(numbers.size, "timedelta64[s]")
+    return np.rint(numbers * seconds(str(data.attrs.get("units", "")))).astype("timedelta64[s]")

@@ -1,0 +1,123 @@
+"""What GeoTIFF and GRIB2 have in common: GDAL reads them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyproj
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
+
+from pipelines.params.radar import FileHints
+from pipelines.radar.grid import Grid
+from pipelines.radar.readers.header import MAX_PIXELS
+from pipelines.radar.readers.hints import projection
+from pipelines.radar.readers.missing import unpack
+from pipelines.radar.readers.units import Unit, agreed_unit
+
+DIGITS = 8  # of degrees: GRIB2 has 6, and GDAL computes with them
+# Tags that GDAL has taken from netCDF, say, where they are attributes.
+SENTINELS = ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max")
+
+
+@contextmanager
+def open_raster(content: bytes, driver: str) -> Iterator[Any]:
+    """Open the content of a file.
+
+    Raises
+    ------
+    ValueError
+        If GDAL can't, or it is too large.
+    """
+    try:
+        with (
+            rasterio.Env(GDAL_NUM_THREADS="1"),
+            MemoryFile(content) as memory,
+            memory.open(driver=driver) as dataset,
+        ):
+            if dataset.width * dataset.height > MAX_PIXELS:
+                raise ValueError(f"{dataset.height}×{dataset.width} pixels")
+            yield dataset
+    except rasterio.errors.RasterioError as error:
+        raise ValueError(f"GDAL can't read it: {error}") from error
+
+
+def band_of(dataset: Any, hints: FileHints) -> int:
+    """Return the number of the band to read: the only one beside a mask, or the one that the user names.
+
+    Raises
+    ------
+    ValueError
+        If there are several, or none of that name.
+    """
+    bands = [band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha]
+    names = {band: dataset.tags(band).get("GRIB_ELEMENT") or dataset.descriptions[band - 1] or "" for band in bands}
+    if hints.variable is not None and any(names.values()):
+        bands = [band for band in bands if hints.variable in (names[band], str(band))]
+        if not bands:
+            raise ValueError(
+                f"no band {hints.variable}, which params.yaml names; there are {', '.join(names.values())}"
+            )
+    if len(bands) != 1:
+        raise ValueError(f"{dataset.count} bands, not one")
+    return bands[0]
+
+
+def all_tags(dataset: Any, band: int) -> dict[str, str]:
+    """Return the tags of a file and a band by their names in small letters."""
+    return {name.lower(): value for name, value in (dataset.tags() | dataset.tags(band)).items()}
+
+
+def unit_of(dataset: Any, band: int, hints: FileHints) -> tuple[Unit, float]:
+    """Return the header's unit and the factor to it, of what file or user say; raises as :func:`agreed_unit`."""
+    tags = all_tags(dataset, band)
+    in_tags = (tags[name] for name in ("grib_unit", "units", "unit", "unittype") if tags.get(name))
+    return agreed_unit(dataset.units[band - 1] or next(in_tags, None), hints.unit)
+
+
+def pixels(dataset: Any, band: int, hints: FileHints) -> NDArray[np.float64]:
+    """Return values of a band, unpacked, row 0 north: NaN for nodata, by number, mask or band of alpha."""
+    named = {name.lower(): name for name in SENTINELS}
+    attributes: dict[str, Any] = {
+        named[name]: value for name, value in all_tags(dataset, band).items() if name in named and value
+    }
+    scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
+    if (scale, offset) != (1.0, 0.0):
+        attributes |= {"scale_factor": scale, "add_offset": offset}
+    elif float(all_tags(dataset, band).get("scale_factor", 1.0)) != 1.0:
+        raise ValueError(
+            "its tag scale_factor says that numbers are packed, and GDAL's scale of the band that they aren't"
+        )
+    nodata = dataset.nodatavals[band - 1]
+    if nodata is not None:
+        attributes["nodata"] = nodata
+    result = unpack(dataset.read(band), attributes, hints)
+    result[dataset.read_masks(band) == 0] = np.nan
+    return result[::-1] if dataset.transform.e > 0 else result
+
+
+def grid_of(dataset: Any, hints: FileHints) -> Grid:
+    """Return the grid of a file, in metres or degrees.
+
+    Raises
+    ------
+    ValueError
+        If neither file nor user name a projection, or the grid is turned.
+    """
+    if dataset.crs is None and hints.crs is None:
+        raise ValueError("no projection in the file, and no `crs` for it in params.yaml")
+    if dataset.transform.is_identity:
+        raise ValueError("it doesn't say where its pixels are")
+    crs = pyproj.CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else projection(hints.crs or "")
+    dx, b, left, d, dy, top = dataset.transform[:6]
+    if b or d or dx <= 0:
+        raise ValueError("a grid that is turned or mirrored")
+    if dy > 0:
+        top, dy = top + dataset.height * dy, -dy
+    if crs.is_geographic:
+        left, top, dx, dy = (round(value, DIGITS) for value in (left, top, dx, dy))
+    shape = dataset.height, dataset.width
+    return Grid.from_edges(crs, left=left, top=top, dx=dx, dy=-dy, shape=shape)
