@@ -6,7 +6,6 @@ to do about each kind: docs/operations.md.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import get_client
@@ -14,6 +13,7 @@ from prefect.automations import AutomationCore, DoNothing, EventTrigger, Posture
 from prefect.events import emit_event
 
 from pipelines.operation.products.latest import read_latest, update_latest
+from pipelines.params.operation import Domain
 
 Kind = Literal["no-forecast", "stale-input", "fallback", "skill-below-extrapolation"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -37,23 +37,20 @@ def alarm(kind: str, domain: str, message: str) -> None:
     emit_event(f"scs.alarm.{kind}", resource, payload={"kind": kind, "domain": domain, "message": message})
 
 
-def tell(domain: str, out: Path, alarms: Mapping[str, str | None]) -> None:
+def tell(domain: Domain, alarms: Mapping[str, str | None]) -> None:
     """Bring ``latest.json`` in line with the alarms of a domain, and tell Prefect of those that weren't on yet.
 
     Parameters
     ----------
-    domain : str
-        Key of the section ``domains`` in params.yaml.
-    out : Path
-        The domain's folder of forecasts.
+    domain : Domain
     alarms : mapping of str to str or None
         See :func:`pipelines.operation.products.latest.update_latest`.
     """
-    on = {one["kind"] for one in read_latest(out)["alarms"]}
+    on = {one["kind"] for one in read_latest(domain.out)["alarms"]}
     for kind, message in alarms.items():
         if message is not None and kind not in on:
-            alarm(kind, domain, message)  # before it is written: a kill between the two repeats it, and loses none
-    update_latest(out, domain, alarms=alarms)
+            alarm(kind, domain.name, message)  # before it is written: a kill between the two repeats it, and loses none
+    update_latest(domain, alarms=alarms)
 
 
 def deploy_automation() -> None:

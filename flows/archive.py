@@ -17,7 +17,6 @@ from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.files import exclusive
 from pipelines.operation.dvc_add import dvc_add
-from pipelines.operation.live_store import LiveStore
 from pipelines.operation.retention import archive_days, expire_days
 from pipelines.params.operation import Domain
 from pipelines.params.read import read_params
@@ -26,11 +25,11 @@ HANGS_S = 4 * 3600
 
 
 @task(name="write days", **RETRY)
-def write_days(name: str, domain: Domain, folder: Path, now: np.datetime64) -> tuple[int, list[str]]:
-    """Bring the files of finished days up to date; give the frames that are new in them, and what went wrong."""
-    written, failures = archive_days(LiveStore(Path(domain.store), domain.license), folder, name, now)
+def write_days(domain: Domain, now: np.datetime64) -> tuple[int, list[str]]:
+    """Bring the files of finished days up to date; return the frames that are new in them, and what went wrong."""
+    written, failures = archive_days(domain, now)
     for path, new in written.items():
-        get_run_logger().info("%s: %s: %d new frame(s)", name, path, new)
+        get_run_logger().info("%s: %s: %d new frame(s)", domain.name, path, new)
     return sum(written.values()), failures
 
 
@@ -41,10 +40,9 @@ def add_to_dvc(folder: Path) -> str:
 
 
 @task(name="expire", **RETRY)
-def expire(name: str, domain: Domain, folder: Path, now: np.datetime64) -> tuple[int, list[str]]:
-    """Take old days out of the live store that the archive has; give the frames, and why others stay."""
-    live, keep = LiveStore(Path(domain.store), domain.license), domain.keep_days
-    return expire_days(live, folder, name, Path(domain.out), keep_days=keep, now=now, wall_clock=datetime.now(UTC))
+def expire(domain: Domain, now: np.datetime64) -> tuple[int, list[str]]:
+    """Take old days out of the live store that the archive has; return the frames, and why others stay."""
+    return expire_days(domain, now, wall_clock=datetime.now(UTC))
 
 
 @flow(name="archive", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -63,16 +61,16 @@ def archive(domain: str, now: datetime | None = None) -> State:
     with ExitStack() as held:
         try:
             settings = read_params().domain(domain)
-            if settings.archive is None:
+            folder = settings.archive
+            if folder is None:
                 return Completed(message=f"params.yaml: domains.{domain}.archive is null: the live store keeps all")
-            folder = Path(settings.archive)
             try:
-                held.enter_context(exclusive(Path(settings.out) / ".archive.lock", wait_s=0))
+                held.enter_context(exclusive(settings.out / ".archive.lock", wait_s=0))
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
-            written, failures = write_days(domain, settings, folder, clock)
+            written, failures = write_days(settings, clock)
             recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
-            expired, kept = expire(domain, settings, folder, clock)
+            expired, kept = expire(settings, clock)
         except (UserError, OSError) as error:
             log.error("%s: not archived: %s", domain, error)
             return Failed(message=f"not archived: {error}")

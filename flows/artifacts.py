@@ -15,20 +15,19 @@ from pipelines.common.markdown import code, literal
 from pipelines.common.text import printable
 from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
+from pipelines.params.operation import Domain
 
 WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 
 
-def show_forecast(domain: str, folder: Path, store: str) -> None:
+def show_forecast(domain: Domain, folder: Path) -> None:
     """Make the artifact ``forecast-DOMAIN``: the picture, where the files are, and what they were made from.
 
     Parameters
     ----------
-    domain : str
+    domain : Domain
     folder : Path
         Where the forecast was published.
-    store : str
-        Folder of the live store.
     """
     with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as forecast:
         said, leads = forecast.attrs, forecast["lead_time"].to_numpy() // 60
@@ -46,7 +45,7 @@ def show_forecast(domain: str, folder: Path, store: str) -> None:
         f"- lead times: {leads.size}, {leads[0]} to {leads[-1]} minutes",
         f"- model: {model} ({literal(said['method'])}), sha256 {code(said['model_sha256'][:12])}",
         f"- fallback: {literal(said['fallback'])}",
-        f"- live store: {literal(Path(store).resolve())}, snapshot {code(said['live_store_snapshot'])}",
+        f"- live store: {literal(domain.store.resolve())}, snapshot {code(said['live_store_snapshot'])}",
         f"- code: {code(said['code_commit'])}",
         f"- missing frames: {literal(said['missing_frames'])}",
     ]
@@ -54,7 +53,7 @@ def show_forecast(domain: str, folder: Path, store: str) -> None:
         f"- frame of {literal(frame['time'])} UTC: {literal(frame['file'])}, sha256 {code(frame['sha256'][:12])}"
         for frame in json.loads(said["input_frames"])
     ]
-    create_markdown_artifact("\n".join(lines), key=f"forecast-{domain}", description=said["title"])
+    create_markdown_artifact("\n".join(lines), key=f"forecast-{domain.name}", description=said["title"])
 
 
 def _small(picture: Path) -> str:

@@ -50,14 +50,14 @@ def deploy() -> None:
     UserError
         If a cron is none.
     """
-    domains, here = read_params().domains, {"working_dir": str(Path.cwd())}
+    domains, here = read_params().domains.values(), {"working_dir": str(Path.cwd())}
     with get_client(sync_client=True) as client:
         template = ProcessWorker.get_default_base_job_template()
         for pool in (POOL, TRAINING_POOL, GPU_POOL):
             with suppress(ObjectAlreadyExists):
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
     deploy_automation()
-    for name, domain in domains.items():
+    for domain in domains:
         of_domain = crons(domain)
         for flow in OF_DOMAINS:
             if flow.name not in of_domain:
@@ -65,21 +65,21 @@ def deploy() -> None:
             try:
                 schedule = Cron(of_domain[flow.name], timezone="UTC")
             except ValueError as error:
-                raise UserError(f"params.yaml: domains.{name}.cron: {domain.cron!r}: {error}") from None
+                raise UserError(f"params.yaml: domains.{domain.name}.cron: {domain.cron!r}: {error}") from None
             deployment = RunnerDeployment.from_flow(
                 flow,
-                name,
+                domain.name,
                 schedule=schedule,
-                parameters={"domain": name},
-                tags=[name],
+                parameters={"domain": domain.name},
+                tags=[domain.name],
                 work_pool_name=POOL,
                 job_variables=here,
                 entrypoint_type=EntrypointType.MODULE_PATH,
             )
             deployment.apply()
-            print(f"{flow.name}/{name}: {of_domain[flow.name]} UTC")
-        deploy_watch(name, domain.silent_minutes)
-    _remove_others({(flow, name) for name, domain in domains.items() for flow in crons(domain)}, here)
+            print(f"{flow.name}/{domain.name}: {of_domain[flow.name]} UTC")
+        deploy_watch(domain.name, domain.silent_minutes)
+    _remove_others({(flow, domain.name) for domain in domains for flow in crons(domain)}, here)
     deploy_training(here)
 
 

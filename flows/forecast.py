@@ -38,7 +38,7 @@ from pipelines.operation.products.publish import publish as write_products
 from pipelines.operation.sources import of_store
 from pipelines.params.operation import Domain
 from pipelines.params.radar import FileHints, IngestRadar
-from pipelines.params.read import Params, read_params
+from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
 
 TOLD = 5  # notes in the state's message; the log has all
@@ -73,7 +73,7 @@ def append(
 
 @task(name="forecast", **RETRY)
 def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Dataset, list[Frame]]:
-    """Forecast from a snapshot's newest frames; give those that it is made from, too."""
+    """Forecast from a snapshot's newest frames; return those that it is made from, too."""
     log, source = get_run_logger(), of_store(live.open(snapshot), str(live.path))
     result, observed = nowcast.forecast(
         source,
@@ -95,13 +95,13 @@ def publish(forecast: xr.Dataset, observed: list[Frame], folder: Path) -> None:
 
 
 @task(name="announce", **RETRY)
-def announce(name: str, domain: Domain, folder: Path) -> None:
+def announce(domain: Domain, folder: Path) -> None:
     """Show a published forecast in Prefect, and name it in latest.json, with the alarms that it raises or ends."""
-    out, said = Path(domain.out), describe(folder)
-    show_forecast(name, folder, domain.store)
+    said = describe(folder)
+    show_forecast(domain, folder)
     fallback = None if said["fallback"] == "none" else said["fallback"]
-    tell(name, out, {"no-forecast": None, "stale-input": None, "fallback": fallback})
-    update_latest(out, name, forecast=said, alarms={})
+    tell(domain, {"no-forecast": None, "stale-input": None, "fallback": fallback})
+    update_latest(domain, forecast=said, alarms={})
 
 
 @flow(name="forecast", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -123,29 +123,29 @@ def forecast(domain: str, now: datetime | None = None) -> State:
     with ExitStack() as held:
         try:
             params = read_params()
-            out = Path(params.domain(domain).out)
+            settings = params.domain(domain)
         except UserError as error:
             log.error("%s: no forecast: %s", domain, error)
             alarm("no-forecast", domain, str(error))
             return Failed(message=f"no forecast: {error}")
         try:
             try:
-                held.enter_context(exclusive(out / ".lock", wait_s=0))
+                held.enter_context(exclusive(settings.out / ".lock", wait_s=0))
             except Unavailable:
                 # Runs that are late start all at once: the first does for all.
                 return Completed(message=f"another run for {domain} is in progress")
-            done = cycle(domain, params, clock, notes)
+            done = cycle(settings, params.ingest_radar, clock, notes)
         except Exception as error:
             # What nobody has foreseen is to set off the alarm, too.
             why = one_line(error)
             log.error("%s: no forecast: %s", domain, why, exc_info=not isinstance(error, UserError | OSError))
-            tell(domain, out, {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why})
+            tell(settings, {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why})
             return Failed(message=_joined([f"no forecast: {why}", *notes]))
     return Completed(message=_joined([done, *notes]))
 
 
-def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> str:
-    """Run one cycle; give its outcome in words, and in ``notes`` what was wrong with single files.
+def cycle(domain: Domain, params: IngestRadar, now: np.datetime64, notes: list[str]) -> str:
+    """Run one cycle; return its outcome in words, and in ``notes`` what was wrong with single files.
 
     Raises
     ------
@@ -153,36 +153,34 @@ def cycle(name: str, params: Params, now: np.datetime64, notes: list[str]) -> st
         If there can be no forecast.
     """
     log = get_run_logger()
-    domain = params.domain(name)
-    live = LiveStore(Path(domain.store), domain.license)
-    inbox = Inbox(Path(domain.inbox))
+    live, inbox = LiveStore.of(domain), Inbox(domain.inbox)
     try:
         files = collect(inbox)
-        stored = append(inbox, files, live, params.ingest_radar, now, domain) if files else 0
+        stored = append(inbox, files, live, params, now, domain) if files else 0
     finally:
         notes += dict.fromkeys(inbox.notes)  # another try says some again
         for note in notes:
-            log.warning("%s: %s", name, note)
+            log.warning("%s: %s", domain.name, note)
 
     state = live.open()
-    reference = state["time"].to_numpy()[-1].astype("datetime64[s]")
-    log.info("%s: %d new frame(s), newest of %s UTC, snapshot %s", name, stored, reference, state.attrs["snapshot"])
+    reference, snapshot = state["time"].to_numpy()[-1].astype("datetime64[s]"), state.attrs["snapshot"]
+    log.info("%s: %d new frame(s), newest of %s UTC, snapshot %s", domain.name, stored, reference, snapshot)
     with get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.id, name=f"{name} {stamp(reference)}")
+        client.update_flow_run(flow_run.id, name=f"{domain.name} {stamp(reference)}")
     check_age(reference, now, domain.policy.max_age_minutes, live.path)
-    folder = Path(domain.out) / stamp(reference)
+    folder = domain.out / stamp(reference)
     done = f"{folder} is published already"
     if not folder.exists():
-        result, observed = make_forecast(live, state.attrs["snapshot"], domain)
+        result, observed = make_forecast(live, snapshot, domain)
         publish(result, observed, folder)
         done = f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
         for trouble in nowcast.troubles(result.attrs):
-            log.warning("%s: %s", name, trouble)
+            log.warning("%s: %s", domain.name, trouble)
             notes.append(trouble)
     # A run that was killed after it had published has not got so far.
-    newest = read_latest(Path(domain.out))["forecast"]
+    newest = read_latest(domain.out)["forecast"]
     if newest is None or newest["folder"] != folder.name:
-        announce(name, domain, folder)
+        announce(domain, folder)
     return done
 
 

@@ -26,33 +26,30 @@ from pipelines.operation.products.published import published_times, silent_since
 from pipelines.operation.skill import below_extrapolation, counted, headlines
 from pipelines.operation.verify import MODEL, close_cycles, unverified
 from pipelines.params.operation import Domain
-from pipelines.params.read import Params, read_params
+from pipelines.params.read import read_params
 from pipelines.tracking.skill_curves import log_skill
 
 HANGS_S = 3600  # hundreds of cycles wait after an outage
 
 
 @task(name="score", **RETRY)
-def score(name: str, params: Params, now: np.datetime64) -> tuple[int, list[str]]:
-    """Close the cycles that can be closed; give how many, and what was wrong with others."""
-    log = get_run_logger()
-    domain, closed = params.domain(name), 0
-    out, problems = Path(domain.out), list[str]()
-    if not unverified(out):
+def score(domain: Domain, thresholds: list[float], now: np.datetime64) -> tuple[int, list[str]]:
+    """Close the cycles that can be closed; return how many, and what was wrong with others."""
+    log, closed, problems = get_run_logger(), 0, list[str]()
+    if not unverified(domain.out):
         return 0, []
-    stored = LiveStore(Path(domain.store), domain.license).open()
-    for reference, gaps in close_cycles(out, name, stored, params.evaluate.thresholds, now, problems):
+    for reference, gaps in close_cycles(domain, LiveStore.of(domain).open(), thresholds, now, problems):
         closed += 1
-        log.info("%s: cycle of %s UTC is closed%s", name, reference, f", with {gaps} gap(s)" if gaps else "")
+        log.info("%s: cycle of %s UTC is closed%s", domain.name, reference, f", with {gaps} gap(s)" if gaps else "")
     return closed, problems
 
 
 # Without a further try: the next run logs what this one couldn't.
 @task(name="track", cache_policy=NO_CACHE)
-def track(name: str, domain: Domain) -> int:
-    """Log rolling skill of the cycles of the last days that MLflow hasn't got yet; give how many points."""
+def track(domain: Domain) -> int:
+    """Log rolling skill of the cycles of the last days that MLflow hasn't got yet; return how many points."""
     days = np.timedelta64(domain.skill_days, "D")
-    own = counted(_last(Path(domain.out), 2 * days))
+    own = counted(_last(domain.out, 2 * days))
     logged = 0
     if own.empty:
         return 0
@@ -64,7 +61,7 @@ def track(name: str, domain: Domain) -> int:
             return headlines(own[(times > cycle - days) & (times <= cycle)], of)
 
         cycles = np.sort(of_model["reference_time"].unique().astype("datetime64[s]"))
-        logged += log_skill(f"{NAME}-verification", name, model, version, cycles, rolling)
+        logged += log_skill(f"{NAME}-verification", domain.name, model, version, cycles, rolling)
     return logged
 
 
@@ -86,7 +83,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
         try:
             params = read_params()
             settings = params.domain(domain)
-            out = Path(settings.out)
+            out = settings.out
             try:
                 held.enter_context(exclusive(out / LEDGER / ".lock", wait_s=0))
             except Unavailable:
@@ -96,12 +93,12 @@ def verify(domain: str, now: datetime | None = None) -> State:
             return Failed(message=f"not verified: {error}")
         done, wrong, notes = "nothing verified", list[str](), list[str]()
         try:
-            closed, wrong = score(domain, params, clock)
+            closed, wrong = score(settings, params.evaluate.thresholds, clock)
             done = f"{closed} cycle(s) verified, {len(unverified(out))} open"
         except Exception as error:  # whatever it is, the alarms below are looked at
             wrong = [one_line(error)]
         try:
-            track(domain, settings)
+            track(settings)
         except Unavailable as error:
             notes.append(f"skill isn't in MLflow yet: {error}")
         poor = below_extrapolation(_last(out, np.timedelta64(settings.skill_days, "D")))
@@ -109,7 +106,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
         alarms = {"skill-below-extrapolation": poor and f"{poor} in the last {settings.skill_days} days"}
         if silence:
             alarms["no-forecast"] = silence  # to take it back is the next forecast's
-        tell(domain, out, alarms)
+        tell(settings, alarms)
     for problem in wrong:
         log.error("%s: %s", domain, problem)
     for note in notes:

@@ -228,7 +228,7 @@ def skill(
         date = np.datetime64(day, "D") if day is not None else None
     except ValueError:
         raise UserError(f"--day: {day!r} is no date like 2020-10-31") from None
-    print(skill_table(Path(settings.out), days or settings.skill_days, date))
+    print(skill_table(settings.out, days or settings.skill_days, date))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
+from pipelines.params.operation import Domain
 from pipelines.radar.readers import cf
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.store import CLOCK, NO_DATA, RESOLUTION
@@ -30,10 +31,11 @@ def finished_days(times: NDArray[np.datetime64], now: np.datetime64) -> list[np.
     return [day for day in days if day + DAY + SETTLED <= now]
 
 
-def day_file(folder: Path, domain: str, day: np.datetime64) -> Path:
-    """Path of a day's file in the archive ``folder``."""
+def day_file(domain: Domain, day: np.datetime64) -> Path:
+    """Return the path of a day's file in the archive of a domain that has one."""
+    assert domain.archive is not None
     year, month, number = str(day).split("-")
-    return folder / year / month / f"{domain}_{year}{month}{number}.nc"
+    return domain.archive / year / month / f"{domain.name}_{year}{month}{number}.nc"
 
 
 def of_day(stored: xr.Dataset, day: np.datetime64) -> xr.Dataset:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import exclusive
+from pipelines.params.operation import Domain
 from pipelines.radar.frame import Frame
 from pipelines.radar.store import MAXIMUM, RESOLUTION, decode_frames, difference, frames_dataset, frames_of
 
@@ -60,6 +61,11 @@ class LiveStore:
 
     def __init__(self, path: Path, license: str) -> None:
         self.path, self.license = path, license
+
+    @classmethod
+    def of(cls, domain: Domain) -> "LiveStore":
+        """Return a domain's store."""
+        return cls(domain.store, domain.license)
 
     def append(self, frames: Sequence[Frame]) -> Appended:
         """Put frames into the store: all that can be, in one transaction, or none.

@@ -13,18 +13,16 @@ from pipelines.common.errors import UserError
 from pipelines.operation.archive import DAY, archive_day, day_file, finished_days, how_it_differs, of_day
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.verify import unverified
+from pipelines.params.operation import Domain
 
 
-def archive_days(live: LiveStore, folder: Path, domain: str, now: np.datetime64) -> tuple[dict[Path, int], list[str]]:
+def archive_days(domain: Domain, now: np.datetime64) -> tuple[dict[Path, int], list[str]]:
     """Bring the files of finished days up to date.
 
     Parameters
     ----------
-    live : LiveStore
-    folder : Path
-        Of the archive.
-    domain : str
-        Files are named after it.
+    domain : Domain
+        One that has an archive.
     now : numpy.datetime64
         UTC; a day is finished some hours after its end.
 
@@ -40,10 +38,10 @@ def archive_days(live: LiveStore, folder: Path, domain: str, now: np.datetime64)
     UserError
         If there is no live store.
     """
-    stored = live.open()
+    stored = LiveStore.of(domain).open()
     written, failures = {}, []
     for day in finished_days(stored["time"].to_numpy(), now):
-        path = day_file(folder, domain, day)
+        path = day_file(domain, day)
         try:
             if new := archive_day(of_day(stored, day), path):
                 written[path] = new
@@ -52,19 +50,14 @@ def archive_days(live: LiveStore, folder: Path, domain: str, now: np.datetime64)
     return written, failures
 
 
-def expire_days(
-    live: LiveStore, folder: Path, domain: str, out: Path, *, keep_days: int, now: np.datetime64, wall_clock: datetime
-) -> tuple[int, list[str]]:
+def expire_days(domain: Domain, now: np.datetime64, wall_clock: datetime) -> tuple[int, list[str]]:
     """Take old days out of the live store, those whose files hold them exactly.
 
     Parameters
     ----------
-    live, folder, domain, now
-        As of :func:`archive_days`.
-    out : Path
-        The domain's folder of forecasts: frames from a day before the first that isn't verified stay.
-    keep_days : int
-        Days up to the newest frame that stay.
+    domain, now
+        As of :func:`archive_days`. Of the domain's frames those of its last ``keep_days`` stay, and those from a day
+        before the first forecast that isn't verified.
     wall_clock : datetime
         With a time zone. States of the store that were made ``keep_days`` before it can't be opened any more; ``now``
         may be that of a replay.
@@ -76,16 +69,17 @@ def expire_days(
     failures : list of str
         Why days stay that are old enough to go.
     """
+    live = LiveStore.of(domain)
     stored = live.open()
     times = stored["time"].to_numpy().astype("datetime64[s]")
-    needed = [times[-1] - keep_days * DAY, *(reference - DAY for reference in unverified(out)[:1])]
+    needed = [times[-1] - domain.keep_days * DAY, *(reference - DAY for reference in unverified(domain.out)[:1])]
     oldest = min(needed).astype("datetime64[D]")
     gone: list[np.datetime64] = []
     failures = []
     for day in finished_days(times[times < oldest], now):
-        path, frames = day_file(folder, domain, day), of_day(stored, day)
+        path, frames = day_file(domain, day), of_day(stored, day)
         if words := how_it_differs(path, frames):
             failures.append(f"{path}: the day stays in the live store: {words}")
         else:
             gone.extend(frames["time"].to_numpy())
-    return live.expire(gone, wall_clock - timedelta(days=keep_days)), failures
+    return live.expire(gone, wall_clock - timedelta(days=domain.keep_days)), failures

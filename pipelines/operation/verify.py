@@ -18,6 +18,7 @@ from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation
 from pipelines.operation.ledger import COLUMNS, append, ledger_file
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.published import PublishedForecast, published_times, read_published
+from pipelines.params.operation import Domain
 from pipelines.radar.frame import Rain
 from pipelines.verification.scoring import SUMS, score_forecast
 from pipelines.verification.spatial import power_columns
@@ -36,20 +37,13 @@ def unverified(out: Path) -> list[np.datetime64]:
 
 
 def close_cycles(
-    out: Path,
-    domain: str,
-    stored: xr.Dataset,
-    thresholds: Sequence[float],
-    now: np.datetime64,
-    problems: list[str],
+    domain: Domain, stored: xr.Dataset, thresholds: Sequence[float], now: np.datetime64, problems: list[str]
 ) -> Iterator[tuple[np.datetime64, int]]:
     """Score the cycles that can be closed, each into its file of the ledger as soon as it is scored.
 
     Parameters
     ----------
-    out : Path
-        The domain's folder of forecasts.
-    domain : str
+    domain : Domain
     stored : Dataset
         The live store, see :meth:`pipelines.operation.live_store.LiveStore.open`.
     thresholds : sequence of float
@@ -64,26 +58,21 @@ def close_cycles(
     reference, gaps
         Of a cycle that is closed now, and at how many of its lead times nothing could be counted.
     """
-    for reference in unverified(out):
+    for reference in unverified(domain.out):
         try:
-            table = score_cycle(out / stamp(reference), domain, reference, stored, thresholds, now)
+            table = score_cycle(domain, reference, stored, thresholds, now)
         except UserError as error:
             problems.append(str(error))
             continue
         if table is not None:
-            append(out, reference, table)
+            append(domain.out, reference, table)
             yield reference, table.loc[table["gap"] != "", "minutes"].nunique(dropna=False)
 
 
 def score_cycle(
-    folder: Path,
-    domain: str,
-    reference: np.datetime64,
-    stored: xr.Dataset,
-    thresholds: Sequence[float],
-    now: np.datetime64,
+    domain: Domain, reference: np.datetime64, stored: xr.Dataset, thresholds: Sequence[float], now: np.datetime64
 ) -> pd.DataFrame | None:
-    """Score the cycle that is published in ``folder``, as rows of the ledger; None while it is open.
+    """Score a domain's published cycle, as rows of the ledger; None while it is open.
 
     Raises
     ------
@@ -91,12 +80,12 @@ def score_cycle(
         If the published file can't be read, until `GIVE_UP` after its reference time.
     """
     try:
-        issued = read_published(folder)
+        issued = read_published(domain.out / stamp(reference))
     except UserError as error:
         if now < reference + GIVE_UP:
             raise
         lost = {"minutes": np.nan, "threshold": np.nan, "forecaster": ISSUED, "gap": str(error), "fallback": False}
-        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), domain, reference, now)
+        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), domain.name, reference, now)
     times = stored["time"].to_numpy().astype("datetime64[s]")
     if not np.isin(issued.valid, times).all() and now < issued.valid[-1] + WAIT:
         return None
@@ -130,7 +119,7 @@ def score_cycle(
     made_by = {name: str(issued.said[name]) for name in MODEL}
     fallback = str(issued.said.get("fallback", "none")) != "none"
     table = pd.concat(tables, ignore_index=True).assign(**made_by, fallback=fallback)
-    return _complete(table, domain, reference, now)
+    return _complete(table, domain.name, reference, now)
 
 
 def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:

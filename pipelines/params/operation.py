@@ -1,12 +1,22 @@
 """Sections of the hourly forecast: areas, and what is done when not all is as it should be."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pipelines.params.base import Positive, Section, Share
 from pipelines.params.nowcast import Fallback
 from pipelines.params.radar import FileHints
+
+
+def _folder(given: Any) -> Path:
+    if not isinstance(given, str | Path) or not str(given):
+        raise ValueError("should be the path of a folder")
+    return Path(given)
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 class Policy(Section):
@@ -30,8 +40,9 @@ class Policy(Section):
 class Domain(FileHints):
     """A radar's area: where its frames come in, what their files don't say, and what goes out when."""
 
-    inbox: str = Field(min_length=1, description="folder that the radar's files come into")
-    store: str = Field(min_length=1, description="the live store's folder")
+    name: str = Field(exclude=True, description="its key in the section domains")
+    inbox: Folder = Field(description="folder that the radar's files come into")
+    store: Folder = Field(description="the live store's folder")
     license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
     model: str = Field(min_length=1, description="MLflow URI of a registered model")
     cron: str = Field(min_length=1, description="when to forecast, UTC: minute, hour, day, month, weekday")
@@ -40,12 +51,12 @@ class Domain(FileHints):
     memory_limit_mb: Positive | None = Field(
         description="a method that needs more on the grid isn't used, MB; null for no limit"
     )
-    out: str = Field(min_length=1, description="folder of the forecasts; each cycle gets one of its own in it")
+    out: Folder = Field(description="folder of the forecasts; each cycle gets one of its own in it")
     skill_days: Positive = Field(description="days of rolling skill, for curves and alarm")
     silent_minutes: Positive | None = Field(
         description="alarm when the newest forecast is older; null for a replay of the past"
     )
-    archive: str | None = Field(
+    archive: Folder | None = Field(
         description="folder of finished days; null: the live store keeps all, and ingestion gets nothing"
     )
     keep_days: Positive = Field(description="days up to the newest frame that stay in the live store")

@@ -6,9 +6,9 @@ key is found by the first stage that runs, in one line that names it.
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -63,11 +63,20 @@ class Params(Section):
     # Names are part of Prefect's addresses.
     domains: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Domain]
 
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _domains_know_their_names(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if own := [name for name, domain in given.items() if isinstance(domain, dict) and "name" in domain]:
+            raise ValueError(f"{own[0]}.name: unknown key")
+        return {name: domain | {"name": name} if isinstance(domain, dict) else domain for name, domain in given.items()}
+
     @model_validator(mode="after")
     def _domains_share_no_folder(self) -> "Params":
         for key in ("inbox", "store", "out", "archive"):
             given = (getattr(domain, key) for domain in self.domains.values())
-            folders = [Path(folder) for folder in given if folder is not None]
+            folders = [folder for folder in given if folder is not None]
             if shared := {str(folder) for folder in folders if folders.count(folder) > 1}:
                 raise ValueError(f"domains: {key}: two domains share {', '.join(shared)}")
         return self

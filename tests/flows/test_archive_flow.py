@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from archive import moving_cells
 from conftest import Served, write_params
+from domains import domain_in
 from prefect.client.schemas.objects import State
 
 from flows.archive import archive
@@ -15,7 +16,8 @@ from pipelines.operation.archive import day_file, how_it_differs
 from pipelines.operation.live_store import LiveStore
 
 FRAMES = [frame for day in (1, 2, 3) for frame in moving_cells(f"2024-06-0{day}T12:00:00", 2, shape=(32, 32))]
-LIVE, FOLDER = LiveStore(Path("data/store/here"), "CC0-1.0"), Path("archive/here")
+DOMAIN = domain_in(Path("data"), store=Path("data/store/here"), archive=Path("archive/here"))
+LIVE = LiveStore.of(DOMAIN)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_finished_days_are_archived_and_old_ones_expire(here: Path) -> None:
     assert archived().message.startswith("0 new frame(s) in archive/here (not under DVC), 0 expired")
     assert list(LIVE.open()["time"].to_numpy()) == [frame.time for frame in FRAMES[2:]]
     for number in (1, 2, 3):
-        path = day_file(FOLDER, "here", np.datetime64(f"2024-06-0{number}"))
+        path = day_file(DOMAIN, np.datetime64(f"2024-06-0{number}"))
         assert how_it_differs(path, before.isel(time=slice(2 * number - 2, 2 * number))) is None
     with exclusive(Path("data/out/here/.archive.lock")):
         assert archived().message == "another run for here is in progress"
@@ -53,7 +55,7 @@ def test_finished_days_are_archived_and_old_ones_expire(here: Path) -> None:
 
 def test_a_file_that_is_broken_keeps_its_day_and_no_other(here: Path) -> None:
     LIVE.append(FRAMES)
-    path = day_file(FOLDER, "here", np.datetime64("2024-06-01"))
+    path = day_file(DOMAIN, np.datetime64("2024-06-01"))
     path.parent.mkdir(parents=True)
     path.write_text("nothing")
     state = archived()

@@ -23,6 +23,7 @@ from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path, exclusive
 from pipelines.operation.products.dataset import NETCDF, stamp, valid_times
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
+from pipelines.params.operation import Domain
 
 LATEST = "latest.json"
 WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "animation": ANIMATION}
@@ -40,21 +41,18 @@ def read_latest(out: Path) -> dict[str, Any]:
         return {"forecast": None, "alarms": []}
 
 
-def update_latest(
-    out: Path, domain: str, *, forecast: dict[str, Any] | None = None, alarms: Mapping[str, str | None]
-) -> None:
-    """Write ``latest.json`` anew: what is not given stays as it was.
+def update_latest(domain: Domain, *, forecast: dict[str, Any] | None = None, alarms: Mapping[str, str | None]) -> None:
+    """Write a domain's ``latest.json`` anew: what is not given stays as it was.
 
     Parameters
     ----------
-    out : Path
-        The domain's folder of forecasts.
-    domain : str
+    domain : Domain
     forecast : dict, optional
         From :func:`describe`.
     alarms : mapping of str to str or None
         Message of each kind of alarm that is on; None turns a kind off. Kinds that aren't named stay as they are.
     """
+    out = domain.out
     with exclusive(out / f".{LATEST}.lock"):
         before = read_latest(out)
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -66,7 +64,7 @@ def update_latest(
             if message is not None
         ]
         content = {
-            "domain": domain,
+            "domain": domain.name,
             "written": now,
             "forecast": forecast or before["forecast"],
             "alarms": sorted(kept + on, key=lambda one: one["kind"]),

@@ -11,6 +11,7 @@ import xarray as xr
 import yaml
 from archive import moving_cells
 from conftest import REPOSITORY
+from domains import domain_in
 from issued_files import damage_pixels
 
 from pipelines.common.errors import UserError
@@ -27,13 +28,13 @@ FIRST, SECOND = np.datetime64("2024-06-01"), np.datetime64("2024-06-02")
 
 
 def stored(tmp_path: Path, frames: list[Frame]) -> xr.Dataset:
-    live = LiveStore(tmp_path / "live", "CC0-1.0")
+    live = LiveStore.of(domain_in(tmp_path))
     live.append(frames)
     return live.open()
 
 
 def archived(tmp_path: Path, frames: list[Frame], day: np.datetime64 = FIRST) -> tuple[Path, int]:
-    path = day_file(tmp_path / "archive", "here", day)
+    path = day_file(domain_in(tmp_path), day)
     return path, archive_day(of_day(stored(tmp_path, frames), day), path)
 
 
@@ -114,7 +115,7 @@ def test_what_contradicts_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
 
 def test_what_a_file_doesnt_hold_exactly_is_seen(tmp_path: Path) -> None:
     frames = of_day(stored(tmp_path, FRAMES), FIRST)
-    path = day_file(tmp_path / "archive", "here", FIRST)
+    path = day_file(domain_in(tmp_path), FIRST)
     assert how_it_differs(path, frames) == "there is no such file"
     archive_day(frames, path)
     assert how_it_differs(path, frames) is None

@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from archive import moving_cells
+from domains import SIMULATED
 from small_model import NETWORK, loaded
 
 from pipelines.common.errors import Unavailable, UserError
@@ -19,10 +19,9 @@ from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast, troubles
 from pipelines.operation.inputs import Source
 from pipelines.params.operation import Policy
-from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
 
-POLICY = read_params(Path(__file__).parents[3] / "params.yaml").domains["simulated"].policy
+POLICY = SIMULATED.policy
 FRAMES = moving_cells("2024-06-01T12:00", 5, shape=(24, 32))
 MODEL = loaded("persistence")
 

@@ -3,21 +3,20 @@
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 from archive import moving_cells
+from domains import SIMULATED
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.operation.inputs import Source, StaleInput, check_age, choose_inputs
 from pipelines.params.operation import Policy
-from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
 
-POLICY = read_params(Path(__file__).parents[3] / "params.yaml").domains["simulated"].policy
+POLICY = SIMULATED.policy
 NOON = datetime(2024, 6, 1, 12)
 SHAPE = (48, 64)
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive import moving_cells
+from domains import domain_in
 from issued_files import write_issued
 
 from pipelines.operation.archive import day_file, how_it_differs
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.retention import archive_days, expire_days
+from pipelines.params.operation import Domain
 
 FRAMES = [frame for day in (1, 2, 3, 4) for frame in moving_cells(f"2024-06-0{day}T12:00:00", 3, shape=(32, 32))]
 NOW = np.datetime64("2024-06-05T12:00:00")
@@ -23,55 +25,59 @@ TESTS = str(Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> LiveStore:
-    live = LiveStore(tmp_path / "live", "CC0-1.0")
+def domain(tmp_path: Path) -> Domain:
+    return domain_in(tmp_path, keep_days=1)
+
+
+@pytest.fixture
+def live(domain: Domain) -> LiveStore:
+    live = LiveStore.of(domain)
     live.append(FRAMES)
     return live
 
 
-def expire(live: LiveStore, tmp_path: Path, keep_days: int = 1) -> tuple[int, list[str]]:
-    at = {"now": NOW, "wall_clock": datetime.now(UTC) + timedelta(days=keep_days)}
-    return expire_days(live, tmp_path / "archive", "here", tmp_path / "out", keep_days=keep_days, **at)
+def expire(domain: Domain) -> tuple[int, list[str]]:
+    return expire_days(domain, NOW, wall_clock=datetime.now(UTC) + timedelta(days=1))
 
 
 def days_of(live: LiveStore) -> list[int]:
     return [int(str(day)[-2:]) for day in np.unique(live.open()["time"].to_numpy().astype("datetime64[D]"))]
 
 
-def test_old_days_leave_the_live_store_after_they_are_archived(live: LiveStore, tmp_path: Path) -> None:
-    failures = [f"{day_file(tmp_path / 'archive', 'here', day)}: the day stays in the live store" for day in DAYS[:2]]
-    assert expire(live, tmp_path) == (0, [f"{words}: there is no such file" for words in failures])
+def test_old_days_leave_the_live_store_after_they_are_archived(live: LiveStore, domain: Domain) -> None:
+    failures = [f"{day_file(domain, day)}: the day stays in the live store" for day in DAYS[:2]]
+    assert expire(domain) == (0, [f"{words}: there is no such file" for words in failures])
     before = live.open().load()
     size = sum(path.stat().st_size for path in live.path.rglob("*") if path.is_file())
-    written, wrong = archive_days(live, tmp_path / "archive", "here", NOW)
-    assert not wrong and written == {day_file(tmp_path / "archive", "here", day): 3 for day in DAYS}
-    assert archive_days(live, tmp_path / "archive", "here", NOW) == ({}, [])
-    assert expire(live, tmp_path) == (6, [])
-    assert days_of(live) == [3, 4] and expire(live, tmp_path) == (0, [])
+    written, wrong = archive_days(domain, NOW)
+    assert not wrong and written == {day_file(domain, day): 3 for day in DAYS}
+    assert archive_days(domain, NOW) == ({}, [])
+    assert expire(domain) == (6, [])
+    assert days_of(live) == [3, 4] and expire(domain) == (0, [])
     for number, day in enumerate(DAYS):
         of_day = before.isel(time=slice(3 * number, 3 * number + 3))
-        assert how_it_differs(day_file(tmp_path / "archive", "here", day), of_day) is None
+        assert how_it_differs(day_file(domain, day), of_day) is None
     np.testing.assert_array_equal(live.open()["rainfall_flux"], before["rainfall_flux"][6:])
     assert sum(path.stat().st_size for path in live.path.rglob("*") if path.is_file()) < size
 
 
-def test_a_day_whose_file_is_not_right_stays(live: LiveStore, tmp_path: Path) -> None:
-    archive_days(live, tmp_path / "archive", "here", NOW)
-    path = day_file(tmp_path / "archive", "here", DAYS[0])
+def test_a_day_whose_file_is_not_right_stays(live: LiveStore, domain: Domain) -> None:
+    archive_days(domain, NOW)
+    path = day_file(domain, DAYS[0])
     path.write_bytes(path.read_bytes()[:4000])
-    expired, failures = expire(live, tmp_path)
+    expired, failures = expire(domain)
     assert expired == 3 and len(failures) == 1 and failures[0].startswith(f"{path}: the day stays in the live store: ")
     assert days_of(live) == [1, 3, 4]
 
 
-def test_what_a_forecast_needs_that_is_not_verified_stays(live: LiveStore, tmp_path: Path) -> None:
-    archive_days(live, tmp_path / "archive", "here", NOW)
-    issued = write_issued(tmp_path / "out", FRAMES[6:9], FRAMES[8].rain_rate[None])  # of 3 June
-    assert expire(live, tmp_path) == (3, [])
+def test_what_a_forecast_needs_that_is_not_verified_stays(live: LiveStore, domain: Domain) -> None:
+    archive_days(domain, NOW)
+    issued = write_issued(domain.out, FRAMES[6:9], FRAMES[8].rain_rate[None])  # of 3 June
+    assert expire(domain) == (3, [])
     assert days_of(live) == [2, 3, 4]
     issued.unlink()
     issued.parent.rmdir()
-    assert expire(live, tmp_path) == (3, []) and days_of(live) == [3, 4]
+    assert expire(domain) == (3, []) and days_of(live) == [3, 4]
 
 
 # A process of its own, which forks before icechunk has threads: each child is killed at its n-th call that opens,
@@ -84,18 +90,16 @@ KILLED = textwrap.dedent("""
     import numpy as np
     import xarray as xr
     sys.path.insert(0, sys.argv[1])
-    from archive import moving_cells
-    from pipelines.operation.archive import day_file, of_day
+    from domains import domain_in
     from pipelines.operation.live_store import LiveStore
     from pipelines.operation.retention import archive_days, expire_days
 
     root, now = Path(sys.argv[2]), np.datetime64("2024-06-05T12:00:00")
 
     def work(folder):
-        live = LiveStore(folder / "live", "CC0-1.0")
-        archive_days(live, folder / "archive", "here", now)
-        later = datetime.now(UTC) + timedelta(days=1)
-        expire_days(live, folder / "archive", "here", folder / "out", keep_days=1, now=now, wall_clock=later)
+        domain = domain_in(folder, keep_days=1)
+        archive_days(domain, now)
+        expire_days(domain, now, wall_clock=datetime.now(UTC) + timedelta(days=1))
 
     def kill_at(point, folder):
         seen = 0
@@ -109,7 +113,7 @@ KILLED = textwrap.dedent("""
 
     def look(folder):
         held = {"live": [], "archive": []}
-        stored = LiveStore(folder / "live", "CC0-1.0").open()
+        stored = LiveStore.of(domain_in(folder)).open()
         held["live"] = dict(zip(map(str, stored["time"].to_numpy()), map(str, stored["source_sha256"].to_numpy())))
         held["sums"] = stored["rainfall_flux"].sum(("y", "x")).to_numpy().tolist()
         held["archive"] = {}
@@ -156,7 +160,7 @@ KILLED = textwrap.dedent("""
 
 def kill_at(points: list[str], tmp_path: Path) -> None:
     (tmp_path / "start").mkdir()
-    (tmp_path / "live").rename(tmp_path / "start" / "live")
+    (tmp_path / "store").rename(tmp_path / "start" / "store")
     command = [sys.executable, "-c", KILLED, TESTS, str(tmp_path), " ".join(points)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500)
     said = [json.loads(line) for line in done.stdout.splitlines()]

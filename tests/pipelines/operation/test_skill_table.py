@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from archive import moving_cells
 from conftest import write_params
 from issued_files import write_issued
@@ -16,6 +15,7 @@ from pipelines.operation.ledger import read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.skill import skill
 from pipelines.operation.verify import close_cycles
+from pipelines.params.read import read_params
 
 FRAMES = moving_cells("2024-06-01T23:30:00", 12)
 LATER = np.datetime64("2024-06-02T12:00:00")
@@ -26,21 +26,21 @@ def test_a_days_cycles_are_listed_with_gaps_fallbacks_and_what_is_open(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, {"here": {}})
-    out = Path(yaml.safe_load((tmp_path / "params.yaml").read_text())["domains"]["here"]["out"])
+    domain = read_params().domain("here")
     shown = CliRunner().invoke(app, ["skill", "here"])
     assert isinstance(shown.exception, UserError) and "no forecast has been published" in str(shown.exception)
-    live = LiveStore(tmp_path / "live", "CC0-1.0")
+    live = LiveStore.of(domain)
     live.append([*FRAMES[:8], *FRAMES[9:]])
     for newest, said in ((4, {}), (6, {}), (7, {"fallback": "extrapolation: broken", "method": "extrapolation"})):
         after = np.stack([frame.rain_rate for frame in FRAMES[newest + 1 : newest + 4]])
-        write_issued(out, FRAMES[newest - 2 : newest + 1], after, **said)
+        write_issued(domain.out, FRAMES[newest - 2 : newest + 1], after, **said)
     # the store packs in steps of 0.01 mm/h: none of them is near to this threshold
-    assert len(list(close_cycles(out, "here", live.open(), [1.005], LATER, []))) == 3
-    write_issued(out, FRAMES[6:9], np.zeros((3, 64, 64)))  # issued now, and so open
+    assert len(list(close_cycles(domain, live.open(), [1.005], LATER, []))) == 3
+    write_issued(domain.out, FRAMES[6:9], np.zeros((3, 64, 64)))  # issued now, and so open
 
     shown = CliRunner().invoke(app, ["skill", "here", "--days", "2"])
     assert shown.exit_code == 0, shown.exception
-    table = skill(read_ledger(out))
+    table = skill(read_ledger(domain.out))
     rolling = [line for line in shown.output.splitlines() if line.startswith("| radar-nowcast | 3 | scs |")]
     for line, name in zip(rolling, ("issued", "extrapolation", "persistence"), strict=True):
         row = table.loc[("radar-nowcast", "3", "scs", name)]

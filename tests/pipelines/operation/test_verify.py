@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 from archive import moving_cells
+from domains import domain_in
 from issued_files import damage_pixels, write_issued
 from scipy.ndimage import uniform_filter
 from scores.categorical import BasicContingencyManager, ThresholdEventOperator
@@ -44,7 +45,7 @@ def guess(number: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def live(tmp_path: Path) -> LiveStore:
-    return LiveStore(tmp_path / "live", "CC0-1.0")
+    return LiveStore.of(domain_in(tmp_path))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def close_by(
     out: Path, stored: xr.Dataset, now: np.datetime64 = LATER
 ) -> tuple[list[tuple[np.datetime64, int]], list[str]]:
     problems: list[str] = []
-    return list(close_cycles(out, "here", stored, THRESHOLDS, now, problems)), problems
+    return list(close_cycles(domain_in(out.parent), stored, THRESHOLDS, now, problems)), problems
 
 
 def packed(frame: Frame) -> np.ndarray:

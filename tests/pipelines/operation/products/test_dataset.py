@@ -12,19 +12,19 @@ import pyproj
 import pytest
 import xarray as xr
 from archive import moving_cells
+from domains import SIMULATED
 from small_model import loaded
 
 from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.dataset import NETCDF, forecast_dataset, stamp
 from pipelines.operation.products.publish import ZARR
-from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 
 SHAPE = (40, 50)
 MODEL = loaded("persistence")
-POLICY = read_params(Path(__file__).parents[4] / "params.yaml").domains["simulated"].policy
+POLICY = SIMULATED.policy
 FMI = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +x_0=380886.31 +y_0=3395677.92 +units=m +no_defs"
 SOUTH = "+proj=aea +lat_1=-18 +lat_2=-36 +lat_0=-27.7 +lon_0=153.2 +ellps=GRS80 +units=m"
 KILOMETRE = {"left": -20000.0, "top": 30000.0, "dx": 1000.0, "dy": 1000.0, "shape": SHAPE}

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import xarray as xr
 from archive import moving_cells
+from domains import SIMULATED, domain_in
 from matplotlib.image import imread
 from PIL import Image, ImageSequence
 from small_model import loaded
@@ -21,12 +22,11 @@ from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.operation.products.latest import describe, read_latest, update_latest
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR, publish
-from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import COLOURS
 
-POLICY = read_params(Path(__file__).parents[4] / "params.yaml").domains["simulated"].policy
+POLICY = SIMULATED.policy
 SHAPE = (600, 530)  # more than a tile each way
 FMI = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +x_0=380886.31 +y_0=3395677.92 +units=m +no_defs"
 FRAMES = moving_cells("2024-06-01T23:40", 4, shape=SHAPE, speed=(6.0, 3.0))
@@ -219,7 +219,8 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_latest_json_says_where_everything_is(folder: Path) -> None:
     out = folder.parent
-    update_latest(out, "here", forecast=describe(folder), alarms={"fallback": "why"})
+    domain = domain_in(out, out=out)
+    update_latest(domain, forecast=describe(folder), alarms={"fallback": "why"})
     latest = json.loads((out / "latest.json").read_text())
     said = latest["forecast"]
     assert (latest["domain"], said["folder"], said["reference_time"]) == ("here", folder.name, "2024-06-01T23:55:00Z")
@@ -235,11 +236,11 @@ def test_latest_json_says_where_everything_is(folder: Path) -> None:
     assert [Path(one).name.split("_")[0] for one in files["maps"]] == ["observed"] * 2 + ["forecast"] * 12
     # What is not given stays; an alarm keeps the time that it is on since.
     since = latest["alarms"][0]["since"]
-    update_latest(out, "here", alarms={"fallback": "still", "stale-input": None})
+    update_latest(domain, alarms={"fallback": "still", "stale-input": None})
     assert read_latest(out)["forecast"] == said
     assert read_latest(out)["alarms"] == [{"kind": "fallback", "message": "still", "since": since}]
-    update_latest(out, "here", alarms={"fallback": None})
+    update_latest(domain, alarms={"fallback": None})
     assert read_latest(out)["alarms"] == []
     (out / "latest.json").write_text('{"domain": ')
-    update_latest(out, "here", forecast=said, alarms={"fallback": "why"})
+    update_latest(domain, forecast=said, alarms={"fallback": "why"})
     assert read_latest(out)["forecast"] == said and len(read_latest(out)["alarms"]) == 1
