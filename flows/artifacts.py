@@ -1,13 +1,11 @@
 """What Prefect's UI shows of a published forecast."""
 
 import base64
-import json
 import os
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
-import xarray as xr
 from PIL import Image
 from prefect.artifacts import create_markdown_artifact
 
@@ -15,45 +13,38 @@ from pipelines.common.markdown import code, literal
 from pipelines.common.text import printable
 from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
+from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain
 
 WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 
 
-def show_forecast(domain: Domain, folder: Path) -> None:
-    """Make the artifact ``forecast-DOMAIN``: the picture, where the files are, and what they were made from.
-
-    Parameters
-    ----------
-    domain : Domain
-    folder : Path
-        Where the forecast was published.
-    """
-    with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as forecast:
-        said, leads = forecast.attrs, forecast["lead_time"].to_numpy() // 60
-    model = literal(f"{said['model_name']} version {said['model_version']}")
+def show_forecast(domain: Domain, published: PublishedForecast) -> None:
+    """Make the artifact ``forecast-DOMAIN``: the picture, where the files are, and what they were made from."""
+    attributes, minutes, folder = published.attributes, published.minutes, published.folder.resolve()
+    attrs = attributes.to_attrs()
+    model = literal(f"{attributes.model_name} version {attrs['model_version']}")
     server = printable(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if server.startswith("http") and said["model_version"] != "none":
-        page = f"models/{quote(said['model_name'], '')}/versions/{quote(said['model_version'], '')}"
+    if server.startswith("http") and attributes.model_version is not None:
+        page = f"models/{quote(attributes.model_name, '')}/versions/{quote(attributes.model_version, '')}"
         model = f"[{model}]({server.rstrip('/')}/#/{page})"
-    folder = folder.resolve()
     files = [f"[{name}]({(folder / name).as_uri()})" for name in (NETCDF, ZARR, COGS, PICTURE, ANIMATION, MAPS)]
     lines = [
-        f"![{literal(said['title'])}]({_small(folder / PICTURE)})",
+        f"![{literal(attributes.title)}]({_small(folder / PICTURE)})",
         "",
         f"- files: {', '.join(files)} in {literal(folder)}",
-        f"- lead times: {leads.size}, {leads[0]} to {leads[-1]} minutes",
-        f"- model: {model} ({literal(said['method'])}), sha256 {code(said['model_sha256'][:12])}",
-        f"- fallback: {literal(said['fallback'])}",
-        f"- live store: {literal(domain.store.resolve())}, snapshot {code(said['live_store_snapshot'])}",
-        f"- code: {code(said['code_commit'])}",
-        f"- missing frames: {literal(said['missing_frames'])}",
+        f"- lead times: {minutes.size}, {minutes[0]:g} to {minutes[-1]:g} minutes",
+        f"- model: {model} ({literal(attributes.method)}), sha256 {code(attrs['model_sha256'][:12])}",
+        f"- fallback: {literal(attrs['fallback'])}",
+        f"- live store: {literal(domain.store.resolve())}, snapshot {code(attrs['live_store_snapshot'])}",
+        f"- code: {code(attributes.code_commit)}",
+        f"- missing frames: {literal(attrs['missing_frames'])}",
     ]
     lines += [
-        f"- frame of {literal(frame['time'])} UTC: {literal(frame['file'])}, sha256 {code(frame['sha256'][:12])}"
-        for frame in json.loads(said["input_frames"])
+        f"- frame of {literal(frame.time)} UTC: {literal(frame.file)}, sha256 {code(frame.sha256[:12])}"
+        for frame in attributes.input_frames
     ]
-    create_markdown_artifact("\n".join(lines), key=f"forecast-{domain.name}", description=said["title"])
+    create_markdown_artifact("\n".join(lines), key=f"forecast-{domain.name}", description=attributes.title)
 
 
 def _small(picture: Path) -> str:

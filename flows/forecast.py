@@ -32,9 +32,11 @@ from pipelines.operation import forecast as nowcast
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.inputs import StaleInput, check_age
 from pipelines.operation.live_store import LiveStore
+from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.latest import describe, read_latest, update_latest
 from pipelines.operation.products.publish import publish as write_products
+from pipelines.operation.products.published import read_published
 from pipelines.operation.sources import of_store
 from pipelines.params.operation import Domain
 from pipelines.params.radar import FileHints, IngestRadar
@@ -97,11 +99,10 @@ def publish(forecast: xr.Dataset, observed: list[Frame], folder: Path) -> None:
 @task(name="announce", **RETRY)
 def announce(domain: Domain, folder: Path) -> None:
     """Show a published forecast in Prefect, and name it in latest.json, with the alarms that it raises or ends."""
-    said = describe(folder)
-    show_forecast(domain, folder)
-    fallback = None if said["fallback"] == "none" else said["fallback"]
-    tell(domain, {"no-forecast": None, "stale-input": None, "fallback": fallback})
-    update_latest(domain, forecast=said, alarms={})
+    published = read_published(folder)
+    show_forecast(domain, published)
+    tell(domain, {"no-forecast": None, "stale-input": None, "fallback": published.attributes.fallback})
+    update_latest(domain, forecast=describe(published), alarms={})
 
 
 @flow(name="forecast", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -174,9 +175,9 @@ def cycle(domain: Domain, params: IngestRadar, now: np.datetime64, notes: list[s
         result, observed = make_forecast(live, snapshot, domain)
         publish(result, observed, folder)
         done = f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
-        for trouble in nowcast.troubles(result.attrs):
-            log.warning("%s: %s", domain.name, trouble)
-            notes.append(trouble)
+        for warning in ForecastAttributes.model_validate(result.attrs).warnings:
+            log.warning("%s: %s", domain.name, warning)
+            notes.append(warning)
     # A run that was killed after it had published has not got so far.
     newest = read_latest(domain.out)["forecast"]
     if newest is None or newest["folder"] != folder.name:

@@ -44,7 +44,7 @@ def forecast(
     radar_files(folder)
     from pipelines.nowcast.registered_model import load
     from pipelines.operation.forecast import forecast as make_forecast
-    from pipelines.operation.forecast import troubles
+    from pipelines.operation.products.attributes import ForecastAttributes
     from pipelines.operation.products.dataset import NETCDF, stamp
     from pipelines.operation.products.publish import PICTURE, publish
     from pipelines.operation.sources import of_folder
@@ -54,8 +54,8 @@ def forecast(
     source = of_folder(folder, params.ingest_radar, settings if domain else SILENT)
     result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)
     published, said = out / stamp(observed[-1].time), result.attrs
-    for trouble in troubles(said):
-        logging.warning("%s", trouble)
+    for warning in ForecastAttributes.model_validate(result.attrs).warnings:
+        logging.warning("%s", warning)
     publish(result, observed, published)
     leads = result.sizes["lead_time"]
     model = printable(f"{said['model_name']} version {said['model_version']}")

@@ -33,9 +33,18 @@ def write_issued(out: Path, frames: Sequence[Frame], rain_rate: np.ndarray, *, s
         },
         {
             "input_frames": json.dumps([{"time": str(f.time), "file": f.source, "sha256": f.sha256} for f in frames]),
+            "title": "a forecast",
+            "source": "scs: radar-nowcast version 3",
+            "method": "scs",
+            "model_uri": "models:/radar-nowcast@champion",
             "model_name": "radar-nowcast",
             "model_version": "3",
-            "method": "scs",
+            "model_sha256": "ab" * 32,
+            "code_commit": "unknown",
+            "live_store_snapshot": "none",
+            "missing_frames": "none",
+            "policy": "{}",
+            "fallback": "none",
         }
         | said,
     ).to_netcdf(folder / "forecast.nc", encoding={"rainfall_flux": {"zlib": True}})

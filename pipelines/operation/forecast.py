@@ -3,8 +3,7 @@
 The command `scs forecast` and the hourly flow both come through here.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -33,13 +32,13 @@ def forecast(
     *,
     minutes: int = 60,
     memory_limit_mb: int | None = None,
-    snapshot: str = "none",
+    snapshot: str | None = None,
 ) -> tuple[xr.Dataset, list[Frame]]:
     """Forecast on the frames' own grid up to ``minutes`` ahead, in the frames' own steps.
 
     A model that can't be loaded, doesn't fit the frames, fails, or gives what can't be rain, is replaced by the
-    methods of ``policy.fallback`` in turn; attribute ``fallback`` of the forecast says by which and why. To log that
-    (`troubles`) is the caller's: each has a log of its own.
+    methods of ``policy.fallback`` in turn; attribute ``fallback`` of the forecast says by which and why. To log its
+    warnings is the caller's: each has a log of its own.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ def forecast(
         Longest lead time.
     memory_limit_mb : int, optional
         A method that needs more isn't used; see :func:`pipelines.nowcast.methods.memory.needed_mb`.
-    snapshot : str
+    snapshot : str, optional
         State of the live store that the frames are from.
 
     Returns
@@ -83,19 +82,12 @@ def forecast(
         except UserError as error:
             refusals.append(error)
             continue
-        fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else "none"
+        fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else None
         dataset = forecast_dataset(rain_rate, inputs, step_s, model, policy, fallback=fallback, snapshot=snapshot)
         return dataset, inputs.observed
     if len(refusals) == 1:
         raise refusals[0]
     raise UserError("; ".join(map(str, refusals)))
-
-
-def troubles(said: Mapping[str, str]) -> list[str]:
-    """Return what the attributes of a forecast say that one has to know before one trusts it, a line each."""
-    lines = [] if said["fallback"] == "none" else [f"fallback: {said['fallback']}"]
-    missing = [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"])
-    return lines + [f"input of {one['time']} UTC: {one['why']}; in its place {one['stand_in']}" for one in missing]
 
 
 def fallback_model(method: Fallback) -> LoadedModel:

@@ -116,9 +116,9 @@ def score_cycle(
     for name in FORECASTERS if not counted.all() else ():
         lost_leads = pd.DataFrame({"minutes": issued.minutes, "gap": gaps, "forecaster": name})[~counted]
         tables.append(lost_leads.merge(pd.DataFrame({"threshold": np.asarray(thresholds, float)}), how="cross"))
-    made_by = {name: str(issued.said[name]) for name in MODEL}
-    fallback = str(issued.said.get("fallback", "none")) != "none"
-    table = pd.concat(tables, ignore_index=True).assign(**made_by, fallback=fallback)
+    attrs = issued.attributes.to_attrs()
+    made_by = {name: attrs[name] for name in MODEL}
+    table = pd.concat(tables, ignore_index=True).assign(**made_by, fallback=issued.attributes.fallback is not None)
     return _complete(table, domain.name, reference, now)
 
 

@@ -1,7 +1,6 @@
 """Maps of a forecast, one a time, on a graticule of latitude and longitude; and the same as an animated GIF."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.radar.frame import Frame, Rain
@@ -50,7 +50,7 @@ def write_maps(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, an
     reference = observed[-1].time
     times = [*(frame.time for frame in observed), *forecast["time"].to_numpy().astype("datetime64[s]")]
     fields = [*(frame.rain_rate for frame in observed), *forecast["rainfall_flux"].to_numpy()]
-    series = MapSeries(observed[-1].grid, times, reference, forecast.attrs)
+    series = MapSeries(observed[-1].grid, times, reference, ForecastAttributes.model_validate(forecast.attrs))
     drawn = [series.draw(field, time) for field, time in zip(fields, times, strict=True)]
     wettest = drawn[int(np.argmax([np.nansum(field) for field in fields]))]
     sample = np.concatenate([drawn[0], wettest, drawn[-1]])
@@ -74,12 +74,12 @@ class MapSeries:
         Of all maps, in order.
     reference : numpy.datetime64
         Time of the newest observed frame; later ones are forecasts.
-    said : mapping of str to str
-        The forecast's attributes.
+    attributes : ForecastAttributes
+        Of the forecast.
     """
 
     def __init__(
-        self, grid: Grid, times: Sequence[np.datetime64], reference: np.datetime64, said: Mapping[str, str]
+        self, grid: Grid, times: Sequence[np.datetime64], reference: np.datetime64, attributes: ForecastAttributes
     ) -> None:
         self.times, self.reference = list(times), reference
         dy, dx = grid.spacing
@@ -126,9 +126,9 @@ class MapSeries:
             0.985, 0.36, "", fontsize=11, weight="bold", color="white", va="center", ha="right",
             bbox={"boxstyle": "round,pad=0.35", "linewidth": 0},
         )  # fmt: skip
-        foot.text(0, 0.72, said["source"], fontsize=8, color=GREY, va="center", parse_math=False)
-        if warnings := warnings_of(said):
-            foot.text(0, 0.25, warnings, fontsize=8, color=WARNING, weight="bold", va="center")
+        foot.text(0, 0.72, attributes.source, fontsize=8, color=GREY, va="center", parse_math=False)
+        if warning := attributes.short_warning:
+            foot.text(0, 0.25, warning, fontsize=8, color=WARNING, weight="bold", va="center")
         minutes = np.array([(time - reference) / np.timedelta64(60, "s") for time in self.times])
         line.set(xlim=(minutes[0], minutes[-1]), ylim=(-1, 1))
         colours = np.where(minutes <= 0, OBSERVED, FORECAST)
@@ -168,16 +168,6 @@ class MapSeries:
 def clock(time: np.datetime64) -> str:
     """Time as a reader wants it: 2016-09-28 18:00 UTC."""
     return f"{time.astype('datetime64[s]').astype(datetime):%Y-%m-%d %H:%M} UTC"
-
-
-def warnings_of(said: Mapping[str, str]) -> str:
-    """Return what one has to know before one trusts a forecast, in one line; empty if nothing."""
-    words = []
-    if said["fallback"] != "none":
-        words.append("fallback: not by the domain's model")
-    if said["missing_frames"] != "none":
-        words.append(f"inputs missing: {len(json.loads(said['missing_frames']))}")
-    return "; ".join(words)
 
 
 def with_common_palette(pictures: Sequence[RGB], sample: RGB, exact: ArrayLike) -> list[Image.Image]:

@@ -1,6 +1,5 @@
 """A forecast as a CF dataset: all files of a cycle are written from it."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from pipelines.common.provenance import code_commit
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
+from pipelines.operation.products.attributes import NONE, ForecastAttributes, InputFrame, MissingFrame
 from pipelines.params.operation import Policy
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
@@ -34,8 +34,8 @@ def forecast_dataset(
     model: LoadedModel,
     policy: Policy,
     *,
-    fallback: str = "none",
-    snapshot: str = "none",
+    fallback: str | None = None,
+    snapshot: str | None = None,
 ) -> xr.Dataset:
     """Put a forecast on its grid and clock, with its amounts and with what it was made from.
 
@@ -47,10 +47,10 @@ def forecast_dataset(
         Seconds from one lead time to the next.
     model : LoadedModel
     policy : Policy
-    fallback : str
-        Why it isn't the model that was asked for; "none" if it is.
-    snapshot : str
-        State of the live store that the frames were read from; "none" for a folder of files.
+    fallback : str, optional
+        Why it isn't the model that was asked for, if it isn't.
+    snapshot : str, optional
+        State of the live store that the frames were read from.
 
     Returns
     -------
@@ -141,30 +141,32 @@ def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
     return {name: forecast[time].to_numpy() for name, time in rain.items() if name in forecast}
 
 
-def _attributes(inputs: Inputs, model: LoadedModel, policy: Policy, *, fallback: str, snapshot: str) -> dict[str, str]:
-    newest = inputs.observed[-1]
-    stood_in = [
-        {"time": str(time), "why": why, "stand_in": what} for time, (why, what) in sorted(inputs.gap_fills.items())
-    ]
-    return {
+def _attributes(
+    inputs: Inputs, model: LoadedModel, policy: Policy, *, fallback: str | None, snapshot: str | None
+) -> dict[str, str]:
+    conventions = {
         "Conventions": "CF-1.11",
-        "title": f"Radar nowcast from {stamp(newest.time)}",
         "institution": "not stated",
-        "source": model.method if model.version == "none" else f"{model.method}: {model.name} version {model.version}",
         "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} scs forecast",
         "references": "Pang et al. 2020, arXiv:2006.00212",
         "comment": "rain rate in mm/h, which kg m-2 h-1 is in number, and amounts in mm; NaN where nothing is known",
-        "method": model.method,
-        "model_uri": model.uri,
-        "model_name": model.name,
-        "model_version": model.version,
-        "model_sha256": model.sha256,
-        "code_commit": code_commit(),
-        "live_store_snapshot": snapshot,
-        "input_frames": json.dumps(
-            [{"time": str(f.time), "file": f.source, "sha256": f.sha256} for f in inputs.observed]
-        ),
-        "missing_frames": json.dumps(stood_in) if stood_in else "none",
-        "policy": json.dumps(policy.model_dump()),
-        "fallback": fallback,
     }
+    attributes = ForecastAttributes(
+        title=f"Radar nowcast from {stamp(inputs.observed[-1].time)}",
+        source=model.method if model.version == NONE else f"{model.method}: {model.name} version {model.version}",
+        method=model.method,
+        model_uri=model.uri,
+        model_name=model.name,
+        model_version=model.version,
+        model_sha256=model.sha256,
+        code_commit=code_commit(),
+        live_store_snapshot=snapshot,
+        input_frames=[InputFrame(time=str(f.time), file=f.source, sha256=f.sha256) for f in inputs.observed],
+        missing_frames=[
+            MissingFrame(time=str(time), why=why, stand_in=what)
+            for time, (why, what) in sorted(inputs.gap_fills.items())
+        ],
+        policy=policy.model_dump(),
+        fallback=fallback,
+    )
+    return conventions | attributes.to_attrs()

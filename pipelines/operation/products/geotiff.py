@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
     "predictor": 3,
     "overview_resampling": "average",
 }
-SAID = ("title", "source", "fallback", "missing_frames")
+TAGS = ("title", "source", "fallback", "missing_frames")
 
 
 def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
@@ -48,7 +48,7 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
     for name, times in valid_times(forecast).items():
         rain = forecast[name]
         about = {key: rain.attrs[key] for key in ("standard_name", "long_name", "units")}
-        about |= {key: forecast.attrs[key] for key in SAID}
+        about |= {key: forecast.attrs[key] for key in TAGS}
         for field, time in zip(rain.to_numpy(), times, strict=True):
             with rasterio.open(folder / f"{name}_{stamp(time)}.tif", "w", **OPTIONS, **place) as file:
                 file.write(np.asarray(field, np.float32), 1)

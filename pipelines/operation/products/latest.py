@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path, exclusive
-from pipelines.operation.products.dataset import NETCDF, stamp, valid_times
+from pipelines.operation.products.dataset import NETCDF, stamp
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
+from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain
 
 LATEST = "latest.json"
 WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "animation": ANIMATION}
-SAID = (
+TEXTS = (
     *("title", "method", "model_name", "model_version", "model_sha256", "code_commit", "live_store_snapshot"),
     *("source", "fallback"),
 )
@@ -73,43 +72,29 @@ def update_latest(domain: Domain, *, forecast: dict[str, Any] | None = None, ala
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(published: PublishedForecast) -> dict[str, Any]:
     """Return what a published forecast is: times, model, policy and what came of it, and its files.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the cycle. Files are named relative to the folder above it, where ``latest.json`` is; see
-        `pipelines.operation.products.publish` for what they are.
-
-    Raises
-    ------
-    UserError
-        If its netCDF can't be read.
+    Files are named relative to the folder above the cycle's, where ``latest.json`` is; see
+    `pipelines.operation.products.publish` for what they are.
     """
-    try:
-        with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
-            said, times = dataset.attrs, valid_times(dataset)
-            reference = np.datetime64(dataset["forecast_reference_time"].item(), "ns")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{folder / NETCDF}: can't be read: {in_short(error)}") from None
+    folder, attributes = published.folder, published.attributes
+    attrs, parts = attributes.to_attrs(), attributes.model_dump()
     maps = {kind: sorted(_names(folder, f"{MAPS}/{kind}_*.png")) for kind in ("observed", "forecast")}
     return {
         "folder": folder.name,
-        "reference_time": _clock(reference),
-        **{name: said[name] for name in SAID},
-        "policy": json.loads(said["policy"]),
-        "input_frames": json.loads(said["input_frames"]),
-        "missing_frames": [] if said["missing_frames"] == "none" else json.loads(said["missing_frames"]),
+        "reference_time": _clock(published.reference),
+        **{name: attrs[name] for name in TEXTS},
+        **{name: parts[name] for name in ("policy", "input_frames", "missing_frames")},
         "files": {
             **{kind: f"{folder.name}/{name}" for kind, name in WHOLE.items()},
             "maps": maps["observed"] + maps["forecast"],
             "geotiffs": {
                 name: [
                     {"valid_time": _clock(time), "file": f"{folder.name}/{COGS}/{name}_{stamp(time)}.tif"}
-                    for time in of_field
+                    for time in times
                 ]
-                for name, of_field in times.items()
+                for name, times in published.times.items()
             },
         },
     }

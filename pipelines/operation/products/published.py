@@ -1,10 +1,8 @@
-"""Forecasts that were issued, as they lie in a domain's folder: for verification, and for the alarm of silence."""
+"""Forecasts that were published, as they lie in a domain's folder."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.attributes import ForecastAttributes
+from pipelines.operation.products.dataset import NETCDF, valid_times
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
@@ -39,31 +38,40 @@ def silent_since(out: Path, now: np.datetime64, minutes: int | None) -> str | No
 
 @dataclass(frozen=True)
 class PublishedForecast:
-    """A published forecast as verification needs it.
+    """A published forecast, as its netCDF says.
 
     Parameters
     ----------
-    rain_rate : ndarray of shape (leads, H, W), mm/h
+    folder : Path
+        Of the cycle.
+    attributes : ForecastAttributes
     reference : numpy.datetime64
         Time of the newest frame, UTC to the second.
-    valid : ndarray of shape (leads,)
-        Valid times, likewise.
+    rain_rate : ndarray of shape (leads, H, W), mm/h
     minutes : ndarray of shape (leads,)
         Lead times.
-    inputs : ndarray
-        Times of the frames that it was made from, oldest first.
+    times : dict of str to ndarray
+        For each of its rain variables the valid times, or ends of periods, of its fields; UTC to the second.
     pixel_m : float
-    said : dict
-        Its attributes.
     """
 
-    rain_rate: Rain
+    folder: Path
+    attributes: ForecastAttributes
     reference: np.datetime64
-    valid: NDArray[np.datetime64]
+    rain_rate: Rain
     minutes: NDArray[np.float64]
-    inputs: NDArray[np.datetime64]
+    times: dict[str, NDArray[np.datetime64]]
     pixel_m: float
-    said: dict[str, Any]
+
+    @property
+    def valid(self) -> NDArray[np.datetime64]:
+        """Valid times, of shape (leads,)."""
+        return self.times["rainfall_flux"]
+
+    @property
+    def inputs(self) -> NDArray[np.datetime64]:
+        """Times of the frames that it was made from, oldest first."""
+        return np.array([frame.time for frame in self.attributes.input_frames], "datetime64[s]")
 
 
 def read_published(folder: Path) -> PublishedForecast:
@@ -77,13 +85,13 @@ def read_published(folder: Path) -> PublishedForecast:
     try:
         with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
             return PublishedForecast(
-                dataset["rainfall_flux"].to_numpy(),
+                folder,
+                ForecastAttributes.model_validate(dataset.attrs),
                 np.datetime64(dataset["forecast_reference_time"].item(), "ns").astype("datetime64[s]"),
-                dataset["time"].to_numpy().astype("datetime64[s]"),
+                dataset["rainfall_flux"].to_numpy(),
                 dataset["lead_time"].to_numpy() / 60,
-                np.array([one["time"] for one in json.loads(dataset.attrs["input_frames"])], "datetime64[s]"),
+                {name: times.astype("datetime64[s]") for name, times in valid_times(dataset).items()},
                 pixel_metres(grid_of(dataset)),
-                dict(dataset.attrs),
             )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # RuntimeError: HDF5, of damaged pixels
         raise UserError(f"{folder / NETCDF}: can't be read: {in_short(error)}") from None

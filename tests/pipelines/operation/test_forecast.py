@@ -16,8 +16,9 @@ from pipelines.common.errors import Unavailable, UserError
 from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.nowcast.registered_model import LoadedModel
-from pipelines.operation.forecast import forecast, troubles
+from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
+from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.params.operation import Policy
 from pipelines.radar.frame import Frame
 
@@ -105,7 +106,7 @@ def test_what_the_model_can_t_do_extrapolation_does_and_says_why(what: str) -> N
     inside = np.s_[6:-6, 6:-6]
     expected = FRAMES[-1].rain_rate
     assert not np.array_equal(dataset["rainfall_flux"].to_numpy()[2][inside], expected[inside]), "it moves"
-    assert troubles(said) == [f"fallback: {said['fallback']}"]
+    assert ForecastAttributes.model_validate(said).warnings == [f"fallback: {said['fallback']}"]
 
 
 def test_the_methods_have_their_turn_and_then_it_is_refused() -> None:

@@ -18,10 +18,12 @@ from small_model import loaded
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.animation import MapSeries
+from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import NETCDF
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.operation.products.latest import describe, read_latest, update_latest
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR, publish
+from pipelines.operation.products.published import read_published
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import COLOURS
@@ -186,9 +188,11 @@ def test_maps_of_any_shape_fit_their_picture(shape: tuple[int, int]) -> None:
     (frame,) = moving_cells("2024-06-01T12:00", 1, shape=shape)
     later = frame.time + np.timedelta64(300, "s")
     below = []
-    for fallback in ("none", "extrapolation: no champion"):
-        said = {"source": "extrapolation", "fallback": fallback, "missing_frames": "none"}
-        picture = MapSeries(frame.grid, [frame.time, later], frame.time, said).draw(frame.rain_rate, later)
+    dataset, _ = made(moving_cells("2024-06-01T11:50", 3, shape=shape), minutes=5)
+    attributes = ForecastAttributes.model_validate(dataset.attrs)
+    for fallback in (None, "extrapolation: no champion"):
+        of_map = attributes.model_copy(update={"fallback": fallback})
+        picture = MapSeries(frame.grid, [frame.time, later], frame.time, of_map).draw(frame.rain_rate, later)
         assert 500 < picture.shape[0] < 1100 and 500 < picture.shape[1] < 1100
         red = np.abs(picture[-36:].astype(int) - colour("#b71c1c")).max(axis=-1) < 40
         below.append(red.sum())
@@ -220,7 +224,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_latest_json_says_where_everything_is(folder: Path) -> None:
     out = folder.parent
     domain = domain_in(out, out=out)
-    update_latest(domain, forecast=describe(folder), alarms={"fallback": "why"})
+    update_latest(domain, forecast=describe(read_published(folder)), alarms={"fallback": "why"})
     latest = json.loads((out / "latest.json").read_text())
     said = latest["forecast"]
     assert (latest["domain"], said["folder"], said["reference_time"]) == ("here", folder.name, "2024-06-01T23:55:00Z")
