@@ -20,12 +20,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
+from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.operation.products.dataset import stamp
 
 LEDGER = "ledger"
+FORMAT = 1  # version of what is described above, in each file's metadata
 COLUMNS = [
     *("domain", "reference_time", "valid_time", "model_name", "model_version", "method", "fallback"),
     *("forecaster", "gap", "scored", "minutes", "threshold"),
@@ -49,14 +52,21 @@ def append(out: Path, reference: np.datetime64, table: pd.DataFrame) -> None:
     path = ledger_file(out, reference)
     if path.exists():
         raise UserError(f"{path}: this cycle is in the ledger, and what is there stays as it is")
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = content.replace_schema_metadata({**(content.schema.metadata or {}), FORMAT_VERSION: str(FORMAT)})
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        pq.write_table(content, temporary)
 
 
 def read_ledger(out: Path, since: np.datetime64 | None = None, until: np.datetime64 | None = None) -> pd.DataFrame:
     """Read the rows of cycles of ``since`` < reference time <= ``until`` (UTC; open where None), in their order.
 
     Empty, without columns, where nothing has been verified yet.
+
+    Raises
+    ------
+    UserError
+        If a file is of a newer format.
     """
     folder = out / LEDGER
     if not any(folder.glob("date=*/*.parquet")):
@@ -66,6 +76,9 @@ def read_ledger(out: Path, since: np.datetime64 | None = None, until: np.datetim
         chosen &= (date >= str(since.astype("datetime64[D]"))) & (reference > since.astype("datetime64[ns]"))
     if until is not None:
         chosen &= (date <= str(until.astype("datetime64[D]"))) & (reference <= until.astype("datetime64[ns]"))
-    table = ds.dataset(folder, format="parquet", partitioning=BY_DAY).to_table(filter=chosen).to_pandas()
+    ledger = ds.dataset(folder, format="parquet", partitioning=BY_DAY)
+    for file in ledger.get_fragments(chosen):
+        check_format((file.physical_schema.metadata or {}).get(FORMAT_VERSION.encode()), FORMAT, file.path)
+    table = ledger.to_table(filter=chosen).to_pandas()
     order = ["reference_time", "forecaster", "threshold", "minutes"]
     return table.drop(columns="date").sort_values(order, ignore_index=True)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, grid_of
 from pipelines.radar.frame import Frame, FrameHeader
 
@@ -39,6 +40,7 @@ SHARD_FRAMES = 32
 SHARD_PIXELS = 1 << 25  # a shard is built in memory: 10 to 20 bytes a pixel
 TIME_CHUNK = 4096
 CLOCK_TICKS = 10_000_000  # 95 years of 5 minutes
+FORMAT = 1  # version of what is described above
 MLCAST_VALIDATOR = "0.4.0"  # version of mlcast-dataset-validator that a store conforms to, its 3 years apart
 
 CLOCK: dict[str, Any] = {
@@ -145,6 +147,7 @@ def open_frames(store: Path) -> xr.Dataset:
 
 def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
     """Return the frames of a dataset opened without decoding, as :func:`open_frames`; ``name`` is for messages."""
+    check_format(raw.attrs.get(FORMAT_VERSION), FORMAT, name)
     missing = {"rainfall_flux", "crs", "time", "y", "x"} - set(raw.variables)
     if missing:
         raise UserError(f"{name}: not a store of frames: it has no {', '.join(sorted(missing))}")
@@ -275,6 +278,7 @@ def _global_attributes(newest: FrameHeader, license: str) -> dict[str, Any]:
         "source": "weather radar composites; each frame's file is in source_file and source_sha256",
         "history": f"made by scs-nowcast {version} from the files named in source_file",
         "license": license,
+        FORMAT_VERSION: FORMAT,
         # The same bytes whenever it is built: created_on is the newest frame's time, not the wall clock's.
         "mlcast_created_on": str(newest.time.astype("datetime64[s]")),
         "mlcast_created_by": "scs-nowcast <scs-nowcast@localhost>",
