@@ -132,7 +132,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield result
         serve.send_signal(signal.SIGINT)
         said = serve.stdout.read()
-        assert serve.wait(60) == 0
+        assert serve.wait(300) == 0
     # The one place to see it: what is served to the whole suite ends in order, and nothing of it is left.
     order = [said.index(f"{name} stopped") for name in ("prefect-worker", "prefect-server", "mlflow")]
     assert order == sorted(order)

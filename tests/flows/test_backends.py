@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ import boto3
 import psycopg2
 import pytest
 from conftest import REPOSITORY, free_port, write_params
+from waiting import eventually
 
 from pipelines.common.login import read_login
 
@@ -69,14 +69,17 @@ def s3() -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            for _ in range(300):
-                with suppress(OSError), urllib.request.urlopen(f"{address}/moto-api/", timeout=5):
-                    break
-                time.sleep(0.1)
+            assert eventually(lambda: answers(f"{address}/moto-api/"), pause_s=0.1)
             client(address).create_bucket(Bucket="models")
             yield address
         finally:
             server.terminate()
+
+
+def answers(address: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(address, timeout=5):
+        return True
+    return False
 
 
 def client(address: str):
@@ -128,7 +131,7 @@ def test_runs_registry_and_flows_on_postgresql_and_artifacts_on_s3(tmp_path: Pat
             assert done.stdout.splitlines()[-1] == "extrapolation"
         finally:
             serve.send_signal(signal.SIGINT)
-            serve.wait(90)
+            serve.wait(300)
     assert rows(f"{postgresql}/mlflow", "select name, version from model_versions") == [("radar-nowcast", 1)]
     assert rows(f"{postgresql}/prefect", "select name from deployment where name = 'worked'") == [("worked",)] * 3
     keys = [one["Key"] for one in client(s3).list_objects_v2(Bucket="models")["Contents"]]

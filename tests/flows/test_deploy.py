@@ -1,6 +1,5 @@
 """Deployments on a real Prefect server: what runs when, and that what is no more is taken away."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.events.actions import CancelFlowRun
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.settings import temporary_settings
+from waiting import eventually
 
 from flows.alarms import AUTOMATION, WATCH, deploy_watch
 from flows.deploy import deploy
@@ -37,16 +37,16 @@ def test_each_domain_is_scheduled_at_its_crons_in_utc(client: SyncPrefectClient)
         (schedule,) = deployment.schedules
         assert (schedule.schedule.cron, schedule.schedule.timezone, schedule.active) == (cron, "UTC", True)
         assert deployment.work_pool_name == "forecasts" and deployment.parameters == {"domain": "worked"}
-    deadline = time.monotonic() + 20
-    runs = []
-    while len(runs) < 2 and time.monotonic() < deadline:
-        asked = {
-            "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=["worked"])),
-            "flow_filter": FlowFilter(name=FlowFilterName(any_=["forecast"])),
-        }
-        runs = [run for run in client.read_flow_runs(**asked) if run.auto_scheduled]
-        time.sleep(0.5)
-    starts = sorted(run.expected_start_time for run in runs)
+    asked = {
+        "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=["worked"])),
+        "flow_filter": FlowFilter(name=FlowFilterName(any_=["forecast"])),
+    }
+
+    def two_at_least() -> list[datetime]:
+        starts = sorted(run.expected_start_time for run in client.read_flow_runs(**asked) if run.auto_scheduled)
+        return starts if len(starts) > 1 else []
+
+    starts = eventually(two_at_least)
     assert all((start.minute, start.second) == (0, 0) for start in starts)
     assert (starts[1] - starts[0]).total_seconds() == 3600
 
@@ -109,8 +109,6 @@ def test_that_no_run_comes_is_noticed_by_the_server_itself(served: Served, clien
     begun = datetime.now(UTC).isoformat()
     deploy_watch("worked", 0.25)
     (watch,) = client.read_automations_by_name(WATCH.format("worked"))
-    fired = []
-    deadline = time.monotonic() + 90
     asked = {
         "filter": {
             "event": {"name": ["prefect.automation.triggered"]},
@@ -118,8 +116,6 @@ def test_that_no_run_comes_is_noticed_by_the_server_itself(served: Served, clien
             "occurred": {"since": begun},
         }
     }
-    while not fired and time.monotonic() < deadline:
-        fired = client.request("POST", "/events/filter", json=asked).json()["events"]
-        time.sleep(1)
+    fired = eventually(lambda: client.request("POST", "/events/filter", json=asked).json()["events"])
     deploy_watch("worked", None)
     assert fired and not client.read_automations_by_name(WATCH.format("worked"))

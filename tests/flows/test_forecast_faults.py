@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
+from waiting import eventually
 
 from flows.forecast import forecast
 from pipelines.nowcast.registered_model import load
@@ -82,11 +82,8 @@ def test_mlflow_is_down_and_comes_back(inbox: Path, server: Served, monkeypatch:
     )
     chosen.occurred.since = began
     with get_client(sync_client=True) as client:
-        deadline, events = time.monotonic() + 20, []
-        while not events and time.monotonic() < deadline:
-            answer = client._client.post("/events/filter", json={"filter": chosen.model_dump(mode="json")})
-            events = answer.json()["events"]
-            time.sleep(0.5)
+        asked = {"filter": chosen.model_dump(mode="json")}
+        events = eventually(lambda: client._client.post("/events/filter", json=asked).json()["events"])
     assert events[0]["payload"]["message"] == said["fallback"]
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)

@@ -4,12 +4,13 @@ import base64
 import errno
 import json
 import re
-import threading
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pyproj
@@ -23,9 +24,12 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
+from prefect.logging.handlers import APILogHandler
+from waiting import eventually
 
 import pipelines.operation.live_store
 from flows.forecast import forecast
+from pipelines.common.errors import Unavailable
 from pipelines.common.files import exclusive
 from pipelines.common.provenance import sha256
 from pipelines.operation.live_store import LiveStore
@@ -59,10 +63,21 @@ def published() -> list[str]:
     return sorted(path.name for path in Path("data/out/here").glob("*Z"))
 
 
+def all_lines(run_id: UUID) -> list[str]:
+    """A deployed run's log: its process sends the last lines after the state, and ends; the worker tells of that."""
+    with get_client(sync_client=True) as client:
+
+        def lines() -> list[str]:
+            said = [log.message for log in client.read_logs(logs_of(run_id))]
+            return said if any(line.startswith("Process for flow run") for line in said) else []
+
+        return eventually(lines)
+
+
 def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> None:
     files = [write_file(server.folder / "data/inbox/worked", frame) for frame in FRAMES]
     hashes = [sha256(file) for file in files]
-    run = run_deployment("forecast/worked", timeout=90, poll_interval=0.5)
+    run = run_deployment("forecast/worked", timeout=600, poll_interval=0.5)
     assert run.state is not None and run.state.is_completed(), run.state
     assert run.name == "worked 20240601T123500Z"
     assert "published data/out/worked/20240601T123500Z: 12 lead times" in run.state.message
@@ -100,11 +115,7 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
 
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
-        for _ in range(60):  # the worker sends its log in batches, when it has time
-            logs = " ".join(log.message for log in client.read_logs(logs_of(run.id)))
-            if said["live_store_snapshot"] in logs and "radar-nowcast version 1" in logs:
-                break
-            time.sleep(0.5)
+        logs = " ".join(all_lines(run.id))
         tasks = {
             task.name.rpartition("-")[0]
             for task in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
@@ -121,12 +132,10 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
 
 
 def test_a_deployed_cycle_that_fails_says_so_in_one_line_and_no_traceback(server: Served) -> None:
-    run = run_deployment("forecast/worked", parameters={"domain": "nowhere"}, timeout=90, poll_interval=0.5)
+    run = run_deployment("forecast/worked", parameters={"domain": "nowhere"}, timeout=600, poll_interval=0.5)
     assert run.state is not None and run.state.is_failed()
     assert run.state.message == "no forecast: params.yaml: domains: no 'nowhere' among worked"
-    time.sleep(3)  # the process sends its last lines after the state
-    with get_client(sync_client=True) as client:
-        said = [log.message for log in client.read_logs(logs_of(run.id))]
+    said = all_lines(run.id)
     assert "nowhere: no forecast: params.yaml: domains: no 'nowhere' among worked" in said
     assert not any("Traceback" in line for line in said)
 
@@ -174,12 +183,9 @@ def test_bad_files_are_told_of_in_the_state_and_good_frames_go_in(domain: Path) 
     assert stored() == [frame.time for frame in FRAMES[:4]]
     assert [path.name for path in domain.iterdir()] == [unfinished.name]
     run_id = state.state_details.flow_run_id
+    APILogHandler().flush()
     with get_client(sync_client=True) as client:
-        deadline = time.monotonic() + 10
-        warnings: list[str] = []
-        while len(warnings) < 4 and time.monotonic() < deadline:
-            warnings = [log.message for log in client.read_logs(logs_of(run_id)) if log.level == 30]
-            time.sleep(0.5)
+        warnings = [log.message for log in client.read_logs(logs_of(run_id)) if log.level == 30]
     assert len(warnings) == 4 and all(warning.startswith("here: ") for warning in warnings)
 
 
@@ -246,25 +252,23 @@ def test_what_nobody_has_foreseen_is_an_alarm_in_one_line_too(domain: Path, monk
 def test_a_store_that_is_locked_is_tried_again(domain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for frame in FRAMES[:3]:
         write_file(domain, frame)
-    monkeypatch.setattr(pipelines.operation.live_store, "exclusive", lambda path: exclusive(path, wait_s=0.1))
-    locked, release = threading.Event(), threading.Event()
+    held = ExitStack()
+    held.enter_context(exclusive(Path("data/store/.here.lock")))
 
-    def hold() -> None:
-        with exclusive(Path("data/store/.here.lock")):
-            locked.set()
-            release.wait(1.5)
+    @contextmanager
+    def impatient(path: Path) -> Iterator[None]:
+        try:
+            with exclusive(path, wait_s=0.1):
+                yield
+        except Unavailable:
+            held.close()  # when the first try has found it locked
+            raise
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    locked.wait()
+    monkeypatch.setattr(pipelines.operation.live_store, "exclusive", impatient)
     state = cycle()
-    holder.join()
     assert state.is_completed() and state.message.startswith("published")
+    APILogHandler().flush()
     with get_client(sync_client=True) as client:
-        deadline = time.monotonic() + 10
-        retried: list[str] = []
-        while not retried and time.monotonic() < deadline:
-            logs = client.read_logs(logs_of(state.state_details.flow_run_id))
-            retried = [log.message for log in logs if "another writer has held it" in log.message]
-            time.sleep(0.5)
+        logs = client.read_logs(logs_of(state.state_details.flow_run_id))
+    retried = [log.message for log in logs if "another writer has held it" in log.message]
     assert "Retry 1/3" in retried[0]

@@ -2,12 +2,12 @@
 
 import os
 import socket
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import free_port
+from waiting import eventually
 
 from flows.services import Services, check_port
 from pipelines.common.errors import UserError
@@ -22,7 +22,7 @@ def test_a_service_is_waited_for_and_stopped_with_what_it_started(services: Serv
     port = free_port()
     (tmp_path / "family.py").write_text(
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\n"
         f"subprocess.run([sys.executable, '-m', 'http.server', '{port}', '--bind', '127.0.0.1'])\n"
     )
     services.environment["PYTHONPATH"] = str(tmp_path)
@@ -30,10 +30,7 @@ def test_a_service_is_waited_for_and_stopped_with_what_it_started(services: Serv
     services.wait_for("family", f"http://127.0.0.1:{port}/")
     group = services.running["family"].pid
     assert services.stop("family") and not services.stop("family")
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and _members(group):
-        time.sleep(0.1)
-    assert not _members(group)
+    assert eventually(lambda: not _members(group), pause_s=0.1, deadline_s=60)
 
 
 def _members(group: int) -> list[str]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
+from waiting import eventually
 
 import flows.training.dvc_stages
 import flows.training.slots
@@ -32,7 +32,7 @@ import os, pathlib, sys, time
 me, other = sys.argv[1:]
 pathlib.Path("begun").mkdir(exist_ok=True)
 (pathlib.Path("begun") / me).write_text(os.environ["OMP_NUM_THREADS"])
-deadline = time.monotonic() + float(os.environ.get("MEET_S", "60"))
+deadline = time.monotonic() + 300
 while not (pathlib.Path("begun") / other).exists():
     if time.monotonic() > deadline:
         sys.exit(f"error: {other} has not begun")
@@ -205,14 +205,18 @@ def test_what_is_tried_again() -> None:
 
 def test_a_stage_that_another_dvc_is_at_is_waited_for(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.training.dvc_stages, "BUSY_S", 0.5)
-    write_stages(repository, slow=stage("echo once >> runs; sleep 4; cp raw slow", deps=["raw"], outs=["slow"]))
+    until_told = "for i in $(seq 3000); do test -e told && break; sleep 0.1; done"
+    write_stages(repository, slow=stage(f"echo once >> runs; {until_told}; cp raw slow", deps=["raw"], outs=["slow"]))
+
+    def told(line: str) -> None:
+        if "another dvc is at it" in line:
+            (repository / "told").touch()
+
     with subprocess.Popen([sys.executable, "-m", "dvc", "repro"], stdout=subprocess.DEVNULL) as by_hand:
-        while not (repository / "runs").exists():
-            time.sleep(0.05)
-        lines: list[str] = []
-        said = reproduce("slow", Processes(), {}, lines.append)
+        assert eventually((repository / "runs").exists, pause_s=0.05)
+        result = reproduce("slow", Processes(), {}, told)
         assert by_hand.wait() == 0
-    assert not said.ran and any("another dvc is at it" in line for line in lines)
+    assert not result.ran and (repository / "told").exists()
     assert (repository / "runs").read_text() == "once\n"
 
 
@@ -259,20 +263,17 @@ def test_a_gpu_is_one_stages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_stages_end_with_the_flow(repository: Path, server: Served, number: int) -> None:
-    write_stages(repository, slow=stage("echo $$ > pid; sleep 300; cp raw slow", deps=["raw"], outs=["slow"]))
+    write_stages(repository, slow=stage("echo $$ > pid; sleep 3600; cp raw slow", deps=["raw"], outs=["slow"]))
     code = "from flows.train import train; train()"
     environment = os.environ | {"PREFECT_API_URL": server.prefect, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL) as flow:
-        while not (repository / "pid").exists() or not (repository / "pid").read_text():
-            assert flow.poll() is None
-            time.sleep(0.05)
-        pid = int((repository / "pid").read_text())
+        file = repository / "pid"
+        assert eventually(lambda: flow.poll() is not None or (file.exists() and file.read_text()), pause_s=0.05)
+        assert flow.poll() is None
+        pid = int(file.read_text())
         flow.send_signal(number)
-        flow.wait(40)
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not Path(f"/proc/{pid}").exists()
+        flow.wait(300)
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists(), deadline_s=60)
     assert json.loads(dvc("status", "--json"))["slow"], "not done"
 
 

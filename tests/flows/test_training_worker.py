@@ -71,7 +71,7 @@ def worker(served: Served, clones: tuple[Path, Path]) -> Iterator[Path]:
         yield clones[1]
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(60)
         except subprocess.TimeoutExpired:  # Prefect makes it Ctrl-C, which a shell's background job may not hear
             process.kill()
 
@@ -86,7 +86,7 @@ def test_a_worker_takes_what_another_clone_has_made(
 
         monkeypatch.chdir(worker)
         deploy_training({"working_dir": str(worker)})
-        ran = run_deployment("train/gpu", timeout=120, poll_interval=0.5)
+        ran = run_deployment("train/gpu", timeout=600, poll_interval=0.5)
         assert ran.state is not None and ran.state.is_completed(), ran.state
         with get_client(sync_client=True) as client:
             for name in ("train/gpu", "train/retrain"):

@@ -1,6 +1,5 @@
 """Verification on a real Prefect and MLflow: ledger, curves and alarms of what the flow `forecast` issued."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import get_client
 from prefect.client.schemas.objects import State
+from waiting import eventually
 
 from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
@@ -64,13 +64,15 @@ def verified(now: datetime) -> State:
 
 def events(name: str, wanted: int) -> list[dict[str, Any]]:
     """Events of Prefect by their name's start; the server has them a moment after they happened."""
-    deadline = time.monotonic() + 20
     asked = {"filter": {"event": {"prefix": [name]}, "order": "ASC"}, "limit": 50}
     found: list[dict[str, Any]] = []
     with get_client(sync_client=True) as client:
-        while len(found) < wanted and time.monotonic() < deadline:
-            found = client.request("POST", "/events/filter", json=asked).json()["events"]
-            time.sleep(0.3)
+
+        def enough() -> bool:
+            found[:] = client.request("POST", "/events/filter", json=asked).json()["events"]
+            return len(found) >= wanted
+
+        eventually(enough)
     return found
 
 
