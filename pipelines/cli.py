@@ -74,7 +74,8 @@ def ingest(
     Exit status 0 if all are in; 10 and as many more as are in quarantine (110 for a hundred and more).
     """
     from pipelines.params.read import read_params
-    from pipelines.radar.ingest import QUARANTINE_STATUS, ingest_radar, tables_of
+    from pipelines.radar.ingest import QUARANTINE_STATUS, ingest_radar
+    from pipelines.radar.quality_table import tables_of
 
     bad = ingest_radar(source, store, *tables_of(store), read_params().ingest_radar, strict=strict)
     if bad:

@@ -19,7 +19,8 @@ from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
 from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
-from pipelines.radar.ingest import ingest_radar, tables_of
+from pipelines.radar.ingest import ingest_radar
+from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import open_frames, usual_step
 
 

@@ -64,7 +64,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
 
     def from_json(self, plain: list[dict[str, Any]] | Members) -> list[FrameRecord] | Members:
         """Return them from their fields."""
-        return plain if isinstance(plain, dict) else [self._facts(one) for one in plain]
+        return plain if isinstance(plain, dict) else [self._record(one) for one in plain]
 
     def _grid(self, grid: Grid) -> tuple[int, Grid]:
         y, x = (np.asarray(axis, np.float64).tobytes() for axis in (grid.y, grid.x))
@@ -76,18 +76,18 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
             self._grids[key] = number, Grid(pyproj.CRS.from_wkt(key[0]), np.frombuffer(x), np.frombuffer(y))
         return self._grids[key]
 
-    def _plain(self, facts: FrameRecord) -> dict[str, Any]:
-        header = facts.header
+    def _plain(self, record: FrameRecord) -> dict[str, Any]:
+        header = record.header
         return {
             "header": [str(header.time), header.time_is, header.interval_s, header.unit, self._grid(header.grid)[0]],
             "radars": header.radars,
-            "sha256": facts.sha256,
-            "pixels": facts.pixels,
-            "quality": facts.quality and asdict(facts.quality),
-            "reason": facts.reason,
+            "sha256": record.sha256,
+            "pixels": record.pixels,
+            "quality": record.quality and asdict(record.quality),
+            "reason": record.reason,
         }
 
-    def _facts(self, plain: dict[str, Any]) -> FrameRecord:
+    def _record(self, plain: dict[str, Any]) -> FrameRecord:
         time, time_is, interval_s, unit, number = plain.pop("header")
         grid = next(grid for known, grid in self._grids.values() if known == number)
         quality = plain.pop("quality")

@@ -18,9 +18,9 @@ from rich.progress import track
 from pipelines.common.files import atomic_path
 from pipelines.common.text import printable
 from pipelines.radar.cf_grid import grid_of
-from pipelines.radar.ingest import tables_of
 from pipelines.radar.maps import draw_maps
 from pipelines.radar.quality import WET_RATE, Quality, describe
+from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import missing_times, open_frames, usual_step
 
 MOST_ROWS = 30  # of a table on the page

@@ -19,7 +19,7 @@ from video_files import ingest_params, noise, write
 from pipelines.action.compare import STREAMS, write_table
 from pipelines.action.evaluate import WHOLE, draw_confusion
 from pipelines.cli import app
-from pipelines.radar.ingest import tables_of
+from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import open_frames
 from pipelines.video.clips import open_clips
 from pipelines.video.ingest import ingest_video

@@ -20,7 +20,8 @@ from pipelines.operation.live_store import LiveStore
 from pipelines.params.radar import IngestRadar
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
-from pipelines.radar.ingest import ingest_radar, tables_of
+from pipelines.radar.ingest import ingest_radar
+from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import frames_of, open_frames
 
 FRAMES = moving_cells("2024-06-01T23:35:00", 10, shape=(40, 48))  # five of each day

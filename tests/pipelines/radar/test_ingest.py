@@ -16,8 +16,9 @@ from radar_files import LAEA, cf_dataset, name_of, write_fmi_pgm, write_knmi, wr
 
 from pipelines.common.errors import UserError
 from pipelines.params.radar import Regrid
-from pipelines.radar.ingest import find_source, ingest_radar, tables_of
+from pipelines.radar.ingest import find_source, ingest_radar
 from pipelines.radar.inspection import inspect_store
+from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import open_frames
 
 

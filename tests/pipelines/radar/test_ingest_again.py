@@ -13,6 +13,7 @@ from ingested import Result
 from radar_files import name_of, write_odim
 
 import pipelines.radar.ingest
+import pipelines.radar.ingestion
 from pipelines.common.errors import UserError
 from pipelines.common.files import exclusive
 from pipelines.common.workers import decoders
@@ -43,7 +44,7 @@ def decoded(monkeypatch) -> list[str]:
             names.extend(task[0].name for task in tasks)
             return decoders().map(function, tasks)
 
-    monkeypatch.setattr(pipelines.radar.ingest, "decoders", Watched)
+    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", Watched)
     return names
 
 

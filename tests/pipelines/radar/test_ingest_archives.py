@@ -14,7 +14,7 @@ import pytest
 from ingested import Result
 from radar_files import cf_dataset, name_of, write_meteonet, write_odim
 
-import pipelines.radar.ingest
+import pipelines.radar.ingestion
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.workers import decoders
 from pipelines.radar.readers.archive_file import list_members
@@ -174,7 +174,7 @@ def test_a_second_run_looks_into_changed_archives_alone(
             asked.extend(task[0].name for task in tasks)
             return decoders().map(function, tasks)
 
-    monkeypatch.setattr(pipelines.radar.ingest, "decoders", Watched)
+    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", Watched)
     assert result.run(tmp_path / "in").bytes == first
     assert asked == []
     (loose / name_of(at(3))).unlink()
