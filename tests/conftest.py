@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 # Before anything loads torch: each worker of the suite has a core of its own, and threads that wait for each other on
 # a busy machine spin away whole minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import settings
@@ -28,14 +31,25 @@ from pipelines.common.login import read_login
 REPOSITORY = Path(__file__).resolve().parents[1]
 SECRET = {"AWS_SECRET_ACCESS_KEY": "marked-1f0b7c52e6"}  # in the environment of all that is served, and looked for
 
-# How fast the machine is, and what else runs on it, fails no test.
-settings.register_profile("any machine", deadline=None)
+# How fast the machine is, and what else runs on it, fails no test; nor does what is drawn differ from run to run.
+settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name bytes after their parameter: they may be others in each process that collects, as a gzip stream's are."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(autouse=True)
+def _whatever_ran_before() -> Iterator[None]:
+    """Start each test with the same random numbers, and take back what it did to the environment."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - what draws from the global state is under test, or a library
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    with patch.dict(os.environ):
+        yield
 
 
 @dataclass(frozen=True)

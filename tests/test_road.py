@@ -233,9 +233,9 @@ def test_ui(demo: str, repository: Path) -> None:
     environment = clean_environment(repository) | {"MLFLOW_PORT": port}
     with subprocess.Popen(command, cwd=repository, env=environment, start_new_session=True) as ui:
         try:
-            for _ in range(600):
+            for _ in range(3000):
                 try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
                         assert answer.status == 200
                     break
                 except OSError:

@@ -66,7 +66,7 @@ def test_a_forecast_and_two_mistakes(place: Path) -> None:
         "no folder": started("forecast", "nowhere", "--out", "none"),
         "no model": started("forecast", "radar", "--out", "none", "--model", "models:/radar-nowcast/99"),
     }
-    said = {name: run.communicate(timeout=120) for name, run in runs.items()}
+    said = {name: run.communicate(timeout=600) for name, run in runs.items()}
 
     assert runs["no folder"].returncode == runs["no model"].returncode == 1
     assert said["no folder"] == ("", "error: nowhere: no such folder\n")

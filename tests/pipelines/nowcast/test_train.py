@@ -3,7 +3,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -77,27 +76,31 @@ def test_a_training_shorter_than_a_checkpoint_is_validated_too(workplace: Path) 
     assert only_run().data.metrics["validation_loss"] > 0
 
 
+STOPPED = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
+from pipelines.training.fit import CheckpointAfterValidation
+step, number = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+def stop(self, trainer, *_):
+    if trainer.global_step == step:
+        os.kill(os.getpid(), number)
+CheckpointAfterValidation.on_train_batch_end = stop
+runpy.run_module("pipelines.nowcast.train", run_name="__main__")
+"""
+
+
+def run_training(name: str, out: str, *, stop_at: int = -1, by: int = signal.SIGKILL) -> int:
+    """Train in a process of its own, which a signal hits after a step, and give its exit status."""
+    command = [sys.executable, "-c", STOPPED, str(stop_at), str(int(by)), name, "windows.parquet", out, f"{out}.json"]
+    return subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode
+
+
 def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
-    params = small_params(workplace, steps=60, checkpoint_steps=5)
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.nowcast.train",
-        "scs_astsgd",
-        "windows.parquet",
-        "killed",
-        "killed.json",
-    ]
-    process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    for _ in range(1200):
-        if list(workplace.glob("data/checkpoints/*/last.ckpt")):
-            break
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    params = small_params(workplace, steps=30, checkpoint_steps=5)
+    assert run_training("scs_astsgd", "killed", stop_at=13) == -signal.SIGKILL
+    assert list(workplace.glob("data/checkpoints/*/last.ckpt"))
     assert not (workplace / "killed").exists()
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert run_training("scs_astsgd", "killed") == 0
     run = only_run()
     assert run.info.status == "FINISHED"
     assert_equal(load_file("killed/weights.safetensors"), trained(params, "scs_astsgd", workplace / "models" / "again"))
@@ -106,34 +109,15 @@ def test_killed_training_goes_on_to_the_same_weights(workplace: Path) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["scs_stsgd", "scs_astsgd", "convlstm"])
 def test_training_that_is_stopped_again_and_again_ends_with_the_same_weights(workplace: Path, name: str) -> None:
-    """Ctrl-C, SIGTERM and kill -9, each at a random step."""
+    """Ctrl-C, SIGTERM and kill -9, each at some step."""
     params = small_params(workplace, steps=240, checkpoint_steps=8)
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.nowcast.train",
-        name,
-        "windows.parquet",
-        "out",
-        "out.json",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    seed = random.randrange(1000)
-    print(f"seed {seed}")
-    draw = random.Random(seed)
+    draw = random.Random(name)
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
     draw.shuffle(numbers)
-    for number in numbers:
-        before = {path: path.stat().st_mtime_ns for path in workplace.glob("data/checkpoints/*/last.ckpt")}
-        with subprocess.Popen(command, start_new_session=True, env=environment) as process:
-            while {path: path.stat().st_mtime_ns for path in workplace.glob("data/checkpoints/*/last.ckpt")} == before:
-                assert process.poll() is None
-                time.sleep(0.02)
-            time.sleep(draw.uniform(0, 1))
-            os.killpg(process.pid, number)
-            assert process.wait(60) != 0
+    for first, number in zip((10, 90, 170), numbers, strict=True):
+        assert run_training(name, "out", stop_at=first + draw.randrange(60), by=number) != 0
         assert not (workplace / "out").exists()
-    subprocess.run(command, check=True, env=environment)
+    assert run_training(name, "out") == 0
     assert only_run().info.status == "FINISHED"
     assert_equal(load_file("out/weights.safetensors"), trained(params, name, workplace / "models" / "again"))
 

@@ -20,7 +20,7 @@ from pipelines.training.ddp import DistributedSamplerWrapper, num_nodes, part_of
 def run_training(name: str, out: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines.nowcast.train", name, "windows.parquet", out, f"{out}.json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
 def curve(run_id: str, key: str) -> list[float]:
@@ -85,7 +85,7 @@ def test_parts_of_a_sampler_are_the_whole(tmp_path: Path) -> None:
     assert list(DistributedSamplerWrapper(SequentialSampler(range(7)))) == list(range(7))
     command = [sys.executable, "-c", TWO, str(tmp_path / "meet")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True).stdout
     # The seventh can't be shared, and would leave one waiting.
     assert sorted(said.splitlines()) == ["0: 3, [0, 2, 4]", "1: 3, [1, 3, 5]"]
 
