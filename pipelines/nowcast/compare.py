@@ -100,6 +100,7 @@ def main(scores: Path, examples: Path, metrics: Path, out: Path) -> None:
     """Compare all tables in the folder SCORES, with their EXAMPLES and their trainings' METRICS, into OUT."""
     params = read_params()
     tables = read_scores(scores, params)
+    missing = [name for name in [*BASELINES, *params.trained] if name not in tables]
     written = write_comparison(
         tables,
         {name: read_examples(examples / f"{name}.nc") for name in tables},
@@ -107,6 +108,7 @@ def main(scores: Path, examples: Path, metrics: Path, out: Path) -> None:
         index=params.index,
         networks=[name for name in params.trained if params.models[name].cell != "scs"],
         costs=read_costs(metrics, params),
+        notes=[f"Not evaluated yet: {', '.join(missing)}; `dvc repro` does that."] if missing else [],
     )
     print(written[0].read_text(encoding="utf-8"))
 

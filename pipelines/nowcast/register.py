@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import dvc_md5, sha256
@@ -42,7 +41,7 @@ def write_extrapolation(folder: Path) -> None:
 
 
 def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
-    """Return extrapolation and every model in ``models`` a version with its scores; give what stands for each name.
+    """Give extrapolation and every model in ``models`` that has scores a version with them; return them by name.
 
     A new version gets its model card: ``tables`` are its scores on the test events of ``windows``.
     """
@@ -50,11 +49,13 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
     with tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "extrapolation"
         write_extrapolation(first)
-        folders = {"extrapolation": first} | {name: models / name for name in params.trained}
+        folders = {"extrapolation": first} | {name: models / name for name in params.trained if name in tables}
         for name, folder in folders.items():
             scores = headline(tables[name])
             versions[name] = version = RADAR.ensure_version(name, folder, scores, trained=name != "extrapolation")
             if not RADAR.has_card(version):
+                import torch  # here, not above: it takes seconds, and mostly there is nothing new
+
                 tags, metrics = RADAR.tags_and_metrics(version)
                 forecaster, description = load_forecaster(folder)
                 seconds, shape = forecast_seconds(forecaster, windows, params.index)
@@ -95,7 +96,7 @@ def choose(
     on the same versions and scores isn't decided again, even if a hand has overruled it since.
     """
     decisions.catch_up(RADAR)
-    kept, _ = common_forecasts({name: tables[name] for name in params.trained})
+    kept, _ = common_forecasts({name: tables[name] for name in params.trained if name in tables})
     csi = {name: float(np.nan_to_num(mean_csi(sums), nan=-1.0)) for name, sums in kept.items()}
     best = max(csi, key=lambda name: (csi[name], name))
     challenger = versions[best]

@@ -17,19 +17,19 @@ Examples = Mapping[tuple[str, int], Rain]
 
 
 def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
-    """Return the sums of every baseline and model, by name.
+    """Return the sums of every baseline and model that has been evaluated, by name: `make demo` leaves most out.
 
     Raises
     ------
     UserError
-        If there are none of a model.
+        If there are none of extrapolation, or of any model.
     """
-    tables = {}
-    for name in [*BASELINES, *params.trained]:
-        try:
-            tables[name] = pd.read_parquet(scores / f"{name}.parquet")
-        except FileNotFoundError:
-            raise UserError(f"params.yaml: trained: {name} has no scores") from None
+    files = {name: scores / f"{name}.parquet" for name in [*BASELINES, *params.trained]}
+    tables = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
+    if "extrapolation" not in tables:
+        raise UserError(f"{files['extrapolation']}: no scores of extrapolation, which a network has to beat")
+    if not tables.keys() & {*params.trained}:
+        raise UserError(f"{scores}: no scores of any of params.yaml's trained: {', '.join(params.trained)}")
     return tables
 
 

@@ -1,6 +1,7 @@
 """The comparison's files, and its pictures whole or absent."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,14 +83,20 @@ def test_the_stage_writes_two_tables_and_four_pictures(
     assert 0.5 < tall / wide < 2.0  # seven rows of five maps, nearly square
 
 
-def test_a_method_without_scores_is_named(place: Path, tmp_path: Path) -> None:
+def test_what_has_no_scores_is_left_out_but_for_what_a_comparison_is_of(place: Path, tmp_path: Path) -> None:
     params = small_params(tmp_path)
     (tmp_path / "scores").mkdir()
-    for name in BASELINES:
-        (tmp_path / "scores" / f"{name}.parquet").write_bytes((place / "scores" / f"{name}.parquet").read_bytes())
-    with pytest.raises(UserError, match=r"^params\.yaml: trained: \w+ has no scores") as error:
-        read_scores(tmp_path / "scores", params)
-    assert "\n" not in str(error.value)
+    first = params.trained[0]
+    for name, refused in (
+        ("sprog", "no scores of extrapolation"),
+        ("extrapolation", f"no scores of any of params.yaml's trained: {', '.join(params.trained)}"),
+    ):
+        shutil.copy(place / "scores" / f"{name}.parquet", tmp_path / "scores")
+        with pytest.raises(UserError, match=refused) as error:
+            read_scores(tmp_path / "scores", params)
+        assert "\n" not in str(error.value)
+    shutil.copy(place / "scores" / "sprog.parquet", tmp_path / "scores" / f"{first}.parquet")
+    assert list(read_scores(tmp_path / "scores", params)) == ["extrapolation", "sprog", first]
 
 
 def test_the_example_is_the_forecast_that_each_method_makes_from_the_wettest_time(
