@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import typer
@@ -21,7 +21,9 @@ def _log() -> None:
 @app.command()
 def forecast(
     folder: Annotated[Path, typer.Argument(help="folder of radar files")],
-    model: Annotated[str, typer.Option(help="MLflow URI of a registered model")] = "models:/radar-nowcast@champion",
+    model: Annotated[
+        str, typer.Option(help="MLflow URI of a registered model, or extrapolation, or persistence")
+    ] = "models:/radar-nowcast@champion",
     minutes: Annotated[int, typer.Option(min=1, help="longest lead time, minutes")] = 60,
     out: Annotated[Path, typer.Option(help="folder to write into; the forecast gets one of its own in it")] = Path(
         "data/forecasts"
@@ -35,6 +37,7 @@ def forecast(
     """
     # Here, not above: torch and MLflow take seconds to import, and neither `scs --help` nor a mistyped folder
     # needs them.
+    from pipelines.params.nowcast import Fallback
     from pipelines.params.radar import SILENT
     from pipelines.params.read import read_params
     from pipelines.radar.readers.read import radar_files
@@ -42,7 +45,9 @@ def forecast(
     params = read_params()
     settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
+    from pipelines.nowcast.methods.interface import FALLBACKS
     from pipelines.nowcast.registered_model import load
+    from pipelines.operation.forecast import fallback_model
     from pipelines.operation.forecast import forecast as make_forecast
     from pipelines.operation.products.attributes import ForecastAttributes
     from pipelines.operation.products.dataset import NETCDF, stamp
@@ -50,16 +55,17 @@ def forecast(
     from pipelines.operation.sources import of_folder
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
-    loaded, limit = load(model), settings.memory_limit_mb
+    loaded = fallback_model(cast(Fallback, model)) if model in FALLBACKS else load(model)
+    limit = settings.memory_limit_mb
     source = of_folder(folder, params.ingest_radar, settings if domain else SILENT)
     result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)
-    published, said = out / stamp(observed[-1].time), result.attrs
-    for warning in ForecastAttributes.model_validate(result.attrs).warnings:
+    published, about = out / stamp(observed[-1].time), ForecastAttributes.model_validate(result.attrs)
+    for warning in about.warnings:
         logging.warning("%s", warning)
     publish(result, observed, published)
     leads = result.sizes["lead_time"]
-    model = printable(f"{said['model_name']} version {said['model_version']}")
-    print(f"{model}, {leads} lead times from {observed[-1].time} UTC")
+    by = printable(about.model_name + (f" version {about.model_version}" if about.model_version else ""))
+    print(f"{by}, {leads} lead times from {observed[-1].time} UTC")
     print(published / NETCDF, published / PICTURE, sep="\n")
 
 

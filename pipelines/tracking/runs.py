@@ -4,17 +4,19 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.exceptions import MlflowException
-from pytorch_lightning.loggers import MLFlowLogger
 
 from pipelines.common.provenance import sha256
 from pipelines.tracking.registry import RegisteredModel
 from pipelines.tracking.store import connect
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and who registers needs none
+    from pytorch_lightning.loggers import MLFlowLogger
 
 COMPARISON = "comparison"  # tag of the runs that hold tables and pictures of all methods: their content's hash
 
@@ -27,7 +29,7 @@ def training_run(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     samples: pd.DataFrame,
-) -> Iterator[MLFlowLogger]:
+) -> "Iterator[MLFlowLogger]":
     """Open the run of a training, or the one that an interrupted training began.
 
     Parameters
@@ -48,6 +50,8 @@ def training_run(
     MLFlowLogger
         For Lightning's Trainer.
     """
+    from pytorch_lightning.loggers import MLFlowLogger
+
     client = connect(of.name)
     run_id = resume.read_text(encoding="utf-8") if resume.exists() else None
     if run_id is not None:

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
 from pipelines.params.base import reason_of
+
+if TYPE_CHECKING:  # torch takes seconds to import, and who reads a description needs none
+    from torch import Tensor, nn
 
 
 class Description(BaseModel):
@@ -43,7 +44,7 @@ class Description(BaseModel):
         (folder / "model.json").write_text(content, encoding="utf-8")
 
 
-def load_weights(network: nn.Module, folder: Path) -> None:
+def load_weights(network: "nn.Module", folder: Path) -> None:
     """Load the weights in ``folder`` into a network.
 
     Raises
@@ -51,6 +52,8 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     UserError
         If there are none, or they don't fit.
     """
+    from safetensors.torch import load_file
+
     file = folder / "weights.safetensors"
     try:
         network.load_state_dict(load_file(file))
@@ -59,9 +62,11 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 
 
 def write_trained(
-    folder: Path, description: Description, weights: dict[str, Tensor], metrics: Path, result: Mapping[str, float]
+    folder: Path, description: Description, weights: "dict[str, Tensor]", metrics: Path, result: Mapping[str, float]
 ) -> None:
     """Write ``model.json`` and ``weights.safetensors`` into ``folder``, and ``result`` to the JSON ``metrics``."""
+    from safetensors.torch import save_file
+
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         description.write(temporary)

@@ -6,11 +6,9 @@ from pathlib import Path
 from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
-from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.nowcast.methods.steps import sprog, steps
 from pipelines.params.nowcast import BASELINES, Evaluate
 from pipelines.training.model_folder import load_weights
-from scs_model import EncoderForecaster
 
 FALLBACKS: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
 INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames that each looks at
@@ -66,6 +64,10 @@ def load_forecaster(folder: Path) -> tuple[Forecaster, ModelDescription]:
     description = ModelDescription.read(folder)
     if description.network is None:
         return FALLBACKS[description.method], description
+    # Here, not above: torch takes seconds to import, and a baseline needs none.
+    from pipelines.nowcast.methods.network import NetworkForecaster
+    from scs_model import EncoderForecaster
+
     try:
         network = EncoderForecaster(**description.network.model_dump())
     except (ValueError, RuntimeError) as error:
