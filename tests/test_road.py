@@ -17,7 +17,8 @@ import yaml
 from conftest import free_port
 
 ROOT = Path(__file__).parents[1]
-MODELS = ["scs_astsgd", "convlstm"]  # of those in params.yaml
+MODELS = ["scs", "scs_astsgd", "convlstm"]  # of those in params.yaml; the demo leaves out the second
+METHODS = [*MODELS, "persistence", "extrapolation", "sprog", "steps"]
 
 
 def sh(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -77,6 +78,12 @@ def demo(repository: Path) -> str:
     return sh("make --assume-old=.venv/installed demo", repository).stdout
 
 
+@pytest.fixture(scope="module")
+def reproduced(demo: str, repository: Path) -> str:
+    """What ``dvc repro`` says after it: what the demo leaves out."""
+    return sh("dvc repro", repository).stdout
+
+
 def readme_commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
@@ -98,6 +105,7 @@ TESTED = {
     "--out data/evaluated/table.json": "test_evaluate_any_data",
     "scs forecast data/raw/simulated": "test_demo_says_where_everything_is",
     "scs forecast data/raw/simulated --model models:/radar-nowcast/2": "test_forecast_by_a_version",
+    "scs forecast data/raw/simulated --model extrapolation": "test_demo_shows_a_forecast_before_it_trains",
     'scs promote models:/radar-nowcast/2 --reason "a trial"': "test_promote_and_roll_back_by_hand",
     "scs rollback": "test_promote_and_roll_back_by_hand",
     "scs champions": "test_promote_and_roll_back_by_hand",
@@ -127,7 +135,7 @@ print(json.dumps({"aliases": aliases, **{v.version: v.tags for v in versions}}))
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_demo_says_where_everything_is(demo: str, repository: Path) -> None:
+def test_demo_says_where_everything_is(repository: Path, demo: str) -> None:
     for said in ("data/comparison/table.md", "data/comparison/csi.png", "data/comparison/maps.png", "mlflow/mlflow.db"):
         assert said in demo
         assert (repository / said).stat().st_size > 0
@@ -135,26 +143,41 @@ def test_demo_says_where_everything_is(demo: str, repository: Path) -> None:
     with xr.open_dataset(forecast) as dataset:
         assert dataset.attrs["model_version"] == str(registry(repository)["aliases"]["champion"])
         assert dataset.sizes["lead_time"] == 12
-    table = (repository / "data/comparison/table.md").read_text()
-    for method in (*MODELS, "persistence", "extrapolation"):
-        assert f"| {method} |" in table
     known = registry(repository)
     assert known["1"]["model"] == "extrapolation"
     assert str(known["aliases"]["champion"]) == "1"  # so few events never promote a network
-    assert {known[v]["model"] for v in known if v not in ("1", "aliases")} == set(MODELS)
-    trained = next(tags for v, tags in known.items() if tags.get("model") == MODELS[0])
+    trained = next(tags for v, tags in known.items() if tags.get("model") == "scs")
     lock = yaml.safe_load((repository / "dvc.lock").read_text())
     stored = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
     assert trained["dvc_md5.store"] == stored["data/zarr/radar.zarr"]
     assert len(trained["code_commit"].removesuffix("-dirty")) == 40
 
 
-def test_repro_again_changes_nothing(demo: str, repository: Path) -> None:
-    sh("dvc repro", repository)  # the stages of video too, which the demo leaves out
+def test_demo_shows_a_forecast_before_it_trains(repository: Path, demo: str) -> None:
+    (first,) = repository.glob("data/first_forecast/*/forecast.nc")
+    with xr.open_dataset(first) as dataset:
+        assert dataset.attrs["method"] == "extrapolation"
+    assert demo.index(str(first.relative_to(repository))) < demo.index("Running stage 'ingest_radar@radar'")
+
+
+def test_demo_compares_two_networks_and_says_that_repro_does_all(demo: str, reproduced: str, repository: Path) -> None:
+    assert {name for name in METHODS if f"| {name} |" in demo} == {"scs", "convlstm", "persistence", "extrapolation"}
+    assert "Not evaluated yet: sprog, steps, scs_astsgd; `dvc repro` does that." in demo
+    table = (repository / "data/comparison/table.md").read_text()
+    assert table in reproduced
+    assert all(f"| {name} |" in table for name in METHODS)
+    assert "Not evaluated" not in table
+    known = registry(repository)
+    assert {known[v]["model"] for v in known if v not in ("1", "aliases")} == set(MODELS)
+
+
+def test_repro_again_changes_nothing(reproduced: str, repository: Path) -> None:
     lock = (repository / "dvc.lock").read_bytes()
     before = registry(repository)
     said = sh("dvc repro", repository).stdout
     assert sorted(re.findall(r"Running stage '(.*)'", said)) == ["register", "register_action"]
+    said = sh("make --assume-old=.venv/installed demo", repository).stdout
+    assert re.findall(r"Running stage '(.*)'", said) == ["register"]
     assert (repository / "dvc.lock").read_bytes() == lock
     assert registry(repository) == before
 
@@ -171,7 +194,7 @@ def test_video(demo: str, repository: Path) -> None:
     assert {line.split()[1] for line in recognized[1:]} <= classes
 
 
-def test_metrics(demo: str, repository: Path) -> None:
+def test_metrics(reproduced: str, repository: Path) -> None:
     shown = json.loads(sh("dvc metrics show --json", repository).stdout)
     files = next(iter(shown.values()))["data"]
     assert 0 < files["data/metrics/test/extrapolation.json"]["data"]["csi_mean"] <= 1
@@ -179,7 +202,7 @@ def test_metrics(demo: str, repository: Path) -> None:
     sh("dvc metrics show", repository)
 
 
-def test_a_registry_that_was_lost_is_filled_again(demo: str, repository: Path) -> None:
+def test_a_registry_that_was_lost_is_filled_again(reproduced: str, repository: Path) -> None:
     shutil.move(repository / "mlflow", repository / "mlflow-before")
     try:
         sh("dvc repro register", repository)
@@ -247,19 +270,19 @@ def test_ui(demo: str, repository: Path) -> None:
             os.killpg(ui.pid, signal.SIGTERM)
 
 
-def test_experiment_moves_no_alias(demo: str, repository: Path) -> None:
+def test_experiment_moves_no_alias(reproduced: str, repository: Path) -> None:
     before = registry(repository)
     sh("dvc exp run --name p25 -S train.steps=9 -S models.scs_astsgd.switch.p=0.25", repository)
     after = registry(repository)
     assert after["aliases"] == before["aliases"]
-    assert len(after) == len(before) + 2  # both networks were trained for longer
+    assert len(after) == len(before) + len(MODELS)  # all networks were trained for longer
     assert "p25" in sh("dvc exp show --csv", repository).stdout
     changed = json.loads(sh("dvc metrics diff --json", repository).stdout)
     assert changed
     sh("git checkout -q params.yaml && dvc repro", repository)
 
 
-def test_own_radar(demo: str, repository: Path, tmp_path: Path) -> None:
+def test_own_radar(reproduced: str, repository: Path, tmp_path: Path) -> None:
     """One event in a folder outside the repository, as `dvc exp run -S` is told of it."""
     (event, *_) = sorted((repository / "data/raw/simulated").iterdir())
     shutil.copytree(event, tmp_path / "radar")
