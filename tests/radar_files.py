@@ -204,11 +204,20 @@ def write_radolan(
     product: str = "YW",
     precision: str = "E-02",
     minutes: int = 5,
+    unit: int = 0,
+    lead: int | None = None,
+    version: int = 3,
 ) -> Path:
-    """RADOLAN composite; ``raw`` (1100, 900) or (900, 900) uint16 as stored, row 0 south; in gzip by the name."""
+    """RADOLAN composite; ``raw`` (1100, 900), say, uint8 or uint16 as stored, row 0 south; in gzip by the name.
+
+    ``unit`` 1 makes days of the ``minutes``; ``lead`` is in minutes, too.
+    """
     H, W = raw.shape
-    tail = f"VS 3SW   2.18.3PR {precision}INT{minutes:4}U0GP{H:4}x{W:4}MF 00000000MS 10<boo,ros>\x03".encode("ascii")
-    pixels = raw.astype("<u2").tobytes()
+    vv = "" if lead is None else f"VV{lead:4}"
+    tail = (
+        f"VS{version:2}SW   2.18.3PR {precision}INT{minutes:4}U{unit}GP{H:4}x{W:4}{vv}MF 00000000MS 10<boo,ros>\x03"
+    ).encode("ascii")
+    pixels = raw.astype(raw.dtype.newbyteorder("<")).tobytes()
     front = f"{product}{time:%d%H%M}10000{time:%m%y}BY".encode("ascii")
     content = front + f"{len(front) + 7 + len(tail) + len(pixels):7}".encode("ascii") + tail + pixels
     path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)

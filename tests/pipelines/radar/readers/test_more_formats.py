@@ -29,12 +29,21 @@ def refused(path: Path, number: int | None = None) -> str:
 CORNERS = {
     (900, 900): {(0, 0): (2.0715, 54.5877), (1, 1): (14.6209, 47.0705), (1, 0): (3.5889, 46.9526)},
     (1100, 900): {(0, 0): (3.0889, 55.5482), (1, 1): (15.4801, 46.1827), (1, 0): (4.6759, 46.1929)},
+    (1500, 1400): {(1, 0): (2.3419, 43.9336)},
+    (1200, 1100): {(0, 0): (1.4633015, 55.8620871), (0, 1): (18.7316165, 55.8454386)},
 }
 
 
 @pytest.mark.parametrize(
     ("product", "shape", "precision", "minutes"),
-    [("RW", (900, 900), "E-01", 60), ("RY", (900, 900), "E-02", 5), ("YW", (1100, 900), "E-02", 5)],
+    [
+        ("RW", (900, 900), "E-01", 60),
+        ("RY", (900, 900), "E-02", 5),
+        ("YW", (1100, 900), "E-02", 5),
+        ("SF", (900, 900), "E-01", 1440),
+        ("EY", (1500, 1400), "E-02", 5),
+        ("RV", (1200, 1100), "E-02", 5),
+    ],
 )
 def test_radolan(tmp_path, product, shape, precision, minutes):
     raw = np.zeros(shape, np.uint16)
@@ -46,6 +55,9 @@ def test_radolan(tmp_path, product, shape, precision, minutes):
         product=product,
         precision=precision,
         minutes=minutes,
+        # DE1200 came with the ellipsoid, and with a lead time.
+        version=5 if shape == (1200, 1100) else 3,
+        lead=0 if product == "RV" else None,
     )
     frame = read_frame(path, Z_R)
     step = 0.1 if precision == "E-01" else 0.01
@@ -62,6 +74,39 @@ def test_radolan(tmp_path, product, shape, precision, minutes):
         assert to_lonlat(x[-column], y[-row], inverse=True) == pytest.approx(corner, abs=1e-4)
 
 
+@pytest.mark.parametrize(("product", "shape"), [("RX", (900, 900)), ("WX", (1100, 900)), ("EX", (1500, 1400))])
+def test_radolan_reflectivity(tmp_path, product, shape):
+    """Steps of half a dBZ from -32.5; 249 is clutter, 250 no data."""
+    raw = np.zeros(shape, np.uint8)
+    raw[0, :6] = 249, 250, 255, 145, 64, 65  # 40, -0.5 and 0 dBZ
+    path = write_radolan(tmp_path / f"raa01-{product.lower()}_10000-2102282355-dwd---bin", raw, TIME, product=product,
+                         precision="E+00")  # fmt: skip
+    frame = read_frame(path, Z_R)
+    assert np.isnan(frame.rain_rate[-1, :3]).all()
+    assert frame.rain_rate[-1, 3] == pytest.approx(11.53, abs=0.005)
+    assert frame.rain_rate[-1, 4] == 0
+    assert frame.rain_rate[-1, 5] == pytest.approx(0.0365, abs=0.0001)
+    assert (frame.rain_rate == 0).sum() == shape[0] * shape[1] - 5
+    assert (frame.time, frame.time_is, frame.z_r) == (np.datetime64(TIME), "instant", Z_R)
+
+
+def test_radolan_sum_of_days(tmp_path):
+    raw = np.full((900, 900), 100, np.uint16)
+    path = write_radolan(tmp_path / "a", raw, TIME, product="W1", precision="E-01", minutes=5, unit=1)
+    frame = read_frame(path, Z_R)
+    assert frame.interval_s == 5 * 86400
+    assert frame.rain_rate[0, 0] == pytest.approx(10 / 120)
+
+
+@pytest.mark.parametrize("product", ["RV", "RQ"])
+def test_radolan_nowcasts_are_no_observations(tmp_path, product):
+    raw = np.ones((900, 900), np.uint16)
+    path = write_radolan(tmp_path / "a", raw, TIME, product=product, lead=45)
+    (header,), _ = read_headers(path)
+    assert header.time == np.datetime64("2021-03-01T00:40:00")
+    assert refused(path) == header.refusal == "a nowcast of 23:55 for 00:40 UTC, 2021-03-01"
+
+
 def test_radolan_refused(tmp_path):
     raw = np.zeros((900, 900), np.uint16)
     good = write_radolan(tmp_path / "a", raw, TIME).read_bytes()
@@ -69,7 +114,8 @@ def test_radolan_refused(tmp_path):
     for content, reason in (
         (good[:-2], "its header says"),
         (good[:60], "cut short"),
-        (b"RX" + good[2:], "product RX"),
+        (b"RE" + good[2:], "product RE"),
+        (b"RX" + good[2:], "its header says"),
         (good.replace(b"GP 900x 900", b"GP 460x 460"), "460×460"),
         (good.replace(b"282355", b"312355"), "no time"),
     ):
