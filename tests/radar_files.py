@@ -224,14 +224,22 @@ def write_radolan(
     return path
 
 
-def write_geotiff(path: Path, values: np.ndarray, time: datetime | None, *, nodata: float = -1.0, **tags: str) -> Path:
+def write_geotiff(
+    path: Path,
+    values: np.ndarray,
+    time: datetime | None,
+    *,
+    nodata: float = -1.0,
+    crs: str | None = LAEA,
+    **tags: str,
+) -> Path:
     """GeoTIFF in LAEA; ``values`` (H, W), row 0 north; tags as given, and the time if there is one."""
     if time is not None:
         tags |= {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}"}
     H, W = values.shape
     transform = rasterio.Affine(1000.0, 0.0, 0.0, 0.0, -1000.0, 0.0)
     with rasterio.open(
-        path, "w", driver="GTiff", width=W, height=H, count=1, dtype=values.dtype, crs=LAEA, transform=transform,
+        path, "w", driver="GTiff", width=W, height=H, count=1, dtype=values.dtype, crs=crs, transform=transform,
         nodata=nodata,
     ) as file:  # fmt: skip
         file.write(values, 1)
@@ -239,8 +247,21 @@ def write_geotiff(path: Path, values: np.ndarray, time: datetime | None, *, noda
     return path
 
 
-def write_mrms(path: Path, values: np.ndarray, time: datetime) -> Path:
-    """GRIB2 as of MRMS: ``values`` (H, W) in mm/h, -3 no radar; row 0 north, longitudes from 0 to 360, 0.01°."""
+def write_mrms(
+    path: Path,
+    values: np.ndarray,
+    time: datetime,
+    *,
+    discipline: int = 209,
+    pds: str = "6 1 8 0 97 0 0 0 0 102 0 0 255 1 0",
+    template: int = 0,
+    kind: int = 7,
+) -> Path:
+    """GRIB2 as of MRMS: ``values`` (H, W) in mm/h, -3 no radar; row 0 north, longitudes from 0 to 360, 0.01°.
+
+    ``pds`` are the numbers of the product definition template; ``kind`` is the type of processed data, 7 of radar.
+    """
+    center, table = (161, 255) if discipline == 209 else (7, 2)
     H, W = values.shape
     transform = rasterio.Affine(0.01, 0.0, 230.0, 0.0, -0.01, 55.0)
     profile = {"width": W, "height": H, "count": 1, "dtype": "float32", "crs": "+proj=longlat +R=6371229"}
@@ -251,10 +272,11 @@ def write_mrms(path: Path, values: np.ndarray, time: datetime) -> Path:
             memory.name,
             path,
             driver="GRIB",
-            DISCIPLINE="209",
-            IDS=f"CENTER=161 SUBCENTER=0 MASTER_TABLE=255 SIGNF_REF_TIME=3 REF_TIME={time:%Y-%m-%dT%H:%M:%SZ}",
-            PDS_PDTN="0",
-            PDS_TEMPLATE_ASSEMBLED_VALUES="6 1 8 0 97 0 0 0 0 102 0 0 255 1 0",
+            DISCIPLINE=str(discipline),
+            IDS=f"CENTER={center} SUBCENTER=0 MASTER_TABLE={table} SIGNF_REF_TIME=3 "
+            f"REF_TIME={time:%Y-%m-%dT%H:%M:%SZ} TYPE={kind}",
+            PDS_PDTN=str(template),
+            PDS_TEMPLATE_ASSEMBLED_VALUES=pds,
             DATA_ENCODING="IEEE_FLOATING_POINT",
         )
     return path

@@ -20,6 +20,7 @@ from pipelines.radar.readers.units import Unit, agreed_unit
 
 DIGITS = 8  # of degrees: GRIB2 has 6, and GDAL computes with them
 # Tags that GDAL has taken from netCDF, say, where they are attributes.
+UNKNOWN_UNITS = ("[-]", "-", "[]")  # GDAL's of GRIB
 SENTINELS = ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_max")
 
 
@@ -74,8 +75,8 @@ def all_tags(dataset: Any, band: int) -> dict[str, str]:
 def unit_of(dataset: Any, band: int, hints: FileHints) -> tuple[Unit, float]:
     """Return the header's unit and the factor to it, of what file or user say; raises as :func:`agreed_unit`."""
     tags = all_tags(dataset, band)
-    in_tags = (tags[name] for name in ("grib_unit", "units", "unit", "unittype") if tags.get(name))
-    return agreed_unit(dataset.units[band - 1] or next(in_tags, None), hints.unit)
+    said = (dataset.units[band - 1], *(tags.get(name) for name in ("grib_unit", "units", "unit", "unittype")))
+    return agreed_unit(next((unit for unit in said if unit and unit not in UNKNOWN_UNITS), None), hints.unit)
 
 
 def pixels(dataset: Any, band: int, hints: FileHints) -> NDArray[np.float64]:

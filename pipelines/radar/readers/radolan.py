@@ -75,10 +75,10 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     raw = np.frombuffer(file.content, f"<u{_depth(product)}", offset=len(text) + len(ETX)).reshape(_shape(text))[::-1]
     precision = 10.0 ** int(_field(text, r"PR\s*E([+-]?\d+)"))
     if product in BYTE:
-        result = raw * precision
+        result = raw.astype(np.float64) * precision
         result[raw >= LEAST_FLAG] = np.nan
     else:
-        result = (raw & VALUE) * precision
+        result = (raw & VALUE).astype(np.float64) * precision
         result[raw & NEGATIVE > 0] *= -1
         result[raw & (NO_DATA | CLUTTER) > 0] = np.nan
     if product in REFLECTIVITY:

@@ -12,6 +12,7 @@ import pytest
 from radar_files import cf_dataset, lonlat, write_geotiff, write_meteonet, write_mrms, write_odim, write_radolan
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.params.radar import FileHints
 from pipelines.radar.readers.read import radar_files, read_frame, read_headers, read_time
 
 TIME = datetime(2021, 2, 28, 23, 55)
@@ -142,6 +143,55 @@ def test_mrms(tmp_path):
     np.testing.assert_array_equal(read_frame(packed, Z_R).rain_rate, frame.rain_rate)
 
 
+MRMS = "8 0 97 0 0 0 0 102 0 0 255 1 0"
+HOUR_TO = "0 0 97 0 0 1 0 1 0 0 255 1 0 2021 3 1 0 55 0 1 0 1 1 1 1 255 0"
+
+
+@pytest.mark.parametrize(
+    ("number", "interval_s"), [(2, 3600), (6, 86400), (38, 3 * 3600), (12, 6 * 3600 * 2), (45, 900)]
+)
+def test_mrms_amounts_over_the_period_in_their_names(tmp_path, number, interval_s):
+    """-3 is where no radar sees, -1 is missing; numbers of MRMS' table: QPE of 1, 24, 3, 12 hours, 15 minutes."""
+    values = np.zeros((12, 16), np.float32)
+    values[0, 0], values[0, 1], values[2, 3] = -3, -1, 6
+    frame = read_frame(write_mrms(tmp_path / "a.grib2", values, TIME, pds=f"6 {number} {MRMS}"), Z_R)
+    assert (frame.time, frame.time_is, frame.interval_s) == (np.datetime64(TIME), "end", interval_s)
+    assert frame.rain_rate[2, 3] == pytest.approx(6 * 3600 / interval_s)
+    assert np.isnan(frame.rain_rate[0, :2]).all()
+    assert np.isnan(frame.rain_rate).sum() == 2
+
+
+def test_mrms_rates_and_reflectivity_are_missing_by_their_own_numbers(tmp_path):
+    values = np.zeros((12, 16), np.float32)
+    values[0, 0], values[0, 1], values[2, 3] = -3, -1, 6
+    rate = read_frame(write_mrms(tmp_path / "a.grib2", values, TIME), Z_R).rain_rate
+    assert np.isnan(rate[0, :2]).all()
+    assert np.isnan(rate).sum() == 2
+    values[0, :3], values[2, 3] = (-999, -99, -10), 40
+    path = write_mrms(tmp_path / "b.grib2", values, TIME, pds=f"10 0 {MRMS}")
+    rate = read_frame(path, Z_R).rain_rate
+    np.testing.assert_equal(rate[0, :3], [np.nan, 0, 0])  # -99: seen, and no echo
+    assert rate[2, 3] == pytest.approx(11.53, abs=0.005)
+
+
+def test_grib_forecasts_are_no_observations(tmp_path):
+    values = np.ones((12, 16), np.float32)
+    model = {"discipline": 0, "kind": 1}
+    rate = write_mrms(tmp_path / "a", values, TIME, pds="1 7 2 0 97 0 0 0 45 1 0 0 255 1 0", **model)
+    assert refused(rate) == "a nowcast of 23:55 for 00:40 UTC, 2021-03-01"
+    amount = write_mrms(tmp_path / "b", values, TIME, pds=f"1 8 2 {HOUR_TO.removeprefix('0 ')}", template=8, **model)
+    assert refused(amount) == "a nowcast of 23:55 for 00:55 UTC, 2021-03-01"
+
+
+def test_grib_amount_of_an_observed_period(tmp_path):
+    """The same message where it says that radars observed it."""
+    values = np.full((12, 16), 2, np.float32)
+    path = write_mrms(tmp_path / "a", values, TIME, discipline=0, template=8, pds=f"1 8 8 {HOUR_TO.removeprefix('0 ')}")
+    frame = read_frame(path, Z_R)
+    assert (frame.time, frame.interval_s) == (np.datetime64("2021-03-01T00:55:00"), 3600)
+    assert frame.rain_rate[0, 0] == pytest.approx(2)
+
+
 def test_geotiff(tmp_path):
     values = np.where(RAW == 5, -1.0, RAW / 10).astype(np.float32)
     frame = read_frame(write_geotiff(tmp_path / "a.tif", values, TIME, units="mm/h"), Z_R)
@@ -170,6 +220,81 @@ def test_geotiff_refused(tmp_path):
     assert "no time" in refused(write_geotiff(tmp_path / "c.tif", values, None, **made))
     assert "over how long" in refused(write_geotiff(tmp_path / "d.tif", values, TIME, units="mm"))
     assert "its name says" in refused(write_geotiff(tmp_path / "x_202002282355.tif", values, TIME, units="mm/h"))
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2021-03-01T01:55+02", "23:55:00"),
+        ("2021-03-01T01:55:00+0200", "23:55:00"),
+        ("2021-02-28T18:25:00-05:30", "23:55:00"),
+        ("2021-02-28T23:55:00.000Z", "23:55:00"),
+        ("2021-02-28 23:55:00 UTC", "23:55:00"),
+        ("20210228T235500Z", "23:55:00"),
+        ("202102282355", "23:55:00"),
+        ("2021-02-28T23:55:09.7Z", "23:55:10"),
+    ],
+)
+def test_geotiff_times(tmp_path, text, utc):
+    path = write_geotiff(tmp_path / "a.tif", RAW.astype(np.float32), None, units="mm/h", valid_time=text)
+    assert read_time(path) == np.datetime64(f"2021-02-28T{utc}")
+
+
+@pytest.mark.parametrize("text", ["2021-02-28T23:55 CET", "noon", "2021-02-28T23:55+2500x", ""])
+def test_geotiff_times_that_are_none(tmp_path, text):
+    path = write_geotiff(tmp_path / "a.tif", RAW.astype(np.float32), None, units="mm/h", valid_time=text or " ")
+    assert "valid_time" in refused(path) or "no time" in refused(path)
+
+
+def test_geotiff_forecasts_are_no_observations(tmp_path):
+    values = RAW.astype(np.float32)
+    for tags in (
+        {"forecast_reference_time": "2021-02-28T23:10:00Z"},
+        {"lead_time": "45 minutes"},
+        {"title": "Rain nowcast by extrapolation"},
+    ):
+        assert "a nowcast" in refused(write_geotiff(tmp_path / "a.tif", values, TIME, units="mm/h", **tags))
+    step_0 = {"forecast_reference_time": "2021-02-28T23:55:00Z", "lead_time": "0"}
+    assert read_time(write_geotiff(tmp_path / "a.tif", values, TIME, units="mm/h", **step_0)) == np.datetime64(TIME)
+
+
+def test_geotiff_of_a_period(tmp_path):
+    tags = {"start_time": "2021-02-28T23:40:00Z", "end_time": "2021-02-28T23:55:00Z"}
+    frame = read_frame(write_geotiff(tmp_path / "a.tif", RAW.astype(np.float32), None, units="mm", **tags), Z_R)
+    assert (frame.time, frame.time_is, frame.interval_s) == (np.datetime64(TIME), "end", 900)
+
+
+def test_what_a_geotiff_does_not_say_the_user_may(tmp_path):
+    path = write_geotiff(tmp_path / "rain 28.02.2021 2355.tif", RAW * np.float32(10), None, crs=None)
+    for known, reason in (
+        ({}, "no `unit` for it"),
+        ({"unit": "0.1 mm"}, "no `time_pattern`"),
+        ({"unit": "0.1 mm", "time_pattern": "%d.%m.%Y %H%M"}, "no `interval_s`"),
+        ({"unit": "0.1 mm", "time_pattern": "%d.%m.%Y %H%M", "interval_s": 600}, "no `crs`"),
+    ):
+        with pytest.raises(UnreadableFile, match=reason):
+            read_frame(path, Z_R, hints=FileHints(**known))
+    frame = read_frame(path, Z_R, hints=FileHints(**known, crs="EPSG:3035", time_is="start"))
+    assert frame.rain_rate[2, 3] == pytest.approx(36 * 6)
+    assert (frame.time, frame.time_is, frame.interval_s) == (np.datetime64(TIME), "start", 600)
+    assert frame.grid.crs.to_epsg() == 3035
+    with pytest.raises(UnreadableFile, match="has no time like"):
+        read_frame(path, Z_R, hints=FileHints(**known | {"time_pattern": "%Y%m%d%H%M"}, crs="EPSG:3035"))
+
+
+def test_an_ascii_grid_as_dwd_has_it(tmp_path):
+    """Tenths of mm in an hour; all but the numbers is for the user to say."""
+    rows = "\n".join(" ".join(map(str, row)) for row in np.where(RAW == 5, -1, RAW.astype(int)))
+    path = tmp_path / "RW_20210228-2355.asc"
+    path.write_text(
+        f"ncols 16\nnrows 12\nxllcorner -523462\nyllcorner -4658645\ncellsize 1000\nNODATA_value -1\n{rows}\n"
+    )
+    crs = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +R=6370040"
+    frame = read_frame(path, Z_R, hints=FileHints(unit="0.1 mm", interval_s=3600, crs=crs))
+    assert np.isnan(frame.rain_rate[0, 4])
+    assert frame.rain_rate[2, 3] == pytest.approx(3.6)
+    assert (frame.grid.x[0], frame.grid.y[-1]) == (-522962, -4658145)
+    assert frame.time == np.datetime64(TIME)
 
 
 def test_meteonet(tmp_path):
