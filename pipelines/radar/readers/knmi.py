@@ -9,12 +9,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
 from pipelines.radar.readers.hdf5 import group, has, image, number, numbers, text, whole
 from pipelines.radar.readers.header import Header, nowcast, utc
+from pipelines.radar.readers.missing import agreed_nodata, equal
 from pipelines.radar.readers.radar_file import RadarFile
-from pipelines.radar.readers.sentinels import equals
 from pipelines.radar.readers.units import Unit
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
@@ -48,7 +49,7 @@ def headers(file: RadarFile) -> list[Header]:
     first = images[0]
     grid = _grid(file.hdf5)
     image(first, "image_data", grid.shape)
-    _calibration(first), _sentinels(first)
+    _calibration(first), _sentinels(first, file.hints)
     valid = _time(text("image_datetime_valid", first)) if has("image_datetime_valid", first) else end
     refusal = None
     if len(images) > 1:
@@ -69,13 +70,14 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     """
     first = _images(file)[0]
     gain, offset = _calibration(first)
-    missing, outside = _sentinels(first)
+    missing, outside = _sentinels(first, file.hints)
     raw = image(first, "image_data")[...]
-    result = raw * gain + offset
+    unpacked = raw * gain + offset
+    result = unpacked.copy()
     for sentinel in missing:
-        result[equals(raw, sentinel)] = -np.inf if _unit(first) == "dBZ" and sentinel == 0 else np.nan
+        result[equal(raw, unpacked, sentinel)] = -np.inf if _unit(first) == "dBZ" and sentinel == 0 else np.nan
     for sentinel in outside:
-        result[equals(raw, sentinel)] = np.nan
+        result[equal(raw, unpacked, sentinel)] = np.nan
     return result
 
 
@@ -116,12 +118,16 @@ def _calibration(one: h5py.Group) -> tuple[float, float]:
     return float(found[1]), float(f"{found[2]}1") * float(found[3]) if found[2] else 0.0
 
 
-def _sentinels(one: h5py.Group) -> tuple[list[float], list[float]]:
+def _sentinels(one: h5py.Group, hints: FileHints) -> tuple[list[float], list[float]]:
     """Return the numbers that stand for missing, and for out of the image."""
     calibration = group(one, "calibration")
-    missing, outside = (numbers(f"calibration_{name}", calibration) for name in ("missing_data", "out_of_image"))
+    missing, outside = (
+        [float(sentinel) for sentinel in numbers(f"calibration_{name}", calibration)]
+        for name in ("missing_data", "out_of_image")
+    )
     if not outside:
         raise ValueError(f"no attribute calibration_out_of_image in {calibration.name}")
+    agreed_nodata(missing + outside, hints)
     return missing, outside
 
 

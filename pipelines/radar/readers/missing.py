@@ -44,7 +44,7 @@ def unpack(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHints) -
         values = values * (scale or [1.0])[0] + (offset or [0.0])[0]
     absent = ~np.isfinite(values) | (np.abs(values) > ABSURD)
     for sentinel in _sentinels(raw, attributes, hints):
-        absent |= _equal(stored, values, sentinel)
+        absent |= equal(stored, values, sentinel)
     low, high = _limits(attributes, "valid_range") or (None, None)
     for name, number, beyond in (
         ("valid_range", low, np.less),
@@ -67,14 +67,27 @@ def _sentinels(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHint
     finite = [number for number in of_file if np.isfinite(number)]
     if hints.nodata is None:
         return [_unsigned(number, raw, attributes) for number in finite]
+    return agreed_nodata(finite, hints)
+
+
+def agreed_nodata(of_file: list[float], hints: FileHints) -> list[float]:
+    """Return the numbers for no data that the file says, or else the user.
+
+    Raises
+    ------
+    ValueError
+        If the user says another than the file.
+    """
+    if hints.nodata is None:
+        return of_file
     of_user = hints.nodata if isinstance(hints.nodata, list) else [hints.nodata]
-    if finite and set(of_user) - set(finite):
-        raise contradiction("nodata", of_user, finite)
+    if of_file and set(of_user) - set(of_file):
+        raise contradiction("nodata", of_user, of_file)
     return of_user
 
 
-def _equal(stored: NDArray[Any], values: NDArray[np.float64], number: float) -> NDArray[np.bool_]:
-    """Whether pixels are a sentinel, in whatever width of float it is given."""
+def equal(stored: NDArray[Any], values: NDArray[np.float64], number: float) -> NDArray[np.bool_]:
+    """Return where pixels are a sentinel, in whatever width of float it is given."""
     if stored.dtype.kind == "f":
         return np.isclose(stored.astype(np.float64), number, rtol=SAME, atol=0)
     limits = np.iinfo(stored.dtype)

@@ -6,7 +6,6 @@ importer is not used: it looks in one place alone, and has its own idea of the i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,8 +17,8 @@ from pipelines.radar.grid import Grid
 from pipelines.radar.readers.georeference import grid_from_corners
 from pipelines.radar.readers.hdf5 import group, has, image, number, numbers, text, whole
 from pipelines.radar.readers.header import Header, nowcast, utc
+from pipelines.radar.readers.missing import agreed_nodata, equal
 from pipelines.radar.readers.radar_file import RadarFile
-from pipelines.radar.readers.sentinels import equals
 from pipelines.radar.readers.units import Unit
 
 # Where a file has several, what the producer made of rain itself comes first.
@@ -79,12 +78,13 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     one = _images(file)[number]
     raw = image(one.data, "data")[...]
     gain, offset = _scale(one)
-    result = raw * gain + offset
+    unpacked = raw * gain + offset
+    result = unpacked.copy()
     result[~np.isfinite(result)] = np.nan
     dry = -np.inf if UNITS[one.quantity] == "dBZ" else 0.0
     for name, value in (("undetect", dry), ("nodata", np.nan)):
         for sentinel in _sentinels(one, name, file.hints):
-            result[equals(raw, sentinel)] = value
+            result[equal(raw, unpacked, sentinel)] = value
     if file.hints.min_quality is not None:
         result[_quality(one, file.hdf5) < file.hints.min_quality] = np.nan
     return result
@@ -176,7 +176,7 @@ def _quality(one: _Image, root: h5py.File) -> NDArray[np.float64]:
                 index = raw * float(number("gain", *what)) + float(number("offset", *what))
                 for name in ("nodata", "undetect"):
                     for sentinel in numbers(name, *what):
-                        index[equals(raw, sentinel)] = np.nan
+                        index[equal(raw, index, sentinel)] = np.nan
                 return index
     return np.full(one.data["data"].shape, np.nan)
 
@@ -188,11 +188,9 @@ def _radars(one: _Image, root: h5py.File) -> dict[str, bool]:
     return {name: True for name in sorted(name.strip(" '\"") for name in names.split(",")) if name}
 
 
-def _sentinels(one: _Image, name: str, hints: FileHints) -> list[Any]:
-    found = numbers(name, *one.what)
-    if name == "nodata" and not found and hints.nodata is not None:
-        return hints.nodata if isinstance(hints.nodata, list) else [hints.nodata]
-    return found
+def _sentinels(one: _Image, name: str, hints: FileHints) -> list[float]:
+    found = [float(number) for number in numbers(name, *one.what)]
+    return agreed_nodata(found, hints) if name == "nodata" else found
 
 
 def _grid(one: _Image) -> Grid:

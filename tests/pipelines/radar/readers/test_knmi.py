@@ -10,6 +10,7 @@ import pytest
 from radar_files import write_knmi
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.params.radar import FileHints
 from pipelines.radar.readers.read import read_frame, read_headers, read_time
 
 TIME = datetime(2021, 2, 28, 12, 0)
@@ -91,3 +92,12 @@ def test_a_radar_that_is_not_operational_is_out(tmp_path: Path) -> None:
                 radar["radar_operational"] = np.array([operational], np.int32)
     (header,), _ = read_headers(path)
     assert header.radars == {"DeBilt": False, "DenHelder": True, "Herwijnen": True}
+
+
+def test_what_the_user_says_against_the_file_is_an_error(tmp_path: Path) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    assert read_time(path, FileHints(nodata=65535.0, interval_s=300)) == np.datetime64(TIME)
+    with pytest.raises(UnreadableFile, match=r"nodata: params\.yaml says"):
+        read_time(path, FileHints(nodata=0.0))
+    with pytest.raises(UnreadableFile, match=r"interval_s: params\.yaml says 600"):
+        read_time(path, FileHints(interval_s=600))

@@ -229,6 +229,8 @@ def test_the_user_names_a_quantity_and_what_the_file_does_not_say(tmp_path: Path
     rain = read_frame(path, Z_R, hints=FileHints(variable="TH", nodata=255.0)).rain_rate
     assert rain[2, 3] == pytest.approx((100 / 200) ** (1 / 1.6))
     assert np.isnan(rain[:, 0]).all()
+    with pytest.raises(UnreadableFile, match=r"nodata: params\.yaml says"):
+        read_time(write_odim(tmp_path / "b.h5", pixels(), TIME), FileHints(nodata=254.0))
     with pytest.raises(UnreadableFile, match="quantity DBZH, TH, and none of RATE"):
         read_time(path, FileHints(variable="RATE"))
 
