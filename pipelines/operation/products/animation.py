@@ -148,7 +148,7 @@ class MapSeries:
         self.background = self.canvas.copy_from_bbox(figure.bbox)
 
     def draw(self, rain_rate: Rain, time: np.datetime64) -> RGB:
-        """Draw the map of one of the times; give the picture, of shape (rows, columns, 3)."""
+        """Draw the map of one of the times; return the picture, of shape (rows, columns, 3)."""
         minutes = self.minutes[self.times.index(time)]
         colour = OBSERVED if minutes <= 0 else FORECAST
         self.image.set_data(rain_rate)

@@ -11,8 +11,8 @@ import pytest
 from archive import moving_cells
 from inbox_file import write_file
 
+import pipelines.operation.inbox
 from pipelines.common.errors import UserError
-from pipelines.operation import inbox as collect
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.read import read_params
@@ -98,7 +98,7 @@ def test_duplicate_other_grid_future_and_conflict_are_told_of_and_good_frames_go
 def test_a_file_that_grows_is_left_and_taken_when_it_is_whole(
     folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "SETTLE_S", 0.5)
+    monkeypatch.setattr(pipelines.operation.inbox, "SETTLE_S", 0.5)
     write_file(folder, FRAMES[0])
     path = write_file(folder, FRAMES[1])
     content = path.read_bytes()
@@ -119,7 +119,7 @@ def test_a_file_that_grows_is_left_and_taken_when_it_is_whole(
 def test_a_file_that_was_just_written_is_waited_for_and_taken(
     folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "SETTLE_S", 0.5)
+    monkeypatch.setattr(pipelines.operation.inbox, "SETTLE_S", 0.5)
     write_file(folder, FRAMES[0], age_s=0.0)
     start = time.monotonic()
     assert cycle(folder, live) == (1, [])
@@ -198,7 +198,7 @@ def test_files_that_can_not_be_moved_are_told_of_and_stored_once(folder: Path, l
 def test_after_an_outage_frames_go_in_by_batches(
     folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "BATCH_BYTES", 2 * FRAMES[0].rain_rate.nbytes)
+    monkeypatch.setattr(pipelines.operation.inbox, "BATCH_BYTES", 2 * FRAMES[0].rain_rate.nbytes)
     for frame in FRAMES:
         write_file(folder, frame)
     assert cycle(folder, live) == (5, [])
