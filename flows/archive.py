@@ -16,6 +16,7 @@ from flows.clock import utc
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.files import exclusive
+from pipelines.common.text import printable
 from pipelines.operation.dvc_add import dvc_add
 from pipelines.operation.retention import archive_days, expire_days
 from pipelines.params.operation import Domain
@@ -72,7 +73,7 @@ def archive(domain: str, now: datetime | None = None) -> State:
             recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
             expired, kept = expire(settings, clock)
         except (UserError, OSError) as error:
-            log.error("%s: not archived: %s", domain, error)
+            log.error("%s: not archived: %s", printable(domain), error)
             return Failed(message=f"not archived: {error}")
     done = f"{written} new frame(s) in {folder} ({recorded}), {expired} expired from the live store"
     # A file that couldn't be brought up to date is the reason for which its day stays.

@@ -27,6 +27,7 @@ from flows.late_runs import later_run_due
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
+from pipelines.common.text import printable
 from pipelines.nowcast.registered_model import load
 from pipelines.operation import forecast as nowcast
 from pipelines.operation.inbox import Inbox
@@ -126,7 +127,7 @@ def forecast(domain: str, now: datetime | None = None) -> State:
             params = read_params()
             settings = params.domain(domain)
         except UserError as error:
-            log.error("%s: no forecast: %s", domain, error)
+            log.error("%s: no forecast: %s", printable(domain), error)
             alarm("no-forecast", domain, str(error))
             return Failed(message=f"no forecast: {error}")
         try:

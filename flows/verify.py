@@ -19,6 +19,7 @@ from flows.clock import utc
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
+from pipelines.common.text import printable
 from pipelines.nowcast.specification import NAME
 from pipelines.operation.ledger import LEDGER, read_ledger
 from pipelines.operation.live_store import LiveStore
@@ -89,7 +90,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
         except UserError as error:
-            log.error("%s: not verified: %s", domain, error)
+            log.error("%s: not verified: %s", printable(domain), error)
             return Failed(message=f"not verified: {error}")
         done, wrong, notes = "nothing verified", list[str](), list[str]()
         try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.params.base import Positive, Section
+from pipelines.params.base import ModelName, Positive, Section
 from pipelines.training.model_folder import Description, load_weights
 from pipelines.video.optical_flow import SCALE
 from scs_model.networks.recognition import Recognizer
@@ -32,7 +32,7 @@ class RecognizerDescription(Description):
     """What a trained model says of itself; its keys are those of `ActionRecognizer`."""
 
     method: Literal["recognizer"]
-    name: str
+    name: ModelName
     network: Network
     classes: list[str]
     size: Positive

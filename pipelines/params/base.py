@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # it becomes a folder's
 
 
 class Section(BaseModel):

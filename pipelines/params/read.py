@@ -14,14 +14,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
-from pipelines.params.base import Section, reason_of
+from pipelines.params.base import ModelName, Section, reason_of
 from pipelines.params.nowcast import BASELINES, Evaluate, Index, Model, Train
 from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
-
-# A model's name becomes a folder's.
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Params(Section):

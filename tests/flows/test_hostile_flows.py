@@ -10,12 +10,14 @@ from archive import moving_cells
 from conftest import REPOSITORY, Served, logs_of, write_params
 from hostile import MARKDOWN, NAMES, in_markdown, is_clean, named
 from inbox_file import write_file
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
 
+from flows.archive import archive
 from flows.forecast import forecast
 from flows.train import train
+from flows.verify import verify
 from pipelines.nowcast.registered_model import RADAR
 from pipelines.tracking import decisions
 
@@ -77,3 +79,16 @@ def test_the_reason_of_a_decision(server: Served, monkeypatch: pytest.MonkeyPatc
     assert champion is not None
     decisions.record(RADAR, champion, "promote", f"{NAMES[3]} champion: version 9", {})
     assert all(is_clean(str(period)) for period in decisions.champion_periods(decisions.read_decisions(RADAR)))
+
+
+@pytest.mark.parametrize("flow", [forecast, verify, archive])
+def test_a_domain_that_is_none(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: Flow) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, {"hostile": {}})
+    state = flow(NAMES[3], return_state=True)
+    APILogHandler().flush()
+    with get_client(sync_client=True) as client:
+        lines = [log.message for log in client.read_logs(logs_of(state.state_details.flow_run_id))]
+    assert state.is_failed() and is_clean(state.message)
+    of_flow = [line for line in lines if "no forecast" in line or "not " in line]
+    assert of_flow and all(map(is_clean, of_flow))

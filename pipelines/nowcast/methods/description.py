@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from pipelines.params.base import Positive, Section
+from pipelines.params.base import ModelName, Positive, Section
 from pipelines.params.nowcast import Fallback
 from pipelines.training.model_folder import Description
 
@@ -46,7 +46,7 @@ class ModelDescription(Description):
 
     method: Literal["network", Fallback]
     inputs: Positive
-    name: str | None = None
+    name: ModelName | None = None
     step_seconds: Positive | None = None
     pixel_metres: float | None = None
     network: Network | None = None

@@ -30,6 +30,11 @@ def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
         ("model.json", b"\xff\xfe", "model.json: not a model's description: "),
         ("model.json", b"[1]", "model.json: not a model's description: the file: should be a section of keys"),
         ("model.json", b'{"method": "network"}', "model.json: not a model's description: inputs: missing"),
+        (
+            "model.json",
+            b'{"method": "extrapolation", "inputs": 3, "name": "[a](b)"}',
+            "model.json: .*: name: String should",
+        ),
         ("model.json", b'{"method": "network", "inputs": 4}', "model.json: not .*: key network: of method network"),
         (
             "model.json",
