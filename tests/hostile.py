@@ -1,5 +1,6 @@
 """Names and words as an inbox, an archive or another program may bring them, and how they are looked for."""
 
+import re
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -18,13 +19,20 @@ NAMES = [
     "日本語 ü.h5",
 ]
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+# As mdast-util-gfm-autolink-literal finds them, and GFM's specification.
+ADDRESS = re.compile(r"(https?|ftp)://|\bwww\.|(mailto|xmpp):|[-.\w+]+@[-\w]+(\.[-\w]+)+", re.IGNORECASE)
 HARMLESS = {"text", "text_special", "softbreak", "code_inline"}
 
 
 def in_markdown(text: str) -> tuple[str, set[str]]:
-    """Return the text that a viewer shows of Markdown, and the kinds of what it makes of it beside plain text."""
+    """Return the text that a viewer shows of Markdown, and the kinds of what it makes of it beside plain text.
+
+    Addresses in plain text count: GitHub's and Prefect's viewers make links of them, even where they are escaped.
+    """
     inline = [child for token in MARKDOWN.parse(text) if token.type == "inline" for child in token.children or []]
-    return "".join(child.content for child in inline), {child.type for child in inline} - HARMLESS
+    plain = "".join("\0" if child.type == "code_inline" else child.content for child in inline)
+    made = {child.type for child in inline} - HARMLESS
+    return "".join(child.content for child in inline), made | ({"address"} if ADDRESS.search(plain) else set())
 
 
 def is_clean(line: str) -> bool:

@@ -11,12 +11,17 @@ import hmac
 import os
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL = ("127.0.0.1", "localhost")
+# What the servers' pages may ask for: nothing of other servers, be it a picture in a text from outside or statistics.
+POLICY = (
+    "connect-src 'self'; img-src 'self' data: blob:; form-action 'self'; base-uri 'self'; object-src 'none'; "
+    "frame-ancestors 'self'"
+)
 
 
 def proxy_names() -> list[str]:
@@ -52,7 +57,13 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refusal, or let the app answer."""
         refusal = None if scope["type"] == "lifespan" else self._refusal(scope, Headers(scope=scope))
-        await (refusal or self.app)(scope, receive, send)
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("Content-Security-Policy", POLICY)
+            await send(message)
+
+        await (refusal or self.app)(scope, receive, send_with_policy)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         is_get = scope.get("method") == "GET"  # a websocket has no method

@@ -188,7 +188,11 @@ def test_a_foreign_page_is_refused_on_every_path_even_with_the_login(
     link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document"
     assert ask(where, "GET", "/", host, link, login_header(served))[0] in (200, 307)  # Prefect's is to /v2/
     own = f"Origin: http://127.0.0.1:{where[1]}\r\nSec-Fetch-Site: same-origin"
-    assert ask(where, "GET", "/", host, own, login_header(served))[0] == 200
+    status, headers = ask(where, "GET", "/", host, own, login_header(served))
+    assert status in (200, 307)
+    assert "connect-src 'self'; img-src 'self' data:" in headers["content-security-policy"], (
+        "nor does our page ask others"
+    )
 
 
 def test_without_the_login_there_is_nothing_but_health_and_the_bare_ui(

@@ -60,21 +60,17 @@ def test_markdown_shows_any_text_as_it_is(text: str) -> None:
         assert made <= ({"image"} if "![x]" in within else set()), within
         assert " ".join(printable(text).split()) in " ".join(shown.split())
     shown, made = in_markdown("\n".join([*table_head("file", text), table_row("x", text)]))
-    assert not made
-    assert shown == f"file{printable(text).strip(' ')}x{printable(text).strip(' ')}"
-    assert not in_markdown(f"x {code(text)} x")[1]
+    cell = printable(text).replace("|", "¦").replace(" ", "")
+    assert not made and shown.replace(" ", "") == f"file{cell}x{cell}"
+    shown, made = in_markdown(f"x {code(text)} x")
+    assert not made and shown.split() == f"x {printable(text)} x".split()
 
 
-def test_no_viewer_finds_an_address_by_itself() -> None:
-    """As GitHub's dialect does: http://, https://, ftp://, mailto:, xmpp:, www. and addresses of mail."""
-    found = {
-        "http://e.example": r"http\://",
-        "HTTPS://e": r"HTTPS\://",
-        "www.e.example": r"www\.",
-        "mailto:a": r"mailto\:",
-    }
-    assert all(broken in literal(text) for text, broken in found.items())
-    assert literal("me@evil.example") == r"me\@evil.example"
+@pytest.mark.parametrize(
+    "text", ["http://e.example", "HTTPS://e", "ftp://e", "www.e.example", "mailto:a", "me@e.example"]
+)
+def test_no_viewer_finds_an_address_by_itself(text: str) -> None:
+    assert literal(f"see {text}!") == f"`see {text}!`"
 
 
 def test_what_is_harmless_stays_legible() -> None:
@@ -84,7 +80,6 @@ def test_what_is_harmless_stays_legible() -> None:
         "mean CSI, pooled [95 %]",
         "12:30",
         "-0.01",
-        "models:/radar@champion",
     ):
         assert literal(text) == text
 
