@@ -18,7 +18,7 @@ from flows.archive import archive
 from flows.forecast import forecast
 from flows.train import train
 from flows.verify import verify
-from pipelines.nowcast.registered_model import RADAR
+from pipelines.nowcast.specification import RADAR
 from pipelines.tracking import decisions
 
 
