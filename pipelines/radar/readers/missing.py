@@ -91,7 +91,7 @@ def equal(stored: NDArray[Any], values: NDArray[np.float64], number: float) -> N
     if stored.dtype.kind == "f":
         return np.isclose(stored.astype(np.float64), number, rtol=SAME, atol=0)
     limits = np.iinfo(stored.dtype)
-    if number == int(number) and limits.min <= number <= limits.max:
+    if np.isfinite(number) and number == int(number) and limits.min <= number <= limits.max:
         return stored == stored.dtype.type(int(number))
     # No number that can be stored: it is meant of the values.
     return np.isclose(values, number, rtol=SAME, atol=0)

@@ -120,8 +120,8 @@ def _levels(parents: Sequence[h5py.Group], name: str) -> list[h5py.Group]:
 def _header(one: _Image, file: RadarFile) -> Header:
     """Return the header of an image, with all checked that reading its pixels needs."""
     root = _levels([file.hdf5], "what")
-    nominal = utc(text("date", *root) + text("time", *root))
-    start, end = _moment("start", one), _moment("end", one)
+    nominal = _moment("", root)
+    start, end = (_moment(name, one.what) if has(f"{name}date", *one.what) else None for name in ("start", "end"))
     grid = _grid(one)
     image(one.data, "data", grid.shape)
     _scale(one)
@@ -145,11 +145,13 @@ def _header(one: _Image, file: RadarFile) -> Header:
     return Header(last, "end", interval_s, "mm", grid, refusal, radars)
 
 
-def _moment(name: str, one: _Image) -> np.datetime64 | None:
-    """Return the start or the end of what was measured, if the file says it."""
-    if not has(f"{name}date", *one.what):
-        return None
-    return utc(text(f"{name}date", *one.what) + text(f"{name}time", *one.what))
+def _moment(name: str, what: list[h5py.Group]) -> np.datetime64:
+    """Return the start or the end of what was measured, or the nominal time, by its attributes' prefix."""
+    date, clock = text(f"{name}date", *what), text(f"{name}time", *what)
+    try:
+        return utc(date + clock)
+    except ValueError:
+        raise ValueError(f"attributes {name}date and {name}time are {date!r} and {clock!r}, which is no time") from None
 
 
 def _scale(one: _Image) -> tuple[float, float]:

@@ -48,8 +48,8 @@ WRITERS = {
     "cf": (write_bom, SMALL, "nc"),
     "classic": (write_classic, SMALL, "nc"),
     "mch": (write_mch_gif, SWISS, "gif"),
-    "radolan": (write_radolan, GERMAN, "bin"),
-    "radolan_gz": (write_radolan, GERMAN, "gz"),
+    "radolan": (lambda path, raw, time: write_radolan(path, raw.astype(np.uint16), time), GERMAN, "bin"),
+    "radolan_gz": (lambda path, raw, time: write_radolan(path, raw.astype(np.uint16), time), GERMAN, "gz"),
     "mrms": (lambda path, raw, time: write_mrms(path, raw.astype(np.float32), time), SMALL, "grib2"),
     "geotiff": (
         lambda path, raw, time: write_geotiff(path, raw.astype(np.float32), time, units="mm/h"),

@@ -279,3 +279,37 @@ def test_names_of_the_radars(tmp_path: Path, nodes: str) -> None:
 
     (header,), _ = read_headers(changed(tmp_path / "a.h5", change))
     assert header.radars == {"dkrom": True, "dkste": True}
+
+
+ODD = {
+    "a whole number": 20210228,
+    "empty": h5py.Empty("f4"),
+    "empty text": np.bytes_(""),
+    "two numbers": np.array([1.0, 2.0]),
+    "no numbers": np.array([]),
+    "bytes of no text": np.bytes_(b"\xff\xfe"),
+    "a word": "many",
+    "not a number": np.nan,
+    "complex": 1j,
+}
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+def test_an_odd_attribute_is_refused_in_words_or_changes_nothing_that_it_doesnt_say(
+    tmp_path: Path, value: object
+) -> None:
+    good = read_frame(write_odim(tmp_path / "good.h5", pixels(), TIME), Z_R)
+    with h5py.File(tmp_path / "good.h5") as file:
+        found = [(group, name) for group in ("what", "where", f"{DATASET}/what") for name in file[group].attrs]
+    for group, name in found:
+        path = write_odim(tmp_path / "odd.h5", pixels(), TIME)
+        with h5py.File(path, "r+") as file:
+            file[group].attrs[name] = value
+        try:
+            frame = read_frame(path, Z_R)
+        except UnreadableFile as error:
+            assert name in error.reason or group == "where"  # or of the projection and corners together
+            continue
+        assert frame.time == good.time
+        assert frame.grid == good.grid
+        np.testing.assert_array_equal(frame.rain_rate, good.rain_rate)
