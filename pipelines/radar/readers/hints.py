@@ -1,6 +1,7 @@
 """What the user says of files that are silent: it counts there, and elsewhere must be what the file says."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,18 +15,29 @@ from pipelines.radar.readers.names import NAMED_TIME
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import data_unit
 
+MINUTE = np.timedelta64(60, "s")
 # What strptime's directives match, of those that make up a time.
 DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": "[A-Za-z]{3}"} | dict.fromkeys("ymdHMS", r"\d{2}")
 
 
-def check_hints(header: Header, hints: FileHints) -> None:
-    """Refuse a header that says otherwise than the user.
+def check_hints(file: RadarFile, headers: Sequence[Header]) -> None:
+    """Refuse a file one of whose headers says otherwise than the user.
 
     Raises
     ------
     ValueError
         If it does; it names both.
     """
+    hints = file.hints
+    for header in headers:
+        _check_header(header, hints)
+    if hints.time_pattern is not None:
+        named = time_in_name(file.name, hints.time_pattern)
+        if not any(named <= moment < named + MINUTE for header in headers for moment in header.moments):
+            raise contradiction("time_pattern", f"{named} by the file's name", headers[0].time)
+
+
+def _check_header(header: Header, hints: FileHints) -> None:
     if hints.unit is not None and (unit := data_unit(hints.unit)[0]) != header.unit:
         raise contradiction("unit", unit, header.unit)
     if hints.interval_s is not None and hints.interval_s != header.interval_s:

@@ -18,10 +18,12 @@ from pipelines.radar.readers import cf, fmi, geotiff, grib, knmi, mch, meteonet,
 from pipelines.radar.readers.archive_file import ZARR_MARKS, ZIP, Members, list_members, passed_over, source_name
 from pipelines.radar.readers.format import Format
 from pipelines.radar.readers.header import Header, to_rain_rate
-from pipelines.radar.readers.hints import check_hints
+from pipelines.radar.readers.hints import check_hints, contradiction
 from pipelines.radar.readers.names import check_name
 from pipelines.radar.readers.radar_file import RadarFile
 
+# What the user may say of files of some formats alone; the others fix it.
+LEFT_OPEN: dict[str, tuple[Format, ...]] = {"variable": (cf, geotiff, grib, odim), "nodata": (cf, geotiff, grib, odim)}
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, grib, geotiff, meteonet, cf)
 
 
@@ -163,10 +165,13 @@ def _headers(format_: Format, file: RadarFile) -> list[Header]:
     What the user says and the file's name mustn't contradict them, and what would be found to be wrong only when a
     frame is stored is refused here.
     """
+    for key, formats in LEFT_OPEN.items():
+        if getattr(file.hints, key) is not None and format_ not in formats:
+            raise contradiction(key, getattr(file.hints, key), "leaves no choice")
     headers = format_.headers(file)
-    check_name(file.name, headers)
-    for header in headers:
-        check_hints(header, file.hints)
+    if file.hints.time_pattern is None:
+        check_name(file.name, headers)
+    check_hints(file, headers)
     headers = [replace(header, grid=header.grid.in_metres()) for header in headers]
     for header in headers:
         _check_grid(header.grid)
