@@ -45,6 +45,7 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
         "crs": CRS.from_wkt(grid.crs.to_wkt()),
         "transform": from_origin(grid.x[0] - dx / 2, grid.y[0] + dy / 2, dx, dy),
     }
+    issued = np.datetime_as_string(forecast["forecast_reference_time"].to_numpy(), "s")
     for name, times in valid_times(forecast).items():
         rain = forecast[name]
         about = {key: rain.attrs[key] for key in ("standard_name", "long_name", "units")}
@@ -52,5 +53,7 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
         for field, time in zip(rain.to_numpy(), times, strict=True):
             with rasterio.open(folder / f"{name}_{stamp(time)}.tif", "w", **OPTIONS, **place) as file:
                 file.write(np.asarray(field, np.float32), 1)
-                file.update_tags(valid_time=f"{np.datetime_as_string(time, 's')}Z", **about)
+                valid = np.datetime_as_string(time, "s")
+                # With both, no reader takes it for an observation.
+                file.update_tags(valid_time=f"{valid}Z", forecast_reference_time=f"{issued}Z", **about)
                 file.set_band_description(1, f"{rain.attrs['long_name']}, {rain.attrs['units']}")

@@ -66,9 +66,8 @@ def frame_times(
         pairs = zip(valid, np.broadcast_to(bounds, (frames, 2)), refusals, strict=True)
         return [_of_interval(time, start, end, refusal) for time, (start, end), refusal in pairs]
     if is_amount and hints.interval_s is None:
-        raise ValueError(
-            f"{variable.name} is an amount, its time has no bounds, and params.yaml no `interval_s` for it"
-        )
+        silent = f"{variable.name} is an amount, its time has no bounds, and params.yaml no `interval_s` for it"
+        raise ValueError(refusals[0] or silent)
     interval_s = hints.interval_s or 0
     time_is = hints.time_is or ("end" if interval_s else "instant")
     return [FrameTime(time, time_is, interval_s, refusal) for time, refusal in zip(valid, refusals, strict=True)]

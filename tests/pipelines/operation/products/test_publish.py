@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from PIL import Image, ImageSequence
 from small_model import loaded
 
+from pipelines.common.errors import UnreadableFile
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.animation import MapSeries
@@ -27,6 +28,7 @@ from pipelines.operation.products.published import read_published
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import COLOURS
+from pipelines.radar.readers.read import read_header
 
 POLICY = SIMULATED.policy
 SHAPE = (600, 530)  # more than a tile each way
@@ -63,6 +65,12 @@ def test_the_files_of_a_cycle(folder: Path) -> None:
     assert names(folder / MAPS) == sorted(observed + [f"forecast_{m}.png" for m in minutes])
 
 
+def test_no_product_is_taken_for_an_observation(folder: Path) -> None:
+    for path in (*(folder / COGS).glob("rainfall_flux_*.tif"), folder / NETCDF, folder / ZARR):
+        with pytest.raises(UnreadableFile, match="a nowcast of 23:55 for 00:"):
+            read_header(path)
+
+
 def test_every_geotiff_is_a_cog_that_says_the_same_as_the_netcdf(folder: Path) -> None:
     with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as opened:
         dataset = opened.load()
@@ -81,6 +89,7 @@ def test_every_geotiff_is_a_cog_that_says_the_same_as_the_netcdf(folder: Path) -
             np.testing.assert_array_equal(file.read(1), expected.to_numpy())
             tags = file.tags()
             assert tags["valid_time"] == f"{time}Z"
+            assert tags["forecast_reference_time"] == "2024-06-01T23:55:00Z"
             assert (tags["units"], tags["fallback"]) == (expected.attrs["units"], "none")
             assert json.loads(tags["missing_frames"])[0]["time"] == "2024-06-01T23:50:00"
         with rasterio.open(path, OVERVIEW_LEVEL=0) as file:
