@@ -31,6 +31,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.login import FILE, USER, read_login
 from pipelines.common.provenance import main_checkout
 from pipelines.common.stage import run
+from pipelines.common.text import printable
 
 MLFLOW, SERVER, WORKER, TRAINER = "mlflow", "prefect-server", "prefect-worker", "prefect-trainer"
 
@@ -84,7 +85,8 @@ def serve(
                 trainings = client.read_deployments(work_pool_filter=_of_pools(TRAINING_POOL))
             if trainings:
                 services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
-            print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {environment['MLFLOW_TRACKING_URI']}", flush=True)
+            mlflow = printable(environment["MLFLOW_TRACKING_URI"])
+            print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {mlflow}", flush=True)
             print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
         while not services.stopping.wait(0.5):
             services.check()

@@ -2,7 +2,7 @@
 
 import re
 
-PASSWORD = re.compile(r"(\w://)[^\s/@]*@")  # what stands before @ in an address
+PASSWORD = re.compile(r"(\w://)[^\s/?#]*@")  # what stands before @ in an address
 FORMULA = tuple("=+-@＝＋－＠")  # what a spreadsheet takes for one, the wide ones in East Asia
 
 

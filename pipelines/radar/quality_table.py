@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.common.files import atomic_path
-from pipelines.common.quarantine import csv_cell
+from pipelines.common.text import csv_cell
 from pipelines.radar.frame import FrameHeader
 from pipelines.radar.quality import Quality
 from pipelines.radar.readers.header import Header

@@ -26,6 +26,7 @@ hostile = st.text(st.one_of(st.sampled_from("\\`*_[](){}<>#|~!&$:@/.;=+- \t\nxht
         ("bad\udcffbyte", r"bad\udcffbyte"),
         ("日本語 ü – 5 °C [0.1, 0.2]", "日本語 ü – 5 °C [0.1, 0.2]"),
         ("postgresql+psycopg2://scs:p:w@db/mlflow", "postgresql+psycopg2://db/mlflow"),
+        ("https://a:p@ss@host:1/x@y https://host?a=b@c", "https://host:1/x@y https://host?a=b@c"),
         ("at https://token@host/x and http://a:b@c", "at https://host/x and http://c"),
         ("models:/radar-nowcast@champion", "models:/radar-nowcast@champion"),
     ],
