@@ -105,12 +105,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def processes_of(folder: Path) -> list[int]:
-    """Processes that were started with `folder` as Prefect's home."""
+def processes_of(setting: str) -> list[int]:
+    """Processes whose environment has a setting that begins so: ``NAME=VALUE``."""
     found = []
     for process in Path("/proc").iterdir():
         with suppress(OSError):
-            if process.name.isdigit() and f"PREFECT_HOME={folder}/".encode() in (process / "environ").read_bytes():
+            if process.name.isdigit() and f"\0{setting}".encode() in b"\0" + (process / "environ").read_bytes():
                 found.append(int(process.name))
     return found
 
@@ -150,7 +150,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     # The one place to see it: what is served to the whole suite ends in order, and nothing of it is left.
     order = [said.index(f"{name} stopped") for name in ("prefect-worker", "prefect-server", "mlflow")]
     assert order == sorted(order)
-    assert processes_of(folder) == []
+    assert processes_of(f"PREFECT_HOME={folder}/") == []
     assert holders(folder) == []
 
 

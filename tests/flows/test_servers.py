@@ -253,7 +253,7 @@ def test_the_login_is_in_its_file_and_in_no_command_line_or_log(served: Served) 
     assert file.stat().st_mode & 0o777 == 0o600
     password = served.login["MLFLOW_TRACKING_PASSWORD"].encode()
     assert len(password) >= 32
-    own = processes_of(served.folder)
+    own = processes_of(f"PREFECT_HOME={served.folder}/")
     assert len(own) >= 3
     lines = [Path(f"/proc/{process}/cmdline").read_bytes() for process in own if Path(f"/proc/{process}").exists()]
     assert not any(password in line for line in lines)
