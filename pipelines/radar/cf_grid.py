@@ -19,7 +19,10 @@ def grid_of(dataset: xr.Dataset) -> Grid:
 def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
     """Return CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
     lon, lat = grid.lonlat()
-    if grid.crs.is_geographic:
+    if grid.crs.is_geographic and grid.crs.is_derived:  # of a pole that is turned
+        x_is = {"standard_name": "grid_longitude", "units": "degrees"}
+        y_is = {"standard_name": "grid_latitude", "units": "degrees"}
+    elif grid.crs.is_geographic:
         x_is = {"standard_name": "longitude", "units": "degrees_east"}
         y_is = {"standard_name": "latitude", "units": "degrees_north"}
     else:

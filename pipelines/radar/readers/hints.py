@@ -31,6 +31,11 @@ def check_hints(file: RadarFile, headers: Sequence[Header]) -> None:
     hints = file.hints
     for header in headers:
         _check_header(header, hints)
+    if hints.crs is not None:
+        crs = projection(hints.crs)
+        for grid in {header.grid for header in headers}:
+            if not same_projection(grid.crs, crs):
+                raise contradiction("crs", crs.name, grid.crs.name)
     if hints.time_pattern is not None:
         named = time_in_name(file.name, hints.time_pattern)
         if not any(named <= moment < named + MINUTE for header in headers for moment in header.moments):
@@ -44,8 +49,6 @@ def _check_header(header: Header, hints: FileHints) -> None:
         raise contradiction("interval_s", hints.interval_s, header.interval_s or "an instant")
     if hints.time_is is not None and hints.time_is != header.time_is:
         raise contradiction("time_is", hints.time_is, header.time_is)
-    if hints.crs is not None and not same_projection(header.grid.crs, crs := projection(hints.crs)):
-        raise contradiction("crs", crs.name, header.grid.crs.name)
 
 
 def contradiction(key: str, user: object, file: object) -> ValueError:

@@ -172,10 +172,11 @@ def _headers(format_: Format, file: RadarFile) -> list[Header]:
     if file.hints.time_pattern is None:
         check_name(file.name, headers)
     check_hints(file, headers)
-    headers = [replace(header, grid=header.grid.in_metres()) for header in headers]
-    for header in headers:
-        _check_grid(header.grid)
-    return headers
+    # Frames of a file share its grid: a day of them costs one look at it.
+    in_metres = {grid: grid.in_metres() for grid in {header.grid for header in headers}}
+    for grid in in_metres.values():
+        _check_grid(grid)
+    return [replace(header, grid=in_metres[header.grid]) for header in headers]
 
 
 def _only(headers: list[Header]) -> int:

@@ -15,6 +15,7 @@ from pipelines.common.errors import UnreadableFile
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.readers.georeference import even_axis
 from pipelines.radar.readers.read import read_frame, read_headers
+from pipelines.radar.store import frames_dataset
 
 TIME = datetime(2021, 2, 28, 23, 55)
 Z_R = (200.0, 1.6)
@@ -117,6 +118,12 @@ def test_a_rotated_pole_and_a_satellites_view(tmp_path):
         "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18", "+proj=longlat", always_xy=True
     )
     assert wet_place(written(dataset, tmp_path)) == pytest.approx(to_lonlat.transform(-0.42, -0.03), abs=1e-6)
+    # What is stored of it is read as the same again.
+    frame = read_frame(tmp_path / "a.nc", Z_R)
+    frames_dataset([frame], "CC0-1.0").to_zarr(tmp_path / "store.zarr", consolidated=False)
+    assert wet_place(tmp_path / "store.zarr") == pytest.approx(to_lonlat.transform(-0.42, -0.03), abs=1e-6)
+    with xr.open_zarr(tmp_path / "store.zarr", consolidated=False) as stored:
+        assert stored["x"].attrs["standard_name"] == "grid_longitude"
     geos = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84"
     cf = {name: value for name, value in pyproj.CRS(geos).to_cf().items() if name != "crs_wkt"}
     dataset = projected(mapping=cf, unit="microradian", step=100.0, left=1000.0)
