@@ -10,7 +10,7 @@ _short: list[str] = []
 
 
 def has_bf16() -> bool:
-    """Tell whether the processor computes in bf16."""
+    """Return whether the processor computes in bf16."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -58,8 +58,8 @@ def register(model: str, folder: Path) -> None:
     """Make an untrained network the champion."""
     network = read_params(ROOT / "params.yaml").models[model].network | {"leads": LEADS}
     folder.mkdir()
-    said = {"name": model, "method": "network", "inputs": FRAMES, "network": network, "step_seconds": 300}
-    (folder / "model.json").write_text(json.dumps(said))
+    description = {"name": model, "method": "network", "inputs": FRAMES, "network": network, "step_seconds": 300}
+    (folder / "model.json").write_text(json.dumps(description))
     save_file(EncoderForecaster(**network).state_dict(), folder / "weights.safetensors")
     RADAR.set_alias("champion", RADAR.ensure_version(model, folder, {}), "for the benchmark")
 
@@ -96,12 +96,12 @@ def main() -> None:
         done = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, check=False)
         print(done.stdout.strip() or done.stderr[-2000:], flush=True)
         latest = Path("data/out/latest.json")
-        said = json.loads(latest.read_text())["forecast"]
-        assert said["fallback"] == "none", said["fallback"]
+        forecast = json.loads(latest.read_text())["forecast"]
+        assert forecast["fallback"] == "none", forecast["fallback"]
         with get_client(sync_client=True) as client:
             (flow,) = client.read_flow_runs()
             steps = {task.name.rpartition("-")[0]: task.total_run_time for task in client.read_task_runs()}
-        files = [path for path in (Path("data/out") / said["folder"]).rglob("*") if path.is_file()]
+        files = [path for path in (Path("data/out") / forecast["folder"]).rglob("*") if path.is_file()]
         whole = latest.stat().st_mtime - arrived
         in_flow = flow.total_run_time
         in_steps = sum(steps.values(), timedelta())

@@ -28,7 +28,7 @@ WANTED = {"cpu": 0.95, "cuda": 2.0}
 def naive(network: Recognizer, x: Tensor, open_paths: list[list[list[bool]]]) -> Tensor:
     """Run the main stream as one writes it down: a loop over time, layers within."""
     states: list[Tensor | None] = [None] * len(network.layers)
-    said = []
+    outputs = []
     for t in range(len(x)):
         z = line = x[t]
         for index, layer in enumerate(network.layers):
@@ -46,8 +46,8 @@ def naive(network: Recognizer, x: Tensor, open_paths: list[list[list[bool]]]) ->
                 z = max_pool2d(z, 3, 2, 1)
             elif index % 2 == 0:
                 z = z + network.shortcuts[index // 2 - 1](line)
-        said.append(log_softmax(network.classifier(z.mean((-2, -1))), -1))
-    return torch.stack(said)
+        outputs.append(log_softmax(network.classifier(z.mean((-2, -1))), -1))
+    return torch.stack(outputs)
 
 
 def seconds(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:

@@ -150,8 +150,8 @@ def measure_loader(folder: Path, device: str) -> None:
     def step(frames: Tensor, labels: Tensor, flow: Tensor) -> None:
         x = frames.to(device).transpose(0, 1).float() / 127.5 - 1
         flow.to(device)
-        said, _ = network(x, open_paths=draw)
-        loss = nll_loss(said.flatten(0, 1), labels.to(device).repeat(LENGTH))
+        output, _ = network(x, open_paths=draw)
+        loss = nll_loss(output.flatten(0, 1), labels.to(device).repeat(LENGTH))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -122,5 +122,5 @@ def _deploy(name: str, trigger: EventTrigger, description: str) -> None:
 
 
 def _same(one: object, other: EventTrigger) -> bool:
-    said = {"posture", "expect", "match", "match_related", "for_each", "threshold", "within"}
-    return isinstance(one, EventTrigger) and one.model_dump(include=said) == other.model_dump(include=said)
+    compared = {"posture", "expect", "match", "match_related", "for_each", "threshold", "within"}
+    return isinstance(one, EventTrigger) and one.model_dump(include=compared) == other.model_dump(include=compared)

@@ -186,6 +186,6 @@ def cycle(domain: Domain, params: IngestRadar, now: np.datetime64, notes: list[s
     return done
 
 
-def _joined(said: list[str]) -> str:
-    more = [f"and {len(said) - 1 - TOLD} more in the log"] if len(said) > 1 + TOLD else []
-    return "; ".join([*said[: 1 + TOLD], *more])
+def _joined(notes: list[str]) -> str:
+    more = [f"and {len(notes) - 1 - TOLD} more in the log"] if len(notes) > 1 + TOLD else []
+    return "; ".join([*notes[: 1 + TOLD], *more])

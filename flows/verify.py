@@ -113,8 +113,8 @@ def verify(domain: str, now: datetime | None = None) -> State:
     for note in notes:
         log.warning("%s: %s", domain, note)
     on = [message for message in alarms.values() if message]
-    said = "; ".join([*on, *wrong, done, *notes])
-    return Failed(message=said) if on or wrong else Completed(message=said)
+    message = "; ".join([*on, *wrong, done, *notes])
+    return Failed(message=message) if on or wrong else Completed(message=message)
 
 
 def _last(out: Path, days: np.timedelta64) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def run(flows: Sequence[Callable[..., Any]], domain: str, now: datetime, kill_at
 
 
 def found(domain: str) -> dict[str, Any]:
-    """Say what is in the domain's folders."""
+    """Return what is in the domain's folders."""
     from pipelines.operation.live_store import LiveStore
     from pipelines.operation.products.latest import read_latest
 

@@ -45,6 +45,6 @@ def show_training(stages: list[Stage], outcomes: Mapping[str, State]) -> None:
 
 def result_of(outcome: State) -> StageResult:
     """Return the result of a stage that is completed."""
-    said = outcome.result()
-    assert isinstance(said, StageResult)
-    return said
+    result = outcome.result()
+    assert isinstance(result, StageResult)
+    return result

@@ -147,10 +147,10 @@ def _write(parts: Sequence[xr.Dataset], path: Path) -> None:
             fill_value=np.uint16(NO_DATA),
         )
         # In 32 bits, as the live store decodes: the same values to the last bit.
-        said = {"grid_mapping": "crs", "scale_factor": np.float32(RESOLUTION)}
+        attributes = {"grid_mapping": "crs", "scale_factor": np.float32(RESOLUTION)}
         if "lat" in outline:
-            said["coordinates"] = "lat lon"
-        packed.setncatts(rain.attrs | said)
+            attributes["coordinates"] = "lat lon"
+        packed.setncatts(rain.attrs | attributes)
         packed.set_auto_maskandscale(False)
         for to, index in enumerate(order):
             variable, number = frames[index]

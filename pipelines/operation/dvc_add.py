@@ -34,8 +34,8 @@ def dvc_add(folder: Path) -> str:
     if record.exists():
         changed = json.loads(_dvc(root, "data", "status", "--granular", "--json", name)).get("uncommitted", {})
         if gone := sorted(path for path in changed.get("deleted", []) if not path.endswith("/")):
-            said = f"{', '.join(gone[:3])}{' and more' if len(gone) > 3 else ''}"
-            raise UserError(f"{folder}: DVC knows {said}, and it is gone: `dvc checkout {record.name}` restores it")
+            lost = f"{', '.join(gone[:3])}{' and more' if len(gone) > 3 else ''}"
+            raise UserError(f"{folder}: DVC knows {lost}, and it is gone: `dvc checkout {record.name}` restores it")
     if changed or not record.exists():
         # No links to the cache: a file that is here is not moved, so a kill leaves it.
         _dvc(root, "add", "--quiet", "--no-relink", name)

@@ -134,7 +134,7 @@ def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> ND
 
 
 def _complete(table: pd.DataFrame, domain: str, reference: np.datetime64, now: np.datetime64) -> pd.DataFrame:
-    """Return all cycles' tables the same columns, with sums of 0 where nothing was counted."""
+    """Return a cycle's table with the columns that all have, and sums of 0 where nothing was counted."""
     reference = reference.astype("datetime64[ns]")
     table = table.assign(
         domain=domain,

@@ -78,7 +78,7 @@ def ask(
 ) -> tuple[int, dict[str, str]]:
     """Send a request as it is written here; gives the status and the headers of the answer."""
     lines = [f"{method} {target} HTTP/{version}", *headers, f"Content-Length: {len(body)}", "Connection: close"]
-    with socket.create_connection(where, timeout=30) as connection:
+    with socket.create_connection(where, timeout=120) as connection:
         connection.sendall(("\r\n".join(lines) + f"\r\n\r\n{body}").encode())
         answer = b""
         while b"\r\n\r\n" not in answer and (block := connection.recv(65536)):
@@ -92,7 +92,7 @@ def answered(url: str, subprotocols: list[str], message: dict) -> bool:
     try:
         with connect(url, subprotocols=subprotocols) as channel:
             channel.send(json.dumps(message))
-            return bool(channel.recv(timeout=10))
+            return bool(channel.recv(timeout=60))
     except (InvalidStatus, ConnectionClosed):
         return False
 
@@ -234,7 +234,7 @@ def test_no_websocket_is_opened_from_a_foreign_name_or_page_or_without_the_login
             continue
         with connect(url, subprotocols=["prefect"], origin=f"http://127.0.0.1:{port}") as channel:
             channel.send(json.dumps({"type": "auth", "token": password}))
-            assert json.loads(channel.recv(timeout=10)) == {"type": "auth_success"}
+            assert json.loads(channel.recv(timeout=60)) == {"type": "auth_success"}
     where = address(served, "mlflow")
     for path in ("/", "/ajax-api/2.0/mlflow/experiments/search"):
         with pytest.raises(InvalidStatus) as answer, connect(f"ws://{where[0]}:{where[1]}{path}"):

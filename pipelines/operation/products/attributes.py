@@ -38,7 +38,8 @@ class ForecastAttributes(BaseModel):
     """Attributes of a forecast; ``ForecastAttributes.model_validate(dataset.attrs)`` reads them from its dataset.
 
     ``fallback`` says which method was used in the model's place, and why; None if it is the model's own. A model from
-    outside the registry has no version and no hash, a forecast from a folder of files no snapshot.
+    outside the registry has no version and no hash, a forecast from a folder of files no snapshot. What has a default
+    isn't in the oldest files.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,9 +54,9 @@ class ForecastAttributes(BaseModel):
     code_commit: str
     live_store_snapshot: Annotated[str | None, BeforeValidator(_or_none)]
     input_frames: Annotated[list[InputFrame], BeforeValidator(_parsed)]
-    missing_frames: Annotated[list[MissingFrame], BeforeValidator(_parsed)]
-    policy: Annotated[dict[str, Any], BeforeValidator(_parsed)]
-    fallback: Annotated[str | None, BeforeValidator(_or_none)]
+    missing_frames: Annotated[list[MissingFrame], BeforeValidator(_parsed)] = []
+    policy: Annotated[dict[str, Any], BeforeValidator(_parsed)] = {}
+    fallback: Annotated[str | None, BeforeValidator(_or_none)] = None
 
     def to_attrs(self) -> dict[str, str]:
         """Return them as they are in files: text, JSON for what has parts, ``none`` where there is nothing to say."""

@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -85,6 +86,15 @@ def by_hand(forecast: np.ndarray, observed: np.ndarray, mask: np.ndarray, thresh
         "mae": float(np.abs(forecast - observed)[mask].mean()),
         "fss_8km": float(1 - error / (np.square(shares[0]).sum() + np.square(shares[1]).sum())),
     }
+
+
+def test_a_forecast_of_before_there_were_policies_is_scored_too(out: Path, live: LiveStore) -> None:
+    live.append(FRAMES)
+    with h5py.File(write_issued(out, FRAMES[1:5], guess(4)), "r+") as file:
+        for name in ("policy", "fallback", "missing_frames"):
+            del file.attrs[name]
+    assert close(out, live) == ([(FRAMES[4].time, 0)], [])
+    assert not read_ledger(out)["fallback"].any()
 
 
 def test_a_cycle_is_scored_as_by_hand_against_the_baselines_of_its_own_frames(out: Path, live: LiveStore) -> None:

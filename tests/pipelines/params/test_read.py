@@ -62,7 +62,7 @@ def test_names_are_those_of_the_code_and_of_dvc_yaml() -> None:
 
 
 def at(key: str, value: object) -> Callable[[Content], None]:
-    """Give what sets a key such as ``index.size``."""
+    """Return what sets a key such as ``index.size``."""
 
     def change(content: Content) -> None:
         *sections, last = key.split(".")
