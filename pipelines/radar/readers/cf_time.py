@@ -46,22 +46,26 @@ def frame_times(
         If there is no time, or an amount has no interval.
     """
     found = _coordinates(dataset, variable)
-    valid = _moments(found["T"]) if "T" in found else None
+    time = found.get("T")
     issued = _moments(found["reference"]) if "reference" in found else None
-    if "lead" in found:
-        lead = _durations(found["lead"])
-        valid = issued + lead if valid is None and issued is not None else valid
-        issued = valid - lead if issued is None and valid is not None else issued
-    if valid is None:
+    lead = _durations(found["lead"]) if "lead" in found else None
+    if time is not None:
+        valid = _moments(time)
+    elif issued is not None and lead is not None:
+        valid = issued + lead
+    else:
         valid = np.atleast_1d(time_by_name(file))
-    if valid.size not in (1, frames):
-        raise ValueError(f"{valid.size} times in {found['T'].name}, and {variable.name} has {frames} frames")
-    if issued is None and "forecast" in str(found.get("T", variable).attrs.get("long_name")).lower():
-        issued = _decoded(np.zeros(1), found["T"].attrs, "T")  # pysteps counts from the start of its forecast
-    valid = np.broadcast_to(valid, frames)
+    if lead is not None and issued is None:
+        # One time for several lead times is that of issue.
+        valid = valid + lead if valid.size < lead.size else valid
+        issued = valid - lead
+    elif time is not None and issued is None and "forecast" in str(time.attrs.get("long_name")).lower():
+        issued = _decoded(np.zeros(1), time.attrs, time.name)  # pysteps counts from the start of its forecast
+    if valid.size != frames:
+        raise ValueError(f"{valid.size} time(s), and {variable.name} has {frames} frames")
     refusals = _refusals(valid, np.broadcast_to(issued, frames) if issued is not None else valid)
     hints = file.hints
-    bounds = _bounds(dataset, found.get("T"), valid, is_amount)
+    bounds = _bounds(dataset, time, valid, is_amount)
     if bounds is not None:
         pairs = zip(valid, np.broadcast_to(bounds, (frames, 2)), refusals, strict=True)
         return [_of_interval(time, start, end, refusal) for time, (start, end), refusal in pairs]

@@ -338,6 +338,24 @@ def read_dims(kind: str) -> str:
 def test_lead_times_of_one_time_are_forecasts(tmp_path):
     headers, _ = read_headers(written(forecasts("a dimension called lead_time"), tmp_path))
     assert [header.refusal is None for header in headers] == [True, False, False]
+    assert headers[2].refusal == "a nowcast of 23:55 for 00:05 UTC, 2021-03-01"
+
+
+def test_a_lead_time_counts_where_the_name_has_the_time(tmp_path):
+    period = {"standard_name": "forecast_period", "units": "minutes"}
+    dataset = cf_dataset(1).isel(time=0).drop_vars("time").assign_coords(lead=((), 15, period))
+    dataset.to_netcdf(tmp_path / "rain_202102282355.nc")
+    with pytest.raises(UnreadableFile, match="a nowcast of 23:40 for 23:55"):
+        read_frame(tmp_path / "rain_202102282355.nc", Z_R)
+
+
+def test_several_frames_of_one_time(tmp_path):
+    """Three frames, and one time for them: which is of it?"""
+    dataset = cf_dataset(3).rename(time="t").drop_vars("t")
+    dataset = dataset.assign_coords(t=("t", [0, 1, 2], {"axis": "T", "units": "1"}))
+    assert "t is no time" in refused(written(dataset, tmp_path))
+    dataset = cf_dataset(3).rename(time="scan").drop_vars("scan").assign_coords(time=((), np.datetime64(TIME, "ns")))
+    assert "frames differ in time alone" in refused(written(dataset, tmp_path))
 
 
 def test_time_in_the_name_where_the_file_has_none(tmp_path):
