@@ -1,4 +1,4 @@
-"""The ConvGRU layer."""
+"""The ConvGRU layer, and what it has in common with the TrajGRU."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,55 @@ from scs_model.layers.sequence import check_sequence, split_times, to_frames, to
 SLOPE = 0.2  # of the leaky ReLU below zero
 
 
-class ConvGRU(nn.Module):
+class GRU(nn.Module):
+    """What is the same in every GRU: the loop over time, and the gates."""
+
+    in_channels: int
+    channels: int
+    input: nn.Conv2d
+    hidden: nn.Conv2d
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run over a whole sequence.
+
+        Parameters
+        ----------
+        x : Tensor of shape (T, B, in_channels, H, W)
+        state : Tensor of shape (B, channels, H, W), or None
+            h_0; None is zero.
+
+        Returns
+        -------
+        h : Tensor of shape (T, B, channels, H, W)
+        state : Tensor of shape (B, channels, H, W)
+            h_T.
+
+        Raises
+        ------
+        ValueError
+            If the input has another shape.
+        """
+        check_sequence(x, self.in_channels)
+        h, hs = state, []
+        for from_x, *others in zip(*self._from_input(to_frames(x), len(x)), strict=True):
+            if h is None:
+                h, from_h = torch.zeros_like(from_x[:, : self.channels]), torch.zeros_like(from_x)
+            else:
+                from_h = self._from_state(h, *others)
+            h = _step(from_x, from_h, h)
+            hs.append(h)
+        assert h is not None
+        return to_sequence(hs), h
+
+    def _from_input(self, frames: Tensor, T: int) -> list[tuple[Tensor, ...]]:
+        """Return what each x_t adds to z, r and h', and what else of it `_from_state` takes."""
+        return [split_times(self.input(frames), T)]
+
+    def _from_state(self, h: Tensor) -> Tensor:
+        return self.hidden(h)
+
+
+class ConvGRU(GRU):
     """ConvGRU layer.
 
     z, r = σ(W_x * x_t + W_h * h_{t-1} + b),  h' = f(W_x * x_t + r ⊙ (W_h * h_{t-1}) + b)
@@ -38,40 +86,8 @@ class ConvGRU(nn.Module):
         self.hidden = nn.Conv2d(channels, 3 * channels, state_kernel, padding=state_kernel // 2, bias=False)
         self.reach = kernel // 2, kernel // 2, state_kernel // 2
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run over a whole sequence.
 
-        Parameters
-        ----------
-        x : Tensor of shape (T, B, in_channels, H, W)
-        state : Tensor of shape (B, channels, H, W), or None
-            h_0; None is zero.
-
-        Returns
-        -------
-        h : Tensor of shape (T, B, channels, H, W)
-        state : Tensor of shape (B, channels, H, W)
-            h_T.
-
-        Raises
-        ------
-        ValueError
-            If the input has another shape.
-        """
-        check_sequence(x, self.in_channels)
-        h, hs = state, []
-        for from_x in split_times(self.input(to_frames(x)), len(x)):
-            if h is None:
-                h, from_h = torch.zeros_like(from_x[:, : self.channels]), torch.zeros_like(from_x)
-            else:
-                from_h = self.hidden(h)
-            h = gru_step(from_x, from_h, h)
-            hs.append(h)
-        assert h is not None
-        return to_sequence(hs), h
-
-
-def gru_step(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+def _step(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
     """Return h_t from what x_t and h_{t-1} add to z, r and h', in this order of channels."""
     sizes = [2 * h.shape[1], h.shape[1]]
     gates, candidate = from_x.split(sizes, dim=1)

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, leaky_relu
 
-from scs_model.layers.convgru import SLOPE, gru_step
-from scs_model.layers.sequence import check_sequence, split_times, to_frames, to_sequence
+from scs_model.layers.convgru import GRU, SLOPE
+from scs_model.layers.sequence import split_times
 
 FLOW_CHANNELS = 32  # of the network that gives the flows; Shi et al. 2017, section 3.2
 
 
-class TrajGRU(nn.Module):
+class TrajGRU(GRU):
     """TrajGRU layer.
 
     As the ConvGRU (`scs_model.layers.convgru`), with Σ_k W_h^k * warp(h_{t-1}, flow_k) in the place of W_h * h_{t-1},
@@ -40,40 +40,12 @@ class TrajGRU(nn.Module):
         self.flow = nn.Conv2d(FLOW_CHANNELS, 2 * links, 5, padding=2)
         self.reach = max(kernel // 2, 4), max(kernel // 2, 4), 4  # and as far as a flow points
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run over a whole sequence.
+    def _from_input(self, frames: Tensor, T: int) -> list[tuple[Tensor, ...]]:
+        return [split_times(self.input(frames), T), split_times(self.flow_input(frames), T)]
 
-        Parameters
-        ----------
-        x : Tensor of shape (T, B, in_channels, H, W)
-        state : Tensor of shape (B, channels, H, W), or None
-            h_0; None is zero.
-
-        Returns
-        -------
-        h : Tensor of shape (T, B, channels, H, W)
-        state : Tensor of shape (B, channels, H, W)
-            h_T.
-
-        Raises
-        ------
-        ValueError
-            If the input has another shape.
-        """
-        check_sequence(x, self.in_channels)
-        frames, T = to_frames(x), len(x)
-        h, hs = state, []
-        inputs, flow_inputs = split_times(self.input(frames), T), split_times(self.flow_input(frames), T)
-        for from_x, flow_x in zip(inputs, flow_inputs, strict=True):
-            if h is None:
-                h, from_h = torch.zeros_like(from_x[:, : self.channels]), torch.zeros_like(from_x)
-            else:
-                flow = self.flow(leaky_relu(flow_x + self.flow_hidden(h), SLOPE))
-                from_h = self.hidden(self._warp(h, flow))
-            h = gru_step(from_x, from_h, h)
-            hs.append(h)
-        assert h is not None
-        return to_sequence(hs), h
+    def _from_state(self, h: Tensor, flow_x: Tensor) -> Tensor:  # type: ignore[override]
+        flow = self.flow(leaky_relu(flow_x + self.flow_hidden(h), SLOPE))
+        return self.hidden(self._warp(h, flow))
 
     def _warp(self, h: Tensor, flow: Tensor) -> Tensor:
         """Fetch ``h`` (B, C, H, W) from where each flow points, bilinearly; beyond the edge is zero.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scs_model.stsgd.switch import check_switch, draw_open_paths
+from scs_model.stsgd.switch import check_switch
 
 
 def open_probabilities(kind: str, p: float) -> tuple[float, float]:
@@ -54,41 +54,6 @@ def log_expected_chains(layers: int, steps: int, kind: str, p: float) -> Tensor:
         log_h = torch.logaddexp(log_s + log_h, log_t + log_h.logcumsumexp(0))
         counts.append(log_h.logcumsumexp(0))
     return torch.stack(counts)
-
-
-def count_chains(open_paths: Tensor) -> Tensor:
-    """Count the chains that given draws leave.
-
-    Parameters
-    ----------
-    open_paths : Tensor of shape (..., L, T, 2), bool
-
-    Returns
-    -------
-    Tensor of shape (...), float64
-        Exact up to 2^53.
-    """
-    is_open = open_paths.double()
-    h = torch.zeros_like(is_open[..., 0, :, 0])
-    h[..., -1] = 1.0
-    for layer in reversed(range(is_open.shape[-3])):
-        c = h.flip(-1).cumsum(-1).flip(-1)
-        h = is_open[..., layer, :, 0] * h + is_open[..., layer, :, 1] * c
-    return h.sum(-1)
-
-
-def sample_chains(layers: int, steps: int, kind: str, p: float, *, samples: int, seed: int) -> Tensor:
-    """Count the chains of drawn switches: a Monte-Carlo sample, whose mean tends to the expectation.
-
-    Returns
-    -------
-    Tensor of shape (samples,), float64
-    """
-    draws = [
-        draw_open_paths(kind, p, seed=seed, step=sample, rank=0, layers=layers, steps=steps)
-        for sample in range(samples)
-    ]
-    return count_chains(torch.stack(draws))
 
 
 def chain_table(

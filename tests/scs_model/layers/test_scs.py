@@ -11,6 +11,7 @@ from scs_model.layers.action import ActionSCS
 from scs_model.layers.convgru import ConvGRU
 from scs_model.layers.convlstm import ConvLSTM
 from scs_model.layers.scs import SCS
+from scs_model.layers.semi_coupled import SemiCoupled
 from scs_model.layers.stack import Stack
 from scs_model.layers.trajgru import TrajGRU
 
@@ -40,7 +41,7 @@ def chunk(request, monkeypatch):
 def road(request, monkeypatch):
     """The recurrence by hand and the one for compilers are two ways to say the same."""
     if request.param == "plain":
-        monkeypatch.setattr(SCS, "forward", SCS._plain)
+        monkeypatch.setattr(SCS, "_run", SemiCoupled._run)
 
 
 def settle(layer):

@@ -4,9 +4,21 @@ import math
 import pytest
 import torch
 
-from scs_model.stsgd.chains import chain_table, count_chains, log_expected_chains, sample_chains
+from scs_model.stsgd.chains import chain_table, log_expected_chains
+from scs_model.stsgd.switch import draw_open_paths
 
 SWITCHES = [("two_sided", p) for p in (0.0, 0.2, 0.49, 0.5, 0.75, 1.0)] + [("one_sided", 0.3), ("off", 0.0)]
+
+
+def count_chains(open_paths):
+    """Count the chains that draws (..., L, T, 2) leave."""
+    is_open = open_paths.double()
+    h = torch.zeros_like(is_open[..., 0, :, 0])
+    h[..., -1] = 1.0
+    for layer in reversed(range(is_open.shape[-3])):
+        c = h.flip(-1).cumsum(-1).flip(-1)
+        h = is_open[..., layer, :, 0] * h + is_open[..., layer, :, 1] * c
+    return h.sum(-1)
 
 
 def open_shares(kind, p):
@@ -78,7 +90,8 @@ def test_counts_are_those_of_a_walk():
 
 @pytest.mark.parametrize(("kind", "p"), [("two_sided", 0.25), ("two_sided", 0.5), ("one_sided", 0.4)])
 def test_monte_carlo_agrees(kind, p):
-    counts = sample_chains(4, 6, kind, p, samples=4000, seed=5)
+    draws = [draw_open_paths(kind, p, seed=5, step=step, rank=0, layers=4, steps=6) for step in range(4000)]
+    counts = count_chains(torch.stack(draws))
     error = counts.std() / math.sqrt(len(counts))
     assert abs(counts.mean() - log_expected_chains(4, 6, kind, p)[-1, -1].exp()) < 4 * error
 
