@@ -23,7 +23,7 @@ from pipelines.radar.readers.names import check_name
 from pipelines.radar.readers.radar_file import RadarFile
 
 # What the user may say of files of some formats alone; the others fix it.
-LEFT_OPEN: dict[str, tuple[Format, ...]] = {"variable": (cf, geotiff, grib, odim), "nodata": (cf, geotiff, grib, odim)}
+LEFT_OPEN: dict[str, tuple[Format, ...]] = dict.fromkeys(("variable", "nodata"), (cf, geotiff, grib, knmi, odim))
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, grib, geotiff, meteonet, cf)
 
 
