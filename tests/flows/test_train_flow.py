@@ -143,7 +143,7 @@ def test_flow_and_repro_by_hand_share_what_is_done(repository: Path, server: Ser
     with get_client(sync_client=True) as client:
         run_id = state.state_details.flow_run_id
         (shown,) = (a for a in client.read_artifacts() if a.key == "training" and a.flow_run_id == run_id)
-    assert "| pair@a | up to date |" in shown.data
+    assert "| `pair@a` | up to date |" in shown.data
 
 
 def test_a_failure_names_the_stage_and_its_last_line_and_others_go_on(repository: Path, server: Served) -> None:
