@@ -15,8 +15,9 @@ from pipelines.radar.grid import Grid
 from pipelines.radar.readers.units import Unit
 
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
-# Below it is a number for "missing" that the file doesn't declare; producers write down to -32.5 for "no echo".
-LEAST_DBZ = -40.0
+# Beyond them is a number for "missing" that the file doesn't declare, -999 or 255 say. Producers write down to -32.5
+# for "no echo", a byte of half dBZ ends at 95.5, and MeteoSwiss' scale at 230,000 mm/h.
+LEAST_DBZ, MOST_DBZ, MOST_RATE = -40.0, 100.0, 1e6
 UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
 MAX_PIXELS = 1 << 28
 WRITTEN_TIME = re.compile(
@@ -138,7 +139,8 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
     header : Header
     z_r : tuple of float
         a and b of Z = a·R^b, Z in mm⁶ m⁻³, R in mm/h (Marshall and Palmer 1948, J. Meteor. 5, 165–166).
-        Reflectivity below `DRY_DBZ` is 0 mm/h; below `LEAST_DBZ` it is no data, but for -inf.
+        Reflectivity below `DRY_DBZ` is 0 mm/h; below `LEAST_DBZ`, but for -inf, and above `MOST_DBZ` it is no data,
+        and so is rain above `MOST_RATE`.
 
     Returns
     -------
@@ -155,11 +157,13 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
         dbz = values.astype(np.float32)
         rain_rate = np.exp(dbz * np.float32(np.log(10) / (10 * b))) * np.float32(a ** (-1 / b))
         rain_rate[dbz < DRY_DBZ] = 0
-        rain_rate[(dbz < LEAST_DBZ) & (dbz > -np.inf)] = np.nan
+        rain_rate[(dbz < LEAST_DBZ) & (dbz > -np.inf) | (dbz > MOST_DBZ)] = np.nan
     elif header.unit == "mm":
         rain_rate = (values * (3600 / header.interval_s)).astype(np.float32)
     else:
         rain_rate = values.astype(np.float32)
+    if header.unit != "dBZ":
+        rain_rate[rain_rate > MOST_RATE] = np.nan
     lowest = np.fmin.reduce(rain_rate, axis=None)
     if np.isnan(lowest):
         raise ValueError("no pixel is valid")

@@ -139,11 +139,18 @@ def test_no_echo_is_what_is_filled_beside_a_mask_of_coverage(tmp_path, filled):
     assert (rain_rate == 0).sum() == (12 * 15 - 1 if filled else 15)
 
 
-def test_undeclared_numbers_below_any_reflectivity_are_unknown(tmp_path):
-    values = np.float32([[-999, -40.5, -32.5], [-30, 0, 40]])
+@pytest.mark.parametrize("undeclared", [1e7, 1e20])
+def test_undeclared_numbers_above_any_rain_are_unknown(tmp_path, undeclared):
+    values = np.float32([[undeclared, 0, 3], [2000, 0, 0]])
+    path = write_geotiff(tmp_path / "x_202102282355.tif", values, None, units="mm/h", nodata=float("nan"))
+    np.testing.assert_equal(read_frame(path, Z_R).rain_rate, [[NAN, 0, 3], [2000, 0, 0]])
+
+
+def test_undeclared_numbers_beyond_any_reflectivity_are_unknown(tmp_path):
+    values = np.float32([[-999, -40.5, -32.5], [-30, 0, 255]])
     path = write_geotiff(tmp_path / "x_202102282355.tif", values, None, units="dBZ", nodata=float("nan"))
     rain_rate = read_frame(path, Z_R).rain_rate
-    np.testing.assert_array_equal(np.isnan(rain_rate), [[True, True, False], [False, False, False]])
+    np.testing.assert_array_equal(np.isnan(rain_rate), [[True, True, False], [False, False, True]])
     np.testing.assert_array_equal(rain_rate[[0, 1], [2, 0]], 0)
 
 
