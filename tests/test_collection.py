@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def collected(**environment: str) -> list[str]:
-    """The ids of all tests, in order, as a process of its own collects them."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", ""]
+    """The ids of all tests, in order, as a process of its own collects them; a second -q would leave ids out."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", "-m", ""]
     ours = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     done = subprocess.run(command, cwd=ROOT, env=ours, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
