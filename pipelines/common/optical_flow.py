@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def optical_flow(pictures: Iterable[NDArray[Any]], preset: int) -> Iterator[NDArray[np.float32]]:
+def optical_flow(
+    pictures: Iterable[NDArray[Any]], preset: int, *, from_rest: bool = False
+) -> Iterator[NDArray[np.float32]]:
     """Yield the displacement of each pixel (H, W) from each picture to the next, by DIS.
 
     Parameters
@@ -17,6 +19,8 @@ def optical_flow(pictures: Iterable[NDArray[Any]], preset: int) -> Iterator[NDAr
     pictures : iterable of ndarrays of shape (H, W), uint8
     preset : int
         One of cv2.DISOPTICAL_FLOW_PRESET_*: how fine it is, and what it costs.
+    from_rest : bool
+        Whether DIS gets an initial flow of zeros; what it finds isn't the same without one.
 
     Yields
     ------
@@ -29,4 +33,4 @@ def optical_flow(pictures: Iterable[NDArray[Any]], preset: int) -> Iterator[NDAr
     """
     dis: Any = cv2.DISOpticalFlow.create(preset)
     for before, after in pairwise(pictures):
-        yield dis.calc(before, after, None)
+        yield dis.calc(before, after, np.zeros((*before.shape, 2), np.float32) if from_rest else None)

@@ -27,6 +27,7 @@ def flow_between(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDA
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     H, W = grey[0].shape
     flow = np.empty((len(grey) - 1, H // SCALE, W // SCALE, 2), np.float32)
-    for cells, pixels in zip(flow, optical_flow(grey, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), strict=True):
+    flows = optical_flow(grey, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, from_rest=True)
+    for cells, pixels in zip(flow, flows, strict=True):
         cv2.resize(pixels, (W // SCALE, H // SCALE), dst=cells, interpolation=cv2.INTER_AREA)
     return flow
