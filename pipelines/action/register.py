@@ -18,7 +18,7 @@ from pipelines.tracking.runs import log_comparison
 
 
 def register_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], models: Path) -> dict[str, Version]:
-    """Return every model in ``models`` that has results a version with its scores."""
+    """Register every model in ``models`` that has results, with its scores; return the versions by name."""
     return {name: ACTION.ensure_version(name, models / name, metrics) for name, (_, metrics) in results.items()}
 
 

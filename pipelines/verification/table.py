@@ -63,8 +63,8 @@ def differences(tables: Tables, scores: Tables, rivals: Iterable[str]) -> tuple[
 
 
 def fss_threshold(thresholds: Iterable[float]) -> float:
-    """Return the threshold at which FSS is shown: 2 mm/h, or the one nearest to it."""
-    return float(min(thresholds, key=lambda threshold: abs(np.log(threshold / 2))))
+    """Return the threshold at which FSS is shown: 2 mm/h, or the one nearest to it, of two the lower."""
+    return float(min(sorted(thresholds), key=lambda threshold: abs(np.log(threshold / 2))))
 
 
 def summary(sums: pd.DataFrame, of_events: pd.DataFrame) -> dict[str, float]:
