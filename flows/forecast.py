@@ -43,6 +43,7 @@ from pipelines.params.operation import Domain
 from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
+from pipelines.tracking.registry import CHANGED
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
@@ -101,8 +102,10 @@ def publish(forecast: xr.Dataset, observed: list[Frame], folder: Path) -> None:
 def announce(domain: Domain, folder: Path) -> None:
     """Show a published forecast in Prefect, and name it in latest.json, with the alarms that it raises or ends."""
     published = read_published(folder)
+    fallback = published.attributes.fallback
+    changed = fallback if fallback and CHANGED in fallback else None
     show_forecast(domain, published)
-    tell(domain, {"no-forecast": None, "stale-input": None, "fallback": published.attributes.fallback})
+    tell(domain, {"no-forecast": None, "stale-input": None, "fallback": fallback, "model-changed": changed})
     update_latest(domain, forecast=describe(published), alarms={})
 
 
@@ -141,7 +144,8 @@ def forecast(domain: str, now: datetime | None = None) -> State:
             # What nobody has foreseen is to set off the alarm, too.
             why = one_line(error)
             log.error("%s: no forecast: %s", domain, why, exc_info=not isinstance(error, UserError | OSError))
-            tell(settings, {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why})
+            alarms: dict[str, str | None] = {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why}
+            tell(settings, alarms | ({"model-changed": why} if CHANGED in why else {}))
             return Failed(message=_joined([f"no forecast: {why}", *notes]))
     return Completed(message=_joined([done, *notes]))
 

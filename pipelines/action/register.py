@@ -25,6 +25,7 @@ def register_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]]
 def choose_action(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], versions: Mapping[str, Version]) -> str:
     """Point ``champion`` at the network with the best top-1 accuracy on the present test clips; return its name."""
     best = max(results, key=lambda name: (results[name][1]["top1"], name))
+    ACTION.check(versions[best])
     ACTION.set_alias("champion", versions[best], f"best top-1 of the networks, {results[best][1]['top1']:.4f}")
     return best
 

@@ -17,12 +17,12 @@ def recognize(clip: Path, uri: str) -> tuple[dict[str, float], str, str]:
     Raises
     ------
     UserError
-        If there is no such model, or it is none that recognises actions.
+        If there is no such model, it is none that recognises actions, or its content isn't what was registered.
     UnreadableFile
         If the clip can't be decoded.
     """
     location = ACTION.locate(uri)
-    recognizer = load_recognizer(location.download())
+    recognizer = load_recognizer(location.download()[0])
     decoding = Decoding(
         short_side=recognizer.short_side,
         rate=recognizer.rate,

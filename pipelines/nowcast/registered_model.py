@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipelines.common.provenance import sha256
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.nowcast.methods.interface import load_forecaster
@@ -50,7 +49,7 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
     Raises
     ------
     UserError
-        If there is no such model, or it isn't one of ours.
+        If there is no such model, it isn't one of ours, or its content isn't what was registered.
     """
     location = RADAR.locate(uri)
     # What another URI names may change; a version doesn't.
@@ -60,8 +59,8 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
 
 def _read(location: ModelLocation) -> tuple[str, Forecaster, ModelDescription]:
     """Return a model's hash, forecaster and description."""
-    folder = location.download()
-    return sha256(folder), *load_forecaster(folder)
+    folder, sha256 = location.download()
+    return sha256, *load_forecaster(folder)
 
 
 _read_once = lru_cache(maxsize=4)(_read)

@@ -107,11 +107,18 @@ def record(
         See `Decision`.
     evidence : mapping
         What was known, for JSON.
+
+    Raises
+    ------
+    UserError
+        If a new champion's content is lost, or isn't what was registered.
     """
+    before = model.find_alias("champion")
+    if before is None or before.number != champion.number:
+        model.check(champion)
     client = connect(experiment_of(model))
     experiment = client.get_experiment_by_name(experiment_of(model))
     assert experiment is not None  # connect has made it
-    before = model.find_alias("champion")
     tags = {
         "by": by,
         "key": key,

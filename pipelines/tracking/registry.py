@@ -19,6 +19,9 @@ from pipelines.common.errors import UserError, in_short
 from pipelines.common.provenance import CODE, code_commit, sha256
 from pipelines.tracking.store import connect
 
+OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
+# Part of the refusal of a version whose artifact isn't what was registered, by which it is known as one.
+CHANGED = "changed since it was registered"
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
 
 
@@ -45,21 +48,29 @@ class Version:
 class ModelLocation:
     """Where the model lies that a URI means: the URI of its version, and the ``store`` that knows it.
 
-    ``name`` and ``version`` are those of the registered model, "none" outside the registry.
+    ``name`` and ``version`` are those of the registered model, "none" outside the registry; ``sha256`` is what the
+    store says of its content, None if nothing.
     """
 
     name: str
     version: str
     uri: str
     store: str
+    sha256: str | None
 
-    def download(self) -> Path:
+    def download(self) -> tuple[Path, str]:
         """Fetch the folder as it was trained: description and weights, none of the code or pickles beside it.
+
+        Returns
+        -------
+        folder : Path
+        sha256 : str
+            Hex digest of its content.
 
         Raises
         ------
         UserError
-            If there is no such model, or it isn't one of ours.
+            If there is no such model, it isn't one of ours, or its content is another than the store says.
         """
         try:
             downloaded = Path(mlflow.artifacts.download_artifacts(self.uri))
@@ -72,7 +83,10 @@ class ModelLocation:
             raise UserError(f"{self.uri}: not a model that `dvc repro` registered: it has no data") from None
         if not folder.is_dir():
             raise UserError(f"{self.uri}: its artifacts are gone from {self.store}")
-        return folder
+        content = sha256(folder)
+        if self.sha256 not in (None, content):
+            raise UserError(f"{self.uri}: {CHANGED}: its content is {content[:12]}, not {self.sha256[:12]}")
+        return folder, content
 
 
 @dataclass(frozen=True)
@@ -183,16 +197,13 @@ class RegisteredModel:
         UserError
             If it names none, or one that isn't ours.
         """
-        location = self.locate(uri)
-        if location.name != self.name:
+        named = OF_REGISTRY.fullmatch(uri)
+        if not named or named[1] != self.name:
             raise UserError(f"{uri}: not a version of {self.name}: models:/{self.name}/NUMBER")
-        try:
-            found = connect(self.name).get_model_version(self.name, location.version)
-        except MlflowException as error:
-            raise _no_such_model(uri, error) from None
-        if "model_sha256" not in found.tags:
+        location = self.locate(uri)
+        if location.sha256 is None:
             raise UserError(f"{uri}: not a model that `dvc repro` registered")
-        return _version(found)
+        return Version(location.version, location.sha256)
 
     def tags_and_metrics(self, version: Version) -> tuple[dict[str, str], dict[str, float]]:
         """Return a version's tags, and the metrics of the run that it was made from."""
@@ -208,26 +219,34 @@ class RegisteredModel:
         """Write a version's description, Markdown."""
         connect(self.name).update_model_version(self.name, version.number, card)
 
+    def check(self, version: Version) -> None:
+        """Refuse a version that is lost, or changed; raises as :meth:`ModelLocation.download` does."""
+        self.locate(f"models:/{self.name}/{version.number}").download()
+
     def locate(self, uri: str) -> ModelLocation:
         """Return where the model lies that an MLflow URI means, of this registered model or any other.
 
         Raises
         ------
         UserError
-            If it is an alias that nobody has.
+            If it is a version that isn't there, or an alias that nobody has.
         """
         client = connect(self.name)
         store = mlflow.get_tracking_uri()
-        of_registry = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
-        if not of_registry:
-            return ModelLocation("none", "none", uri, store)
-        name, alias, version = of_registry.groups()
-        if alias:
-            try:
-                version = str(client.get_model_version_by_alias(name, alias).version)
-            except MlflowException as error:
-                raise _no_such_model(uri, error) from None
-        return ModelLocation(name, version, f"models:/{name}/{version}", store)
+        of_registry = OF_REGISTRY.fullmatch(uri)
+        of_run = re.match(r"runs:/([^/]+)/", uri)
+        try:
+            if of_registry:
+                name, alias, number = of_registry.groups()
+                found = (
+                    client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+                )
+                version, tags = str(found.version), found.tags
+                return ModelLocation(name, version, f"models:/{name}/{version}", store, tags.get("model_sha256"))
+            tags = client.get_run(of_run[1]).data.tags if of_run else {}
+        except MlflowException as error:
+            raise _no_such_model(uri, error) from None
+        return ModelLocation("none", "none", uri, store, tags.get("model_sha256"))
 
 
 def _version(found: ModelVersion) -> Version:

@@ -112,6 +112,31 @@ def test_the_model_s_artifacts_are_gone(inbox: Path, server: Served, tmp_path: P
     assert set(alarms()) == {"fallback", "no-forecast"}  # of the newest there is, and of none that is newer
 
 
+def test_the_model_changed_since_it_was_registered(inbox: Path, server: Served, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    content = json.dumps({"method": "extrapolation", "inputs": 3, "mark": uuid.uuid4().hex})
+    (folder / "model.json").write_text(content)
+    version = f"models:/radar-nowcast/{RADAR.ensure_version('extrapolation', folder, {}).number}"
+    stored = (server.folder / "mlflow/artifacts").rglob("model.json")
+    (kept,) = (path for path in stored if path.read_text() == content)
+    kept.write_text(json.dumps({"method": "persistence", "inputs": 1}))
+    configure(version)
+    assert cycle(inbox, *FRAMES[:3]).is_completed()
+    said = issued("20240601T121000Z").attrs
+    assert said["fallback"].startswith(f"extrapolation: {version}: changed since it was registered: its content is ")
+    assert (said["method"], said["model_version"]) == ("extrapolation", "none")
+    assert alarms() == dict.fromkeys(("fallback", "model-changed"), said["fallback"])
+    configure(version, fallback=[])
+    assert cycle(inbox, FRAMES[3]).is_failed()
+    assert set(alarms()) == {"fallback", "model-changed", "no-forecast"}
+    assert not (OUT / "20240601T121500Z").exists()
+    kept.write_text(content)
+    assert cycle(inbox, FRAMES[4]).is_completed()
+    assert issued("20240601T122000Z").attrs["model_version"] == version.rpartition("/")[2]
+    assert alarms() == {}
+
+
 def test_a_version_is_loaded_once(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
     first = load(MODEL)

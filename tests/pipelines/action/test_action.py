@@ -20,6 +20,7 @@ from pipelines.action.evaluate import evaluate_action, rank_of
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer, to_input
 from pipelines.action.register import choose_action, register_action
+from pipelines.action.registered_model import recognize
 from pipelines.action.scores import WHOLE, read_results
 from pipelines.action.specification import ACTION
 from pipelines.action.train import train_action
@@ -217,6 +218,15 @@ def test_comparison_registration_and_recognition(
     lines = done.output.splitlines()
     assert lines[0].endswith(f"by {names[1]}, version 2")
     assert [line.split()[1] for line in lines[1:]] == list(ours)[:5]
+
+    (weights,) = (path for path in files if path.name == "weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    for refused in (
+        lambda: recognize(video, "models:/action-recognition@champion"),
+        lambda: choose_action(results, made),
+    ):
+        with pytest.raises(UserError, match="models:/action-recognition/2: changed since it was registered"):
+            refused()
 
 
 def test_refusals(workplace: Path, store: Path) -> None:

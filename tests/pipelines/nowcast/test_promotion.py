@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
+from mlflow.models import Model
 from typer.testing import CliRunner
 
 from pipelines.cli import app
@@ -53,6 +54,11 @@ def tables(scs: float, convlstm: float = -20, blocks: int = 8) -> dict[str, pd.D
     }
 
 
+def sha_of(name: str) -> str:
+    """Hash of a model's folder by hand: of its one file's name and digest."""
+    return hashlib.sha256(f"model.json\0{hashlib.sha256(name.encode()).hexdigest()}\n".encode()).hexdigest()
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the three versions and no champion; to copy, since making one takes seconds."""
@@ -64,7 +70,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         client = connect(NAME)
         client.create_registered_model(NAME)
         for name in NAMES:
-            client.create_model_version(NAME, str(folder), tags={"model": name, "model_sha256": f"sha of {name}"})
+            model = Model(flavors={"python_function": {"loader_module": "none", "data": "data"}})
+            (folder / name / "data").mkdir(parents=True)
+            (folder / name / "data" / "model.json").write_text(name)
+            model.save(folder / name / "MLmodel")
+            client.create_model_version(NAME, str(folder / name), tags={"model": name, "model_sha256": sha_of(name)})
     return folder / "mlflow.db"
 
 
@@ -81,7 +91,7 @@ def params(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def versions() -> dict[str, Version]:
-    return {name: Version(str(k + 1), f"sha of {name}") for k, name in enumerate(NAMES)}
+    return {name: Version(str(k + 1), sha_of(name)) for k, name in enumerate(NAMES)}
 
 
 def champion() -> str | None:
@@ -240,6 +250,29 @@ def test_no_rollback_before_the_first_champion_or_to_a_lost_version(params: Para
     with pytest.raises(UserError, match=f"models:/{NAME}/1: no such model"):
         rollback()
     assert champion() == "3"
+
+
+def test_what_changed_since_it_was_registered_is_promoted_by_nobody(params: Params, template: Path) -> None:
+    choose(WINDOWS, tables(scs=0), versions(), params=params)
+    promote(f"models:/{NAME}/3", "while it was whole")
+    before = story()
+    kept = {name: template.parent / name / "data" / "model.json" for name in ("extrapolation", "scs")}
+    try:
+        for file in kept.values():
+            file.write_text("another")
+        refusal = f"^models:/{NAME}/[12]: changed since it was registered: its content is .{{12}}, not .{{12}}$"
+        for by in (
+            lambda: promote(f"models:/{NAME}/2", "why not"),
+            rollback,
+            lambda: choose(WINDOWS, tables(scs=10), versions(), params=params),
+        ):
+            with pytest.raises(UserError, match=refusal):
+                by()
+            assert (story(), champion()) == (before, "3")
+    finally:
+        for name, file in kept.items():
+            file.write_text(name)
+    assert rollback() == "1"
 
 
 def test_a_champion_set_without_a_decision_is_recorded(params: Params) -> None:

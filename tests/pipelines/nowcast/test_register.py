@@ -13,6 +13,7 @@ from small_training import small_params
 
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
+from pipelines.nowcast.archive_evaluation import load_method
 from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.interface import BASELINES, FALLBACKS, baseline, factory
@@ -211,6 +212,24 @@ def test_a_model_that_is_not_there_is_one_line(workplace: tuple[Params, dict[str
         load(uri)
     assert uri in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_that_changed_is_loaded_by_no_name(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)["extrapolation"]
+    uri = f"models:/{NAME}/{made.number}"
+    client = connect(NAME)
+    client.set_registered_model_alias(NAME, "mine", made.number)
+    run = client.get_model_version(NAME, made.number).run_id
+    (kept,) = Path(mlflow.artifacts.download_artifacts(uri)).rglob("model.json")
+    (kept.parent / "more.json").write_text("{}")  # a file that is new changes it as well
+    for name in (uri, f"models:/{NAME}@mine", f"runs:/{run}/model"):
+        with pytest.raises(UserError, match="changed since it was registered"):
+            load(name)
+        with pytest.raises(UserError, match="changed since it was registered"):
+            load_method(name, params)
+    client.delete_model_version_tag(NAME, made.number, "model_sha256")  # as versions of others have none
+    assert load(uri).version == made.number
 
 
 def test_a_foreign_model_is_refused_and_its_pickle_left_alone(

@@ -58,7 +58,8 @@ def registry(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for model, names in ((NAME, ("extrapolation", "network")), (ACTION.name, ("recognizer",))):
         client.create_registered_model(model)
         for name in names:
-            client.create_model_version(model, str(versions / name), tags={"model": name, "model_sha256": "of old"})
+            content = mlflow.models.Model.load(str(versions / name)).metadata["sha256"]
+            client.create_model_version(model, str(versions / name), tags={"model": name, "model_sha256": content})
     return tmp_path
 
 
