@@ -87,6 +87,14 @@ def exclusive(path: Path, wait_s: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
+def link_outside(path: Path, folder: Path) -> str | None:
+    """Return in words where a link leads out of ``folder``; None if it doesn't, or to nowhere, or is none."""
+    if not path.is_symlink() or not path.exists():
+        return None
+    target = path.resolve()
+    return None if target.is_relative_to(folder.resolve()) else f"a link to {as_text(target)}, out of its folder"
+
+
 def as_text(name: str | Path) -> str:
     """Return a name of a file system, any bytes, as text that can be stored and printed."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,9 +1,11 @@
 """Decoding in processes beside this one: a file on which a decoder crashes or hangs costs that file, not the run.
 
 The worker processes live as long as this one, and each decodes file after file. The kernel's own timer ends one that
-takes too long for a file, even within a library that never comes back; then it is replaced.
+takes too long for a file, even within a library that never comes back; then it is replaced. It refuses them more memory
+than they may have (`pipelines.common.limits`), whatever a file asks for.
 """
 
+import logging
 import os
 import resource
 import signal
@@ -13,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache, partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -22,10 +24,17 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.common.limits import Limits, TooLarge, apply_limits, out_of_memory, too_much_memory
 
 LIMIT_S = 60.0
 WORKERS = 4
-START = "import sys; sys.path[:] = sys.argv[3:]; from pipelines.common.workers import work; work(*sys.argv[1:3])"
+START = "import sys; sys.path[:] = sys.argv[6:]; from pipelines.common.workers import work; work(*sys.argv[1:6])"
+# The workers are what runs side by side; each thread of a library takes address space before it does anything.
+ONE_THREAD = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ZARR_THREADING__MAX_WORKERS"), "1"),
+    "MALLOC_ARENA_MAX": "1",
+}
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -47,10 +56,12 @@ class Decoders:
         How many; each is started when it is first needed.
     limit_s : float
         Longest time for one file, seconds.
+    limits : Limits
+        On what a file may take otherwise.
     """
 
-    def __init__(self, count: int, limit_s: float = LIMIT_S) -> None:
-        self._limit_s = limit_s
+    def __init__(self, count: int, limit_s: float = LIMIT_S, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._limit_s, self._limits = limit_s, limits
         self._threads = ThreadPoolExecutor(count, "decoders")
         self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
         for _ in range(count):
@@ -69,26 +80,29 @@ class Decoders:
         worker = self._idle.get()
         try:
             if worker is None or not worker.alive:
-                worker = _Worker(self._limit_s)
+                worker = _Worker(self._limit_s, self._limits)
             return worker.ask(function, task)
         finally:
             self._idle.put(worker)
 
 
 class _Worker:
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, limits: Limits) -> None:
         self._limit_s = limit_s
+        numbers = [str(number) for number in (limit_s, *astuple(limits))]
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", START, str(theirs.fileno()), str(limit_s), *sys.path],
+                [sys.executable, "-c", START, str(theirs.fileno()), *numbers, *sys.path],
+                env=os.environ | ONE_THREAD,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__ and sys.__stderr__.fileno(),
                 start_new_session=True,  # Ctrl-C is for the run; a worker ends when its run has ended
             )
         try:
-            self._connection.recv()
+            if not self._connection.recv():
+                _warn_once("this system doesn't limit the memory of a process: a small file can take all there is")
         except EOFError:
             raise RuntimeError("a worker process for decoding doesn't start") from None
 
@@ -116,14 +130,19 @@ class _Worker:
         return Failure(f"it crashed its decoder ({signal.Signals(-status).name})", passing=True)
 
 
-def work(descriptor: str, limit_s: str) -> None:
+@cache
+def _warn_once(words: str) -> None:
+    log.warning("%s", words)
+
+
+def work(descriptor: str, limit_s: str, *limits: str) -> None:
     """Be a worker: answer what comes through the connection with this file descriptor until it is closed."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     warnings.simplefilter("ignore")  # a library's, once for each of a million files; what matters is a reason
     connection: Connection[Any, Any] = Connection(int(descriptor))
     with suppress(EOFError, ConnectionError):
-        connection.send("ready")
+        connection.send(apply_limits(Limits(*map(int, limits))))
         while True:
             folder, function, task = connection.recv()
             os.chdir(folder)
@@ -138,25 +157,27 @@ def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | 
     try:
         return function(*task)
     except UnreadableFile as error:
-        # An error with a number is the file system's, not the content's.
+        if out_of_memory(error):
+            return Failure(too_much_memory(), passing=True)
+        # An error with a number is the file system's, not the content's; with other limits a file isn't too large.
         cause = error.__cause__
-        return Failure(error.reason, isinstance(cause, MemoryError) or getattr(cause, "errno", None) is not None)
+        return Failure(error.reason, isinstance(cause, TooLarge) or getattr(cause, "errno", None) is not None)
     except Exception as error:
         return error
 
 
-def decoders() -> Decoders:
-    """Return this process's decoders."""
-    return _decoders_of(os.getpid())
+def decoders(limits: Limits = Limits()) -> Decoders:  # noqa: B008 - frozen
+    """Return this process's decoders of these limits."""
+    return _decoders_of(os.getpid(), limits)
 
 
 @cache
-def _decoders_of(process: int) -> Decoders:  # a fork's own: two can't talk with one worker
-    return Decoders(min(WORKERS, len(os.sched_getaffinity(0))))
+def _decoders_of(process: int, limits: Limits) -> Decoders:  # a fork's own: two can't talk with one worker
+    return Decoders(min(WORKERS, len(os.sched_getaffinity(0))), limits=limits)
 
 
-def guarded(function: Callable[..., Result], path: Path, *arguments: Any) -> Result:
-    """Call ``function(path, *arguments)`` in a worker process.
+def guarded(function: Callable[..., Result], path: Path, *arguments: Any, limits: Limits = Limits()) -> Result:  # noqa: B008
+    """Call ``function(path, *arguments)`` in a worker process of these limits.
 
     Raises
     ------
@@ -164,7 +185,7 @@ def guarded(function: Callable[..., Result], path: Path, *arguments: Any) -> Res
         As the function does, and if it crashes or hangs.
     """
     # Absolute: a worker stays in the folder where this process was when it started it.
-    answer = decoders().call(function, (path.absolute(), *arguments))
+    answer = decoders(limits).call(function, (path.absolute(), *arguments))
     if isinstance(answer, Failure):
         raise UnreadableFile(path, answer.reason)
     return answer

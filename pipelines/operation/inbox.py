@@ -7,7 +7,8 @@ Three folders, side by side:
 ``inbox-done``
     Files whose frame is in the store: the raw archive, kept until the operator removes them.
 ``inbox-quarantine``
-    Files whose frame can't be in the store, each with a file ``NAME.reason`` beside it.
+    Files whose frame can't be in the store, each with a file ``NAME.reason`` beside it. Of a symbolic link there is
+    the reason alone.
 
 A file leaves the inbox after its frame is committed, so a cycle that is killed loses none: the next one reads the file
 again, and the store takes each frame once.
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.files import as_text
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.common.text import printable
 from pipelines.common.workers import guarded
@@ -110,9 +112,12 @@ class Inbox:
         stored = 0
         batch: dict[Path, tuple[FileSignature, Frame]] = {}
         for path in files:
+            if path.is_symlink():
+                self._remove_link(path)
+                continue
             try:
                 signature = FileSignature.of(path)
-                frame, _ = guarded(decode, path, None, params, hints)
+                frame, _ = guarded(decode, path, None, params, hints, limits=params.limits)
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:
@@ -151,11 +156,26 @@ class Inbox:
         if target := self._move(path, signature, "quarantine"):
             target.with_name(f"{target.name}.reason").write_text(f"{printable(reason)}\n", encoding="utf-8")
 
+    def _remove_link(self, path: Path) -> None:
+        """Remove a symbolic link: what it leads to isn't the inbox's to read, and moved it would lead there still."""
+        reason = f"a link to {as_text(path.readlink())}; none is followed"
+        self._note(path, f"{reason}; removed")
+        try:
+            quarantine = self._beside("quarantine")
+            quarantine.mkdir(exist_ok=True)
+            quarantine.joinpath(f"{path.name}.reason").write_text(f"{printable(reason)}\n", encoding="utf-8")
+            path.unlink()
+        except OSError as error:
+            self._note(path, f"can't be removed: {error.strerror or error}")
+
+    def _beside(self, where: str) -> Path:
+        return self.folder.with_name(f"{self.folder.name}-{where}")
+
     def _move(self, path: Path, signature: FileSignature, where: str) -> Path | None:
         """Move a file that is still as it was looked at into a folder beside the inbox."""
-        folder = self.folder.with_name(f"{self.folder.name}-{where}")
+        folder = self._beside(where)
         target = folder / path.name
-        if not path.exists() and not path.is_symlink():
+        if not path.exists():
             return None
         if FileSignature.of(path) != signature:
             # What is there now is another file, and nobody has read it.

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, link_outside
+from pipelines.common.workers import guarded
 from pipelines.radar.readers.read import radar_files, read_time
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,9 @@ def replay(folder: Path, inbox: Path, speed: float) -> Iterator[tuple[Path, np.d
     times: dict[Path, np.datetime64] = {}
     for path in radar_files(folder):
         try:
-            times[path] = read_time(path)
+            if outside := link_outside(path, folder):
+                raise UnreadableFile(path, outside)
+            times[path] = guarded(read_time, path)
         except UnreadableFile as error:
             log.warning("%s", error)
     if not times:

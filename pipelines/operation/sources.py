@@ -8,6 +8,7 @@ import xarray as xr
 from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.files import link_outside
 from pipelines.common.workers import Failure, decoders, guarded
 from pipelines.operation.inputs import Source
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
@@ -34,17 +35,18 @@ def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT) -> S
     UserError
         If none can be read. To read the frame of a time raises it, too, if its files are not of one grid and kind.
     """
-    files = radar_files(folder)
+    found = radar_files(folder)
+    unreadable = [UnreadableFile(path, outside) for path in found if (outside := link_outside(path, folder))]
+    files = [path for path in found if not link_outside(path, folder)]
     paths: dict[np.datetime64, list[Path]] = {}
-    unreadable: list[UnreadableFile] = []
-    answers = decoders().map(read_time, [(path.absolute(), hints) for path in files])
+    answers = decoders(params.limits).map(read_time, [(path.absolute(), hints) for path in files])
     for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):
         if isinstance(answer, Failure):
             unreadable.append(UnreadableFile(path, answer.reason))
         else:
             paths.setdefault(answer.astype("datetime64[s]"), []).append(path)
     if not paths:
-        raise UserError(f"{folder}: none of its {len(files)} file(s) is a radar file that can be read; {unreadable[0]}")
+        raise UserError(f"{folder}: none of its {len(found)} file(s) is a radar file that can be read; {unreadable[0]}")
     for passed_over in unreadable:
         log.warning("%s", passed_over)
 
@@ -53,7 +55,7 @@ def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT) -> S
         frames = list[Frame]()
         for path in paths[time]:
             try:
-                frames.append(guarded(decode, path, None, params, hints)[0])
+                frames.append(guarded(decode, path, None, params, hints, limits=params.limits)[0])
             except UnreadableFile as error:
                 if path == paths[time][-1] and not frames:
                     raise

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # it becomes a folder's
+# A process with the libraries that decode takes 700 MB of address space before it has a file.
+Memory = Annotated[int, Field(ge=1024, description="memory that a process that decodes files may take, MB")]
 
 
 class Section(BaseModel):

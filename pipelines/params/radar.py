@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.params.base import Positive, Section, Share
+from pipelines.common.limits import Limits
+from pipelines.params.base import Memory, Positive, Section, Share
 
 # An archive's name becomes a store's.
 ArchiveName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -84,4 +85,16 @@ class IngestRadar(Section):
         default=None, description="a pixel whose quality index is lower is unknown; null: whatever their quality"
     )
     regrid: Regrid | None = Field(default=None, description="another grid; null for the files' own")
+    max_file_mb: Positive = Field(
+        default=Limits.file_mb, description="largest file, or member of an archive file, that is read, MB"
+    )
+    max_unpacked_mb: Positive = Field(
+        default=Limits.unpacked_mb, description="most that a file, or a part of it that is read at once, unpacks to, MB"
+    )
+    max_memory_mb: Memory = Limits.memory_mb
     license: str = Field(min_length=1, description="SPDX expression: the files' licences")
+
+    @property
+    def limits(self) -> Limits:
+        """What files may take of the workers that decode them."""
+        return Limits(self.max_memory_mb, self.max_file_mb, self.max_unpacked_mb)

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.params.base import Positive, Section
+from pipelines.common.limits import Limits
+from pipelines.params.base import Memory, Positive, Section
 
 
 class SimulateVideo(Section):
@@ -26,6 +27,7 @@ class IngestVideo(Section):
     short_side: int = Field(ge=16, le=1080, multiple_of=4, description="shorter side of a stored frame, pixels")
     rate: float | None = Field(gt=0, description="stored frames a second, the nearest in time; null for all there are")
     min_frames: Positive = Field(description="a clip with fewer stored frames goes into quarantine")
+    max_memory_mb: Memory = Limits.memory_mb
     frame_folder_rate: float = Field(gt=0, description="frames a second of videos that are folders of pictures")
     flow: Literal["store", "loader"] = Field(description="optical flow: stored, or computed when a sample is loaded")
     official_split: Positive = Field(description="which of the official lists, where the layout has several")

@@ -30,6 +30,8 @@ from pipelines.radar.shards import Shards, assemble
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
 DECODING = ("pipelines.radar.decoding", "pipelines.radar.ingest_cache", "pipelines.radar.shards")
 
+LIMITS = ("max_file_mb", "max_unpacked_mb", "max_memory_mb")  # what is too large for these isn't kept
+
 QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each file in quarantine
 
 
@@ -76,7 +78,7 @@ def ingest_radar(
     )
     made_by = (
         code_sha256(*DECODING, libraries=LIBRARIES)
-        + params.model_dump_json(exclude={"sources", "archives", "license"})
+        + params.model_dump_json(exclude={"sources", "archives", "license", *LIMITS})
         + archive.model_dump_json(exclude={"licence"})
     )
     with (

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import as_text
+from pipelines.common.files import as_text, link_outside
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.radar.decoding import decode, survey
@@ -49,12 +49,12 @@ class Ingestion:
         self.files += files
         new, members = list[Path](), list[Path]()
         for path in files:
-            found = self.cache.get(path)
+            found = link_outside(path, self.source) or self.cache.get(path)
             if found is None:
                 new.append(path)
             else:
                 members += self._take(path, found)
-        answers = decoders().map(survey, [(path, self.hints) for path in new])
+        answers = decoders(self.params.limits).map(survey, [(path, self.hints) for path in new])
         for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
             if isinstance(answer, Failure):
                 found = answer.reason
@@ -164,7 +164,8 @@ class Ingestion:
 
     def _decoded(self, refs: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each frame into ``frames`` and its record, or reject it."""
-        answers = decoders().map(decode, [(*ref, self.params, self.hints, self[ref].sha256) for ref in refs])
+        tasks = [(*ref, self.params, self.hints, self[ref].sha256) for ref in refs]
+        answers = decoders(self.params.limits).map(decode, tasks)
         for ref, answer in zip(refs, answers, strict=True):
             if isinstance(answer, Failure):
                 self._reject(ref, answer.reason)

@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.common.files import link_outside
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.video.clips import CHUNK, LEVEL, SHARD
 from pipelines.video.optical_flow import SCALE, flow_between
@@ -30,7 +31,8 @@ from pipelines.video.shard_file import ShardFile
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NOT_FRAMES = re.compile(r"flow[_xy]", re.IGNORECASE)  # optical flow as pictures, beside the frames
-NO_VIDEO = ("tty", "concat", "hls", "dash")  # FFmpeg's readers that draw text, or open the files that a list names
+# FFmpeg's readers of what may hold a video. Others draw text, or open the files and addresses that a list names.
+CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,flv,asf,gif,ogg"
 CUT_SHORT = 0.9  # share of the frames that a file says it has, from which on it is whole
 LONGEST_GAP_S = 60.0  # between two frames; a longer one is a mistake in the time stamps
 
@@ -165,10 +167,13 @@ def _video(
     """Return size, own frame rate and frames of a video file."""
     if not path.stat().st_size:
         raise ValueError("empty")
-    container = av.open(str(path.absolute()))  # "concat:a.mp4", relative, would be a protocol and not a file
+    only = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        if container.format.name in NO_VIDEO:
-            raise ValueError("no video that can be decoded: it is text")
+        # Absolute: "concat:a.mp4" would be a protocol and not a file.
+        container = av.open(str(path.absolute()), options=only)
+    except av.error.ArgumentError:
+        raise ValueError(f"no video that can be decoded: none of {CONTAINERS}") from None
+    try:
         if not container.streams.video:
             raise ValueError("it has no video, sound alone" if container.streams.audio else "it has no video")
         stream = container.streams.video[0]
@@ -232,6 +237,9 @@ def _pictures(folder: Path, decoding: Decoding) -> tuple[tuple[int, int], float,
     )
     if not files:
         raise ValueError("no picture in it")
+    for file in files:
+        if outside := link_outside(file, folder):
+            raise ValueError(f"{file.name}: {outside}")
 
     height, width = _picture(files[0]).shape[:2]
     size = target_size(height, width, decoding.short_side)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import as_text, atomic_path, exclusive
+from pipelines.common.limits import Limits
 from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
@@ -69,7 +70,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
         clips: list[tuple[Video, Decoded]] = []
-        for video, outcome in _outcomes(listing, decoding, cache, shards):
+        for video, outcome in _outcomes(listing, decoding, cache, shards, Limits(params.max_memory_mb)):
             if isinstance(outcome, str):
                 rejected[_named(video, source)] = outcome
             else:
@@ -102,7 +103,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
 
 
 def _outcomes(
-    listing: Listing, decoding: Decoding, cache: ClipCache, shards: Path
+    listing: Listing, decoding: Decoding, cache: ClipCache, shards: Path, limits: Limits
 ) -> list[tuple[Video, Decoded | str]]:
     """Find out what becomes of each video: as the cache knows, or else decoded now."""
     known: dict[Video, Decoded | str] = {}
@@ -122,7 +123,7 @@ def _outcomes(
     with Progress(*columns, transient=True) as progress:
         frames = bad = 0
         bar = progress.add_task("decode videos", total=len(new), frames=0, bad=0)
-        for video, answer in zip(new, _workers(os.getpid()).map(decode_clip, tasks), strict=True):
+        for video, answer in zip(new, _workers(os.getpid(), limits).map(decode_clip, tasks), strict=True):
             outcome = answer.reason if isinstance(answer, Failure) else answer
             if not (isinstance(answer, Failure) and answer.passing):
                 cache.put(video.path, outcome, _part(video))
@@ -147,9 +148,9 @@ def _is_whole(decoded: Decoded, decoding: Decoding, shards: Path) -> bool:
 
 
 @cache
-def _workers(process: int) -> Decoders:
+def _workers(process: int, limits: Limits) -> Decoders:
     """Return this process's workers, one for each of its cores."""
-    return Decoders(len(os.sched_getaffinity(0)))
+    return Decoders(len(os.sched_getaffinity(0)), limits=limits)
 
 
 def _without_repeats(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import as_text
+from pipelines.common.files import as_text, link_outside
 from pipelines.video.decode import NOT_FRAMES, PICTURES
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".ts", ".gif"}
@@ -98,8 +98,10 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
         raise UserError(f"{folder}: no such folder")
     entries: list[Path] = []
     lists: dict[str, Path] = {}
-    _walk(folder, entries, lists, set())
-    if not entries:
+    _walk(folder, folder, entries, lists, set())
+    outside = {path: words for path in entries if (words := link_outside(path, folder))}
+    entries = [path for path in entries if path not in outside]
+    if not entries and not outside:
         raise UserError(f"{folder}: no video in it")
     if "classInd.txt" in lists:
         found = _ucf101(folder, entries, lists, split)
@@ -112,12 +114,13 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
     if group is not None:
         found.videos = [_regrouped(video, folder, re.compile(group)) for video in found.videos]
     found.videos = [replace(v, label=as_text(v.label), group=as_text(v.group)) for v in found.videos]
+    found.rejected |= {path.relative_to(folder).as_posix(): words for path, words in outside.items()}
     found.videos.sort(key=lambda video: os.fsencode(video.path))
     found.classes = [as_text(name) for name in found.classes]
     return found
 
 
-def _walk(folder: Path, entries: list[Path], lists: dict[str, Path], above: set[Path]) -> None:
+def _walk(root: Path, folder: Path, entries: list[Path], lists: dict[str, Path], above: set[Path]) -> None:
     """Find videos (files, and folders of pictures) and lists by name; not what is hidden or a copy has not finished."""
     real = folder.resolve()
     if real in above:  # a link to a folder that it is in
@@ -131,8 +134,10 @@ def _walk(folder: Path, entries: list[Path], lists: dict[str, Path], above: set[
         entries.append(folder)
         return
     for path in inside:
-        if path.is_dir():
-            _walk(path, entries, lists, above | {real})
+        if link_outside(path, root) and (path.is_dir() or path.suffix.lower() in VIDEOS | {".txt", ".csv"}):
+            entries.append(path)  # so that someone hears of it
+        elif path.is_dir():
+            _walk(root, path, entries, lists, above | {real})
         elif path.suffix.lower() in VIDEOS:  # a link to nowhere too, so that someone hears of it
             entries.append(path)
         elif path.suffix in (".txt", ".csv"):

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from pipelines.common.limits import check_size
+
 GZIP, BZIP2, ZIP = b"\x1f\x8b", b"BZh", b"PK\x03\x04"
 PARTIAL = (".partial", ".part", ".tmp", ".temp", ".crdownload", ".filepart", "~")
 ZARR_MARKS = ("zarr.json", ".zgroup")
 Members = dict[str, str | None]  # paths in an archive, each with why it can't be read, if so
-MAX_MEMBER = 1 << 31  # bytes; a radar file is no larger, and what says that it is would fill the memory
 
 
 def passed_over(path: PurePosixPath | Path) -> bool:
@@ -33,10 +34,11 @@ def read_bytes(path: Path) -> bytes:
     OSError
         If it isn't there, or can't be read.
     ValueError
-        If the archive is broken.
+        If the archive is broken, or the file too large.
     """
     archive = _archive_of(path)
     if archive is None:
+        check_size(path.stat().st_size)
         return path.read_bytes()
     members = _members(archive, archive.stat().st_mtime_ns)
     name = path.relative_to(archive).as_posix()
@@ -113,12 +115,13 @@ def _of_tar(archive: Path) -> dict[str, str | Callable[[], bytes]]:
             continue
 
         def read(member: tarfile.TarInfo = member) -> bytes:
+            check_size(member.size)
             stream = opened.extractfile(member)
             assert stream is not None  # of a file, which it is
             return stream.read()
 
         special = "a link" if member.issym() or member.islnk() else None if member.isfile() else "no file"
-        name, reason = _named(member.name, member.size, special)
+        name, reason = _named(member.name, special)
         found[name] = reason or read
     return found
 
@@ -131,23 +134,20 @@ def _of_zip(archive: Path) -> dict[str, str | Callable[[], bytes]]:
             continue
 
         def read(member: zipfile.ZipInfo = member) -> bytes:
+            check_size(member.file_size)  # no more of it is read
             return opened.read(member)
 
-        name, reason = _named(
-            member.filename, member.file_size, "a link" if stat.S_ISLNK(member.external_attr >> 16) else None
-        )
+        name, reason = _named(member.filename, "a link" if stat.S_ISLNK(member.external_attr >> 16) else None)
         found[name] = reason or read
     return found
 
 
-def _named(name: str, size: int, special: str | None) -> tuple[str, str | None]:
+def _named(name: str, special: str | None) -> tuple[str, str | None]:
     """Return a member's path, and why it can't be read, if so."""
     path = PurePosixPath(name)
     reason = f"{special} in an archive" if special else None
     if path.is_absolute() or ".." in path.parts:
         reason = "a path that leaves its archive"
-    elif size > MAX_MEMBER:
-        reason = f"{size} bytes in an archive"
     return path.as_posix().lstrip("/"), reason
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.radar.readers.cf_axes import axes_of, grid_of
 from pipelines.radar.readers.cf_time import frame_times
-from pipelines.radar.readers.header import MAX_PIXELS, Header
+from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import Unit, agreed_unit
@@ -146,8 +146,7 @@ def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> xr.DataArray:
     """Return a variable's frames (T, H, W), in the order of rows and columns that the file has."""
     axes = axes_of(dataset, variable)
     y, x = axes["Y"].dims[0], axes["X"].dims[0]
-    if variable.sizes[y] * variable.sizes[x] > MAX_PIXELS:
-        raise ValueError(f"{variable.name} is {variable.shape}")
+    check_pixels(variable.sizes[y] * variable.sizes[x])
     others = [dimension for dimension in variable.dims if dimension not in (y, x)]
     several = [dimension for dimension in others if variable.sizes[dimension] != 1]
     times = [axes[what].dims[0] for what in ("T", "lead", "reference") if what in axes]

@@ -13,7 +13,8 @@ from rasterio.io import MemoryFile
 
 from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
-from pipelines.radar.readers.header import MAX_PIXELS
+from pipelines.radar.readers.containment import check_raster
+from pipelines.radar.readers.header import check_pixels
 from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.units import Unit, agreed_unit
@@ -31,16 +32,16 @@ def open_raster(content: bytes, driver: str) -> Iterator[Any]:
     Raises
     ------
     ValueError
-        If GDAL can't, or it is too large.
+        If GDAL can't, it is too large, or leads to other files.
     """
     try:
         with (
-            rasterio.Env(GDAL_NUM_THREADS="1"),
+            rasterio.Env(GDAL_NUM_THREADS="1", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
             MemoryFile(content) as memory,
             memory.open(driver=driver) as dataset,
         ):
-            if dataset.width * dataset.height > MAX_PIXELS:
-                raise ValueError(f"{dataset.height}×{dataset.width} pixels")
+            check_pixels(dataset.width * dataset.height)
+            check_raster(dataset)
             yield dataset
     except rasterio.errors.RasterioError as error:
         raise ValueError(f"GDAL can't read it: {error}") from error

@@ -5,7 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipelines.radar.readers.header import MAX_PIXELS
+from pipelines.radar.readers.header import check_pixels
 
 
 def has(name: str, *groups: h5py.Group) -> bool:
@@ -78,7 +78,7 @@ def image(parent: h5py.Group, name: str, shape: tuple[int, ...] | None = None) -
     Raises
     ------
     ValueError
-        If there is none such.
+        If there is none such, or it is too large.
     """
     data = parent.get(name)
     if not isinstance(data, h5py.Dataset):
@@ -86,8 +86,7 @@ def image(parent: h5py.Group, name: str, shape: tuple[int, ...] | None = None) -
     fits = data.ndim == 2 if shape is None else data.shape == shape
     if not fits or data.dtype.kind not in "iuf":
         raise ValueError(f"{data.name} is {data.shape} of {data.dtype}, not {shape or 'rows and columns of'} numbers")
-    if data.size > MAX_PIXELS:
-        raise ValueError(f"{data.name} has {data.size} pixels")
+    check_pixels(data.size)
     return data
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.common.limits import check_unpacked
 from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.units import Unit
@@ -19,7 +20,6 @@ DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
 # for "no echo", a byte of half dBZ ends at 95.5, and MeteoSwiss' scale at 230,000 mm/h.
 LEAST_DBZ, MOST_DBZ, MOST_RATE = -40.0, 100.0, 1e6
 UNDERSHOOT = -1.0  # mm/h; smoothed fields fall a little below 0 beside rain: down to this is no rain, lower is wrong
-MAX_PIXELS = 1 << 28
 WRITTEN_TIME = re.compile(
     r"(\d{4})[-:/]?(\d{1,2})[-:/]?(\d{1,2})(?:[T ]+(\d{1,2})(?::?(\d{1,2})(?::?(\d{1,2})(?:[.,](\d*))?)?)?)?"
     r"\s*(?:Z|UTC|GMT|([+-])(\d{1,2}):?(\d\d)?)?",
@@ -84,6 +84,11 @@ class Header:
             source,
             sha256,
         )
+
+
+def check_pixels(count: int) -> None:
+    """Refuse more pixels than may be, of 8 bytes each; raises `pipelines.common.limits.TooLarge`."""
+    check_unpacked(8 * count, f"a frame of {count} pixels")
 
 
 def nowcast(issued: np.datetime64, valid: np.datetime64) -> str:

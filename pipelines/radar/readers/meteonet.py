@@ -4,19 +4,20 @@ What the arrays are, and where, is in MeteoNet's documentation and in the file's
 """
 
 import io
-import pickle
+import math
+import pickletools
 import re
 import zipfile
-from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
+from pipelines.common.limits import check_unpacked
 from pipelines.radar.grid import Grid
-from pipelines.radar.readers.header import MAX_PIXELS, Header
+from pipelines.radar.readers.header import Header, check_pixels, utc
 from pipelines.radar.readers.radar_file import RadarFile
 
 # Shape, and the centre of the pixel in the north-west, degrees, of the two zones; pixels of 0.01°.
@@ -28,15 +29,8 @@ PRODUCTS: dict[str, tuple[Literal["mm", "dBZ"], float, int]] = {
     "rainfall": ("mm", 0.01, -1),
     "reflectivity": ("dBZ", 1.0, 255),
 }
-# All that a pickled array of dates needs.
-ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("datetime", "datetime"),
-    ("_codecs", "encode"),
-}
+# All that a pickled array of dates is made by.
+MAKERS = {"_reconstruct", "ndarray", "dtype", "datetime", "encode"}
 
 
 def recognises(file: RadarFile) -> bool:
@@ -59,8 +53,8 @@ def headers(file: RadarFile) -> list[Header]:
     unit, _, _ = _product(file.name)
     grid = _grid(data.shape[1:])
     if unit == "mm":
-        return [Header(np.datetime64(date, "s"), "end", INTERVAL_S, unit, grid) for date in dates]
-    return [Header(np.datetime64(date, "s"), "instant", 0, unit, grid) for date in dates]
+        return [Header(date, "end", INTERVAL_S, unit, grid) for date in dates]
+    return [Header(date, "instant", 0, unit, grid) for date in dates]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
@@ -78,36 +72,50 @@ def _product(name: str) -> tuple[Literal["mm", "dBZ"], float, int]:
 
 
 @lru_cache(maxsize=1)  # a file's frames are read one after the other
-def _arrays(content: bytes) -> tuple[NDArray[np.int16], list[datetime]]:
+def _arrays(content: bytes) -> tuple[NDArray[np.int16], list[np.datetime64]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        dates = _dates(archive.read("dates.npy"))
-        with archive.open("data.npy") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        dates = _dates(_read(archive, "dates.npy"))
+        stream = io.BytesIO(_read(archive, "data.npy"))
+        shape, _, dtype = _header(stream)
         if len(shape) != 3 or dtype.kind not in "iu" or shape[0] != len(dates):
             raise ValueError(f"data are {shape} of {dtype}, with {len(dates)} dates")
-        if shape[1] * shape[2] > MAX_PIXELS:
-            raise ValueError(f"{shape[1]}×{shape[2]} pixels")
-        data = np.lib.format.read_array(io.BytesIO(archive.read("data.npy")), allow_pickle=False)
-    return data, dates
+        check_pixels(shape[1] * shape[2])
+        if stream.getbuffer().nbytes - stream.tell() != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"data are {shape} of {dtype}, and there are others")  # or numpy would take that memory
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False), dates
 
 
-def _dates(content: bytes) -> list[datetime]:
-    """Decode the dates, which numpy has pickled: nothing but dates is let in."""
-    stream = io.BytesIO(content)
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    check_unpacked(archive.getinfo(name).file_size, name)
+    return archive.read(name)  # as long as it says, or it is refused
+
+
+def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     np.lib.format.read_magic(stream)
-    np.lib.format.read_array_header_1_0(stream)
-    dates = list(_Dates(stream).load())
-    if not all(isinstance(date, datetime) for date in dates):
-        raise ValueError("dates that are none")
-    return dates
+    return np.lib.format.read_array_header_1_0(stream)
 
 
-class _Dates(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise ValueError(f"dates with {module}.{name} in them")
-        return super().find_class(module, name)
+def _dates(content: bytes) -> list[np.datetime64]:
+    """Return the dates, which numpy has pickled: they are read from the pickle, and nothing is unpickled.
+
+    A datetime is its ten bytes there: the year (2), month, day, hour, minute, second, microseconds (3).
+    """
+    stream = io.BytesIO(content)
+    _header(stream)
+    words: list[str] = []
+    for operation, word, _ in pickletools.genops(stream):
+        if operation.name in ("GLOBAL", "STACK_GLOBAL"):
+            name = ".".join(words[-2:]) if word is None else word.replace(" ", ".")
+            if name.rpartition(".")[2] not in MAKERS:
+                raise ValueError(f"dates with {name} in them")
+        elif isinstance(word, str | bytes):
+            words.append(word if isinstance(word, str) else word.decode("latin-1"))
+    return [_date(word.encode("latin-1")) for word in words if len(word) == 10]
+
+
+def _date(ten: bytes) -> np.datetime64:
+    return utc(f"{256 * ten[0] + ten[1]:04}" + "".join(f"{byte:02}" for byte in ten[2:7]))
 
 
 @lru_cache

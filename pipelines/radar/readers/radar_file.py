@@ -1,15 +1,17 @@
 """A radar file, read once: what formats ask for is made of these bytes, as is the hash."""
 
-import bz2
-import gzip
 import hashlib
 import zlib
-from functools import cached_property
+from bz2 import BZ2Decompressor
+from collections.abc import Callable
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 
+from pipelines.common.limits import check_unpacked, unpacked_bytes
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.readers.archive_file import BZIP2, GZIP, ZARR_MARKS, read_bytes
 
@@ -37,7 +39,7 @@ class RadarFile:
     OSError
         If it can't be read.
     ValueError
-        If its gzip or bzip2 is broken.
+        If its gzip or bzip2 is broken, or it is too large.
     """
 
     def __init__(self, path: Path, hints: FileHints = SILENT) -> None:
@@ -68,10 +70,27 @@ class RadarFile:
 
 
 def _unpacked(content: bytes) -> bytes:
-    for magic, name, unpack in ((GZIP, "gzip", gzip.decompress), (BZIP2, "bzip2", bz2.decompress)):
+    for magic, name, decompressor in (
+        (GZIP, "gzip", partial(zlib.decompressobj, zlib.MAX_WBITS | 16)),
+        (BZIP2, "bzip2", BZ2Decompressor),
+    ):
         if content.startswith(magic):
             try:
-                return unpack(content)
-            except (OSError, EOFError, ValueError, zlib.error) as error:
+                return _decompressed(content, decompressor)
+            except (OSError, EOFError, zlib.error) as error:
                 raise ValueError(f"broken {name}: {error}") from error
     return content
+
+
+def _decompressed(content: bytes, decompressor: Callable[[], Any]) -> bytes:
+    """Return what the streams unpack to that lie in ``content`` one after another; no more of it than may be."""
+    parts, size = list[bytes](), 0
+    while content:
+        stream = decompressor()
+        parts.append(stream.decompress(content, unpacked_bytes() - size + 1))
+        size += len(parts[-1])
+        check_unpacked(size)
+        if not stream.eof:
+            raise EOFError("it is cut short")
+        content = stream.unused_data.lstrip(b"\0")  # tapes and some writers pad with zeros
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import as_text
+from pipelines.common.files import as_text, link_outside
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.cf_grid import crs_attributes
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers import cf, fmi, geotiff, grib, knmi, mch, meteonet, odim, radolan
 from pipelines.radar.readers.archive_file import ZARR_MARKS, ZIP, Members, list_members, passed_over, source_name
+from pipelines.radar.readers.containment import check_contained
 from pipelines.radar.readers.format import Format
 from pipelines.radar.readers.header import Header, to_rain_rate
 from pipelines.radar.readers.hints import check_hints, contradiction
@@ -49,8 +50,8 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     files = inside + [
         path
         for path in found
-        # A link to nowhere is listed too, so that someone hears of it; a pipe would be waited on for ever.
-        if (path.is_file() or (path.is_symlink() and not path.exists()))
+        # Links to nowhere and out of it are listed too, so that someone hears of them; not a pipe, which never ends.
+        if (path.is_file() or (path.is_symlink() and not path.exists()) or link_outside(path, folder))
         and not passed_over(path.relative_to(folder))
         and not any(path.is_relative_to(store) for store in inside)
     ]
@@ -126,6 +127,7 @@ def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
     """Open a file with the format that it has."""
     with _as_unreadable(path):
         file = RadarFile(path, hints)
+        check_contained(file)
         yield _format_of(file), file
 
 

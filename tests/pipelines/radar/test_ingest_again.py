@@ -140,9 +140,9 @@ def test_a_file_that_changes_is_read_again(tmp_path, decoded):
     np.testing.assert_allclose(open_frames(result.store)["rainfall_flux"][1], 11.53, atol=0.005)
     # What can't be read now may be readable later without a change: it isn't remembered.
     path.unlink()
-    path.symlink_to(tmp_path / "elsewhere.h5")
+    path.symlink_to(tmp_path / "in" / ".elsewhere.h5")
     assert result.run(tmp_path / "in").reasons == {path.name: "No such file or directory"}
-    write_odim(tmp_path / "elsewhere.h5", np.full((12, 16), 144, np.uint8), at(1))
+    write_odim(tmp_path / "in" / ".elsewhere.h5", np.full((12, 16), 144, np.uint8), at(1))
     assert len(result.run(tmp_path / "in").times) == 3
 
 
