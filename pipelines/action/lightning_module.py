@@ -14,7 +14,6 @@ from pipelines.video.optical_flow import SCALE
 from scs_model.networks.recognition import Recognizer
 from scs_model.stsgd.coherence import clip_times, run_clips
 from scs_model.stsgd.subtasks import flow_error
-from scs_model.stsgd.switch import draw_open_paths
 
 
 class ActionTraining(SwitchedTraining):
@@ -33,7 +32,7 @@ class ActionTraining(SwitchedTraining):
     """
 
     def __init__(self, network: Recognizer, model: ActionModel, params: TrainAction) -> None:
-        super().__init__(model.switch)
+        super().__init__(model.switch, learning_rate=params.learning_rate, seed=params.seed)
         self.automatic_optimization = False  # several backward passes make one step
         self.network, self.model, self.params = network, model, params
 
@@ -44,7 +43,7 @@ class ActionTraining(SwitchedTraining):
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         clips = clip_times(len(x), self.params.piece)
-        draws = self._draw(len(x))
+        draws = self.draw_open_paths(len(x))
         losses: list[dict[str, Tensor]] = []
 
         def step(clip: Tensor, states: Any) -> tuple[Tensor, Any]:
@@ -79,20 +78,6 @@ class ActionTraining(SwitchedTraining):
         self.log("train_loss", mean.pop("train_loss"), prog_bar=True)
         self.log_dict(mean)
 
-    def _draw(self, steps: int) -> Tensor | None:
-        switch = self.model.switch
-        if switch.kind == "off":
-            return None
-        return draw_open_paths(
-            switch.kind,
-            self.adaptive.p if self.adaptive else switch.p,
-            seed=self.params.seed,
-            step=self.global_step,
-            rank=self.global_rank,
-            layers=self.network.switch_layers,
-            steps=steps,
-        )
-
     def _weigh(self, losses: dict[str, Tensor]) -> Tensor:
         loss = losses["train_loss"] + self.model.coherence * losses["coherence"]
         if self.model.subtasks:
@@ -106,12 +91,6 @@ class ActionTraining(SwitchedTraining):
         self.log("validation_loss", nll_loss(log_probabilities, labels), prog_bar=True, batch_size=len(frames))
         correct = (log_probabilities.argmax(-1) == labels).float().mean()
         self.log("validation_accuracy", correct, prog_bar=True, batch_size=len(frames))
-
-    def configure_optimizers(self) -> Any:
-        """Return Adam, with the learning rate on half a cosine over all steps."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.params.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.params.steps)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 def _loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:

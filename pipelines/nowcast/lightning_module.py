@@ -13,7 +13,6 @@ from pipelines.training.ddp import check_loss, mean_over_ranks
 from pipelines.training.switching import SwitchedTraining
 from scs_model import EncoderForecaster
 from scs_model.stsgd.subtasks import motion_error
-from scs_model.stsgd.switch import draw_open_paths
 
 
 class NowcastTraining(SwitchedTraining):
@@ -25,15 +24,12 @@ class NowcastTraining(SwitchedTraining):
     Parameters
     ----------
     network : EncoderForecaster
-    switch : Switch
-        Which gradients STSGD stops, drawn anew at each step.
+    switch, learning_rate, seed
+        See `SwitchedTraining`.
     subtasks : Subtasks or None
         Weights of T¹ and T²; with them a batch is (windows, motion), see pipelines.nowcast.windows.
     inputs : int
         Observed frames of a window; the others are to forecast.
-    learning_rate : float
-    seed : int
-        Of the switch's draws, together with step, layer, time and rank.
     """
 
     def __init__(
@@ -46,24 +42,15 @@ class NowcastTraining(SwitchedTraining):
         learning_rate: float,
         seed: int,
     ) -> None:
-        super().__init__(switch)
-        self.network, self.subtasks = network, subtasks
-        self.inputs, self.learning_rate, self.seed = inputs, learning_rate, seed
+        super().__init__(switch, learning_rate=learning_rate, seed=seed)
+        self.network, self.subtasks, self.inputs = network, subtasks, inputs
         self.counts = torch.zeros(())  # of validation
         self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         """Loss of one batch, with the gradients of this step's draw."""
         windows: Tensor = batch[0] if self.subtasks else batch
-        open_paths = draw_open_paths(
-            self.switch.kind,
-            self.adaptive.p if self.adaptive else self.switch.p,
-            seed=self.seed,
-            step=self.global_step,
-            rank=self.global_rank,
-            layers=self.network.switch_layers,
-            steps=windows.shape[1],
-        )
+        open_paths = self.draw_open_paths(windows.shape[1])
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
         said = self.network(
             normalise(observed), future.shape[1], open_paths=open_paths, with_subtasks=self.subtasks is not None
@@ -96,9 +83,3 @@ class NowcastTraining(SwitchedTraining):
         """Log 1 - mean CSI over those rates and lead times at which something fell or was forecast."""
         hits, unions = mean_over_ranks(self.counts)
         self.log("validation_loss", 1.0 - (hits / unions)[unions > 0].mean().float(), prog_bar=True)
-
-    def configure_optimizers(self) -> Any:
-        """Adam, with the learning rate on half a cosine over all steps."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -150,7 +150,7 @@ class LiveStore:
             else:
                 session = repository.readonly_session(snapshot_id=snapshot)
         except icechunk.IcechunkError as error:
-            raise UserError(f"{self.path}: {_line(error)}") from None
+            raise UserError(f"{self.path}: {in_short(error)}") from None
         dataset = self._decoded(session)
         if dataset is None:
             raise UserError(f"{self.path}: {NOTHING_YET}")
@@ -170,7 +170,7 @@ class LiveStore:
                 return icechunk.Repository.open_or_create(storage, config)
             return icechunk.Repository.open(storage, config)
         except icechunk.IcechunkError as error:
-            raise UserError(f"{self.path}: not an Icechunk repository: {_line(error)}") from None
+            raise UserError(f"{self.path}: not an Icechunk repository: {in_short(error)}") from None
 
     def _decoded(self, session: icechunk.Session) -> xr.Dataset | None:
         try:
@@ -252,7 +252,3 @@ def _keep_only(kept: NDArray[np.intp], stored: xr.Dataset, store: icechunk.Icech
         else:
             array[: kept.size] = array[:][kept]
         array.resize((kept.size, *array.shape[1:]))
-
-
-def _line(error: Exception) -> str:
-    return in_short(error)

@@ -4,6 +4,8 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from pipelines.nowcast.methods.extrapolation import extrapolation, lucas_kanade
 from pipelines.radar.frame import DRY, Rain
 
 AR_ORDER = 2  # both look at AR_ORDER + 1 frames
-CASCADE_LEVELS = 6
+CASCADE: dict[str, Any] = {"precip_thr": 10 * np.log10(DRY), "n_cascade_levels": 6, "ar_order": AR_ORDER}
 DRY_DECIBELS = -15.0  # what a pixel without rain is in 10·log10(R), below that of DRY
 FEWEST_WET = 50  # pixels; from fewer no correlation in time can be estimated
 
@@ -42,9 +44,7 @@ class PystepsNowcast:
         moved = extrapolation(rain_rate, leads)
         newest = rain_rate[-(AR_ORDER + 1) :]
         seen = np.isfinite(newest)
-        decibels = np.where(
-            newest >= DRY, 10 * np.log10(np.maximum(newest, DRY), where=seen, out=np.zeros(seen.shape)), 0
-        )
+        decibels = 10 * np.log10(np.maximum(newest, DRY), where=seen, out=np.zeros(seen.shape))
         decibels = np.where(newest >= DRY, decibels, np.where(seen, DRY_DECIBELS, np.nan))
         self.fell_back = len(newest) <= AR_ORDER or ((newest >= DRY).sum(axis=(1, 2)) < FEWEST_WET).any()
         if not self.fell_back:
@@ -72,17 +72,7 @@ def sprog() -> PystepsNowcast:
     with redirect_stdout(None):  # it prints where its configuration lies
         from pysteps.nowcasts.sprog import forecast
 
-    def nowcast(decibels: NDArray[np.float64], velocity: NDArray[np.float64], leads: int) -> NDArray[np.float64]:
-        return forecast(
-            decibels,
-            velocity,
-            leads,
-            precip_thr=10 * np.log10(DRY),
-            n_cascade_levels=CASCADE_LEVELS,
-            ar_order=AR_ORDER,
-        )
-
-    return PystepsNowcast(nowcast)
+    return PystepsNowcast(partial(forecast, **CASCADE))
 
 
 def steps(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsNowcast:
@@ -116,11 +106,9 @@ def steps(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsNow
             velocity,
             leads,
             n_ens_members=members,
-            n_cascade_levels=CASCADE_LEVELS,
-            precip_thr=10 * np.log10(DRY),
+            **CASCADE,
             kmperpixel=pixel_m / 1000,
             timestep=step_s / 60,
-            ar_order=AR_ORDER,
             seed=seed,  # of each member's own generator: the number of workers changes nothing
             num_workers=min(members, os.cpu_count() or 1),
             callback=keep_mean,
