@@ -1,7 +1,7 @@
 """Stage ``evaluate_action``: what a network says of the test clips, whole and after their first frames."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +90,9 @@ def evaluate_action(
     UserError
         If the clips are of other classes, or there are none to test on.
     """
-    if recognizer.classes != clips.classes:
-        raise UserError(f"{clips.path}: its classes aren't those of the model {recognizer.name}")
+    name = recognizer.description.name
+    if recognizer.description.classes != clips.classes:
+        raise UserError(f"{clips.path}: its classes aren't those of the model {name}")
     table, classes = clips.table, clips.classes
     test = table.index[table["split"] == "test"]
     if test.empty:
@@ -109,7 +110,7 @@ def evaluate_action(
         )
 
     of_test = streams_of(recognizer, clips, list(test))
-    for i, streams in track(of_test, f"evaluate {recognizer.name}", total=len(test), transient=True):
+    for i, streams in track(of_test, f"evaluate {name}", total=len(test), transient=True):
         if "motion" in streams:
             features[i] = streams.pop("motion").mean(0)
         for stream, scores in streams.items():
@@ -165,20 +166,15 @@ def draw_confusion(result: pd.DataFrame, classes: list[str], title: str, path: P
         figure.savefig(temporary)
 
 
-def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
-    """Write scores as JSON."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(metrics, indent=1, sort_keys=True), encoding="utf-8")
-
-
 def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) -> None:
     """Evaluate MODEL on STORE's test clips into TABLE (Parquet), PICTURE (confusion matrix, PNG) and METRICS (JSON)."""
     clips, recognizer = open_clips(store), load_recognizer(model)
     result, scores = evaluate_action(recognizer, clips, read_params().evaluate_action)
     with atomic_path(table) as temporary:
         result.to_parquet(temporary, index=False)
-    draw_confusion(result, clips.classes, f"{recognizer.name}: top-1 {scores['top1']:.2f}", picture)
-    write_metrics(scores, metrics)
+    draw_confusion(result, clips.classes, f"{recognizer.description.name}: top-1 {scores['top1']:.2f}", picture)
+    with atomic_path(metrics) as temporary:
+        temporary.write_text(json.dumps(scores, indent=1, sort_keys=True), encoding="utf-8")
 
 
 if __name__ == "__main__":

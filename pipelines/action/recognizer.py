@@ -29,7 +29,25 @@ class Network(Section):
 
 
 class RecognizerDescription(Description):
-    """What a trained model says of itself; its keys are those of `ActionRecognizer`."""
+    """What one has to know of a network to recognise actions with it.
+
+    Parameters
+    ----------
+    method : {"recognizer"}
+    name : str
+        Of the model.
+    network : Network
+        How it is built.
+    classes : list of str
+    size : int
+        Rows and columns of the square that it looks at, pixels.
+    short_side : int
+        Rows or columns, the fewer ones, that a frame is resized to before the square is cut out of its middle.
+    rate : float or None
+        Frames a second that it was trained on; None for each clip's own.
+    piece : int
+        Frames that are run at once.
+    """
 
     method: Literal["recognizer"]
     name: ModelName
@@ -52,28 +70,13 @@ class ActionRecognizer:
 
     Parameters
     ----------
-    name : str
-        Of the model.
     network : Recognizer
         In eval mode.
-    classes : list of str
-    size : int
-        Rows and columns of the square that it looks at, pixels.
-    short_side : int
-        Rows or columns, the fewer ones, that a frame is resized to before the square is cut out of its middle.
-    rate : float or None
-        Frames a second that it was trained on; None for each clip's own.
-    piece : int
-        Frames that are run at once.
+    description : RecognizerDescription
     """
 
-    name: str
     network: Recognizer
-    classes: list[str]
-    size: int
-    short_side: int
-    rate: float | None
-    piece: int
+    description: RecognizerDescription
 
     def stream(self, frames: Iterable[NDArray[np.uint8]], *, with_subtasks: bool = False) -> Iterator[Any]:
         """Run over frames (H, W, 3) as they come, or (B, H, W, 3) of clips side by side, in the memory of one piece.
@@ -90,7 +93,7 @@ class ActionRecognizer:
         """
         device = next(self.network.parameters()).device
         frames, states = iter(frames), None
-        while piece := list(islice(frames, self.piece)):
+        while piece := list(islice(frames, self.description.piece)):
             sides = [frame if frame.ndim == 4 else frame[None] for frame in piece]
             pixels = torch.from_numpy(np.stack([[self._prepare(image) for image in side] for side in sides])).to(device)
             with torch.inference_mode():
@@ -106,26 +109,27 @@ class ActionRecognizer:
         UserError
             If there is no frame, or one that is none.
         """
-        total, count = torch.zeros(len(self.classes), dtype=torch.float64), 0
+        total, count = torch.zeros(len(self.description.classes), dtype=torch.float64), 0
         for log_probabilities in self.stream(frames):
             total += log_probabilities.sum((0, 1)).double().cpu()
             count += len(log_probabilities)
         if not count:
             raise UserError("a clip of no frame shows no action")
         probabilities = (total / count).softmax(0).tolist()
-        return dict(sorted(zip(self.classes, probabilities, strict=True), key=lambda pair: -pair[1]))
+        return dict(sorted(zip(self.description.classes, probabilities, strict=True), key=lambda pair: -pair[1]))
 
     def _prepare(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise UserError(f"a frame is uint8 (H, W, 3), red, green, blue; got {frame.dtype} {frame.shape}")
         H, W = frame.shape[:2]
-        if min(H, W) != self.short_side:
-            scale = self.short_side / min(H, W)
-            H, W = max(self.short_side, round(H * scale)), max(self.short_side, round(W * scale))
+        short_side, size = self.description.short_side, self.description.size
+        if min(H, W) != short_side:
+            scale = short_side / min(H, W)
+            H, W = max(short_side, round(H * scale)), max(short_side, round(W * scale))
             frame = np.asarray(cv2.resize(frame, (W, H), interpolation=cv2.INTER_AREA), np.uint8)
         # Where training's samples are cut: on cells of the flow.
-        top, left = ((side - self.size) // SCALE // 2 * SCALE for side in (H, W))
-        return np.ascontiguousarray(frame[top : top + self.size, left : left + self.size])
+        top, left = ((side - size) // SCALE // 2 * SCALE for side in (H, W))
+        return np.ascontiguousarray(frame[top : top + size, left : left + size])
 
 
 def load_recognizer(folder: Path) -> ActionRecognizer:
@@ -142,4 +146,4 @@ def load_recognizer(folder: Path) -> ActionRecognizer:
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
-    return ActionRecognizer(network=network.eval(), **description.model_dump(exclude={"method", "network"}))
+    return ActionRecognizer(network.eval(), description)

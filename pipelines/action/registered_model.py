@@ -24,10 +24,10 @@ def recognize(clip: Path, uri: str) -> tuple[dict[str, float], str, str]:
     location = ACTION.locate(uri)
     recognizer = load_recognizer(location.download()[0])
     decoding = Decoding(
-        short_side=recognizer.short_side,
-        rate=recognizer.rate,
+        short_side=recognizer.description.short_side,
+        rate=recognizer.description.rate,
         min_frames=1,
         frame_folder_rate=FRAME_FOLDER_RATE,
         with_flow=False,
     )
-    return recognizer.recognize(read_frames(clip, decoding)), recognizer.name, location.version
+    return recognizer.recognize(read_frames(clip, decoding)), recognizer.description.name, location.version

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.common.errors import UserError
@@ -109,7 +108,9 @@ def _score_time(
     """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none."""
     seen, future = window[: index.inputs], window[index.inputs :]
     moved = extrapolation(seen, index.leads)
-    mask = common_mask(seen, future, moved)
+    # The same pixels for all methods: seen at the valid time and at the newest observed one, and where extrapolation
+    # knows what comes from upstream.
+    mask = np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved)
     sums = []
     unable = {}
     for name, forecaster in methods.items():
@@ -124,15 +125,6 @@ def _score_time(
         of_method = score_forecast(forecast, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
         sums.append(of_method.assign(method=name, fell_back=getattr(forecaster, "fell_back", False)))
     return pd.concat(sums) if sums else pd.DataFrame({"method": []}), unable
-
-
-def common_mask(seen: Rain, future: Rain, moved: Rain) -> NDArray[np.bool_]:
-    """Return the pixels that count, for all methods the same: (leads, H, W).
-
-    Those seen at the valid time and at the newest observed one, and where extrapolation (``moved``) knows what comes
-    from upstream.
-    """
-    return np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved)
 
 
 def examples_of(make: ForecasterFactory, sums: pd.DataFrame, *, index: Index) -> dict[tuple[str, int], Rain]:

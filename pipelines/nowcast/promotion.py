@@ -7,7 +7,6 @@ are recorded as the same decisions.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
@@ -15,6 +14,7 @@ from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.tracking import decisions
 from pipelines.verification.bootstrap import Difference, common_forecasts, paired_difference
 from pipelines.verification.scoring import mean_csi
+from pipelines.verification.table import without_nan
 
 METRIC = "mean CSI"  # of pipelines.verification.scoring.mean_csi
 MIN_BLOCKS = 8  # from fewer, a bootstrap's interval is too narrow to decide by itself
@@ -61,14 +61,7 @@ class Judgement:
 
     def evidence(self) -> dict[str, Any]:
         """Return all numbers for JSON, null for what is undefined."""
-        content = asdict(self) | {"metric": METRIC, "min_blocks": MIN_BLOCKS, "blocks": self.blocks}
-        for key in ("to_champion", "to_extrapolation"):
-            content[key] = {name: _or_null(value) for name, value in content[key].items()}
-        return {name: _or_null(value) for name, value in content.items()}
-
-
-def _or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+        return without_nan(asdict(self) | {"metric": METRIC, "min_blocks": MIN_BLOCKS, "blocks": self.blocks})
 
 
 def judge(challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.DataFrame) -> Judgement:

@@ -12,6 +12,7 @@ from pipelines.verification.scoring import SUMS, scores_from
 
 Tables = Mapping[str, pd.DataFrame]  # sums by the method's name
 KEY = ["event", "time"]  # what tells one forecast from another, for all methods the same
+CELLS = ("threshold", "minutes")  # over which a mean is
 DRAWS, SEED = 2000, 1
 BLOCK_HOURS = 2.0  # forecasts closer than this are of the same rain, and no independent witnesses
 
@@ -98,15 +99,8 @@ def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArra
     return forecasts.assign(piece=piece).groupby(["event", "piece"]).ngroup().to_numpy()
 
 
-def paired_difference(
-    sums_a: pd.DataFrame,
-    sums_b: pd.DataFrame,
-    score: str = "csi",
-    *,
-    by: Sequence[str] = ("threshold", "minutes"),
-    draws: int = DRAWS,
-) -> Difference:
-    """Return the mean of a pooled score over the cells of ``by``, of method a minus that of method b.
+def paired_difference(sums_a: pd.DataFrame, sums_b: pd.DataFrame, *, draws: int = DRAWS) -> Difference:
+    """Return the mean of pooled CSI over thresholds and lead times, of method a minus that of method b.
 
     By paired block bootstrap: each draw takes as many blocks as there are, with replacement, and the same ones for both
     methods; the counts of what was drawn are pooled and scored as the whole is. The interval is from the 2.5th to the
@@ -117,11 +111,6 @@ def paired_difference(
     sums_a, sums_b : DataFrame
         Of :func:`pipelines.verification.scoring.score_forecast`, with columns event and time (of issue), of the same
         forecasts. Select rows before to compare at one threshold or lead time only.
-    score : str
-        A column of :func:`pipelines.verification.scoring.scores_of`.
-    by : sequence of str
-        The mean is over those cells of it at which rain was observed; see
-        :func:`pipelines.verification.scoring.mean_of`.
     draws : int
 
     Raises
@@ -137,15 +126,24 @@ def paired_difference(
     forecasts, others = _forecasts_of(sums_a), _forecasts_of(sums_b)
     if not forecasts.equals(others):
         raise UserError(f"not the same forecasts: {len(forecasts)} of one method and {len(others)} of the other differ")
-    drawn, blocks = _means([sums_a, sums_b], score, by, draws)
+    drawn, blocks = _means([sums_a, sums_b], "csi", CELLS, draws)
     return Difference(*_percentiles(drawn[0] - drawn[1]), blocks)
 
 
-def mean_score(sums: pd.DataFrame, score: str = "csi", *, by: Sequence[str] = ("threshold", "minutes")) -> Interval:
+def mean_score(sums: pd.DataFrame, score: str = "csi", *, by: Sequence[str] = CELLS) -> Interval:
     """Return the mean of one method's pooled score over the cells of ``by``, with its interval by block bootstrap.
 
     Where methods differ, the interval of :func:`paired_difference` says so sooner: the weather is the same for both.
-    Parameters are as there.
+
+    Parameters
+    ----------
+    sums : DataFrame
+        As there.
+    score : str
+        A column of :func:`pipelines.verification.scoring.scores_of`.
+    by : sequence of str
+        The mean is over those cells of it at which rain was observed; see
+        :func:`pipelines.verification.scoring.mean_of`.
     """
     drawn, blocks = _means([sums], score, by, DRAWS)
     return Interval(*_percentiles(drawn[0]), blocks)

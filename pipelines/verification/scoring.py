@@ -95,8 +95,8 @@ def _events(
         "correct_negatives": n_mask - n_said - n_seen + hits,
     }
     for scale in SCALES_KM:
-        error, reference = fss_sums(said[None], seen[None], scale_pixels(scale, pixel_m))
-        sums |= {f"fss_error_{scale}km": error[0], f"fss_reference_{scale}km": reference[0]}
+        error, reference = fss_sums(said, seen, scale_pixels(scale, pixel_m))
+        sums |= {f"fss_error_{scale}km": error, f"fss_reference_{scale}km": reference}
     return sums
 
 

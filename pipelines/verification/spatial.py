@@ -12,14 +12,12 @@ WET_RATE, WET_AREA_RATIO = 0.1, 0.01  # mm/h, and the share of the square that m
 MOST = 3.0  # of |log10 ratio|: a forecast without any rain is a thousand times too smooth, and not infinitely so
 
 
-def fss_sums(
-    forecast: NDArray[np.bool_], observed: NDArray[np.bool_], size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fss_sums(forecast: NDArray[np.bool_], observed: NDArray[np.bool_], size: int) -> tuple[float, float]:
     """Return numerator and denominator of FSS = 1 - error / reference; each may be summed over forecasts before.
 
     Parameters
     ----------
-    forecast, observed : ndarray of shape (leads, H, W)
+    forecast, observed : ndarray of shape (H, W)
         Where there is an event. A masked pixel, as what lies beyond the grid, is none in either: beside such pixels
         the fractions of both are smaller and count for less, and the same for every method.
     size : int
@@ -27,22 +25,19 @@ def fss_sums(
 
     Returns
     -------
-    error, reference : ndarray of shape (leads,)
+    error, reference : float
         Σ(S_f - S_o)² and Σ(S_f² + S_o²), with S the share of the events in the neighbourhood of each pixel.
 
     References
     ----------
     Roberts and Lean 2008, doi:10.1175/2007MWR2123.1.
     """
-    result = np.zeros((2, len(forecast)))
-    for lead, fields in enumerate(zip(forecast, observed, strict=True)):
-        of_forecast, of_observed = (
-            cv2.blur(field.astype(np.float32), (size, size), borderType=cv2.BORDER_CONSTANT).astype(np.float64)
-            for field in fields
-        )
-        result[0, lead] = np.square(of_forecast - of_observed).sum()
-        result[1, lead] = np.square(of_forecast).sum() + np.square(of_observed).sum()
-    return result[0], result[1]
+    of_forecast, of_observed = (
+        cv2.blur(field.astype(np.float32), (size, size), borderType=cv2.BORDER_CONSTANT).astype(np.float64)
+        for field in (forecast, observed)
+    )
+    error = np.square(of_forecast - of_observed).sum()
+    return float(error), float(np.square(of_forecast).sum() + np.square(of_observed).sum())
 
 
 def valid_square(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -193,7 +193,7 @@ def write_table(
             rows = of_method.reset_index().rename(columns={"minutes": "lead_minutes"})
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
     with atomic_path(data) as temporary:
-        temporary.write_text(json.dumps(_without_nan(content), indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(without_nan(content), indent=1), encoding="utf-8")
 
 
 def _cell(scores: Mapping[str, float], key: str) -> str:
@@ -204,12 +204,12 @@ def _cell(scores: Mapping[str, float], key: str) -> str:
     return text
 
 
-def _without_nan(content: Any) -> Any:
-    """JSON has no NaN: null says undefined. NumPy's numbers become Python's."""
+def without_nan(content: Any) -> Any:
+    """Return content for JSON, which has no NaN: null says undefined. NumPy's numbers become Python's."""
     if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [_without_nan(value) for value in content]
+        return [without_nan(value) for value in content]
     if isinstance(content, np.generic):
         content = content.item()
     return None if isinstance(content, float) and not np.isfinite(content) else content

@@ -7,14 +7,17 @@ goes on from there, a later one decodes new videos alone, and the store is the s
 
 import os
 from contextlib import closing
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import as_text, atomic_path, exclusive
+from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
 from pipelines.common.provenance import code_sha256, main_checkout
 from pipelines.common.quarantine import write_quarantine
@@ -25,15 +28,26 @@ from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
-from pipelines.video.ingest_cache import ClipCache
 from pipelines.video.layouts import Listing, Video, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups
 
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
-DECODING = "pipelines.video.ingest_cache"
+DECODING = ("pipelines.video.decode", "pipelines.common.ingest_cache")
 TOLD = 20  # videos in quarantine that are told of one by one
+
+
+class ClipCache(IngestCache[Decoded]):
+    """What became of videos, or of parts of them; see `pipelines.common.ingest_cache`."""
+
+    def to_json(self, record: Decoded) -> dict[str, Any]:
+        """Return its fields."""
+        return asdict(record)
+
+    def from_json(self, plain: dict[str, Any]) -> Decoded:
+        """Return it from its fields."""
+        return Decoded(**plain)
 
 
 def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo) -> int:
@@ -64,7 +78,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         params.short_side, params.rate, params.min_frames, params.frame_folder_rate, params.flow == "store"
     )
     work = store.with_name(f".{store.name}.ingest")
-    made_by = code_sha256(DECODING, libraries=LIBRARIES) + repr(decoding)
+    made_by = code_sha256(*DECODING, libraries=LIBRARIES) + repr(decoding)
     with exclusive(work / ".lock", wait_s=1.0), closing(ClipCache(work, made_by)) as cache:
         shards = work / "shards"
         shards.mkdir(exist_ok=True)

@@ -25,11 +25,6 @@ def clip_times(T: int, length: int, overlap: float = OVERLAP) -> list[slice]:
     return [slice(start, min(start + length, T)) for start in starts]
 
 
-def detach(state: Any) -> Any:
-    """Detach every tensor of a state: a tensor, or lists and tuples of them."""
-    return tree_map_only(Tensor, Tensor.detach, state)
-
-
 def run_clips(
     step: Callable[[Tensor, Any], tuple[Tensor, Any]], x: Tensor, length: int, overlap: float = OVERLAP
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -64,7 +59,7 @@ def run_clips(
     """
     state, earlier, end = None, None, 0
     for times in clip_times(len(x), length, overlap):
-        probabilities, state = step(x[times], detach(state))
+        probabilities, state = step(x[times], tree_map_only(Tensor, Tensor.detach, state))
         shared = end - times.start
         coherence = probabilities.new_zeros(())
         if earlier is not None and shared:

@@ -147,7 +147,8 @@ def test_evaluation_counts_what_it_should(workplace: Path, store: Path) -> None:
     assert metrics["top1"] == pytest.approx(np.mean(by_hand))
     assert 0 < metrics["mean_average_precision"] <= 1
     with pytest.raises(UserError, match="its classes aren't those"):
-        other = ActionRecognizer("x", recognizer.network, ["a", "b"], 32, 32, None, 4)
+        description = recognizer.description.model_copy(update={"classes": ["a", "b"]})
+        other = ActionRecognizer(recognizer.network, description)
         evaluate_action(other, clips, EvaluateAction(observed=[1]))
 
 
