@@ -5,7 +5,6 @@ DVC knows them before they leave the live store; see `pipelines.operation.retent
 
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from prefect import flow, get_run_logger, task
@@ -34,10 +33,7 @@ def write_days(domain: Domain, now: np.datetime64) -> tuple[int, list[str]]:
     return sum(written.values()), failures
 
 
-@task(name="add to dvc", **RETRY)
-def add_to_dvc(folder: Path) -> str:
-    """Bring DVC's record of the archive up to date, where it is under DVC."""
-    return dvc_add(folder)
+add_to_dvc = task(name="add to dvc", **RETRY)(dvc_add)
 
 
 @task(name="expire", **RETRY)

@@ -40,7 +40,7 @@ from pipelines.operation.products.publish import publish as write_products
 from pipelines.operation.products.published import read_published
 from pipelines.operation.sources import of_store
 from pipelines.params.operation import Domain
-from pipelines.params.radar import FileHints, IngestRadar
+from pipelines.params.radar import IngestRadar
 from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
 from pipelines.tracking.registry import CHANGED
@@ -61,18 +61,9 @@ for name in ("prefect.flow_runs", "prefect.engine"):
     logging.getLogger(name).addFilter(DropTraceback())
 
 
-@task(name="collect", **RETRY)
-def collect(inbox: Inbox) -> list[Path]:
-    """Find the files that are whole."""
-    return inbox.find_whole()
-
-
-@task(name="append", **RETRY)
-def append(
-    inbox: Inbox, files: list[Path], live: LiveStore, params: IngestRadar, now: np.datetime64, hints: FileHints
-) -> int:
-    """Store their frames, all in one transaction."""
-    return inbox.store(files, live, params, now, hints)
+collect = task(name="collect", **RETRY)(Inbox.find_whole)
+append = task(name="append", **RETRY)(Inbox.store)
+publish = task(name="publish", **RETRY)(write_products)
 
 
 @task(name="forecast", **RETRY)
@@ -90,12 +81,6 @@ def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Da
     first, last = observed[0].time, observed[-1].time
     log.info("%s, frames of %s to %s UTC, snapshot %s", result.attrs["source"], first, last, snapshot)
     return result, observed
-
-
-@task(name="publish", **RETRY)
-def publish(forecast: xr.Dataset, observed: list[Frame], folder: Path) -> None:
-    """Write its files, whole or absent."""
-    write_products(forecast, observed, folder)
 
 
 @task(name="announce", **RETRY)

@@ -12,7 +12,7 @@ from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
 from pipelines.action.scores import WHOLE, read_results
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, write_text
 from pipelines.common.markdown import table_head, table_row
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
@@ -118,15 +118,13 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
         lines.append(table_row(label, *(f"{shares[label]:.2f}" for shares in columns.values())))
     at_end = _of(any_result, "main")
     how = HOW.format(clips=len(at_end), groups=at_end["group"].nunique(), draws=DRAWS, classes=len(classes))
-    with atomic_path(markdown) as temporary:
-        temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
+    write_text(markdown, "\n".join([*lines, "", how, ""]))
     content = {
         "how": how,
         "scores": {name: results[name][1] for name in ranked},
         "recognised": {column: shares.to_dict() for column, shares in columns.items()},
     }
-    with atomic_path(data) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_text(data, json.dumps(content, indent=1))
 
 
 def _of(result: pd.DataFrame, stream: str) -> pd.DataFrame:

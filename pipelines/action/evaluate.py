@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer
 from pipelines.action.scores import WHOLE
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, write_text
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 from pipelines.params.action import EvaluateAction
@@ -173,8 +173,7 @@ def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) ->
     with atomic_path(table) as temporary:
         result.to_parquet(temporary, index=False)
     draw_confusion(result, clips.classes, f"{recognizer.description.name}: top-1 {scores['top1']:.2f}", picture)
-    with atomic_path(metrics) as temporary:
-        temporary.write_text(json.dumps(scores, indent=1, sort_keys=True), encoding="utf-8")
+    write_text(metrics, json.dumps(scores, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":

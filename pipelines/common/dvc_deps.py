@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.files import atomic_path
+from pipelines.common.files import write_text
 from pipelines.common.imports import CODE, PACKAGES, import_closure
 from pipelines.common.stage import run
 
@@ -61,8 +61,7 @@ def main(dvc_yaml: Path = Path("dvc.yaml")) -> None:
     except (YAMLError, ModuleNotFoundError, SyntaxError) as error:  # as of a merge that isn't resolved yet
         raise UserError(f"{dvc_yaml}: {in_short(error)}") from None
     if after != before:
-        with atomic_path(dvc_yaml) as temporary:
-            temporary.write_text(after, encoding="utf-8")
+        write_text(dvc_yaml, after)
 
 
 if __name__ == "__main__":

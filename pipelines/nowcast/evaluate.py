@@ -11,7 +11,7 @@ import typer
 
 from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, write_text
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.hindcast import examples_of, score_methods
@@ -115,8 +115,7 @@ def main(
         with atomic_path(scores) as temporary:
             sums.to_parquet(temporary, index=False)
         write_examples(examples_of(make, sums, index=params.index), examples)
-        with atomic_path(metrics) as temporary:
-            temporary.write_text(json.dumps(headline(sums), indent=1), encoding="utf-8")
+        write_text(metrics, json.dumps(headline(sums), indent=1))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from pipelines.common.files import atomic_path
+from pipelines.common.files import write_text
 from pipelines.common.text import printable
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.maps import draw_maps
@@ -45,8 +45,7 @@ def inspect_store(store: Path, page: Path) -> str:
     facts, gaps = _facts(dataset, quality), find_gaps(dataset)
     rejected = pd.read_csv(quarantine_table, dtype=str) if quarantine_table.exists() else None
     reasons = _reasons(rejected)
-    with atomic_path(page) as temporary:
-        temporary.write_text(_page(store, dataset, quality, facts, gaps, rejected, reasons), encoding="utf-8")
+    write_text(page, _page(store, dataset, quality, facts, gaps, rejected, reasons))
     lines = [f"{store}", *(f"  {name:<14} {value}" for name, value in facts)]
     lines += [f"  gap            {before} to {after}: {missing}" for before, after, missing in gaps[:MOST_ROWS]]
     lines += [f"  ... and {len(gaps) - MOST_ROWS} more gaps"] if len(gaps) > MOST_ROWS else []

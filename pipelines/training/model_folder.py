@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, write_text
 from pipelines.params.base import reason_of
 
 if TYPE_CHECKING:  # torch takes seconds to import, and who reads a description needs none
@@ -71,5 +71,4 @@ def write_trained(
         temporary.mkdir()
         description.write(temporary)
         save_file(weights, temporary / "weights.safetensors")
-    with atomic_path(metrics) as temporary:
-        temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    write_text(metrics, json.dumps(result, indent=1))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.common.files import atomic_path
+from pipelines.common.files import write_text
 from pipelines.common.markdown import table_head, table_row
 from pipelines.verification.bootstrap import (
     BLOCK_HOURS,
@@ -176,8 +176,7 @@ def write_table(
         f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
     ]
     how = " ".join([how, *told, *notes])
-    with atomic_path(markdown) as temporary:
-        temporary.write_text("\n".join([*lines, "", how, ""]), encoding="utf-8")
+    write_text(markdown, "\n".join([*lines, "", how, ""]))
 
     content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
     content["methods"] = [
@@ -192,8 +191,7 @@ def write_table(
         for of_method, pooling in ((scores[name], "all events"), (of_events[name], "one event")):
             rows = of_method.reset_index().rename(columns={"minutes": "lead_minutes"})
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
-    with atomic_path(data) as temporary:
-        temporary.write_text(json.dumps(without_nan(content), indent=1), encoding="utf-8")
+    write_text(data, json.dumps(without_nan(content), indent=1))
 
 
 def _cell(scores: Mapping[str, float], key: str) -> str:

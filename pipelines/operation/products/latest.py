@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.common.files import atomic_path, exclusive
+from pipelines.common.files import exclusive, write_text
 from pipelines.operation.products.dataset import NETCDF, stamp
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR
 from pipelines.operation.products.published import PublishedForecast
@@ -68,8 +68,7 @@ def update_latest(domain: Domain, *, forecast: dict[str, Any] | None = None, ala
             "forecast": forecast or before["forecast"],
             "alarms": sorted(kept + on, key=lambda one: one["kind"]),
         }
-        with atomic_path(out / LATEST) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_text(out / LATEST, json.dumps(content, indent=1))
 
 
 def describe(published: PublishedForecast) -> dict[str, Any]:
