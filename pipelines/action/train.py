@@ -5,9 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import pytorch_lightning as pl
-import torch
 import typer
 from torch.utils.data import DataLoader
 
@@ -16,7 +14,7 @@ from pipelines.action.recognizer import Network, RecognizerDescription
 from pipelines.action.specification import ACTION
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import code_commit, dvc_md5
+from pipelines.common.provenance import dvc_md5
 from pipelines.common.stage import run
 from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
@@ -74,25 +72,21 @@ def train_action(
     validation_loader: DataLoader[Any] = DataLoader(seen, params.batch_size)
 
     tags = {
-        "model": name,
         "cell": model.cell,
         "switch": model.switch.describe(),
-        "code_commit": code_commit(),
         "data_sha256": data_sha256,
         "dvc_md5.clips": dvc_md5(store),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-    flat = pd.json_normalize(settings).iloc[0].to_dict()
     table = clips.table.assign(store=str(store))
-    with training_run(ACTION, name, checkpoints / "mlflow_run_id", flat, tags, table) as logger:
+    with training_run(ACTION, name, checkpoints / "mlflow_run_id", settings, tags, table) as logger:
         fitted = fit(
             *(module, train_loader, validation_loader, checkpoints, logger, params),
             model=f"action_models.{name}",
             section="train_action",
         )
         assert fitted is not None  # one process trains
-        of_network = {key.removeprefix("network."): w.contiguous() for key, w in fitted.weights.items()}
+        weights, validation_loss, seconds = fitted
+        of_network = {key.removeprefix("network."): w.contiguous() for key, w in weights.items()}
         description = RecognizerDescription(
             method="recognizer",
             name=name,
@@ -104,9 +98,9 @@ def train_action(
             piece=params.piece,
         )
         parameters = sum(p.numel() for p in module.network.parameters())
-        result = {"validation_loss": fitted.validation_loss, "parameters": parameters}
+        result = {"validation_loss": validation_loss, "parameters": parameters}
         write_trained(folder, description, of_network, metrics, result)
-        log_trained(ACTION, folder, {**result, "training_seconds": fitted.seconds})
+        log_trained(ACTION, folder, {**result, "training_seconds": seconds})
     shutil.rmtree(checkpoints)
 
 

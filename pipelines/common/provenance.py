@@ -11,19 +11,15 @@ from ruamel.yaml import YAML
 
 from pipelines.common.imports import CODE, import_closure
 
-CHUNK = 1 << 20
-
 
 def sha256(path: Path) -> str:
     """Return the hex digest of a file, or of a folder: of its files' relative names and digests in sorted order."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
-    else:
+    if not path.is_dir():
         with path.open("rb") as stream:
-            while block := stream.read(CHUNK):
-                digest.update(block)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

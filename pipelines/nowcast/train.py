@@ -10,14 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
-import torch
 import typer
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import code_commit, dvc_md5, sha256
+from pipelines.common.provenance import dvc_md5, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.lightning_module import NowcastTraining
 from pipelines.nowcast.methods.description import ModelDescription, Network
@@ -113,20 +112,15 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     validation_loader = DataLoader(seen, batch_size=share, sampler=DistributedSamplerWrapper(SequentialSampler(seen)))
 
     tags = {
-        "model": name,
         "cell": model.cell,
         "switch": model.switch.describe(),
-        "code_commit": code_commit(),
         "data_sha256": data_sha256,
         "dvc_md5.store": " ".join(dvc_md5(Path(store)) for store in stores),
         "dvc_md5.windows": dvc_md5(windows),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-    flat = pd.json_normalize(settings).iloc[0].to_dict()
     first = is_rank_zero()
     resume = checkpoints / "mlflow_run_id"
-    run_of_all = training_run(RADAR, name, resume, flat, tags, table) if first else nullcontext(False)
+    run_of_all = training_run(RADAR, name, resume, settings, tags, table) if first else nullcontext(False)
     with run_of_all as logger:
         fitted = fit(
             *(module, train_loader, validation_loader, checkpoints, logger, params),
@@ -135,8 +129,9 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         )
         if fitted is None:
             return
+        fitted_weights, validation_loss, seconds = fitted
         forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
-        weights = {name: fitted.weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
+        weights = {name: fitted_weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
         frames = open_frames(Path(stores[0]))
         description = ModelDescription(
             method="network",
@@ -146,12 +141,10 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             pixel_metres=pixel_metres(grid_of(frames)),
             network=Network(**shape),
         )
-        result = {
-            "validation_loss": fitted.validation_loss,
-            "parameters": sum(weight.numel() for weight in weights.values()),
-        }
+        parameters = sum(weight.numel() for weight in weights.values())
+        result = {"validation_loss": validation_loss, "parameters": parameters}
         write_trained(folder, description, weights, metrics, result)
-        log_trained(RADAR, folder, {**result, "training_seconds": fitted.seconds})
+        log_trained(RADAR, folder, {**result, "training_seconds": seconds})
     shutil.rmtree(checkpoints)
 
 

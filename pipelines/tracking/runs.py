@@ -11,7 +11,7 @@ import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.exceptions import MlflowException
 
-from pipelines.common.provenance import sha256
+from pipelines.common.provenance import code_commit, sha256
 from pipelines.tracking.registry import RegisteredModel
 from pipelines.tracking.store import connect
 
@@ -26,7 +26,7 @@ def training_run(
     of: RegisteredModel,
     name: str,
     resume: Path,
-    params: Mapping[str, Any],
+    settings: Mapping[str, Any],
     tags: Mapping[str, str],
     samples: pd.DataFrame,
 ) -> "Iterator[MLFlowLogger]":
@@ -40,8 +40,8 @@ def training_run(
         Of the run.
     resume : Path
         File that keeps the run's id until the training is done.
-    params, tags : mapping
-        What the run is compared by and found by.
+    settings, tags : mapping
+        What the run is compared by, sections of params.yaml, and found by, beside model, code, torch and device.
     samples : DataFrame
         What it is trained on, column ``store`` with the rest; logged as the run's dataset.
 
@@ -50,8 +50,10 @@ def training_run(
     MLFlowLogger
         For Lightning's Trainer.
     """
+    import torch
     from pytorch_lightning.loggers import MLFlowLogger
 
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     client = connect(of.name)
     run_id = resume.read_text(encoding="utf-8") if resume.exists() else None
     if run_id is not None:
@@ -61,10 +63,11 @@ def training_run(
             run_id = None
     with mlflow.start_run(run_id, run_name=None if run_id else name) as run:
         if run_id is None:
-            mlflow.set_tags(dict(tags))
+            made_by = {"code_commit": code_commit(), "torch": torch.__version__, "device": device}
+            mlflow.set_tags({"model": name, **tags, **made_by})
             if experiment := os.environ.get("DVC_EXP_NAME"):
                 mlflow.set_tag("dvc_exp", experiment)  # so that `dvc exp show` and MLflow name it alike
-            mlflow.log_params(dict(params))
+            mlflow.log_params(pd.json_normalize(dict(settings)).iloc[0].to_dict())
             dataset = from_pandas(samples, source=samples["store"].iloc[0], name=of.samples)
             mlflow.log_input(dataset, context="training")
             resume.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +41,6 @@ class CheckpointAfterValidation(Checkpoint):
         trainer.save_checkpoint(self.path)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What came of it.
-
-    Parameters
-    ----------
-    weights : dict of Tensor
-        The module's, where its validation loss was lowest.
-    validation_loss : float
-        The lowest.
-    seconds : float
-        That this process took.
-    """
-
-    weights: dict[str, Tensor]
-    validation_loss: float
-    seconds: float
-
-
 def choose_precision(precision: str) -> str:
     """Return Lightning's precision for ``auto``, ``bf16`` or ``float32``: auto is bf16 where the hardware has it."""
     if torch.cuda.is_available():
@@ -80,7 +60,7 @@ def fit(
     *,
     model: str,
     section: str,
-) -> Fitted | None:
+) -> tuple[dict[str, Tensor], float, float] | None:
     """Train a module that logs ``validation_loss``, from its last checkpoint if there is one.
 
     Parameters
@@ -99,8 +79,12 @@ def fit(
 
     Returns
     -------
-    Fitted or None
-        None in all processes but the first.
+    weights : dict of Tensor
+        The module's, where its validation loss was lowest.
+    validation_loss : float
+        The lowest.
+    seconds : float
+        That this process took. None in place of all three in all processes but the first.
 
     Raises
     ------
@@ -144,7 +128,7 @@ def fit(
         return None
     assert best.best_model_score is not None  # there is a validation at the end of every epoch
     weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
-    return Fitted(weights, best.best_model_score.item(), time.monotonic() - began)
+    return weights, best.best_model_score.item(), time.monotonic() - began
 
 
 def quieten() -> None:
