@@ -1,6 +1,6 @@
 """Pictures of scores against lead time, and of spectra."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,23 +26,18 @@ def draw_csi(scores: Tables, path: Path, dashed: Container[str]) -> None:
         Methods whose lines are dashed.
     """
     thresholds = sorted(next(iter(scores.values())).index.unique("threshold"))
-    figure, axes = _panels(len(thresholds), "CSI, pooled")
-    for name, of_method in scores.items():
-        for ax, threshold in zip(axes, thresholds, strict=True):
-            _line(ax, of_method["csi"].loc[threshold], name, dashed)
-            ax.set_title(f"at least {threshold:g} mm/h", fontsize=9)
-    _save(figure, axes, path)
+    panels = {f"at least {at:g} mm/h": {name: of["csi"].loc[at] for name, of in scores.items()} for at in thresholds}
+    _draw_panels(panels, "CSI, pooled", path, dashed)
 
 
 def draw_fss(scores: Tables, path: Path, dashed: Container[str]) -> None:
     """Draw FSS of one threshold against lead time, one panel a scale; parameters are those of :func:`draw_csi`."""
-    figure, axes = _panels(len(SCALES_KM), "FSS, pooled")
-    threshold = fss_threshold(next(iter(scores.values())).index.unique("threshold"))
-    for name, of_method in scores.items():
-        for ax, scale in zip(axes, SCALES_KM, strict=True):
-            _line(ax, of_method.loc[threshold][f"fss_{scale}km"], name, dashed)
-            ax.set_title(f"at least {threshold:g} mm/h within {scale} km", fontsize=9)
-    _save(figure, axes, path)
+    at = fss_threshold(next(iter(scores.values())).index.unique("threshold"))
+    panels = {
+        f"at least {at:g} mm/h within {scale} km": {name: of.loc[at][f"fss_{scale}km"] for name, of in scores.items()}
+        for scale in SCALES_KM
+    }
+    _draw_panels(panels, "FSS, pooled", path, dashed)
 
 
 def draw_spectra(tables: Tables, path: Path, dashed: Container[str]) -> None:
@@ -78,18 +73,18 @@ def draw_spectra(tables: Tables, path: Path, dashed: Container[str]) -> None:
     _save(figure, axes, path)
 
 
-def _panels(count: int, label: str) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(3.2 * count + 1.6, 3.4), dpi=100, layout="constrained")
-    axes = list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
-    for ax in axes:
+def _draw_panels(panels: Mapping[str, Mapping[str, pd.Series]], label: str, path: Path, dashed: Container[str]) -> None:
+    """Draw each panel's methods against lead time, under its title."""
+    figure = Figure(figsize=(3.2 * len(panels) + 1.6, 3.4), dpi=100, layout="constrained")
+    axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+    for ax, (title, of_methods) in zip(axes, panels.items(), strict=True):
+        for name, of_lead in of_methods.items():
+            ax.plot(of_lead.index, of_lead, _style(name, dashed), label=name, marker=".")
+        ax.set_title(title, fontsize=9)
         ax.set_xlabel("lead time, minutes")
     axes[0].set_ylabel(label)
     axes[0].set_ylim(0, 1)
-    return figure, axes
-
-
-def _line(ax: Axes, of_lead: pd.Series, name: str, dashed: Container[str]) -> None:
-    ax.plot(of_lead.index, of_lead, _style(name, dashed), label=name, marker=".")
+    _save(figure, axes, path)
 
 
 def _style(name: str, dashed: Container[str]) -> str:

@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from scs_model.layers.action import ActionSCS
-from scs_model.layers.scs import SCS
+from scs_model.layers.semi_coupled import SemiCoupled
 from scs_model.layers.sequence import check_open_paths
 
 
@@ -30,7 +29,7 @@ class Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.residual = residual
-        self.is_scs = all(isinstance(layer, SCS | ActionSCS) for layer in self.layers)
+        self.is_scs = all(isinstance(layer, SemiCoupled) for layer in self.layers)
 
     def forward(
         self, x: Tensor, states: Sequence[Any] | None = None, open_paths: Tensor | None = None
