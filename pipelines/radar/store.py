@@ -247,19 +247,11 @@ def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:
         "units_metadata": "leap_seconds: none",
     }
     text = {"dtype": "object", "chunks": (TIME_CHUNK,)}
+    files = np.array([frame.source for frame in frames], dtype=object)
+    digests = np.array([frame.sha256 for frame in frames], dtype=object)
     coordinates = {
-        "source_file": xr.Variable(
-            "time",
-            np.array([frame.source for frame in frames], dtype=object),
-            {"long_name": "name of the source file"},
-            text,
-        ),
-        "source_sha256": xr.Variable(
-            "time",
-            np.array([frame.sha256 for frame in frames], dtype=object),
-            {"long_name": "SHA-256 of the source file"},
-            text,
-        ),
+        "source_file": xr.Variable("time", files, {"long_name": "name of the source file"}, text),
+        "source_sha256": xr.Variable("time", digests, {"long_name": "SHA-256 of the source file"}, text),
     }
     if time_is != "instant":
         interval = np.array([frame.interval_s for frame in frames], dtype="timedelta64[s]")

@@ -74,19 +74,14 @@ def summary(sums: pd.DataFrame, of_events: pd.DataFrame) -> dict[str, float]:
     of_threshold = scores_of(sums, ["threshold"])["bias"]
     of_event = pd.Series([mean_of(of, "csi") for _, of in of_events.groupby("event")])
     everything = scores_from(sums[SUMS].sum().to_frame().T).iloc[0]
+    ranges = {
+        "csi_mean": (csi.value, csi.low, csi.high),
+        "csi_event": (of_event.mean(), of_event.min(), of_event.max()),  # undefined ones left out
+        "bias": (of_threshold.mean(), of_threshold.min(), of_threshold.max()),
+        "fss_8km": (fss.value, fss.low, fss.high),
+    }
     return {
-        "csi_mean": csi.value,
-        "csi_mean_low": csi.low,
-        "csi_mean_high": csi.high,
-        "csi_event": of_event.mean(),  # undefined ones left out
-        "csi_event_low": of_event.min(),
-        "csi_event_high": of_event.max(),
-        "bias": of_threshold.mean(),
-        "bias_low": of_threshold.min(),
-        "bias_high": of_threshold.max(),
-        "fss_8km": fss.value,
-        "fss_8km_low": fss.low,
-        "fss_8km_high": fss.high,
+        **{f"{name}{end}": x for name, of in ranges.items() for end, x in zip(("", "_low", "_high"), of, strict=True)},
         **{name: float(everything[name]) for name in ("rmse", "mae", "me", "rapsd_error")},
     }
 
