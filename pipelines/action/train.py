@@ -19,7 +19,7 @@ from pipelines.common.stage import run
 from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
 from pipelines.tracking.runs import log_trained, training_run
-from pipelines.training.fit import fit, quieten
+from pipelines.training.fit import fit
 from pipelines.training.model_folder import write_trained
 from pipelines.video.clips import Clips, open_clips
 from pipelines.video.samples import ClipSampler, ClipSamples
@@ -114,7 +114,6 @@ def main(
     params = read_params()
     if name not in params.action_models:
         raise UserError(f"params.yaml: action_models.{name}: no such key; dvc.yaml trains those in trained_action")
-    quieten()
     train_action(name, store, folder, metrics, model=params.action_models[name], params=params.train_action)
 
 

@@ -30,7 +30,7 @@ from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import frames_digest, open_frames, usual_step
 from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
-from pipelines.training.fit import fit, quieten
+from pipelines.training.fit import fit
 from pipelines.training.model_folder import write_trained
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
@@ -158,7 +158,6 @@ def main(
     params = read_params()
     if name not in params.models:
         raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml trains those in trained")
-    quieten()
     train(name, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
 
 

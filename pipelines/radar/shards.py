@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from pipelines.common.files import link
 from pipelines.radar.frame import Frame, FrameHeader
 from pipelines.radar.store import CLOCK, frames_outline, missing_times, rain_variable, stacked
 
@@ -65,10 +66,7 @@ def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path,
             continue
         target = store / PIXELS / str(number) / "0" / "0"
         target.parent.mkdir(parents=True)
-        try:
-            os.link(shard, target)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(shard, target)
+        link(shard, target)
     time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
     missing = missing_times(time)
     if missing is not None and missing.size:

@@ -91,6 +91,7 @@ def fit(
     UserError
         If the loss isn't finite, or diverges.
     """
+    _quieten()
     best = ModelCheckpoint(
         checkpoints,
         "best",
@@ -131,7 +132,7 @@ def fit(
     return weights, best.best_model_score.item(), time.monotonic() - began
 
 
-def quieten() -> None:
+def _quieten() -> None:
     """Silence what Lightning says that isn't so here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # samples are made faster than they are used

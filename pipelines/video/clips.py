@@ -8,8 +8,6 @@ A clip has shards of its own: it begins at a whole multiple of `SHARD` frames, a
 and costs nothing. So a shard is a function of its file alone, and is made once, whatever other files come and go.
 """
 
-import os
-import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipelines.common.errors import UserError
+from pipelines.common.files import link
 from pipelines.video.optical_flow import SCALE
 
 SHARD = 512  # frames of a shard, which is a file
@@ -99,19 +98,12 @@ def assemble(
             group.create_array(name, **array_outline(kind, int(rows[same_size.index].sum()), height, width))
             for number, first_frame in same_size["first_frame"].items():
                 for k, shard in enumerate(files[number]):
-                    _link(shard, store / name / f"c.{first_frame // SHARD + k}.0.0.0")
+                    link(shard, store / name / f"c.{first_frame // SHARD + k}.0.0.0")
 
 
 def _column(values: pd.Series) -> NDArray[Any]:
     """Return a column as xarray writes it the same each time: pandas' own strings are not what Zarr knows."""
     return values.to_numpy(dtype=None if pd.api.types.is_numeric_dtype(values) else object)
-
-
-def _link(shard: Path, target: Path) -> None:
-    try:
-        os.link(shard, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(shard, target)
 
 
 class Clips:
