@@ -138,7 +138,7 @@ def test_bad_files(run, capsys):
         "a/page.mp4": "no video that can be decoded: Invalid data found when processing input",
         "a/sound.mp4": "it has no video, sound alone",
         "b/gone.mp4": "No such file or directory",
-        "b/odd\\xff\n.mp4": "empty",
+        "b/odd\\xff\\n.mp4": "empty",
         "b/one.mkv": "1 frame, and min_frames is 2",
         "stray.mkv": "in no class's folder",
     }
