@@ -213,8 +213,8 @@ def test_grows_and_shrinks(run, monkeypatch):
     workers = stage._workers
 
     class Watched:
-        def __init__(self, process):
-            self.real = workers(process)
+        def __init__(self, *process_and_limits):
+            self.real = workers(*process_and_limits)
 
         def map(self, function, tasks):
             decoded.extend(task[0] for task in tasks)
