@@ -40,9 +40,12 @@ def decoded(monkeypatch) -> list[str]:
     names: list[str] = []
 
     class Watched:
+        def __init__(self, limits):
+            self.real = decoders(limits)
+
         def map(self, function, tasks):
             names.extend(task[0].name for task in tasks)
-            return decoders().map(function, tasks)
+            return self.real.map(function, tasks)
 
     monkeypatch.setattr(pipelines.radar.ingestion, "decoders", Watched)
     return names

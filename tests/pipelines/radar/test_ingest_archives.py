@@ -170,9 +170,12 @@ def test_a_second_run_looks_into_changed_archives_alone(
     first, asked = result.bytes, list[str]()
 
     class Watched:
+        def __init__(self, limits):
+            self.real = decoders(limits)
+
         def map(self, function, tasks):
             asked.extend(task[0].name for task in tasks)
-            return decoders().map(function, tasks)
+            return self.real.map(function, tasks)
 
     monkeypatch.setattr(pipelines.radar.ingestion, "decoders", Watched)
     assert result.run(tmp_path / "in").bytes == first

@@ -108,8 +108,8 @@ def test_no_corruption_stops_the_run_or_gives_a_wrong_time_or_grid(kind, count, 
         victim = folder / name(kind, i)
         victim.write_bytes(corrupted(victim.read_bytes(), random))
 
-    workers = Decoders(2, limit_s=10.0)
-    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", lambda: workers)
+    workers = Decoders(2, limit_s=10.0, limits=PARAMS.limits)
+    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", lambda limits: workers)
     result = Result(tmp_path / "result")
     bad = ingest_radar(folder, result.store, result.table, result.quality, PARAMS)
 
