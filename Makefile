@@ -22,7 +22,7 @@ DEMO := scs convlstm persistence extrapolation
 METHODS = $(sort $(DEMO) $(basename $(notdir $(wildcard data/scores/*.parquet))))
 
 demo: data/first_forecast
-	@printf '%s\n' '' '2 of 3: train and score $(DEMO): about 6 minutes on 2 cores' ''
+	@printf '%s\n' '' '2 of 3: train and score $(DEMO): about 4 minutes on 2 cores' ''
 	dvc repro --glob $(METHODS:%=evaluate@%) $(METHODS:%=evaluate_baseline@%)
 	@printf '%s\n' '' '3 of 3: compare them, register the networks, and forecast by the champion: half a minute' ''
 	dvc repro --single-item compare register
@@ -35,7 +35,7 @@ demo: data/first_forecast
 	  'What comes next:  dvc repro, which trains and scores all that params.yaml names, radar and video: half an hour'
 
 data/first_forecast: | .venv/installed
-	@printf '%s\n' '' '1 of 3: simulate an archive of radar files, and forecast by extrapolation: a minute' ''
+	@printf '%s\n' '' '1 of 3: simulate an archive of radar files, and forecast by extrapolation: half a minute' ''
 	dvc repro simulate
 	scs forecast data/raw/simulated --model extrapolation --out $@
 
