@@ -90,4 +90,4 @@ def too_much_memory() -> str:
 
 
 def _mb(size: int) -> str:
-    return f"{size / MB:.0f}"
+    return f"{-(-size // MB)}"  # never that of a limit that it is above

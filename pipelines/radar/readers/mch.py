@@ -12,6 +12,7 @@ import pyproj
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.common.limits import TooLarge
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.header import Header
 from pipelines.radar.readers.names import day_of_year
@@ -59,7 +60,10 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
 
 
 def _picture(content: bytes) -> Image.Image:
-    picture = Image.open(BytesIO(content), formats=["GIF"])
+    try:
+        picture = Image.open(BytesIO(content), formats=["GIF"])
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"too large: {error}") from None
     if picture.size != SHAPE[::-1]:
         raise ValueError(f"a GIF of {picture.size[1]}×{picture.size[0]}, not MeteoSwiss' {SHAPE[0]}×{SHAPE[1]}")
     if picture.mode not in ("P", "L") or "comment" not in picture.info:
