@@ -1,7 +1,9 @@
 """A file on which a decoder crashes or hangs costs that file alone."""
 
 import ctypes
+import logging
 import os
+import resource
 import time
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 from radar_files import write_odim
 from waiting import eventually
 
+from pipelines.common import workers
 from pipelines.common.errors import UnreadableFile
+from pipelines.common.limits import MB, Limits
 from pipelines.common.workers import Decoders, Failure, guarded
 from pipelines.radar.readers.read import read_time
 
@@ -73,3 +77,38 @@ def test_relative_paths_are_from_where_the_run_is(tmp_path, monkeypatch):
         write_odim(Path("here.h5"), np.ones((12, 16), np.uint8), TIME)
         assert decoders.call(read_time, (Path("here.h5"),)) == np.datetime64(TIME)
         Path("here.h5").unlink()
+
+
+def test_a_worker_has_the_memory_that_it_may_have_and_no_more():
+    decoders = Decoders(1, limits=Limits(memory_mb=1024))
+    process = decoders.call(os.getpid, ())
+    assert decoders.call(resource.getrlimit, (resource.RLIMIT_AS,))[0] == 1024 * MB
+    assert isinstance(decoders.call(len, (bytes(100 * MB),)), int), "what is less is there"
+    with pytest.raises(MemoryError):
+        decoders.call(bytes, (1024 * MB,))
+    assert decoders.call(os.getpid, ()) == process
+
+
+def test_a_worker_loads_no_torch_and_runs_one_blas_thread(tmp_path):
+    """Others would take gigabytes of address space before there is a file."""
+    decoders = Decoders(1)
+    decoders.call(read_time, (write_odim(tmp_path / "a.h5", np.ones((12, 16), np.uint8), TIME),))
+    loaded = decoders.call(eval, ("sorted(__import__('sys').modules)",))
+    assert "h5py" in loaded
+    assert not {"torch", "mlflow", "prefect"} & set(loaded)
+    assert [decoders.call(os.getenv, (f"{library}_NUM_THREADS",)) for library in ("OPENBLAS", "OMP", "MKL")] == [
+        "1"
+    ] * 3
+
+
+def test_where_the_system_limits_no_memory_it_is_told_of_once(tmp_path, monkeypatch, caplog):
+    """As on macOS, whose kernel takes the limit and doesn't hold to it."""
+    folder = tmp_path / "as"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import resource\nresource.setrlimit = lambda what, limits: None\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    workers._warn_once.cache_clear()
+    for _ in range(2):
+        assert Decoders(1, limits=Limits(memory_mb=1024)).call(divmod, (7, 2)) == (3, 1)
+    words = "this system doesn't limit the memory of a process: a small file can take all there is"
+    assert caplog.record_tuples == [("pipelines.common.workers", logging.WARNING, words)]

@@ -92,6 +92,10 @@ def at(key: str, value: object) -> Callable[[Content], None]:
         ("simulate.hours", 0.0, "greater than 0"),
         ("ingest_radar.sources.radar", "", "at least 1 character"),
         ("ingest_radar.z_r", 200.0, "section of keys"),
+        ("ingest_radar.max_file_mb", 0, "greater than or equal to 1"),
+        ("ingest_radar.max_unpacked_mb", 1.5, "valid integer"),
+        ("ingest_radar.max_memory_mb", 1023, "greater than or equal to 1024"),  # the libraries alone take 700
+        ("ingest_video.max_memory_mb", None, "valid integer"),
         ("models", {}, "at least 1 item"),
         ("models.scs.kernel", 4, "3, 5 or 7"),
         ("models.scs.switch.kind", "both", "'one_sided' or 'two_sided'"),
