@@ -56,7 +56,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.pix_fmt = "bgr0" if codec == "ffv1" else "yuv420p"
+        stream.pix_fmt = {"ffv1": "bgr0", "gif": "rgb8", "png": "rgb24"}.get(codec, "yuv420p")
         if b_frames:
             stream.codec_context.max_b_frames = b_frames
         if codec == "mpeg4":

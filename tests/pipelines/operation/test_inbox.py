@@ -203,3 +203,58 @@ def test_after_an_outage_frames_go_in_by_batches(
         write_file(folder, frame)
     assert cycle(folder, live) == (5, [])
     assert times(live) == [frame.time for frame in FRAMES]
+
+
+def test_no_link_is_followed_or_moved(folder: Path, live: LiveStore, tmp_path: Path) -> None:
+    """Whoever can write into an inbox would have any file of the machine read, and laid out in inbox-done."""
+    secret = write_file(tmp_path / "elsewhere", FRAMES[1], name="secret.h5")
+    good = write_file(folder, FRAMES[0])
+    (folder / "out.h5").symlink_to(secret)
+    (folder / "up.h5").symlink_to("../elsewhere/secret.h5")
+    (folder / "year").symlink_to(secret.parent)
+    (folder / "within.h5").symlink_to(good.name)
+    (folder / "nowhere.h5").symlink_to("gone.h5")
+    (folder / "circle.h5").symlink_to("circle.h5")
+    stored, notes = cycle(folder, live)
+    assert stored == 1
+    assert times(live) == [FRAMES[0].time]
+    targets = {
+        "circle.h5": "circle.h5",
+        "nowhere.h5": "gone.h5",
+        "out.h5": secret,
+        "up.h5": "../elsewhere/secret.h5",
+        "within.h5": good.name,
+        "year": secret.parent,
+    }
+    reasons = {name: f"a link to {target}; none is followed" for name, target in targets.items()}
+    assert sorted(notes) == [f"{name}: {reason}; removed" for name, reason in reasons.items()]
+    assert names(folder) == []
+    assert names(tmp_path / "inbox-done") == [good.name]
+    quarantine = tmp_path / "inbox-quarantine"
+    assert {path.name: path.read_text() for path in quarantine.iterdir()} == {
+        f"{name}.reason": f"{reason}\n" for name, reason in reasons.items()
+    }
+    assert secret.exists()
+    assert cycle(folder, live)[0] == 0
+
+
+def test_a_file_that_is_replaced_by_a_link_is_not_followed(folder: Path, live: LiveStore, tmp_path: Path) -> None:
+    secret = write_file(tmp_path / "elsewhere", FRAMES[1], name="secret.h5")
+    path = write_file(folder, FRAMES[0])
+    inbox = Inbox(folder)
+    found = inbox.find_whole()
+    path.unlink()
+    path.symlink_to(secret)
+    assert inbox.store(found, live, INGEST, NOW) == 0
+    assert names(folder) == names(tmp_path / "inbox-done") == []
+
+
+def test_what_takes_too_much_goes_into_quarantine(folder: Path, live: LiveStore, tmp_path: Path) -> None:
+    write_file(folder, FRAMES[0])
+    large = write_file(folder, FRAMES[1], name="large.h5")
+    with large.open("r+b") as stream:
+        stream.truncate(3 << 30)
+    os.utime(large, (time.time() - 3600,) * 2)
+    assert cycle(folder, live)[0] == 1
+    (reason,) = (tmp_path / "inbox-quarantine").glob("*.reason")
+    assert reason.read_text() == "too large: 3072 MB, and max_file_mb is 1024\n"
