@@ -251,8 +251,12 @@ def recognize(
     if not clip.exists():
         raise UserError(f"{clip}: no such file")
     from pipelines.action.registered_model import recognize as recognize_clip
+    from pipelines.common.limits import Limits
+    from pipelines.params.read import read_params
 
-    probabilities, name, version = recognize_clip(clip, model)
+    # A clip needs none of what params.yaml says.
+    limits = Limits(read_params().ingest_video.max_memory_mb) if Path("params.yaml").exists() else Limits()
+    probabilities, name, version = recognize_clip(clip, model, limits)
     print(printable(f"{clip}: by {name}, version {version}"))
     for label, probability in list(probabilities.items())[:5]:
         print(f"{probability:7.1%}  {printable(label)}")

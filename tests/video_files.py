@@ -16,6 +16,7 @@ from pipelines.video.ingest import ingest_video
 from pipelines.video.simulate import simulate_video
 
 PLAIN = Decoding(short_side=32, rate=None, min_frames=1, frame_folder_rate=25.0, with_flow=False)
+HUGE = 16_000  # rows and columns: 1 GB at four bytes a pixel; FFmpeg knows no larger pictures
 
 
 def ingest_params(**changes: object) -> IngestVideo:
@@ -72,6 +73,16 @@ def write(
                 stream.codec_context.time_base = Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_huge(path: Path) -> Path:
+    """Write a QuickTime file of PNG whose headers say that they are huge."""
+    content = bytearray(write(path, noise(2, 3), codec="png").read_bytes())
+    at = 0
+    while (at := content.find(b"IHDR", at + 1)) > 0:
+        struct.pack_into(">II", content, at + 4, HUGE, HUGE)
+    path.write_bytes(content)
     return path
 
 

@@ -1,25 +1,30 @@
 """What a recogniser from the registry says of a video file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.action.recognizer import load_recognizer
 from pipelines.action.specification import ACTION
-from pipelines.video.decode import Decoding, read_frames
+from pipelines.common.errors import UnreadableFile
+from pipelines.common.limits import Limits
+from pipelines.common.workers import Decoders, Failure
+from pipelines.video.decode import Decoding, Image, next_frames
 
 FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn't say
+FRAMES_AT_ONCE = 16
 
 
-def recognize(clip: Path, uri: str) -> tuple[dict[str, float], str, str]:
+def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str, float], str, str]:  # noqa: B008 - frozen
     """Return the probability of each class, the most probable first, and the model's name and version.
 
-    The video streams through: however long it is, one piece of it is in memory.
+    The video streams through: however long it is, one piece of it is in memory. A process of ``limits`` decodes it.
 
     Raises
     ------
     UserError
         If there is no such model, it is none that recognises actions, or its content isn't what was registered.
     UnreadableFile
-        If the clip can't be decoded.
+        If the clip can't be decoded, or takes more than it may.
     """
     location = ACTION.locate(uri)
     recognizer = load_recognizer(location.download()[0])
@@ -30,4 +35,14 @@ def recognize(clip: Path, uri: str) -> tuple[dict[str, float], str, str]:
         frame_folder_rate=FRAME_FOLDER_RATE,
         with_flow=False,
     )
-    return recognizer.recognize(read_frames(clip, decoding)), recognizer.description.name, location.version
+    frames = _frames(clip, decoding, Decoders(1, limits=limits))
+    return recognizer.recognize(frames), recognizer.description.name, location.version
+
+
+def _frames(clip: Path, decoding: Decoding, worker: Decoders) -> Iterator[Image]:
+    begin: Decoding | None = decoding
+    while frames := worker.call(next_frames, (clip.absolute(), begin, FRAMES_AT_ONCE)):
+        if isinstance(frames, Failure):
+            raise UnreadableFile(clip, frames.reason)
+        yield from frames
+        begin = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
+from pipelines.common.workers import guarded
 from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST
 from pipelines.nowcast.hindcast import examples_of, score_methods
@@ -19,6 +20,7 @@ from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
 from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
+from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.ingest import ingest_radar
 from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import open_frames, usual_step
@@ -170,12 +172,7 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
 
 def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:
     """Return the store of frames that ``source`` is, or one made of it; and how many files are of no use."""
-    if (source / "zarr.json").exists():
-        try:
-            open_frames(source)
-        except UserError:
-            pass  # someone else's Zarr
-        else:
-            return source, 0
+    if guarded(is_store_of_frames, source, limits=params.ingest_radar.limits):
+        return source, 0
     store = work / "radar.zarr"
     return store, ingest_radar(source, store, *tables_of(store), params.ingest_radar)

@@ -5,13 +5,17 @@ In a module of its own: a worker finds a function by its module's name, and a st
 
 from pathlib import Path
 
+from pipelines.common.errors import UserError
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.frame import Frame
 from pipelines.radar.quality import Quality, control, describe
 from pipelines.radar.readers.archive_file import Members
-from pipelines.radar.readers.header import Header
-from pipelines.radar.readers.read import read_frame, read_headers, read_members
+from pipelines.radar.readers.containment import check_contained
+from pipelines.radar.readers.header import Header, check_pixels
+from pipelines.radar.readers.radar_file import RadarFile
+from pipelines.radar.readers.read import as_unreadable, read_frame, read_headers, read_members
 from pipelines.radar.regridding import regrid
+from pipelines.radar.store import open_frames
 
 
 def survey(path: Path, hints: FileHints) -> Members | tuple[list[Header], str]:
@@ -33,3 +37,24 @@ def decode(
         return frame, quality
     frame = regrid(frame, onto)
     return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)
+
+
+def is_store_of_frames(path: Path) -> bool:
+    """Return whether a path, someone's, is a store as ingestion writes it.
+
+    Raises
+    ------
+    UnreadableFile
+        If it is Zarr that leads out of itself, or all of it but the pixels, or a frame of those, is too large.
+    """
+    if not (path / "zarr.json").exists():
+        return False
+    with as_unreadable(path):
+        check_contained(RadarFile(path))
+        try:
+            frames = open_frames(path)
+        except UserError:
+            return False
+        check_pixels(frames.sizes["y"] * frames.sizes["x"])
+        frames.drop_vars("rainfall_flux").load()
+        return True

@@ -17,7 +17,9 @@ from rich.progress import track
 
 from pipelines.common.files import write_text
 from pipelines.common.text import printable
+from pipelines.common.workers import guarded
 from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.maps import draw_maps
 from pipelines.radar.quality import WET_RATE, Quality, describe
 from pipelines.radar.quality_table import tables_of
@@ -37,8 +39,9 @@ def inspect_store(store: Path, page: Path) -> str:
     Raises
     ------
     UserError
-        If there is no store of frames.
+        If there is no store of frames, or one that leads out of itself or is too large.
     """
+    guarded(is_store_of_frames, store)  # it may be someone else's
     dataset = open_frames(store)
     quarantine_table, quality_table = tables_of(store)
     quality = _quality(dataset, quality_table)

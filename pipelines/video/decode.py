@@ -122,6 +122,26 @@ def read_frames(path: Path, decoding: Decoding) -> Iterator[Image]:
             yield from _sampled(timed, decoding.rate, fps)
 
 
+_stream: Iterator[Image] = iter(())
+
+
+def next_frames(path: Path, decoding: Decoding | None, count: int) -> list[Image]:
+    """Return the next frames of a video, as :func:`read_frames` does: none after the last one.
+
+    Parameters
+    ----------
+    path : Path
+    decoding : Decoding or None
+        Begins a video; None goes on with it.
+    count : int
+        At most so many.
+    """
+    global _stream
+    if decoding is not None:
+        _stream = read_frames(path, decoding)
+    return list(islice(_stream, count))
+
+
 @contextmanager
 def _unreadable(path: Path) -> Iterator[None]:
     """Turn all that goes wrong with a video into `UnreadableFile`."""

@@ -118,21 +118,21 @@ def read_time(path: Path, hints: FileHints = SILENT) -> np.datetime64:
 
 def read_members(path: Path) -> Members | None:
     """Return what `list_members` does; all that goes wrong is an `UnreadableFile`."""
-    with _as_unreadable(path):
+    with as_unreadable(path):
         return list_members(path)
 
 
 @contextmanager
 def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
     """Open a file with the format that it has."""
-    with _as_unreadable(path):
+    with as_unreadable(path):
         file = RadarFile(path, hints)
         check_contained(file)
         yield _format_of(file), file
 
 
 @contextmanager
-def _as_unreadable(path: Path) -> Iterator[None]:
+def as_unreadable(path: Path) -> Iterator[None]:
     """Turn all that goes wrong with a file into an `UnreadableFile`."""
     try:
         yield

@@ -1,6 +1,7 @@
 """Action recognition from clips to the registry: training, evaluation, comparison, registration, `scs recognize`."""
 
 import json
+import re
 from pathlib import Path
 
 import mlflow
@@ -11,7 +12,7 @@ import torch
 from conftest import REPOSITORY
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
-from video_files import small_store
+from video_files import small_store, write_huge
 
 from pipelines import cli
 from pipelines.action.compare import difference, interval, write_table
@@ -219,6 +220,19 @@ def test_comparison_registration_and_recognition(
     lines = done.output.splitlines()
     assert lines[0].endswith(f"by {names[1]}, version 2")
     assert [line.split()[1] for line in lines[1:]] == list(ours)[:5]
+
+    Path("params.yaml").write_text(re.sub(r"max_memory_mb: \d+", "max_memory_mb: 1024", params))
+    hls = Path("list.mp4")
+    hls.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n")
+    for clip, words in (
+        (write_huge(Path("huge.mov")), "too large: it takes more than 1024 MB of memory to decode (max_memory_mb)"),
+        (hls, "no video that can be decoded: "),
+    ):
+        refusal = CliRunner().invoke(cli.app, ["recognize", str(clip)]).exception
+        assert isinstance(refusal, UserError)
+        assert str(refusal).startswith(f"{clip}: {words}")
+    Path("params.yaml").unlink()
+    assert CliRunner().invoke(cli.app, ["recognize", str(video)]).output == done.output
 
     (weights,) = (path for path in files if path.name == "weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")

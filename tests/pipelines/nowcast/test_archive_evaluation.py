@@ -1,6 +1,7 @@
 """Any store or folder is scored as the stage scores a test event, and what can't be is told in a sentence."""
 
 import json
+import re
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,17 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from archive import moving_cells, write_store
 from radar_files import name_of, write_odim
 from ruamel.yaml import YAML
 from small_model import NETWORK, write_model
 
-from pipelines.common.errors import UserError
+from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.nowcast import archive_evaluation as stage
 from pipelines.nowcast.archive_evaluation import all_times, evaluate_source, runs_of
 from pipelines.nowcast.register import write_extrapolation
 from pipelines.nowcast.specification import RADAR
 from pipelines.params.read import Params, read_params
+from pipelines.radar.inspection import inspect_store
 
 ROOT = Path(__file__).parents[3]
 PICTURES = {"csi.png", "fss.png", "spectra.png", "maps.png"}
@@ -147,3 +150,40 @@ def test_interrupted_it_goes_on_where_it_was(tmp_path: Path, params: Params, mon
     assert other not in {file.parent for file in first}
     shutil.rmtree(other)
     assert evaluated(["extrapolation"], store, params) == (text, data)
+
+
+def test_a_store_of_someone_else_reads_nothing_else_and_takes_no_gigabytes(tmp_path: Path, params: Params) -> None:
+    """It says that it is a store of frames, and is opened as one: so it is looked at before, by a worker."""
+
+    def store(name: str) -> Path:
+        return write_store(tmp_path / name, moving_cells("2024-06-01T12:00", 10, shape=(48, 56)))
+
+    def metadata(array: Path, **changes: object) -> None:
+        path = array / "zarr.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    def resized(name: str, **sizes: int) -> Path:
+        path = store(name)
+        for _, array in zarr.open_group(path, mode="r+").arrays():
+            names = array.metadata.dimension_names or ()
+            array.resize([sizes.get(name, size) for name, size in zip(names, array.shape, strict=True)])
+        return path
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(1000))
+    linked = next(path for path in (store("link.zarr") / "rainfall_flux" / "c").rglob("*") if path.is_file())
+    linked.unlink()
+    linked.symlink_to(secret)
+    metadata(store("codec.zarr") / "time", codecs=[{"name": "numcodecs.pickle"}])
+    many, wide = resized("times.zarr", time=1 << 32), resized("wide.zarr", y=60_000, x=60_000)
+    for path, words in {
+        linked.parents[4]: f"{linked.relative_to(linked.parents[4])}: a link to {secret}, out of its folder",
+        tmp_path / "codec.zarr": "time/zarr.json: codec numcodecs.pickle isn't one that is known",
+        many: "too large: it takes more than 2048 MB of memory to decode (max_memory_mb)",
+        wide: "too large: a frame of 3600000000 pixels unpacks to 27466 MB, and max_unpacked_mb is 1024",
+    }.items():
+        with pytest.raises(UnreadableFile, match=f"^{re.escape(f'{path}: {words}')}$"):
+            evaluated(["persistence"], path, params)
+        with pytest.raises(UnreadableFile, match=f"^{re.escape(f'{path}: {words}')}$"):
+            inspect_store(path, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import pytest
-from video_files import ingest_params, noise, write
+from video_files import HUGE, ingest_params, noise, write, write_huge
 
 from pipelines.common.limits import Limits
 from pipelines.common.workers import Decoders
@@ -19,7 +19,6 @@ from pipelines.video.clips import open_clips
 
 LIMITS = Limits(memory_mb=1024)
 MEMORY = "too large: it takes more than 1024 MB of memory to decode (max_memory_mb)"
-HUGE = 16_000  # rows and columns: 1 GB at four bytes a pixel; FFmpeg knows no larger pictures
 
 
 @pytest.fixture
@@ -54,15 +53,6 @@ def png(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
 
 
-def mov(path: Path) -> None:
-    """Write a QuickTime file of PNG whose headers say that they are huge."""
-    content = bytearray(write(path, noise(2, 3), codec="png").read_bytes())
-    at = 0
-    while (at := content.find(b"IHDR", at + 1)) > 0:
-        struct.pack_into(">II", content, at + 4, HUGE, HUGE)
-    path.write_bytes(content)
-
-
 def gif(path: Path) -> None:
     """Write a GIF whose screen, and the picture on it, are huge."""
     content = bytearray(write(path, noise(3, 3), codec="gif").read_bytes())
@@ -79,7 +69,7 @@ def test_what_takes_too_much_memory(raw: Path) -> None:
     png(folders[0] / "1.png")
     with (folders[1] / "1.png").open("r+b") as stream:
         stream.truncate(3 << 30)
-    mov(raw / "a" / "header.mov")
+    write_huge(raw / "a" / "header.mov")
     gif(raw / "a" / "screen.gif")
     assert sum(path.stat().st_blocks for path in raw.rglob("*")) * 512 < 4_000_000
     workers = stage._workers(os.getpid(), LIMITS)
