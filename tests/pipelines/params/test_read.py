@@ -14,6 +14,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.memory import CELL_NUMBERS
 from pipelines.params.action import ActionModel
 from pipelines.params.nowcast import Baseline, Cell, Index
+from pipelines.params.radar import IngestRadar
 from pipelines.params.read import read_params
 from pipelines.params.training import Switch
 from scs_model.networks import encoder_forecaster, recognition
@@ -59,6 +60,8 @@ def test_names_are_those_of_the_code_and_of_dvc_yaml() -> None:
     assert get_args(Switch.model_fields["kind"].annotation) == KINDS
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     assert tuple(stages["evaluate_baseline"]["matrix"]["method"]) == get_args(Baseline)
+    depends = {f"ingest_radar.{key}" for key in IngestRadar.model_fields} - {"ingest_radar.sources"}
+    assert set(stages["ingest_radar"]["do"]["params"]) == depends
 
 
 def at(key: str, value: object) -> Callable[[Content], None]:
