@@ -11,6 +11,7 @@ from pipelines.radar.frame import Frame
 from pipelines.radar.quality import Quality, control, describe
 from pipelines.radar.readers.archive_file import Members
 from pipelines.radar.readers.containment import check_contained
+from pipelines.radar.readers.georeference import crs_of
 from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.read import as_unreadable, read_frame, read_headers, read_members
@@ -55,6 +56,7 @@ def is_store_of_frames(path: Path) -> bool:
             frames = open_frames(path)
         except UserError:
             return False
+        crs_of(frames["crs"].attrs["crs_wkt"])
         check_pixels(frames.sizes["y"] * frames.sizes["x"])
         frames.drop_vars("rainfall_flux").load()
         return True

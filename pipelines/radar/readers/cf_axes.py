@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.grid import Grid, with_metres
-from pipelines.radar.readers.georeference import even_axis
+from pipelines.radar.readers.georeference import crs_of, even_axis
 from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.units import axis_unit
@@ -175,14 +175,14 @@ def _crs(attributes: str, axis_factor: float) -> pyproj.CRS:
     given = {name: values[0] if len(values) == 1 else values for name, values in json.loads(attributes).items()}
     for name in ("crs_wkt", "spatial_ref"):
         if given.get(name):
-            return pyproj.CRS.from_wkt(given[name]) if "[" in given[name] else pyproj.CRS(given[name])
+            return crs_of(given[name])
     if "grid_mapping_name" in given:
         for name in given.keys() & set(EASTINGS):
             given[name] = float(given[name]) * axis_factor
         return pyproj.CRS.from_cf({name: _number(value) for name, value in given.items()})
     for name in given.keys() & PROJECTIONS:
         code = str(given[name])
-        return pyproj.CRS.from_user_input(f"EPSG:{code}" if code.isdecimal() else code)
+        return crs_of(f"EPSG:{code}" if code.isdecimal() else code)
     raise ValueError(f"a grid_mapping with none of {', '.join(sorted(PROJECTIONS))}")
 
 

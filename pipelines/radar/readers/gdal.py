@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pyproj
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
@@ -14,6 +13,7 @@ from rasterio.io import MemoryFile
 from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.containment import check_raster
+from pipelines.radar.readers.georeference import crs_of
 from pipelines.radar.readers.header import check_pixels
 from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import unpack
@@ -113,7 +113,7 @@ def grid_of(dataset: Any, hints: FileHints) -> Grid:
         raise ValueError("no projection in the file, and no `crs` for it in params.yaml")
     if dataset.transform.is_identity:
         raise ValueError("it doesn't say where its pixels are")
-    crs = pyproj.CRS.from_wkt(dataset.crs.to_wkt()) if dataset.crs else projection(hints.crs or "")
+    crs = crs_of(dataset.crs.to_wkt()) if dataset.crs else projection(hints.crs or "")
     dx, b, left, d, dy, top = dataset.transform[:6]
     if b or d or dx <= 0:
         raise ValueError("a grid that is turned or mirrored")

@@ -1,5 +1,6 @@
 """Grids from what radar files say of their corners and pixels."""
 
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,32 @@ from pipelines.radar.grid import Grid, with_metres
 
 LonLat = tuple[float, float]
 CROOKED = 0.05  # share of a pixel by which a pixel centre may lie beside an even axis: floats of 32 bits, few decimals
+
+# In PROJ's words, and in those within WKT: what is read from a file, or from what PROJ finds by that name.
+FILE = re.compile(
+    r'\b(?:\w*grids|init|catalog|file|model)\s*=\s*([^\s"]+)'
+    r'|\bPARAMETERFILE\s*[\[(](?:\s*"(?:[^"]|"")*"\s*,\s*"((?:[^"]|"")*)")?',
+    re.IGNORECASE,
+)
+HARMLESS = re.compile(r"@?null|epsg:\d+", re.IGNORECASE)
+
+
+def crs_of(words: str) -> pyproj.CRS:
+    """Return the projection that a file names in PROJ's words, as WKT or by a code.
+
+    Raises
+    ------
+    ValueError
+        If it has PROJ read another file: PROJ would take any of the machine, by its path.
+    pyproj.exceptions.CRSError
+        If it is none.
+    """
+    for found in FILE.finditer(words):
+        if not HARMLESS.fullmatch(found[1] or found[2] or ""):
+            raise ValueError(f"its projection leads to another file: {found[0]}")
+    if words.lstrip().startswith("{"):  # PROJ's JSON can name files, too
+        raise ValueError("its projection is JSON, not WKT or PROJ's words")
+    return pyproj.CRS.from_user_input(words)
 
 
 def even_axis(centres: NDArray[np.float64], name: str) -> NDArray[np.float64]:
@@ -75,7 +102,7 @@ def grid_from_corners(
     height, width = shape
     if min(shape) < 2:
         raise ValueError(f"a grid of {height}×{width} pixels")
-    given = pyproj.CRS.from_user_input(projection)
+    given = crs_of(projection)
     crs = with_metres(given)
     project = pyproj.Proj(crs)
     left, bottom = project(*lower_left, errcheck=True)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
-from pipelines.radar.readers.georeference import grid_from_corners
+from pipelines.radar.readers.georeference import crs_of, grid_from_corners
 from pipelines.radar.readers.hdf5 import group, has, image, number, numbers, text, whole
 from pipelines.radar.readers.header import Header, nowcast, utc
 from pipelines.radar.readers.missing import agreed_nodata, equal
@@ -202,7 +201,7 @@ def _grid(one: _Image) -> Grid:
     projection = text("projdef", *one.where)
     pixel = None
     # Producers write a lat/lon grid's scale in degrees or in metres: the corners are surer.
-    if has("xscale", *one.where) and not pyproj.CRS.from_user_input(projection).is_geographic:
+    if has("xscale", *one.where) and not crs_of(projection).is_geographic:
         pixel = float(number("xscale", *one.where)), float(number("yscale", *one.where))
     lower_left, upper_right = (
         (float(number(f"{corner}_lon", *one.where)), float(number(f"{corner}_lat", *one.where)))

@@ -11,16 +11,18 @@ from pathlib import Path
 import h5py
 import netCDF4
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import zarr
 from h5py import h5d, h5p, h5s, h5t
-from radar_files import cf_dataset, name_of, write_bom, write_geotiff, write_knmi, write_odim
+from radar_files import LAEA, cf_dataset, name_of, write_bom, write_geotiff, write_knmi, write_odim
 from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.common.errors import UnreadableFile
 from pipelines.radar.quality_table import tables_of
+from pipelines.radar.readers.georeference import crs_of
 from pipelines.radar.readers.read import read_frame, read_time
 from pipelines.radar.store import open_frames
 
@@ -256,3 +258,67 @@ def test_a_link_is_not_followed_out_of_its_folder(source: Path) -> None:
     reason = f"a link to {outside}, out of its folder"
     links = {"link.h5": reason, "up.h5": reason, "twice.h5": reason}
     assert reasons(source) == links | {"year": f"a link to {source.parent / 'year'}, out of its folder"}
+
+
+def test_a_projection_reads_no_other_file(source: Path, secret: Path) -> None:
+    """PROJ would open what grids of shifts and init name, by any path of the machine."""
+    time = START + timedelta(minutes=5)
+    words = {
+        "grids.h5": f"{LAEA} +nadgrids={secret}",
+        "list.h5": f"{LAEA} +nadgrids=@null,{secret}",
+        "geoid.h5": f"{LAEA} +geoidgrids={secret}",
+        "init.h5": f"+init={secret}:a",
+        "short.h5": f"init={secret}:a",
+    }
+    for name, projection in words.items():
+        odim(source / name, lambda file, text=projection: file["where"].attrs.update({"projdef": np.bytes_(text)}))
+    wkt = pyproj.CRS(f"{LAEA} +nadgrids={secret}").to_wkt()
+    write_bom(source / "wkt.nc", np.full((12, 16), 10, np.int16), time)
+    with netCDF4.Dataset(source / "wkt.nc", "a") as file:
+        file["proj"].crs_wkt = wkt
+    assert str(secret) in wkt
+    write_knmi(source / "knmi.h5", np.full((12, 16), 10), time)
+    of_knmi = f"+proj=stere +lat_0=90 +nadgrids={secret}"
+    edited(
+        source / "knmi.h5",
+        lambda file: file["geographic/map_projection"].attrs.update({"projection_proj4_params": np.bytes_(of_knmi)}),
+    )
+    leads = "its projection leads to another file: "
+    assert reasons(source) == {
+        "geoid.h5": f"{leads}geoidgrids={secret}",
+        "grids.h5": f"{leads}nadgrids={secret}",
+        "init.h5": f"{leads}init={secret}:a",
+        "knmi.h5": f"{leads}nadgrids={secret}",
+        "list.h5": f"{leads}nadgrids=@null,{secret}",
+        "short.h5": f"{leads}init={secret}:a",
+        "wkt.nc": f"{leads}nadgrids={secret}",
+    }
+
+
+@pytest.mark.parametrize("words", ["EPSG:3857", "+init=epsg:3035", "+proj=merc +nadgrids=@null", "OGC:CRS84"])
+def test_projections_of_proj_itself_are_fine(words: str) -> None:
+    assert crs_of(words) == pyproj.CRS(words)
+    assert crs_of(pyproj.CRS(words).to_wkt()).equals(pyproj.CRS(words), ignore_axis_order=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'PARAMETERFILE["Latitude and longitude difference file","/etc/a.gsb"]',
+        'ParameterFile ( "with ""quotes"" in it" , "/etc/a.gsb")',
+        'PARAMETERFILE[broken,"/etc/a.gsb"]',
+        'EXTENSION["PROJ4","+proj=longlat +nadgrids=/etc/a.gsb +no_defs"]',
+        "+proj=pipeline +step +proj=gridshift +grids=/etc/a.tif",
+        "+proj=tinshift +file=/etc/a.json",
+        "+proj=defmodel +model=/etc/a.json",
+        "+proj=deformation +xy_grids=/etc/a.tif",
+    ],
+)
+def test_other_words_for_a_file(words: str) -> None:
+    with pytest.raises(ValueError, match="its projection leads to another file"):
+        crs_of(words)
+
+
+def test_a_projection_in_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        crs_of(pyproj.CRS("EPSG:3035").to_json())
