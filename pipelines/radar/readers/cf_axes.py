@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.grid import Grid, with_metres
-from pipelines.radar.readers.georeference import crs_of, even_axis
+from pipelines.radar.readers.georeference import check_words, crs_of, even_axis
 from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.units import axis_unit
@@ -177,6 +177,8 @@ def _crs(attributes: str, axis_factor: float) -> pyproj.CRS:
         if given.get(name):
             return crs_of(given[name])
     if "grid_mapping_name" in given:
+        for words in filter(lambda value: isinstance(value, str), given.values()):
+            check_words(words)  # pyproj takes some of them as a projection in any words
         for name in given.keys() & set(EASTINGS):
             given[name] = float(given[name]) * axis_factor
         return pyproj.CRS.from_cf({name: _number(value) for name, value in given.items()})

@@ -14,7 +14,7 @@ CROOKED = 0.05  # share of a pixel by which a pixel centre may lie beside an eve
 
 # In PROJ's words, and in those within WKT: what is read from a file, or from what PROJ finds by that name.
 FILE = re.compile(
-    r'\b(?:\w*grids|init|catalog|file|model)\s*=\s*([^\s"]+)'
+    r'\b(?:\w*grids|init|catalog|file|model)\s*=[\s"\']*([^\s"\']*)|\bPROJ4_GRIDS\b'
     r'|\bPARAMETERFILE\s*[\[(](?:\s*"(?:[^"]|"")*"\s*,\s*"((?:[^"]|"")*)")?',
     re.IGNORECASE,
 )
@@ -27,16 +27,27 @@ def crs_of(words: str) -> pyproj.CRS:
     Raises
     ------
     ValueError
-        If it has PROJ read another file: PROJ would take any of the machine, by its path.
+        As :func:`check_words` does.
     pyproj.exceptions.CRSError
         If it is none.
+    """
+    check_words(words)
+    return pyproj.CRS.from_user_input(words)
+
+
+def check_words(words: str) -> None:
+    """Refuse a file's words of a projection that have PROJ read another file: it would take any, by its path.
+
+    Raises
+    ------
+    ValueError
+        If they do.
     """
     for found in FILE.finditer(words):
         if not HARMLESS.fullmatch(found[1] or found[2] or ""):
             raise ValueError(f"its projection leads to another file: {found[0]}")
     if words.lstrip().startswith("{"):  # PROJ's JSON can name files, too
         raise ValueError("its projection is JSON, not WKT or PROJ's words")
-    return pyproj.CRS.from_user_input(words)
 
 
 def even_axis(centres: NDArray[np.float64], name: str) -> NDArray[np.float64]:

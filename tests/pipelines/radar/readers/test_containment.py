@@ -277,6 +277,9 @@ def test_a_projection_reads_no_other_file(source: Path, secret: Path) -> None:
     with netCDF4.Dataset(source / "wkt.nc", "a") as file:
         file["proj"].crs_wkt = wkt
     assert str(secret) in wkt
+    write_bom(source / "name.nc", np.full((12, 16), 10, np.int16), time)
+    with netCDF4.Dataset(source / "name.nc", "a") as file:
+        file["proj"].geographic_crs_name = f"+proj=longlat +nadgrids={secret}"
     write_knmi(source / "knmi.h5", np.full((12, 16), 10), time)
     of_knmi = f"+proj=stere +lat_0=90 +nadgrids={secret}"
     edited(
@@ -290,6 +293,7 @@ def test_a_projection_reads_no_other_file(source: Path, secret: Path) -> None:
         "init.h5": f"{leads}init={secret}:a",
         "knmi.h5": f"{leads}nadgrids={secret}",
         "list.h5": f"{leads}nadgrids=@null,{secret}",
+        "name.nc": f"{leads}nadgrids={secret}",
         "short.h5": f"{leads}init={secret}:a",
         "wkt.nc": f"{leads}nadgrids={secret}",
     }
@@ -308,6 +312,9 @@ def test_projections_of_proj_itself_are_fine(words: str) -> None:
         'ParameterFile ( "with ""quotes"" in it" , "/etc/a.gsb")',
         'PARAMETERFILE[broken,"/etc/a.gsb"]',
         'EXTENSION["PROJ4","+proj=longlat +nadgrids=/etc/a.gsb +no_defs"]',
+        'VERT_DATUM["a",2005,EXTENSION["PROJ4_GRIDS","/etc/a.gtx"]]',
+        '+proj=longlat +nadgrids="/etc/a.gsb"',
+        "+init='/etc/a:b'",
         "+proj=pipeline +step +proj=gridshift +grids=/etc/a.tif",
         "+proj=tinshift +file=/etc/a.json",
         "+proj=defmodel +model=/etc/a.json",
