@@ -154,7 +154,10 @@ class Inbox:
     def _quarantine(self, path: Path, signature: FileSignature, reason: str) -> None:
         self._note(path, f"{reason}; in quarantine")
         if target := self._move(path, signature, "quarantine"):
-            target.with_name(f"{target.name}.reason").write_text(f"{printable(reason)}\n", encoding="utf-8")
+            try:
+                target.with_name(f"{target.name}.reason").write_text(f"{printable(reason)}\n", encoding="utf-8")
+            except OSError as error:  # a name that leaves no room for another ending
+                self._note(path, f"its reason can't be written: {error.strerror or error}")
 
     def _remove_link(self, path: Path) -> None:
         """Remove a symbolic link: what it leads to isn't the inbox's to read, and moved it would lead there still."""

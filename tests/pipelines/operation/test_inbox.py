@@ -145,6 +145,20 @@ def test_a_file_that_stays_broken_goes_into_quarantine_with_its_reason(folder: P
     assert "web page" in (folder.with_name("inbox-quarantine") / "index.html.reason").read_text()
 
 
+def test_a_broken_file_of_the_longest_name_costs_its_reason_alone(folder: Path, live: LiveStore) -> None:
+    write_file(folder, FRAMES[0])
+    longest = folder / f"{'a' * 252}.h5"  # 255 bytes, as many as a name may have
+    longest.write_text("nothing")
+    os.utime(longest, (time.time() - 700,) * 2)
+    stored, notes = cycle(folder, live)
+    assert stored == 1
+    assert [note.removeprefix(longest.name) for note in notes][1:] == [
+        ": its reason can't be written: File name too long"
+    ]
+    assert "in quarantine" in notes[0]
+    assert names(folder.with_name("inbox-quarantine")) == [longest.name]
+
+
 def test_a_cycle_killed_between_commit_and_move_loses_and_doubles_nothing(
     folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
