@@ -22,7 +22,7 @@ KEPT = {"name", "description", "enabled", "tags", "actions", "actions_on_trigger
 
 
 def alarm(kind: str, domain: str, message: str) -> None:
-    """Tell Prefect of an alarm; within a flow run the event names that run too.
+    """Emit an alarm to Prefect; within a flow run the event names that run too.
 
     Parameters
     ----------

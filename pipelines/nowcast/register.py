@@ -41,7 +41,7 @@ def write_extrapolation(folder: Path) -> None:
 
 
 def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
-    """Give extrapolation and every model in ``models`` that has scores a version with them; return them by name.
+    """Register extrapolation and every model in ``models`` that has scores, with these; return versions by name.
 
     A new version gets its model card: ``tables`` are its scores on the test events of ``windows``.
     """

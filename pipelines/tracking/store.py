@@ -66,7 +66,7 @@ def connect(experiment: str) -> MlflowClient:
 
 @contextmanager
 def briefly() -> Iterator[None]:
-    """Give up a server that is silent after 10 s, not after MLflow's minutes: for what has to be on time.
+    """Wait 10 s for a server that is silent, not MLflow's minutes: for what has to be on time.
 
     It holds for the whole process while it is entered. Not for writing what would be lost.
     """

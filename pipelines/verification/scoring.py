@@ -67,8 +67,8 @@ def score_forecast(
     spectral = spectral_columns(forecast, observed, mask, pixel_m)
     rows = []
     for lead, counts in enumerate(mask):  # one by one: a grid of millions of pixels is held in float64 for one alone
-        said, seen = (np.where(counts, rain[lead], np.float32(0)) for rain in (forecast, observed))
-        difference = said.astype(np.float64) - seen
+        predicted, seen = (np.where(counts, rain[lead], np.float32(0)) for rain in (forecast, observed))
+        difference = predicted.astype(np.float64) - seen
         of_lead = {
             "minutes": float(minutes[lead]),
             "error": difference.sum(),
@@ -76,7 +76,7 @@ def score_forecast(
             "squared_error": np.square(difference).sum(),
             **{name: column[lead] for name, column in spectral.items()},
         }
-        rows.append([of_lead | _events(said, seen, counts, threshold, pixel_m) for threshold in thresholds])
+        rows.append([of_lead | _events(predicted, seen, counts, threshold, pixel_m) for threshold in thresholds])
     table = pd.DataFrame(chain.from_iterable(zip(*rows, strict=True)))
     return table[["minutes", "threshold", *SUMS, *power_columns()]]
 
@@ -85,17 +85,19 @@ def _events(
     forecast: Rain, observed: Rain, mask: NDArray[np.bool_], threshold: float, pixel_m: float
 ) -> dict[str, float]:
     """Count the events of one lead time, (H, W), and sum up their neighbourhoods."""
-    said, seen = (mask & (rain >= threshold) for rain in (forecast, observed))
-    hits, n_said, n_seen, n_mask = (int(np.count_nonzero(events)) for events in (said & seen, said, seen, mask))
+    predicted, seen = (mask & (rain >= threshold) for rain in (forecast, observed))
+    hits, n_predicted, n_seen, n_mask = (
+        int(np.count_nonzero(events)) for events in (predicted & seen, predicted, seen, mask)
+    )
     sums: dict[str, float] = {
         "threshold": float(threshold),
         "hits": hits,
-        "false_alarms": n_said - hits,
+        "false_alarms": n_predicted - hits,
         "misses": n_seen - hits,
-        "correct_negatives": n_mask - n_said - n_seen + hits,
+        "correct_negatives": n_mask - n_predicted - n_seen + hits,
     }
     for scale in SCALES_KM:
-        error, reference = fss_sums(said, seen, scale_pixels(scale, pixel_m))
+        error, reference = fss_sums(predicted, seen, scale_pixels(scale, pixel_m))
         sums |= {f"fss_error_{scale}km": error, f"fss_reference_{scale}km": reference}
     return sums
 

@@ -106,8 +106,8 @@ def spectral_columns(
     `WET_AREA_RATIO` of the observed square reaches `WET_RATE` has no spectrum.
     """
     square = (slice(None), *valid_square(np.logical_and.reduce(mask)))
-    seen, said = observed[square], forecast[square]
-    powers = {"observed": spectra(seen, pixel_m), "forecast": spectra(said, pixel_m)}
+    seen, predicted = observed[square], forecast[square]
+    powers = {"observed": spectra(seen, pixel_m), "forecast": spectra(predicted, pixel_m)}
     if seen.size:
         wet = (seen >= WET_RATE).mean(axis=(1, 2)) >= WET_AREA_RATIO
         for power in powers.values():

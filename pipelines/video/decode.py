@@ -355,6 +355,6 @@ def _filled(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def _still_alive() -> None:
-    """Tell the kernel's timer of a worker that this is a long video, not one on which the decoder hangs."""
+    """Wind up the kernel's timer of a worker: this is a long video, not one on which the decoder hangs."""
     if limit_s := signal.getitimer(signal.ITIMER_REAL)[1]:
         signal.setitimer(signal.ITIMER_REAL, limit_s, limit_s)
