@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({}, "8000"),
+        ({}, "1000"),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
     ],
