@@ -1,5 +1,8 @@
 """Errors that a user can act on: one line that names the file or key, and the reason."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pipelines.common.text import printable
 
 
@@ -25,6 +28,21 @@ class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of t
     def __init__(self, path: object, reason: str) -> None:
         self.path, self.reason = path, printable(" ".join(str(reason).split()))
         super().__init__(f"{path}: {self.reason}")
+
+
+@contextmanager
+def as_unreadable(path: object) -> Iterator[None]:
+    """Turn all that goes wrong with a file into `UnreadableFile`."""
+    try:
+        yield
+    except UnreadableFile:
+        raise
+    except OSError as error:
+        raise UnreadableFile(path, error.strerror or str(error)) from error
+    # What a decoder raises on bytes that someone else broke can't be listed; the file is bad whatever it is.
+    except Exception as error:
+        reason = str(error.args[0]) if error.args and not isinstance(error, ValueError) else str(error)
+        raise UnreadableFile(path, reason or type(error).__name__) from error
 
 
 class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock, not of the program

@@ -5,7 +5,7 @@ In a module of its own: a worker finds a function by its module's name, and a st
 
 from pathlib import Path
 
-from pipelines.common.errors import UserError
+from pipelines.common.errors import UserError, as_unreadable
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.frame import Frame
 from pipelines.radar.quality import Quality, control, describe
@@ -14,7 +14,7 @@ from pipelines.radar.readers.containment import check_contained
 from pipelines.radar.readers.georeference import crs_of
 from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.radar_file import RadarFile
-from pipelines.radar.readers.read import as_unreadable, read_frame, read_headers, read_members
+from pipelines.radar.readers.read import read_frame, read_headers, read_members
 from pipelines.radar.regridding import regrid
 from pipelines.radar.store import open_frames
 

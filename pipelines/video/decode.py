@@ -22,7 +22,7 @@ from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from pipelines.common.errors import UnreadableFile
+from pipelines.common.errors import as_unreadable
 from pipelines.common.files import link_outside
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.video.clips import CHUNK, LEVEL, SHARD
@@ -145,17 +145,13 @@ def next_frames(path: Path, decoding: Decoding | None, count: int) -> list[Image
 @contextmanager
 def _unreadable(path: Path) -> Iterator[None]:
     """Turn all that goes wrong with a video into `UnreadableFile`."""
-    try:
-        yield
-    except UnreadableFile:
-        raise
-    except OSError as error:
-        raise UnreadableFile(path, error.strerror or str(error)) from error
-    except FFmpegError as error:  # its number is no errno: what a file's content is doesn't pass
-        raise UnreadableFile(path, f"no video that can be decoded: {error.strerror}") from None
-    # What a decoder raises on bytes that someone else broke can't be listed; the file is bad whatever it is.
-    except Exception as error:
-        raise UnreadableFile(path, str(error) or type(error).__name__) from error
+    with as_unreadable(path):
+        try:
+            yield
+        except OSError:
+            raise
+        except FFmpegError as error:  # its number is no errno: what a file's content is doesn't pass
+            raise ValueError(f"no video that can be decoded: {error.strerror}") from None
 
 
 def _opened(

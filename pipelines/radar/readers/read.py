@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.errors import UserError, as_unreadable
 from pipelines.common.files import as_text, link_outside
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.cf_grid import crs_attributes
@@ -129,21 +129,6 @@ def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
         file = RadarFile(path, hints)
         check_contained(file)
         yield _format_of(file), file
-
-
-@contextmanager
-def as_unreadable(path: Path) -> Iterator[None]:
-    """Turn all that goes wrong with a file into an `UnreadableFile`."""
-    try:
-        yield
-    except UnreadableFile:
-        raise
-    except OSError as error:
-        raise UnreadableFile(path, error.strerror or str(error)) from error
-    # What a decoder raises on bytes that someone else broke can't be listed; the file is bad whatever it is.
-    except Exception as error:
-        reason = str(error.args[0]) if error.args and not isinstance(error, ValueError) else str(error)
-        raise UnreadableFile(path, reason or type(error).__name__) from error
 
 
 def _format_of(file: RadarFile) -> Format:
