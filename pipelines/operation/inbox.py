@@ -66,16 +66,19 @@ class Inbox:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: no such folder")
         try:
-            signatures = {path: FileSignature.of(path) for path in radar_files(self.folder)}
+            signatures = {path: _signature(path) for path in radar_files(self.folder)}
         except UserError as empty:
             self.notes.append(str(empty))
             return []
-        if any(time.time() - changed / 1e9 < SETTLE_S for _, changed in signatures.values()):
+        if any(one and time.time() - one.changed_ns / 1e9 < SETTLE_S for one in signatures.values()):
             time.sleep(SETTLE_S)
-        unfinished = [path for path, signature in signatures.items() if FileSignature.of(path) != signature]
-        for path in unfinished:
-            self._note(path, "still being written; left for the next cycle")
-        return [path for path in signatures if path not in unfinished]
+        whole = []
+        for path, before in signatures.items():
+            if (now := _signature(path)) and now == before:
+                whole.append(path)
+            elif now:
+                self._note(path, "still being written; left for the next cycle")
+        return whole
 
     def store(
         self,
@@ -112,10 +115,10 @@ class Inbox:
         stored = 0
         batch: dict[Path, tuple[FileSignature, Frame]] = {}
         for path in files:
-            if path.is_symlink():
-                self._remove_link(path)
-                continue
             try:
+                if path.is_symlink():
+                    self._remove_link(path)
+                    continue
                 signature = FileSignature.of(path)
                 frame, _ = guarded(decode, path, None, params, hints, limits=params.limits)
             except FileNotFoundError:
@@ -178,9 +181,10 @@ class Inbox:
         """Move a file that is still as it was looked at into a folder beside the inbox."""
         folder = self._beside(where)
         target = folder / path.name
-        if not path.exists():
+        now = _signature(path)
+        if now is None:
             return None
-        if FileSignature.of(path) != signature:
+        if now != signature:
             # What is there now is another file, and nobody has read it.
             self._note(path, "replaced while it was read; left for the next cycle")
             return None
@@ -193,3 +197,11 @@ class Inbox:
             # It will be read again, and stored once: no reason to go without a forecast.
             self._note(path, f"can't be moved into {folder}: {error.strerror or error}")
             return None
+
+
+def _signature(path: Path) -> FileSignature | None:
+    """Return a file's signature; None where it is gone, as who put it there may move it away again."""
+    try:
+        return FileSignature.of(path)
+    except FileNotFoundError:
+        return None

@@ -126,6 +126,19 @@ def test_a_file_that_was_just_written_is_waited_for_and_taken(
     assert time.monotonic() - start >= 0.5
 
 
+def test_a_file_that_is_taken_away_during_the_wait_costs_nothing(
+    folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines.operation.inbox, "SETTLE_S", 0.5)
+    write_file(folder, FRAMES[0], age_s=0.0)
+    gone = write_file(folder, FRAMES[1])
+    taker = Timer(0.2, gone.unlink)
+    taker.start()
+    assert cycle(folder, live) == (1, [])
+    taker.join()
+    assert times(live) == [FRAMES[0].time]
+
+
 def test_a_name_of_any_bytes_is_told_of_in_a_line_of_text(folder: Path, live: LiveStore) -> None:
     write_file(folder, FRAMES[0])
     (folder / os.fsdecode(b"a\xff \n\xc3\xa9.h5")).write_text("nothing")
