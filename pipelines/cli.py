@@ -257,7 +257,7 @@ def recognize(
     # A clip needs none of what params.yaml says.
     limits = Limits(read_params().ingest_video.max_memory_mb) if Path("params.yaml").exists() else Limits()
     probabilities, name, version = recognize_clip(clip, model, limits)
-    print(printable(f"{clip}: by {name}, version {version}"))
+    print(printable(f"{clip}: by {name}, version {version or 'none'}"))
     for label, probability in list(probabilities.items())[:5]:
         print(f"{probability:7.1%}  {printable(label)}")
 

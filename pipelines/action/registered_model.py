@@ -14,7 +14,7 @@ FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn
 FRAMES_AT_ONCE = 16
 
 
-def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str, float], str, str]:  # noqa: B008 - frozen
+def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str, float], str, str | None]:  # noqa: B008 - frozen
     """Return the probability of each class, the most probable first, and the model's name and version.
 
     The video streams through: however long it is, one piece of it is in memory. A process of ``limits`` decodes it.

@@ -59,9 +59,9 @@ def load_method(model: str, params: Params) -> Method:
     from pipelines.nowcast.registered_model import load
 
     loaded = load(model)
-    name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version}"
+    name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version or 'none'}"
     description = loaded.description
-    return Method(name, loaded.sha256, factory_from(loaded.forecaster, description), description.inputs)
+    return Method(name, loaded.sha256 or model, factory_from(loaded.forecaster, description), description.inputs)
 
 
 def runs_of(time: NDArray[np.datetime64], longest_hours: float) -> NDArray[np.int64]:

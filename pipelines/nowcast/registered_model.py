@@ -20,17 +20,17 @@ class LoadedModel:
     uri : str
         As asked for.
     name, version : str
-        Of the registered model; "none" for a URI outside the registry.
-    sha256 : str
-        Of the model's folder.
+        Of the registered model; outside the registry "none", and no version.
+    sha256 : str or None
+        Of the model's folder, if it lies in one.
     forecaster : Forecaster
     description : ModelDescription
     """
 
     uri: str
     name: str
-    version: str
-    sha256: str
+    version: str | None
+    sha256: str | None
     forecaster: Forecaster
     description: ModelDescription
 
@@ -53,7 +53,7 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
     """
     location = RADAR.locate(uri)
     # What another URI names may change; a version doesn't.
-    read = _read if location.version == "none" else _read_once
+    read = _read if location.version is None else _read_once
     return LoadedModel(uri, location.name, location.version, *read(location))
 
 

@@ -93,7 +93,7 @@ def forecast(
 def fallback_model(method: Fallback) -> LoadedModel:
     """Return a method that needs no registry, as if it were from there."""
     description = ModelDescription(method=method, inputs=INPUTS[method])
-    return LoadedModel(method, method, "none", "none", FALLBACKS[method], description)
+    return LoadedModel(method, method, None, None, FALLBACKS[method], description)
 
 
 def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:

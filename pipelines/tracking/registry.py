@@ -48,12 +48,12 @@ class Version:
 class ModelLocation:
     """Where the model lies that a URI means: the URI of its version, and the ``store`` that knows it.
 
-    ``name`` and ``version`` are those of the registered model, "none" outside the registry; ``sha256`` is what the
-    store says of its content, None if nothing.
+    ``name`` and ``version`` are those of the registered model, "none" and None outside the registry; ``sha256`` is what
+    the store says of its content, None if nothing.
     """
 
     name: str
-    version: str
+    version: str | None
     uri: str
     store: str
     sha256: str | None
@@ -201,7 +201,7 @@ class RegisteredModel:
         if not named or named[1] != self.name:
             raise UserError(f"{uri}: not a version of {self.name}: models:/{self.name}/NUMBER")
         location = self.locate(uri)
-        if location.sha256 is None:
+        if location.version is None or location.sha256 is None:
             raise UserError(f"{uri}: not a model that `dvc repro` registered")
         return Version(location.version, location.sha256)
 
@@ -246,7 +246,7 @@ class RegisteredModel:
             tags = client.get_run(of_run[1]).data.tags if of_run else {}
         except MlflowException as error:
             raise _no_such_model(uri, error) from None
-        return ModelLocation("none", "none", uri, store, tags.get("model_sha256"))
+        return ModelLocation("none", None, uri, store, tags.get("model_sha256"))
 
 
 def _version(found: ModelVersion) -> Version:

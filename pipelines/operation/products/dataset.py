@@ -11,7 +11,7 @@ from pipelines.common.provenance import code_commit
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
-from pipelines.operation.products.attributes import NONE, ForecastAttributes, InputFrame, MissingFrame
+from pipelines.operation.products.attributes import ForecastAttributes, InputFrame, MissingFrame
 from pipelines.params.operation import Policy
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
@@ -153,7 +153,7 @@ def _attributes(
     }
     attributes = ForecastAttributes(
         title=f"Radar nowcast from {stamp(inputs.observed[-1].time)}",
-        source=model.method if model.version == NONE else f"{model.method}: {model.name} version {model.version}",
+        source=model.method if model.version is None else f"{model.method}: {model.name} version {model.version}",
         method=model.method,
         model_uri=model.uri,
         model_name=model.name,
