@@ -35,7 +35,7 @@ def as_unreadable(path: object) -> Iterator[None]:
     """Turn all that goes wrong with a file into `UnreadableFile`."""
     try:
         yield
-    except UnreadableFile:
+    except UserError:  # one of those, or a parameter that can't be used
         raise
     except OSError as error:
         raise UnreadableFile(path, error.strerror or str(error)) from error

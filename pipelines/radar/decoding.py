@@ -3,10 +3,12 @@
 In a module of its own: a worker finds a function by its module's name, and a stage's module is run as ``__main__``.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.common.errors import UserError, as_unreadable
-from pipelines.params.radar import SILENT, FileHints, IngestRadar
+from pipelines.common.limits import TooLarge
+from pipelines.params.radar import SILENT, FileHints, IngestRadar, Regrid
 from pipelines.radar.frame import Frame
 from pipelines.radar.quality import Quality, control, describe
 from pipelines.radar.readers.archive_file import Members
@@ -15,29 +17,43 @@ from pipelines.radar.readers.georeference import crs_of
 from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.read import read_frame, read_headers, read_members
-from pipelines.radar.regridding import regrid
+from pipelines.radar.regridding import check_target, regrid
 from pipelines.radar.store import open_frames
 
 
-def survey(path: Path, hints: FileHints) -> Members | tuple[list[Header], str]:
-    """Return the members of an archive file, or what is in any other; raises as :func:`read_headers` does."""
+def survey(path: Path, hints: FileHints, onto: Regrid | None) -> Members | tuple[list[Header], str]:
+    """Return the members of an archive file, or what is in any other; raises as :func:`read_headers` does.
+
+    A header whose grid can't be brought ``onto`` another says so in its refusal.
+    """
     members = read_members(path)
-    return read_headers(path, hints) if members is None else members
+    if members is not None:
+        return members
+    headers, sha256 = read_headers(path, hints)
+    with as_unreadable(path):
+        return [replace(header, refusal=header.refusal or _refusal(header, onto)) for header in headers], sha256
 
 
 def decode(
     path: Path, number: int | None, params: IngestRadar, hints: FileHints = SILENT, sha256: str | None = None
 ) -> tuple[Frame, Quality]:
-    """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does."""
+    """Read a frame, control its quality and bring it onto its grid; raises as :func:`read_frame` does.
+
+    Raises
+    ------
+    UserError
+        If ``regrid.crs`` is no projection.
+    """
     z_r, onto = hints.z_r or params.z_r, hints.regrid or params.regrid
     if hints.min_quality is None:
         hints = hints.model_copy(update={"min_quality": params.min_quality})
     frame = read_frame(path, (z_r.a, z_r.b), number, sha256, hints)
-    frame, quality = control(frame, params.max_rate, params.above_max_rate)
-    if onto is None:
-        return frame, quality
-    frame = regrid(frame, onto)
-    return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)
+    with as_unreadable(path):
+        frame, quality = control(frame, params.max_rate, params.above_max_rate)
+        if onto is None:
+            return frame, quality
+        frame = regrid(frame, onto)
+        return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)
 
 
 def is_store_of_frames(path: Path) -> bool:
@@ -60,3 +76,15 @@ def is_store_of_frames(path: Path) -> bool:
         check_pixels(frames.sizes["y"] * frames.sizes["x"])
         frames.drop_vars("rainfall_flux").load()
         return True
+
+
+def _refusal(header: Header, onto: Regrid | None) -> str | None:
+    """Return why a header's grid can't be brought onto another."""
+    try:
+        if onto is not None:
+            check_target(header.grid, onto)
+    except TooLarge:
+        raise  # by these limits, so that nobody may keep it
+    except ValueError as error:
+        return str(error)
+    return None

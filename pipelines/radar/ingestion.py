@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.errors import UnreadableFile
 from pipelines.common.files import as_text, link_outside
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import FileHints, IngestRadar
@@ -54,7 +54,8 @@ class Ingestion:
                 new.append(path)
             else:
                 members += self._take(path, found)
-        answers = decoders(self.params.limits).map(survey, [(path, self.hints) for path in new])
+        tasks = [(path, self.hints, self.params.regrid) for path in new]
+        answers = decoders(self.params.limits).map(survey, tasks)
         for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
             if isinstance(answer, Failure):
                 found = answer.reason
@@ -62,10 +63,7 @@ class Ingestion:
                 found = answer
             else:
                 headers, sha256 = answer
-                found = [
-                    FrameRecord(self.cache.same_grid(header), sha256, reason=self._refusal(header))
-                    for header in headers
-                ]
+                found = [FrameRecord(self.cache.same_grid(header), sha256, reason=header.refusal) for header in headers]
             if not (isinstance(answer, Failure) and answer.passing):
                 self.cache.put(path, found)
             members += self._take(path, found)
@@ -152,15 +150,6 @@ class Ingestion:
                 else:
                     self._reject((path, number), record.reason)
         return []
-
-    def _refusal(self, header: Header) -> str | None:
-        """Return why a frame can't be in any store, if its header tells."""
-        if header.refusal is None and self.params.regrid is not None:
-            try:
-                target_grid(header.grid, self.params.regrid)
-            except UserError as error:
-                return str(error)
-        return header.refusal
 
     def _decoded(self, refs: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each frame into ``frames`` and its record, or reject it."""

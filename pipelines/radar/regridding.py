@@ -5,6 +5,8 @@ Both work on mm/h, never on dBZ, and say NaN where less than a stated share of w
 
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -15,12 +17,14 @@ from pipelines.common.errors import UserError
 from pipelines.params.radar import Regrid
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
+from pipelines.radar.readers.header import check_pixels
 
 WHOLE = 1e-3  # a factor this close to a whole number is one: producers give pixel sizes with few digits
 
 
 def regrid(frame: Frame, params: Regrid) -> Frame:
-    """Bring a frame onto the grid of :func:`target_grid`."""
+    """Bring a frame onto the grid of :func:`target_grid`; raises as :func:`check_target` does."""
+    check_target(frame.grid, params)
     grid = target_grid(frame.grid, params)
     factor = _block(frame.grid, params)
     if factor:
@@ -32,22 +36,39 @@ def regrid(frame: Frame, params: Regrid) -> Frame:
 
 @lru_cache(maxsize=8)
 def target_grid(grid: Grid, params: Regrid) -> Grid:
-    """Return the grid that frames on ``grid`` come onto.
+    """Return the grid that frames on ``grid``, which `check_target` has seen, come onto.
 
     In the grid's own projection with a whole multiple of its pixel size: blocks of pixels from the north-west on, the
     last ones perhaps beyond its edge. Else the smallest grid around it whose edges are multiples of the resolution.
+    """
+    return Grid.from_edges(**_edges(grid, params))
+
+
+def check_target(grid: Grid, params: Regrid) -> None:
+    """Refuse a grid that can't come onto another, before that one is made.
 
     Raises
     ------
     UserError
-        If the projection is unknown, or the grid doesn't lie in it.
+        If the projection is unknown.
+    ValueError
+        If the grid doesn't lie in it, or takes too few or too many pixels there.
     """
+    rows, columns = shape = _edges(grid, params)["shape"]
+    if min(shape) < 2:
+        raise ValueError(f"ingest_radar.regrid.resolution: {params.resolution:g} leaves {rows}×{columns} pixels")
+    check_pixels(prod(shape))
+
+
+@lru_cache(maxsize=8)
+def _edges(grid: Grid, params: Regrid) -> dict[str, Any]:
+    """Return what :meth:`Grid.from_edges` takes."""
     factor = _block(grid, params)
     if factor:
         dy, dx = (factor * step for step in grid.spacing)
         left, top = grid.x[0] - grid.spacing[1] / 2, grid.y[0] + grid.spacing[0] / 2
         shape = tuple(-(-size // factor) for size in grid.shape)
-        return Grid.from_edges(grid.crs, left=left, top=top, dx=dx, dy=dy, shape=shape)  # type: ignore[arg-type]
+        return {"crs": grid.crs, "left": left, "top": top, "dx": dx, "dy": dy, "shape": shape}
     crs, size = _crs(grid, params), params.resolution
     (dy, dx), (y, x) = grid.spacing, (grid.y, grid.x)
     to_crs = pyproj.Transformer.from_crs(grid.crs, crs, always_xy=True)
@@ -55,13 +76,11 @@ def target_grid(grid: Grid, params: Regrid) -> Grid:
         to_crs.transform_bounds(x[0] - dx / 2, y[-1] - dy / 2, x[-1] + dx / 2, y[0] + dy / 2, densify_pts=99)
     )
     if not np.isfinite(bounds).all():
-        raise UserError(f"ingest_radar.regrid.crs: the radar's grid doesn't lie in {params.crs}")
+        raise ValueError(f"ingest_radar.regrid.crs: the radar's grid doesn't lie in {params.crs}")
     # A rounding error must not cost a row.
     left, bottom = np.floor(bounds[:2] / size + 1e-6) * size
-    columns, rows = np.ceil((bounds[2:] - [left, bottom]) / size - 1e-6).astype(int)
-    if min(columns, rows) < 2:
-        raise UserError(f"ingest_radar.regrid.resolution: {size:g} leaves {rows}×{columns} pixels")
-    return Grid.from_edges(crs, left=left, top=bottom + rows * size, dx=size, dy=size, shape=(rows, columns))
+    columns, rows = map(int, np.ceil((bounds[2:] - [left, bottom]) / size - 1e-6))  # of any size
+    return {"crs": crs, "left": left, "top": bottom + rows * size, "dx": size, "dy": size, "shape": (rows, columns)}
 
 
 def block_mean(rain_rate: NDArray[np.float32], factor: int, min_valid: float) -> NDArray[np.float32]:

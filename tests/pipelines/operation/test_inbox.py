@@ -15,6 +15,7 @@ import pipelines.operation.inbox
 from pipelines.common.errors import UserError
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
+from pipelines.params.radar import Regrid
 from pipelines.params.read import read_params
 from pipelines.radar.grid import Grid
 
@@ -285,3 +286,14 @@ def test_what_takes_too_much_goes_into_quarantine(folder: Path, live: LiveStore,
     assert cycle(folder, live)[0] == 1
     (reason,) = (tmp_path / "inbox-quarantine").glob("*.reason")
     assert reason.read_text() == "too large: 3072 MB, and max_file_mb is 1024\n"
+
+
+def test_a_grid_that_cannot_be_brought_onto_the_other_goes_into_quarantine(folder: Path, live: LiveStore) -> None:
+    write_file(folder, FRAMES[0])
+    far = FRAMES[1].grid
+    far = Grid(far.crs, 1e-3 * far.x, 1e-3 * far.y)
+    broken = write_file(folder, replace(FRAMES[1], grid=far), age_s=3600)
+    params = INGEST.model_copy(update={"regrid": Regrid(crs=None, resolution=2000.0, min_valid=0.5)})
+    inbox = Inbox(folder)
+    assert inbox.store(inbox.find_whole(), live, params, NOW) == 1
+    assert inbox.notes == [f"{broken.name}: ingest_radar.regrid.resolution: 2000 leaves 1×1 pixels; in quarantine"]

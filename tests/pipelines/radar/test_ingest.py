@@ -1,6 +1,7 @@
 """Folders of radar files into stores: what goes in, what goes to quarantine and why, and the same bytes each time."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -288,11 +289,19 @@ def test_a_grid_that_is_not_on_earth_costs_its_file(tmp_path):
 def test_a_frame_that_cannot_be_brought_onto_the_grid_costs_its_file(tmp_path):
     archive(tmp_path / "in")
     write_odim(tmp_path / "in" / "pole.h5", pixels(9), at(9), projdef="+proj=stere +lat_0=-90 +lon_0=0 +ellps=WGS84")
+    write_odim(tmp_path / "in" / "small.h5", pixels(10), at(10), scale=10.0)
+    write_odim(tmp_path / "in" / "large.h5", pixels(11), at(11), scale=100_000.0)
     onto = Regrid(crs="+proj=gnom +lat_0=55 +lon_0=10 +ellps=WGS84", resolution=2000.0, min_valid=0.5)
     result = Result(tmp_path)
+    params = PARAMS.model_copy(update={"regrid": onto, "max_unpacked_mb": 2})
+    ingest_radar(tmp_path / "in", result.store, result.table, result.quality, params)
+    assert len(result.times) == 4
+    assert set(result.reasons) == {"large.h5", "pole.h5", "small.h5"}
+    assert re.fullmatch(r"too large: a frame of \d+ pixels unpacks to .* 2", result.reasons["large.h5"])
+    assert "doesn't lie in" in result.reasons["pole.h5"]
+    assert result.reasons["small.h5"] == "ingest_radar.regrid.resolution: 2000 leaves 1×1 pixels"
+    # What was too large for those limits is looked at again.
     ingest_radar(
         tmp_path / "in", result.store, result.table, result.quality, PARAMS.model_copy(update={"regrid": onto})
     )
-    assert len(result.times) == 4
-    assert list(result.reasons) == ["pole.h5"]
-    assert "doesn't lie in" in result.reasons["pole.h5"]
+    assert result.reasons["large.h5"].startswith("not as most files here")

@@ -93,8 +93,19 @@ def test_wrong_parameters_are_named():
     frame = a_frame(np.ones(GRID.shape))
     with pytest.raises(UserError, match=r"regrid\.crs: 'EPSG:0'"):
         regrid(frame, Regrid(crs="EPSG:0", resolution=1.0, min_valid=0.5))
-    with pytest.raises(UserError, match=r"regrid\.resolution"):
-        regrid(frame, Regrid(crs="EPSG:4326", resolution=20.0, min_valid=0.5))
+
+
+@pytest.mark.parametrize(
+    ("crs", "resolution", "words"),
+    [
+        ("EPSG:4326", 20.0, r"regrid\.resolution: 20 leaves 1×1 pixels"),
+        (None, 30_000.0, r"regrid\.resolution: 30000 leaves 1×2 pixels"),
+        (None, 1e-9, r"too large: a frame of \d+ pixels"),
+    ],
+)
+def test_a_grid_of_too_few_or_too_many_pixels_is_not_made(crs, resolution, words):
+    with pytest.raises(ValueError, match=words):
+        regrid(a_frame(np.ones(GRID.shape)), Regrid(crs=crs, resolution=resolution, min_valid=0.5))
 
 
 def test_a_store_on_another_grid(tmp_path):
