@@ -42,7 +42,6 @@ def tell(domain: Domain, alarms: Mapping[str, str | None]) -> None:
 
     Parameters
     ----------
-    domain : Domain
     alarms : mapping of str to str or None
         See :func:`pipelines.operation.products.latest.update_latest`.
     """

@@ -20,13 +20,7 @@ from pipelines.common.guard import guarded
 
 
 def create_app() -> ASGIApp:
-    """Return Prefect's app, its API and its UI, behind the check.
-
-    Raises
-    ------
-    UserError
-        If the environment has no login.
-    """
+    """Return Prefect's app, its API and its UI, behind the check; raises UserError if the environment has no login."""
     if not get_current_settings().server.api.auth_string:
         raise UserError("PREFECT_SERVER_API_AUTH_STRING: not set; see docs/operations.md, Login")
     return guarded(server.create_app(final=True))

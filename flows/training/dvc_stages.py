@@ -149,8 +149,6 @@ def reproduce(
 
     Parameters
     ----------
-    stage : str
-    processes : Processes
     environment : dict of str
         Of the command, beside our own.
     told : callable

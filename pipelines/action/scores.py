@@ -11,13 +11,7 @@ WHOLE = 0  # in column observed: all frames of a clip
 
 
 def read_results(scores: Path, metrics: Path, names: list[str]) -> dict[str, tuple[pd.DataFrame, dict[str, float]]]:
-    """Read the table and the metrics of every evaluated model, by name.
-
-    Raises
-    ------
-    UserError
-        If there are none of a model.
-    """
+    """Read the table and the metrics of every evaluated model, by name; raises UserError if one has none."""
     results = {}
     for name in names:
         try:

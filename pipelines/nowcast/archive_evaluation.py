@@ -42,7 +42,6 @@ def load_method(model: str, params: Params) -> Method:
     ----------
     model : str
         A baseline's name, an MLflow URI, or the folder of a trained model.
-    params : Params
 
     Raises
     ------
@@ -113,7 +112,6 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         NAME.json.
     minutes : int
         The longest lead time.
-    params : Params
 
     Returns
     -------

@@ -42,7 +42,6 @@ def write_comparison(
         Of :func:`pipelines.nowcast.hindcast.score_methods`, by the method's name.
     examples : mapping of str to Examples
         Of the same methods.
-    table : Path
     index : Index
         The frames of a forecast.
     networks, costs, notes

@@ -117,10 +117,8 @@ def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
 
     Parameters
     ----------
-    store : Path
     rain : DataArray of shape (T, H, W)
         Its rain rate in mm/h.
-    params : Index
 
     Raises
     ------
@@ -160,8 +158,6 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     ----------
     stores : mapping of str to Path
         By the archives' names, which `Index.splits` may name. Events are numbered over all of them.
-    windows : Path
-    params : Index
 
     Raises
     ------

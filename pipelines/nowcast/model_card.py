@@ -27,7 +27,6 @@ def model_card(
 
     Parameters
     ----------
-    description : ModelDescription
     sums, extrapolation : DataFrame
         Of :func:`pipelines.nowcast.evaluate.evaluate`, the model's and the baseline's.
     scores : mapping

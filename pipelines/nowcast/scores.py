@@ -54,13 +54,7 @@ def write_examples(examples: Examples, file: Path) -> None:
 
 
 def read_examples(file: Path) -> dict[tuple[str, int], Rain]:
-    """Return what :func:`write_examples` wrote.
-
-    Raises
-    ------
-    UserError
-        If the file can't be read.
-    """
+    """Return what :func:`write_examples` wrote; raises UserError if the file can't be read."""
     try:
         with xr.open_datatree(file, engine="netcdf4") as tree:
             return {(one.attrs["store"], int(one.attrs["t0"])): one["rainfall_flux"].to_numpy() for one in tree.leaves}

@@ -50,7 +50,6 @@ def archive_day(frames: xr.Dataset, path: Path) -> int:
     ----------
     frames : Dataset
         From :meth:`pipelines.operation.live_store.LiveStore.open`, of one day.
-    path : Path
 
     Returns
     -------

@@ -42,10 +42,8 @@ def forecast(
 
     Parameters
     ----------
-    source : Source
     load_model : callable
         Gives the model; may raise.
-    policy : Policy
     minutes : int
         Longest lead time.
     memory_limit_mb : int, optional
@@ -97,13 +95,7 @@ def fallback_model(method: Fallback) -> LoadedModel:
 
 
 def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:
-    """Refuse a model that was made for another cadence or pixel size, or needs too much memory.
-
-    Raises
-    ------
-    UserError
-        If it doesn't fit.
-    """
+    """Refuse, by UserError, a model made for another cadence or pixel size, or one that needs too much memory."""
     description = model.description
     if (wanted := description.step_seconds or step_s) != step_s:
         raise UserError(f"frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
@@ -120,13 +112,7 @@ def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory
 
 
 def run(model: LoadedModel, inputs: Inputs, leads: int) -> Rain:
-    """Let a model forecast, and look at what it gives.
-
-    Raises
-    ------
-    UserError
-        If it fails, or what it gives can't be rain.
-    """
+    """Let a model forecast, and look at what it gives; raises UserError if it fails, or what it gives can't be rain."""
     with as_user_error(model.uri):
         rain_rate = np.asarray(model.forecaster(inputs.rain_rate, leads))
         wanted = (leads, *inputs.rain_rate.shape[1:])

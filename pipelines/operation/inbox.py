@@ -56,13 +56,7 @@ class Inbox:
         self.notes: list[str] = []
 
     def find_whole(self) -> list[Path]:
-        """Return the files that nobody is writing to, as far as one can see from outside.
-
-        Raises
-        ------
-        UserError
-            If there is no such folder.
-        """
+        """Return the files that nobody writes to, as seen from outside; raises UserError if there is no folder."""
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: no such folder")
         try:
@@ -94,7 +88,6 @@ class Inbox:
         ----------
         files : iterable of Path
             From :meth:`find_whole`; those that are gone by now are passed over.
-        live : LiveStore
         params : IngestRadar
             How a file becomes a frame: as in the archive.
         now : numpy.datetime64

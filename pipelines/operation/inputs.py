@@ -72,13 +72,7 @@ class Source:
         return newest
 
     def step_s(self) -> int:
-        """Seconds from one frame to the next, of the newest ones.
-
-        Raises
-        ------
-        UserError
-            If there are fewer than two.
-        """
+        """Seconds from one frame to the next, of the newest ones; raises UserError if there are fewer than two."""
         if self.times.size < 2:
             raise UserError(f"{self.name}: {self.times.size} frame(s), and two at least are needed")
         return usual_step(self.times[-STEP_FRAMES:])
@@ -104,13 +98,7 @@ class Inputs:
 
 
 def check_age(time: np.datetime64, now: np.datetime64, allowed_minutes: int | None, name: object) -> None:
-    """Refuse a newest frame that is too old; None allows any age.
-
-    Raises
-    ------
-    StaleInput
-        If it is.
-    """
+    """Refuse, by StaleInput, a newest frame that is too old; None allows any age."""
     age = (now - time) // np.timedelta64(60, "s")
     if allowed_minutes is not None and age > allowed_minutes:
         raise StaleInput(
@@ -131,10 +119,8 @@ def choose_inputs(source: Source, count: int, policy: Policy, method: str) -> In
 
     Parameters
     ----------
-    source : Source
     count : int
         Inputs of the method (T_in).
-    policy : Policy
     method : str
         Its name, for messages.
 

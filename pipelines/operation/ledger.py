@@ -42,13 +42,7 @@ def ledger_file(out: Path, reference: np.datetime64) -> Path:
 
 
 def append(out: Path, reference: np.datetime64, table: pd.DataFrame) -> None:
-    """Add a cycle's rows, all or none.
-
-    Raises
-    ------
-    UserError
-        If the cycle is in the ledger.
-    """
+    """Add a cycle's rows, all or none; raises UserError if the cycle is in the ledger."""
     path = ledger_file(out, reference)
     if path.exists():
         raise UserError(f"{path}: this cycle is in the ledger, and what is there stays as it is")

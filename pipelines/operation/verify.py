@@ -43,7 +43,6 @@ def close_cycles(
 
     Parameters
     ----------
-    domain : Domain
     stored : Dataset
         The live store, see :meth:`pipelines.operation.live_store.LiveStore.open`.
     thresholds : sequence of float

@@ -96,13 +96,7 @@ class Params(Section):
         return self
 
     def domain(self, name: str) -> Domain:
-        """Return the domain of this name.
-
-        Raises
-        ------
-        UserError
-            If there is none.
-        """
+        """Return the domain of this name; raises UserError if there is none."""
         if name not in self.domains:
             raise UserError(f"params.yaml: domains: no {name!r} among {', '.join(self.domains) or 'none'}")
         return self.domains[name]

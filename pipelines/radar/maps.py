@@ -27,7 +27,6 @@ def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: 
         What stands above the columns.
     grid : Grid
         Of all maps; the axes show its own coordinates, kilometres where the projection has metres.
-    title : str
     path : Path
         The PNG to write.
     """

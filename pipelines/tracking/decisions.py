@@ -100,7 +100,6 @@ def record(
 
     Parameters
     ----------
-    model : RegisteredModel
     champion : Version
         Who is champion from now on; the present one if the decision is that it stays.
     by, words, key

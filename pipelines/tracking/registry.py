@@ -190,13 +190,7 @@ class RegisteredModel:
         client.set_registered_model_alias(self.name, alias, version.number)
 
     def find_version(self, uri: str) -> Version:
-        """Return the version that a URI names: models:/NAME/NUMBER, or models:/NAME@ALIAS.
-
-        Raises
-        ------
-        UserError
-            If it names none, or one that isn't ours.
-        """
+        """Return the version that models:/NAME/NUMBER or models:/NAME@ALIAS is; a UserError if it is none of ours."""
         named = OF_REGISTRY.fullmatch(uri)
         if not named or named[1] != self.name:
             raise UserError(f"{uri}: not a version of {self.name}: models:/{self.name}/NUMBER")

@@ -21,13 +21,7 @@ os.environ.setdefault("MLFLOW_SERVER_X_FRAME_OPTIONS", "SAMEORIGIN")
 
 
 def create_app() -> ASGIApp:
-    """Return MLflow's app behind the check.
-
-    Raises
-    ------
-    UserError
-        If there is to be a login, and the environment has none.
-    """
+    """Return MLflow's app behind the check; raises UserError if the environment lacks the login that there is to be."""
     from mlflow.server.fastapi_app import app
 
     if os.environ.get("MLFLOW_BASIC_AUTH", "true").lower() == "false":

@@ -25,7 +25,6 @@ def log_skill(
 
     Parameters
     ----------
-    experiment_name : str
     domain, name, version : str
         The run's: of the domain, and of the registered model.
     cycles : iterable of datetime64

@@ -34,13 +34,7 @@ def num_nodes(devices: int) -> int:
 
 
 def part_of_batch(batch_size: int, devices: int) -> int:
-    """Return the samples of one process, of a batch that all share.
-
-    Raises
-    ------
-    UserError
-        If a batch can't be shared evenly.
-    """
+    """Return the samples of one process, of a batch that all share; raises UserError if it can't be shared evenly."""
     processes = devices * num_nodes(devices)
     if batch_size % processes:
         raise UserError(f"batch_size {batch_size} is shared by {processes} processes (devices): not a multiple of that")

@@ -73,7 +73,6 @@ def fit(
         See `pipelines.common.checkpoints.checkpoint_folder`; who calls this removes it when the model is written.
     logger : Logger or False
         Of the first process; others have none.
-    params : Fit
     model, section : str
         Keys of params.yaml to name when it goes wrong.
 

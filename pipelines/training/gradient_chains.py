@@ -13,13 +13,7 @@ from scs_model.stsgd.chains import chain_table
 
 
 def parse_range(text: str) -> list[int]:
-    """Parse ``1..17``, or ``2,5,10``, into numbers, all at least 1.
-
-    Raises
-    ------
-    UserError
-        If it is neither.
-    """
+    """Parse ``1..17``, or ``2,5,10``, into numbers, all at least 1; raises UserError if it is neither."""
     try:
         first, dots, last = text.partition("..")
         numbers = list(range(int(first), int(last) + 1)) if dots else [int(number) for number in text.split(",")]
@@ -31,13 +25,7 @@ def parse_range(text: str) -> list[int]:
 
 
 def parse_probabilities(text: str) -> list[float]:
-    """Parse ``0,0.25,0.5`` into probabilities.
-
-    Raises
-    ------
-    UserError
-        If it holds anything else.
-    """
+    """Parse ``0,0.25,0.5`` into probabilities; raises UserError if it holds anything else."""
     try:
         probabilities = [float(number) for number in text.split(",")]
     except ValueError:

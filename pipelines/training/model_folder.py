@@ -23,13 +23,7 @@ class Description(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Return the description in ``folder``.
-
-        Raises
-        ------
-        UserError
-            If there is none, or it is another's.
-        """
+        """Return the description in ``folder``; raises UserError if there is none, or it is another's."""
         file = folder / "model.json"
         try:
             return cls.model_validate_json(file.read_bytes())
@@ -45,13 +39,7 @@ class Description(BaseModel):
 
 
 def load_weights(network: "nn.Module", folder: Path) -> None:
-    """Load the weights in ``folder`` into a network.
-
-    Raises
-    ------
-    UserError
-        If there are none, or they don't fit.
-    """
+    """Load the weights in ``folder`` into a network; raises UserError if there are none, or they don't fit."""
     from safetensors.torch import load_file
 
     file = folder / "weights.safetensors"

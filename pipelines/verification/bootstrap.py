@@ -61,13 +61,7 @@ class Difference(Interval):
 
 
 def common_forecasts(tables: Tables) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the forecasts that all methods have, and in a sentence how many were left out.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
+    """Return the forecasts that all methods have, and a note of how many were left out; raises UserError if all are."""
     forecasts = {name: sums[KEY].drop_duplicates() for name, sums in tables.items()}
     common = None
     for of_method in forecasts.values():
@@ -111,7 +105,6 @@ def paired_difference(sums_a: pd.DataFrame, sums_b: pd.DataFrame, *, draws: int 
     sums_a, sums_b : DataFrame
         Of :func:`pipelines.verification.scoring.score_forecast`, with columns event and time (of issue), of the same
         forecasts. Select rows before to compare at one threshold or lead time only.
-    draws : int
 
     Raises
     ------

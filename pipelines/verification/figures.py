@@ -21,7 +21,6 @@ def draw_csi(scores: Tables, path: Path, dashed: Container[str]) -> None:
     ----------
     scores : mapping of str to DataFrame
         Of :func:`pipelines.verification.scoring.pooled`, by the method's name.
-    path : Path
     dashed : container of str
         Methods whose lines are dashed.
     """

@@ -58,7 +58,6 @@ def spectra(rain_rate: NDArray[np.floating], pixel_m: float) -> NDArray[np.float
     Parameters
     ----------
     rain_rate : ndarray of shape (leads, N, N), mm/h, finite
-    pixel_m : float
 
     Returns
     -------

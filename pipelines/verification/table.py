@@ -105,7 +105,6 @@ def write_table(
         Sums of the same forecasts, by the method's name.
     scores : mapping of str to DataFrame
         :func:`pipelines.verification.scoring.pooled` of them.
-    markdown, data : Path
     rivals : sequence of str
         Methods to the best of which there is a column of the difference.
     networks : sequence of str

@@ -82,7 +82,6 @@ def assemble(
         Names of the classes, by number.
     attributes : dict
         What else there is to say about all of it.
-    store : Path
     """
     table = table.reset_index(drop=True)
     rows = table["frames"].map(shards_of) * SHARD
@@ -180,11 +179,5 @@ class Clips:
 
 
 def open_clips(path: Path) -> Clips:
-    """Open a store of clips.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
+    """Open a store of clips; raises UserError if there is none."""
     return Clips(path)

@@ -88,8 +88,6 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
         A file, or a folder of pictures.
     start_s, end_s : float or None
         The part that is wanted, seconds; None for all of it.
-    decoding : Decoding
-    folder : Path
 
     Raises
     ------
@@ -130,7 +128,6 @@ def next_frames(path: Path, decoding: Decoding | None, count: int) -> list[Image
 
     Parameters
     ----------
-    path : Path
     decoding : Decoding or None
         Begins a video; None goes on with it.
     count : int
@@ -276,13 +273,7 @@ def _resized(file: Path, size: tuple[int, int]) -> Image:
 
 
 def _sampled(timed: Iterator[Timed], rate: float | None, own_rate: float) -> Iterator[Image]:
-    """Pictures ``rate`` times a second, each the one nearest in time; all there are where there is no rate.
-
-    Raises
-    ------
-    ValueError
-        If time goes back, or makes a leap.
-    """
+    """Pictures ``rate`` times a second, each the one nearest in time; all there are where there is no rate."""
     number = 0
     before: Timed | None = None
 

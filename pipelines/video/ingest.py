@@ -61,7 +61,6 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         Zarr store, written whole or not at all; the same bytes for the same files. See `pipelines.video.clips`.
     quarantine : Path
         CSV with columns ``file`` (below ``source``) and ``reason``.
-    params : IngestVideo
 
     Returns
     -------

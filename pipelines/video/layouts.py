@@ -82,7 +82,6 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
 
     Parameters
     ----------
-    folder : Path
     split : int
         Which of the official lists, where there are several.
     group : str or None

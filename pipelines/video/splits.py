@@ -16,7 +16,6 @@ def draw_splits(table: pd.DataFrame, *, validation_share: float, test_share: flo
         Columns ``group``, ``label`` and ``split``, the last None where no list says anything.
     validation_share, test_share : float
         Share of the groups of each class.
-    seed : int
 
     Returns
     -------

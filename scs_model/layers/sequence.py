@@ -26,13 +26,7 @@ def check_sequence(x: Tensor, channels: int, *, stride: int = 1) -> None:
 
 
 def check_open_paths(open_paths: Tensor, *shape: int) -> None:
-    """Refuse draws of another shape than (..., T, 2).
-
-    Raises
-    ------
-    ValueError
-        If the shape differs.
-    """
+    """Refuse draws of another shape than (..., T, 2); raises ValueError if the shape differs."""
     if tuple(open_paths.shape) != shape:
         raise ValueError(f"open_paths has shape {shape}; got {tuple(open_paths.shape)}")
 

@@ -18,13 +18,7 @@ from scs_model.stsgd.switch import check_switch
 
 
 def open_probabilities(kind: str, p: float) -> tuple[float, float]:
-    """Return π_s and π_t of a switch (`scs_model.stsgd.switch.draw_open_paths`).
-
-    Raises
-    ------
-    ValueError
-        If there is no such switch.
-    """
+    """Return π_s and π_t of a switch (`scs_model.stsgd.switch`); raises ValueError if there is no such switch."""
     check_switch(kind, p)
     if kind == "off":
         return 1.0, 1.0

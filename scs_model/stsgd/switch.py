@@ -10,13 +10,7 @@ KINDS = ("off", "one_sided", "two_sided")
 
 
 def check_switch(kind: str, p: float) -> None:
-    """Refuse a switch that there isn't.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown or p is no probability.
-    """
+    """Refuse a switch that there isn't; raises ValueError if the kind is unknown or p is no probability."""
     if kind not in KINDS:
         raise ValueError(f"switch kind {kind!r} is none of {', '.join(KINDS)}")
     if not 0.0 <= p <= 1.0:

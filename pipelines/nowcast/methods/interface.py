@@ -41,13 +41,7 @@ def factory_from(forecaster: Forecaster, description: ModelDescription) -> Forec
 
 
 def factory(model: str, params: Evaluate) -> ForecasterFactory:
-    """Return the factory of a baseline by its name, or of the model in a folder.
-
-    Raises
-    ------
-    UserError
-        If it is neither.
-    """
+    """Return the factory of a baseline by its name, or of the model in a folder; raises UserError if it is neither."""
     if model in BASELINES:
         return baseline(model, params)
     return factory_from(*load_forecaster(Path(model)))

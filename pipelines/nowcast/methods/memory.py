@@ -15,7 +15,6 @@ def needed_mb(description: ModelDescription, shape: tuple[int, int], leads: int)
 
     Parameters
     ----------
-    description : ModelDescription
     shape : tuple of int
         Rows and columns of the grid.
     leads : int

@@ -42,11 +42,8 @@ def forecast_dataset(
     Parameters
     ----------
     rain_rate : ndarray of shape (leads, H, W), mm/h
-    inputs : Inputs
     step_s : int
         Seconds from one lead time to the next.
-    model : LoadedModel
-    policy : Policy
     fallback : str, optional
         Why it isn't the model that was asked for, if it isn't.
     snapshot : str, optional

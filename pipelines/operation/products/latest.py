@@ -45,7 +45,6 @@ def update_latest(domain: Domain, *, forecast: dict[str, Any] | None = None, ala
 
     Parameters
     ----------
-    domain : Domain
     forecast : dict, optional
         From :func:`describe`.
     alarms : mapping of str to str or None

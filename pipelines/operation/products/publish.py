@@ -38,7 +38,6 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> No
         See :func:`pipelines.operation.products.dataset.forecast_dataset`.
     observed : sequence of Frame
         That it was made from, oldest first.
-    folder : Path
 
     Raises
     ------

@@ -75,13 +75,7 @@ class PublishedForecast:
 
 
 def read_published(folder: Path) -> PublishedForecast:
-    """Read the forecast in a cycle's folder.
-
-    Raises
-    ------
-    UserError
-        If it can't be read.
-    """
+    """Read the forecast in a cycle's folder; raises UserError if it can't be read."""
     try:
         with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
             return PublishedForecast(

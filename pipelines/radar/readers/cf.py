@@ -55,13 +55,7 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of each time of the rain or reflectivity; one of a forecast says why it can't be taken.
-
-    Raises
-    ------
-    ValueError
-        If there is no such variable on a known grid, or no time, or an amount has no interval.
-    """
+    """Return the header of each time of the rain or reflectivity; one of a forecast says why it can't be taken."""
     with _open(file) as dataset:
         variable, (unit, _) = _variable(file, dataset)
         frames = _frames(dataset, variable)

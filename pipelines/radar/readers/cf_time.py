@@ -78,13 +78,7 @@ def frame_times(
 
 
 def _coordinates(dataset: xr.Dataset, variable: xr.DataArray) -> dict[Role, xr.DataArray]:
-    """Return the variables with times of frames, by their roles.
-
-    Raises
-    ------
-    ValueError
-        If several may be the time: none is a dimension's, has the standard name or is called so.
-    """
+    """Return the variables with times of frames, by their roles."""
     bounds = {one.attrs.get("bounds") for one in dataset.variables.values()}
     found: dict[Role, list[xr.DataArray]] = {}
     for name in dataset.variables:

@@ -27,13 +27,7 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of a reflectivity composite; the time is of an instant.
-
-    Raises
-    ------
-    ValueError
-        If something is missing in the header, or it is of something else.
-    """
+    """Return the header of a reflectivity composite; the time is of an instant."""
     fields, shape, _ = _parse(file.content)
     parameter = fields.get("param", "unnamed")
     if "reflectivity" not in parameter.lower():

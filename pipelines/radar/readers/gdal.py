@@ -27,13 +27,7 @@ SENTINELS = ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_m
 
 @contextmanager
 def open_raster(content: bytes, driver: str) -> Iterator[Any]:
-    """Open the content of a file.
-
-    Raises
-    ------
-    ValueError
-        If GDAL can't, it is too large, or leads to other files.
-    """
+    """Open the content of a file; raises ValueError if GDAL can't, it is too large, or leads to other files."""
     try:
         with (
             rasterio.Env(GDAL_NUM_THREADS="1", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),

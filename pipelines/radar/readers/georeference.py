@@ -36,13 +36,7 @@ def crs_of(words: str) -> pyproj.CRS:
 
 
 def check_words(words: str) -> None:
-    """Refuse a file's words of a projection that have PROJ read another file: it would take any, by its path.
-
-    Raises
-    ------
-    ValueError
-        If they do.
-    """
+    """Refuse, by ValueError, words of a projection that have PROJ read another file: it would take any, by its path."""
     for found in FILE.finditer(words):
         if not HARMLESS.fullmatch(found[1] or found[2] or ""):
             raise ValueError(f"its projection leads to another file: {found[0]}")

@@ -33,13 +33,7 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of the one band beside a mask.
-
-    Raises
-    ------
-    ValueError
-        If there are several, or unit, time, interval or projection are unknown, or its mask is in another file.
-    """
+    """Return the header of the one band beside a mask."""
     if file.path.with_name(f"{file.path.name}.msk").exists():
         raise ValueError(f"its mask is in a file of its own, {file.path.name}.msk")
     with _open(file) as dataset:

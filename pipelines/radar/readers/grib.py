@@ -28,13 +28,7 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of the one message; one of a forecast says why it can't be taken.
-
-    Raises
-    ------
-    ValueError
-        If there are several, or unit, interval or projection are unknown.
-    """
+    """Return the header of the one message; one of a forecast says why it can't be taken."""
     with open_raster(file.content, "GRIB") as dataset:
         band = band_of(dataset, file.hints)
         unit, _ = unit_of(dataset, band, file.hints)

@@ -14,13 +14,7 @@ def has(name: str, *groups: h5py.Group) -> bool:
 
 
 def text(name: str, *groups: h5py.Group) -> str:
-    """Return the text of an attribute, from the first of ``groups`` that has it.
-
-    Raises
-    ------
-    ValueError
-        If none has it, or it is something else, or empty.
-    """
+    """Return the text of an attribute of the first of ``groups`` that has it; a ValueError if there is none."""
     value, where = _attribute(name, groups)
     if not isinstance(value, str) or not value.strip("\0 "):
         raise ValueError(f"attribute {name} in {where} is {_shown(value)}, not text")

@@ -98,13 +98,7 @@ def nowcast(issued: np.datetime64, valid: np.datetime64) -> str:
 
 
 def utc(digits: str) -> np.datetime64:
-    """Return the time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """Return the time of ``YYYYMMDDhhmm`` or ``YYYYMMDDhhmmss``; raises ValueError if it is none."""
     found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?", digits, re.ASCII)
     if found:
         year, month, day, hour, minute, second = found.groups(default="00")
@@ -141,7 +135,6 @@ def to_rain_rate(values: NDArray[np.floating], header: Header, z_r: tuple[float,
     ----------
     values : ndarray of shape (H, W)
         In the header's unit; NaN for no data; -inf dBZ where nothing was detected.
-    header : Header
     z_r : tuple of float
         a and b of Z = a·R^b, Z in mm⁶ m⁻³, R in mm/h (Marshall and Palmer 1948, J. Meteor. 5, 165–166).
         Reflectivity below `DRY_DBZ` is 0 mm/h; below `LEAST_DBZ`, but for -inf, and above `MOST_DBZ` it is no data,

@@ -21,13 +21,7 @@ DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": "[A-Za-z]{3}"} | dict.fromkeys(
 
 
 def check_hints(file: RadarFile, headers: Sequence[Header]) -> None:
-    """Refuse a file one of whose headers says otherwise than the user.
-
-    Raises
-    ------
-    ValueError
-        If it does; it names both.
-    """
+    """Refuse a file one of whose headers says otherwise than the user, by a ValueError that names both."""
     hints = file.hints
     for header in headers:
         _check_header(header, hints)
@@ -65,13 +59,7 @@ def projection(words: str) -> pyproj.CRS:
 
 
 def time_by_name(file: RadarFile) -> np.datetime64:
-    """Return the time that a file's name has, where its content has none.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+    """Return the time that a file's name has, where its content has none; raises ValueError if there is none."""
     if file.hints.time_pattern is not None:
         return time_in_name(file.name, file.hints.time_pattern)
     found = NAMED_TIME.search(file.name)
@@ -81,13 +69,7 @@ def time_by_name(file: RadarFile) -> np.datetime64:
 
 
 def time_in_name(name: str, pattern: str) -> np.datetime64:
-    """Return the time in a file's name, where ``pattern`` has strptime's words for a part of it.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+    """Return the time that ``pattern``, a part of a file's name in strptime's words, finds; a ValueError if none."""
     parts = re.split(r"%(.)", pattern)
     try:
         words = [DIRECTIVES[part] if i % 2 else re.escape(part) for i, part in enumerate(parts)]

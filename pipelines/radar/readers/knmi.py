@@ -37,11 +37,6 @@ def headers(file: RadarFile) -> list[Header]:
     """Return the header of the image: an amount ends at the file's end time, all else is of then.
 
     Images of quality and adjustment, which come beside it, are left. A file with several images of rain is a forecast.
-
-    Raises
-    ------
-    ValueError
-        If there is no such image, or the header contradicts itself.
     """
     overview = group(file.hdf5, "overview")
     start, end = (_time(text(f"product_datetime_{name}", overview)) for name in ("start", "end"))

@@ -42,13 +42,7 @@ def recognises(file: RadarFile) -> bool:
 
 
 def headers(file: RadarFile) -> list[Header]:
-    """Return the header of each frame: of rain, which ends at its date, or of reflectivity at that instant.
-
-    Raises
-    ------
-    ValueError
-        If the product or the zone is unknown, or dates and data don't fit together.
-    """
+    """Return the header of each frame: of rain, which ends at its date, or of reflectivity at that instant."""
     data, dates = _arrays(file.content)
     unit, _, _ = _product(file.name)
     grid = _grid(data.shape[1:])

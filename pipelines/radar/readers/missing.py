@@ -71,13 +71,7 @@ def _sentinels(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHint
 
 
 def agreed_nodata(of_file: list[float], hints: FileHints) -> list[float]:
-    """Return the numbers for no data that the file says, or else the user.
-
-    Raises
-    ------
-    ValueError
-        If the user says another than the file.
-    """
+    """Return the numbers for no data that the file says, or else the user; raises ValueError if the two contradict."""
     if hints.nodata is None:
         return of_file
     of_user = hints.nodata if isinstance(hints.nodata, list) else [hints.nodata]

@@ -53,11 +53,6 @@ def headers(file: RadarFile) -> list[Header]:
     Reflectivity and rain rate are of the nominal time: what a composite's dataset says of its start and end is
     when its radars scanned, and is not the step from one composite to the next. Accumulations end at their end.
     An image of another time than the nominal one is a forecast, or another product, and refused by name.
-
-    Raises
-    ------
-    ValueError
-        If it is no composite of a known quantity, or the first image's times contradict each other.
     """
     root = file.hdf5
     kind = text("object", *_levels([root], "what"))

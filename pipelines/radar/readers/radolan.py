@@ -39,11 +39,6 @@ def headers(file: RadarFile) -> list[Header]:
     """Return the header of a sum, whose time is its end, or of reflectivity, of an instant.
 
     A nowcast's is refused, but for that of its step 0.
-
-    Raises
-    ------
-    ValueError
-        If it is another product, on an unknown grid, or of another length than it says.
     """
     content = file.content
     text = _header_text(content)

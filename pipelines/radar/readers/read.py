@@ -71,7 +71,6 @@ def read_frame(
 
     Parameters
     ----------
-    path : Path
     z_r : tuple of float
         a and b of Z = a·R^b, for files of reflectivity.
     number : int, optional

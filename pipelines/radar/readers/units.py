@@ -32,13 +32,7 @@ def data_unit(words: str) -> tuple[Unit, float]:
 
 
 def agreed_unit(file: str | None, user: str | None) -> tuple[Unit, float]:
-    """Return :func:`data_unit` of what the file says, or else the user.
-
-    Raises
-    ------
-    ValueError
-        If neither says anything, or both say different things.
-    """
+    """Return :func:`data_unit` of what the file says, or else the user; a ValueError if none, or they differ."""
     if file is None and user is None:
         raise ValueError("no unit in the file, and no `unit` for it in params.yaml")
     found = data_unit(file or user or "")
@@ -49,13 +43,7 @@ def agreed_unit(file: str | None, user: str | None) -> tuple[Unit, float]:
 
 @lru_cache(maxsize=64)
 def axis_unit(words: str) -> tuple[Literal["m", "degree"], float]:
-    """Return whether an axis in ``words`` is one of lengths or of angles, and the factor to metres or degrees.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """Return whether a unit is of lengths or angles, and the factor to metres or degrees; a ValueError if neither."""
     bases: tuple[Literal["m", "degree"], ...] = ("m", "degree")
     for base in bases:
         # 1 is an angle to UDUNITS, and to a file no unit.
