@@ -67,6 +67,9 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
         return plain if isinstance(plain, dict) else [self._record(one) for one in plain]
 
     def _grid(self, grid: Grid) -> tuple[int, Grid]:
+        for number, known in self._grids.values():
+            if known is grid:
+                return number, known
         y, x = (np.asarray(axis, np.float64).tobytes() for axis in (grid.y, grid.x))
         key = (grid.crs.to_wkt(), y, x)
         if key not in self._grids:

@@ -154,27 +154,24 @@ class Ingestion:
     def _decoded(self, refs: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
         """Decode each frame into ``frames`` and its record, or reject it."""
         tasks = [(*ref, self.params, self.hints, self[ref].sha256) for ref in refs]
-        answers = decoders(self.params.limits).map(decode, tasks)
+        answers = list(decoders(self.params.limits).map(decode, tasks))
+        paths = {path for path, _ in refs}  # a file of many frames is looked at once
+        changed = {path for path in paths if self.cache.has_changed(path)}
         for ref, answer in zip(refs, answers, strict=True):
+            path, number = ref
             if isinstance(answer, Failure):
                 self._reject(ref, answer.reason)
                 if not answer.passing:
-                    self._remember(ref, replace(self[ref], reason=answer.reason))
-                yield ref
-                continue
-            frame, quality = answer
-            if self.cache.has_changed(ref[0]):
+                    self.records[path][number] = replace(self[ref], reason=answer.reason)
+            elif path in changed:
                 self._reject(ref, "it changed while it was read")
             else:
-                frames[ref] = frame
-                pixels = hashlib.sha256(frame.rain_rate.tobytes()).hexdigest()
-                self._remember(ref, replace(self[ref], pixels=pixels, quality=quality))
+                frames[ref], quality = answer
+                pixels = hashlib.sha256(frames[ref].rain_rate.tobytes()).hexdigest()
+                self.records[path][number] = replace(self[ref], pixels=pixels, quality=quality)
             yield ref
-
-    def _remember(self, ref: FrameRef, record: FrameRecord) -> None:
-        path, number = ref
-        self.records[path][number] = record
-        self.cache.put(path, self.records[path])
+        for path in paths:
+            self.cache.put(path, self.records[path])
 
     def _settle(self, group: list[FrameRef]) -> None:
         """Take the first frame of one time; another repeats it, or contradicts it and is rejected."""

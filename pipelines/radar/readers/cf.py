@@ -7,6 +7,7 @@ there are have one value. xarray opens, and decodes nothing: what is missing is 
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import netCDF4
@@ -15,6 +16,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from pipelines.radar.grid import Grid
 from pipelines.radar.readers.cf_axes import axes_of, grid_of
 from pipelines.radar.readers.cf_time import frame_times
 from pipelines.radar.readers.header import Header, check_pixels
@@ -39,6 +41,7 @@ CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 # Meanings of flags of pixels that no radar sees.
 UNSEEN = {"nodata", "no_data", "no_coverage", "not_covered", "outside", "out_of_range", "unseen", "not_seen", "missing"}
 MOST_NO_ECHO = {"dBZ": -30.0, "mm": 0.0, "mm/h": 0.0}  # a value of at most this says that there is none
+BLOCK_BYTES = 1 << 27  # of frames that are read at once
 
 
 def recognises(file: RadarFile) -> bool:
@@ -56,28 +59,66 @@ def recognises(file: RadarFile) -> bool:
 
 def headers(file: RadarFile) -> list[Header]:
     """Return the header of each time of the rain or reflectivity; one of a forecast says why it can't be taken."""
-    with _open(file) as dataset:
-        variable, (unit, _) = _variable(file, dataset)
-        frames = _frames(dataset, variable)
-        grid, _, _ = grid_of(dataset, variable, file.hints)
-        times = frame_times(file, dataset, variable, frames.shape[0], is_amount=unit == "mm")
-        return [Header(one.time, one.time_is, one.interval_s, unit, grid, one.refusal) for one in times]
+    one = file.opened(_images)
+    times = frame_times(file, one.dataset, one.variable, one.frames.shape[0], is_amount=one.unit == "mm")
+    return [Header(at.time, at.time_is, at.interval_s, one.unit, one.grid, at.refusal) for at in times]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     """Return pixels of a time in the header's unit, row 0 north: NaN for no data, -inf dBZ for no echo."""
+    one = file.opened(_images)
+    result = unpack(one.frames[number], one.variable.attrs, file.hints) * one.factor
+    if one.unseen is not None:
+        mask, flags = one.unseen
+        unseen = np.isin(mask[number if mask.shape[0] > 1 else 0], flags)
+        # Beside a mask, what is filled is no echo, unless the pixels say that in another way.
+        with np.errstate(invalid="ignore"):
+            if not (result[~unseen] <= MOST_NO_ECHO[one.unit]).any():
+                result[np.isnan(result)] = -np.inf if one.unit == "dBZ" else 0.0
+        result[unseen] = np.nan
+    return result[:: -1 if one.north else 1, :: -1 if one.west else 1]
+
+
+class _Blocks:
+    """Frames (T, H, W) of a lazy array, read by as many as its file has in a chunk: each chunk is unpacked once."""
+
+    def __init__(self, frames: xr.DataArray, size: int) -> None:
+        self.shape, self._frames = frames.shape, frames
+        self._size = max(1, min(size, BLOCK_BYTES // max(1, frames[0].nbytes)))
+        self._start, self._block = 0, np.empty((0, 0, 0))
+
+    def __getitem__(self, number: int) -> NDArray[Any]:
+        if not self._start <= number < self._start + len(self._block):
+            self._start = number - number % self._size
+            self._block = np.empty((0, 0, 0))  # before the next is read
+            self._block = self._frames[self._start : self._start + self._size].to_numpy()
+        return self._block[number - self._start]
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What is in a file: its frames, in the order of rows and columns that it has, and what tells what they are.
+
+    Where there is a mask, ``unseen`` has it with those of its flags that say that no radar sees.
+    """
+
+    dataset: xr.Dataset
+    variable: xr.DataArray
+    unit: Unit
+    factor: float
+    frames: _Blocks
+    unseen: tuple[_Blocks, list[Any]] | None
+    grid: Grid
+    north: bool
+    west: bool
+
+
+@contextmanager
+def _images(file: RadarFile) -> Iterator[_Images]:
     with _open(file) as dataset:
         variable, (unit, factor) = _variable(file, dataset)
-        result = unpack(_frames(dataset, variable)[number].to_numpy(), variable.attrs, file.hints) * factor
-        unseen = _unseen(dataset, variable, number)
-        if unseen is not None:
-            # Beside a mask, what is filled is no echo, unless the pixels say that in another way.
-            with np.errstate(invalid="ignore"):
-                if not (result[~unseen] <= MOST_NO_ECHO[unit]).any():
-                    result[np.isnan(result)] = -np.inf if unit == "dBZ" else 0.0
-            result[unseen] = np.nan
-        _, north, west = grid_of(dataset, variable, file.hints)
-        return result[:: -1 if north else 1, :: -1 if west else 1]
+        frames, unseen = _frames(dataset, variable), _unseen(dataset, variable)
+        yield _Images(dataset, variable, unit, factor, frames, unseen, *grid_of(dataset, variable, file.hints))
 
 
 @contextmanager
@@ -136,8 +177,8 @@ def _variable(file: RadarFile, dataset: xr.Dataset) -> tuple[xr.DataArray, tuple
     return variable, unit
 
 
-def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> xr.DataArray:
-    """Return a variable's frames (T, H, W), in the order of rows and columns that the file has."""
+def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> _Blocks:
+    """Return a variable's frames, in the order of rows and columns that the file has."""
     axes = axes_of(dataset, variable)
     y, x = axes["Y"].dims[0], axes["X"].dims[0]
     check_pixels(variable.sizes[y] * variable.sizes[x])
@@ -149,11 +190,13 @@ def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> xr.DataArray:
         shape = ", ".join(f"{size} {dimension}" for dimension, size in variable.sizes.items())
         raise ValueError(f"{variable.name} has {shape}, and frames differ in time alone")
     one = variable.isel({dimension: 0 for dimension in others if dimension != frames})
-    return one.transpose(frames, y, x) if frames is not None else one.transpose(y, x).expand_dims("frame")
+    if frames is None:
+        return _Blocks(one.transpose(y, x).expand_dims("frame"), 1)
+    return _Blocks(one.transpose(frames, y, x), variable.encoding.get("preferred_chunks", {}).get(frames, 1))
 
 
-def _unseen(dataset: xr.Dataset, variable: xr.DataArray, number: int) -> NDArray[np.bool_] | None:
-    """Return where a mask in the file says that no radar sees; None if it has no such mask."""
+def _unseen(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[_Blocks, list[Any]] | None:
+    """Return a mask in the file with its flags that say that no radar sees; None if it has no such mask."""
     axes = axes_of(dataset, variable)
     pixel = {axes["Y"].dims[0], axes["X"].dims[0]}
     for name in dataset.variables:
@@ -164,6 +207,5 @@ def _unseen(dataset: xr.Dataset, variable: xr.DataArray, number: int) -> NDArray
         meanings = zip(flags, str(mask.attrs.get("flag_meanings", "")).lower().split(), strict=False)
         unseen = [flag for flag, meaning in meanings if meaning in UNSEEN]
         if unseen:
-            frames = _frames(dataset, mask)
-            return np.isin(frames[number if frames.shape[0] > 1 else 0].to_numpy(), unseen)
+            return _frames(dataset, mask), unseen
     return None

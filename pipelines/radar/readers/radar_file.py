@@ -4,10 +4,11 @@ import hashlib
 import zlib
 from bz2 import BZ2Decompressor
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 
@@ -16,6 +17,7 @@ from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.readers.archive_file import BZIP2, GZIP, ZARR_MARKS, read_bytes
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+Opened = TypeVar("Opened")
 
 
 class RadarFile:
@@ -47,6 +49,18 @@ class RadarFile:
         self.is_zarr = any((path / mark).exists() for mark in ZARR_MARKS)
         self._raw = b"" if self.is_zarr else read_bytes(path)
         self.content = _unpacked(self._raw)
+        self._closing, self._opened = ExitStack(), dict[Any, Any]()
+
+    def opened(self, open_: "Callable[[RadarFile], AbstractContextManager[Opened]]") -> Opened:
+        """Return what ``open_`` makes of it, which is done once and lasts until :meth:`close`."""
+        if open_ not in self._opened:
+            self._opened[open_] = self._closing.enter_context(open_(self))
+        return self._opened[open_]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._opened.clear()
+        self._closing.close()
 
     @cached_property
     def sha256(self) -> str:

@@ -1,7 +1,7 @@
 """Radar files of any known format as frames. The format is told by the content, not by the file's name."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,9 @@ from pipelines.radar.readers.radar_file import RadarFile
 # What the user may say of files of some formats alone; the others fix it.
 LEFT_OPEN: dict[str, tuple[Format, ...]] = dict.fromkeys(("variable", "nodata"), (cf, geotiff, grib, knmi, odim))
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, grib, geotiff, meteonet, cf)
+
+Opened = tuple[Format, RadarFile, list[Header]]
+_kept: dict[tuple[Path, str, str | None], Opened] = {}  # one at most
 
 
 def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
@@ -85,8 +88,7 @@ def read_frame(
     UnreadableFile
         If it can't become a frame, whatever the reason.
     """
-    with _opened(path, hints) as (format_, file):
-        headers = _headers(format_, file)
+    with _opened(path, hints, sha256) as (format_, file, headers):
         number = _only(headers) if number is None else number
         header = headers[number]
         rain_rate = to_rain_rate(format_.values(file, number), header, z_r)
@@ -99,14 +101,13 @@ def read_frame(
 
 def read_headers(path: Path, hints: FileHints = SILENT) -> tuple[list[Header], str]:
     """Return all but the pixels of a radar file, frame by frame, and its SHA-256; raises as :func:`read_frame` does."""
-    with _opened(path, hints) as (format_, file):
-        return _headers(format_, file), file.sha256
+    with _opened(path, hints) as (_, file, headers):
+        return headers, file.sha256
 
 
 def read_header(path: Path, hints: FileHints = SILENT) -> Header:
     """Return all but the pixels of a radar file of one frame; raises as :func:`read_frame`, but for the pixels."""
-    with _opened(path, hints) as (format_, file):
-        headers = _headers(format_, file)
+    with _opened(path, hints) as (_, _, headers):
         return headers[_only(headers)]
 
 
@@ -122,12 +123,28 @@ def read_members(path: Path) -> Members | None:
 
 
 @contextmanager
-def _opened(path: Path, hints: FileHints) -> Iterator[tuple[Format, RadarFile]]:
-    """Open a file with the format that it has."""
-    with as_unreadable(path):
-        file = RadarFile(path, hints)
-        check_contained(file)
-        yield _format_of(file), file
+def _opened(path: Path, hints: FileHints, sha256: str | None = None) -> Iterator[Opened]:
+    """Open a file with the format that it has.
+
+    One of several frames that is known by its hash stays open for its next frame: a day is opened once, not 288 times.
+    """
+    known = path, hints.model_dump_json(), sha256
+    with as_unreadable(path), ExitStack() as closing:
+        opened = _kept.pop(known, None)
+        if opened is None:
+            while _kept:  # before the next takes memory
+                _kept.popitem()[1][1].close()
+            file = RadarFile(path, hints)
+            closing.callback(file.close)
+            check_contained(file)
+            format_ = _format_of(file)
+            opened = format_, file, _headers(format_, file)
+        else:
+            closing.callback(opened[1].close)
+        yield opened
+        if sha256 is not None and len(opened[2]) > 1:
+            _kept[known] = opened
+            closing.pop_all()
 
 
 def _format_of(file: RadarFile) -> Format:

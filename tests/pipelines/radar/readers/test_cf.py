@@ -367,3 +367,33 @@ def test_time_in_the_name_where_the_file_has_none(tmp_path):
     (header,), _ = read_headers(tmp_path / "rain 28.02.2021 23h55.nc", FileHints(time_pattern="%d.%m.%Y %Hh%M"))
     assert header.time == np.datetime64(TIME)
     assert "no `time_pattern`" in refused(tmp_path / "rain 28.02.2021 23h55.nc")
+
+
+def test_a_file_of_several_frames_stays_open_for_them(tmp_path):
+    """By its hash: here it is gone after the first. Another file takes its place."""
+    dataset = cf_dataset(5)
+    path = written(dataset, tmp_path)
+    headers, sha256 = read_headers(path)
+    assert len(headers) == 5
+    frames = [read_frame(path, (200.0, 1.6), 0, sha256)]
+    path.unlink()
+    frames += [read_frame(path, (200.0, 1.6), number, sha256) for number in range(1, 5)]
+    for frame, rain in zip(frames, dataset["rr"].to_numpy(), strict=True):
+        np.testing.assert_array_equal(frame.rain_rate, rain[::-1])
+    (tmp_path / "b").mkdir()
+    assert read_headers(written(cf_dataset(2), tmp_path / "b"))[1] != sha256
+    with pytest.raises(UnreadableFile, match="No such file"):
+        read_frame(path, (200.0, 1.6), 1, sha256)
+
+
+@pytest.mark.parametrize("memory", [1 << 27, 2 * 12 * 16 * 4])
+def test_frames_of_chunks_of_several(tmp_path, monkeypatch, memory):
+    """Read chunk by chunk, or by less than one where it is too large, in any order."""
+    monkeypatch.setattr("pipelines.radar.readers.cf.BLOCK_BYTES", memory)
+    dataset = cf_dataset(10)
+    dataset["rr"].encoding = {"chunks": (4, 12, 16)}
+    dataset.to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
+    _, sha256 = read_headers(tmp_path / "a.zarr")
+    for number in (9, 0, 3, 5, 4, 8):
+        frame = read_frame(tmp_path / "a.zarr", (200.0, 1.6), number, sha256)
+        np.testing.assert_array_equal(frame.rain_rate, dataset["rr"][number, ::-1].to_numpy())
