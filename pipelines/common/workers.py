@@ -20,7 +20,7 @@ from functools import cache, partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import Any, TypeVar
 
 from pipelines.common.errors import UnreadableFile
@@ -63,7 +63,7 @@ class Decoders:
     def __init__(self, count: int, limit_s: float = LIMIT_S, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
         self._limit_s, self._limits = limit_s, limits
         self._threads = ThreadPoolExecutor(count, "decoders")
-        self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
+        self._idle: LifoQueue[_Worker | None] = LifoQueue()  # one that runs before one to be started
         for _ in range(count):
             self._idle.put(None)
 

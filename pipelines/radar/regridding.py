@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from pipelines.common.errors import UserError
 from pipelines.params.radar import Regrid
@@ -110,6 +109,8 @@ def bilinear(
     The four pixels around a point weigh as in bilinear interpolation; those that aren't valid, and what is outside,
     weigh nothing.
     """
+    from scipy.ndimage import map_coordinates  # here: it takes a tenth of a second that few need to wait for
+
     valid = np.isfinite(rain_rate)
     at = np.stack([rows, columns])
     weight = map_coordinates(valid.astype(np.float64), at, order=1, mode="grid-constant")

@@ -10,16 +10,18 @@ import json
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import rasterio
 from h5py import h5d, h5g, h5l, h5o, h5t
 
 from pipelines.common.files import link_outside
 from pipelines.common.limits import check_size, check_unpacked
 from pipelines.radar.readers.radar_file import RadarFile
+
+if TYPE_CHECKING:
+    import rasterio
 
 # Of HDF5 itself, h5py and netCDF4: no other is loaded from anywhere for a file's sake.
 HDF5_FILTERS = {1, 2, 3, 4, 5, 6, 32000, 307, 32001, 32015}
@@ -46,7 +48,7 @@ def check_contained(file: RadarFile) -> None:
         _check_hdf5(file.hdf5)
 
 
-def check_raster(dataset: rasterio.DatasetReader) -> None:
+def check_raster(dataset: "rasterio.DatasetReader") -> None:
     """Refuse a GeoTIFF whose tags have GDAL look into another file; raises ValueError.
 
     Files beside it aren't there for one that is read from memory.

@@ -5,10 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
-from rasterio.io import MemoryFile
 
 from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
@@ -28,6 +25,9 @@ SENTINELS = ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_m
 @contextmanager
 def open_raster(content: bytes, driver: str) -> Iterator[Any]:
     """Open the content of a file; raises ValueError if GDAL can't, it is too large, or leads to other files."""
+    import rasterio  # here: GDAL takes a tenth of a second that other formats needn't wait for
+    from rasterio.io import MemoryFile
+
     try:
         with (
             rasterio.Env(GDAL_NUM_THREADS="1", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
@@ -49,7 +49,7 @@ def band_of(dataset: Any, hints: FileHints) -> int:
     ValueError
         If there are several, or none of that name.
     """
-    bands = [band for band in dataset.indexes if dataset.colorinterp[band - 1] != ColorInterp.alpha]
+    bands = [band for band in dataset.indexes if dataset.colorinterp[band - 1].name != "alpha"]
     names = {band: dataset.tags(band).get("GRIB_ELEMENT") or dataset.descriptions[band - 1] or "" for band in bands}
     if hints.variable is not None and any(names.values()):
         bands = [band for band in bands if hints.variable in (names[band], str(band))]

@@ -45,6 +45,11 @@ def test_results_come_in_order_from_several_workers():
     assert list(Decoders(2).map(divmod, [(i, 3) for i in range(9)])) == [divmod(i, 3) for i in range(9)]
 
 
+def test_a_second_worker_is_started_only_for_what_runs_beside():
+    decoders = Decoders(2)
+    assert decoders.call(os.getpid, ()) == decoders.call(os.getpid, ())
+
+
 def test_a_worker_ends_with_its_run():
     decoders = Decoders(1)
     process = decoders.call(os.getpid, ())
