@@ -28,7 +28,7 @@ def visible_gpus() -> list[str]:
 
 
 class Slots:
-    """The slots of this machine.
+    """The slots of this machine; raises UserError if there is to be no slot, or one wants more GPUs than there are.
 
     Parameters
     ----------
@@ -38,11 +38,6 @@ class Slots:
         GPUs of one slot.
     locks : Path, optional
         Folder of the GPUs' locks, which all flows of a machine share: a GPU that another flow uses is not free.
-
-    Raises
-    ------
-    UserError
-        If there is to be no slot, or one wants more GPUs than there are.
     """
 
     def __init__(self, count: int, gpus_each: int = 1, locks: Path | None = None) -> None:

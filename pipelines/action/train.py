@@ -1,12 +1,12 @@
 """Stage ``train_action``: train one network that recognises actions; goes on from its last checkpoint."""
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import typer
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.action.lightning_module import ActionTraining
@@ -18,9 +18,8 @@ from pipelines.common.provenance import dvc_md5
 from pipelines.common.stage import run
 from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
-from pipelines.tracking.runs import log_trained, training_run
+from pipelines.tracking.runs import training_run
 from pipelines.training.fit import fit
-from pipelines.training.model_folder import write_trained
 from pipelines.video.clips import Clips, open_clips
 from pipelines.video.samples import ClipSampler, ClipSamples
 from scs_model.networks.recognition import Recognizer
@@ -78,15 +77,8 @@ def train_action(
         "dvc_md5.clips": dvc_md5(store),
     }
     table = clips.table.assign(store=str(store))
-    with training_run(ACTION, name, checkpoints / "mlflow_run_id", settings, tags, table) as logger:
-        fitted = fit(
-            *(module, train_loader, validation_loader, checkpoints, logger, params),
-            model=f"action_models.{name}",
-            section="train_action",
-        )
-        assert fitted is not None  # one process trains
-        weights, validation_loss, seconds = fitted
-        of_network = {key.removeprefix("network."): w.contiguous() for key, w in weights.items()}
+
+    def describe(weights: dict[str, Tensor]) -> tuple[RecognizerDescription, dict[str, Tensor], int]:
         description = RecognizerDescription(
             method="recognizer",
             name=name,
@@ -97,11 +89,17 @@ def train_action(
             rate=clips.attributes["rate"],
             piece=params.piece,
         )
-        parameters = sum(p.numel() for p in module.network.parameters())
-        result = {"validation_loss": validation_loss, "parameters": parameters}
-        write_trained(folder, description, of_network, metrics, result)
-        log_trained(ACTION, folder, {**result, "training_seconds": seconds})
-    shutil.rmtree(checkpoints)
+        return description, weights, sum(p.numel() for p in module.network.parameters())
+
+    fit(
+        *(module, train_loader, validation_loader, checkpoints, params),
+        keys=(f"action_models.{name}", "train_action"),
+        of=ACTION,
+        run=training_run(ACTION, name, checkpoints / "mlflow_run_id", settings, tags, table),
+        describe=describe,
+        folder=folder,
+        metrics=metrics,
+    )
 
 
 def main(

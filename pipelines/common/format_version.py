@@ -8,7 +8,7 @@ FORMAT_VERSION = "scs_format_version"  # the attribute; where it is absent the v
 
 
 def check_format(found: object, known: int, name: object) -> None:
-    """Refuse a file of a newer format than the code knows.
+    """Refuse a file of a newer format than the code knows; raises UserError if it is newer, or no version.
 
     Parameters
     ----------
@@ -18,11 +18,6 @@ def check_format(found: object, known: int, name: object) -> None:
         The newest version that can be read.
     name : object
         Of the file or folder, for the message.
-
-    Raises
-    ------
-    UserError
-        If it is newer, or no version.
     """
     text = "1" if found is None else found.decode(errors="replace") if isinstance(found, bytes) else str(found)
     version = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0

@@ -36,17 +36,12 @@ class Method(NamedTuple):
 
 
 def load_method(model: str, params: Params) -> Method:
-    """Return a baseline or model.
+    """Return a baseline or model; raises UserError if there is no such model.
 
     Parameters
     ----------
     model : str
         A baseline's name, an MLflow URI, or the folder of a trained model.
-
-    Raises
-    ------
-    UserError
-        If there is no such model.
     """
     if model in BASELINES:
         return Method(model, model, baseline(model, params.evaluate), MOTION_FRAMES)

@@ -1,9 +1,7 @@
 """Stage ``train``: train one network on the train windows; goes on from its last checkpoint when interrupted."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,10 +26,9 @@ from pipelines.params.read import read_params
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import frames_digest, open_frames, usual_step
-from pipelines.tracking.runs import log_trained, training_run
-from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
+from pipelines.tracking.runs import training_run
+from pipelines.training.ddp import DistributedSamplerWrapper, part_of_batch
 from pipelines.training.fit import fit
-from pipelines.training.model_folder import write_trained
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
 
@@ -118,20 +115,10 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         "dvc_md5.store": " ".join(dvc_md5(Path(store)) for store in stores),
         "dvc_md5.windows": dvc_md5(windows),
     }
-    first = is_rank_zero()
-    resume = checkpoints / "mlflow_run_id"
-    run_of_all = training_run(RADAR, name, resume, settings, tags, table) if first else nullcontext(False)
-    with run_of_all as logger:
-        fitted = fit(
-            *(module, train_loader, validation_loader, checkpoints, logger, params),
-            model=f"models.{name}",
-            section="train",
-        )
-        if fitted is None:
-            return
-        fitted_weights, validation_loss, seconds = fitted
+
+    def describe(weights: dict[str, Tensor]) -> tuple[ModelDescription, dict[str, Tensor], int]:
         forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
-        weights = {name: fitted_weights[f"network.{name}"].contiguous() for name in forecaster.state_dict()}
+        kept = {name: weights[name] for name in forecaster.state_dict()}
         frames = open_frames(Path(stores[0]))
         description = ModelDescription(
             method="network",
@@ -141,11 +128,17 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             pixel_metres=pixel_metres(grid_of(frames)),
             network=Network(**shape),
         )
-        parameters = sum(weight.numel() for weight in weights.values())
-        result = {"validation_loss": validation_loss, "parameters": parameters}
-        write_trained(folder, description, weights, metrics, result)
-        log_trained(RADAR, folder, {**result, "training_seconds": seconds})
-    shutil.rmtree(checkpoints)
+        return description, kept, sum(weight.numel() for weight in kept.values())
+
+    fit(
+        *(module, train_loader, validation_loader, checkpoints, params),
+        keys=(f"models.{name}", "train"),
+        of=RADAR,
+        run=training_run(RADAR, name, checkpoints / "mlflow_run_id", settings, tags, table),
+        describe=describe,
+        folder=folder,
+        metrics=metrics,
+    )
 
 
 def main(

@@ -17,7 +17,7 @@ from pipelines.params.operation import Domain
 
 
 def archive_days(domain: Domain, now: np.datetime64) -> tuple[dict[Path, int], list[str]]:
-    """Bring the files of finished days up to date.
+    """Bring the files of finished days up to date; raises UserError if there is no live store.
 
     Parameters
     ----------
@@ -32,11 +32,6 @@ def archive_days(domain: Domain, now: np.datetime64) -> tuple[dict[Path, int], l
         Files that have new frames, and how many.
     failures : list of str
         Why other days couldn't be written.
-
-    Raises
-    ------
-    UserError
-        If there is no live store.
     """
     stored = LiveStore.of(domain).open()
     written, failures = {}, []

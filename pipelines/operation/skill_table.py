@@ -22,7 +22,7 @@ HOW = (
 
 
 def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
-    """Tabulate what the ledger says of a domain's forecasts.
+    """Tabulate what the ledger says of a domain's forecasts; raises UserError if nothing was published by then.
 
     Parameters
     ----------
@@ -32,11 +32,6 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
         Of rolling skill, up to the newest forecast, or to the end of ``day``.
     day : numpy.datetime64, optional
         Whose cycles are listed, UTC; that of the newest forecast by default.
-
-    Raises
-    ------
-    UserError
-        If nothing was published by then.
     """
     published = [time for time in published_times(out) if day is None or time < day.astype("datetime64[D]") + DAY]
     if not published:

@@ -2,10 +2,13 @@
 
 import logging
 import math
+import shutil
 import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,10 @@ from torch.utils.data import DataLoader
 
 from pipelines.common.errors import UserError
 from pipelines.params.training import Fit
+from pipelines.tracking.registry import RegisteredModel
+from pipelines.tracking.runs import log_trained
 from pipelines.training.ddp import is_rank_zero, trainer_arguments
+from pipelines.training.model_folder import Description, write_trained
 
 log = logging.getLogger(__name__)
 GRADIENT_CLIP = 1.0  # norm of the whole gradient
@@ -55,13 +61,16 @@ def fit(
     train_loader: DataLoader[Any],
     validation_loader: DataLoader[Any],
     checkpoints: Path,
-    logger: Logger | bool,
     params: Fit,
     *,
-    model: str,
-    section: str,
-) -> tuple[dict[str, Tensor], float, float] | None:
-    """Train a module that logs ``validation_loss``, from its last checkpoint if there is one.
+    keys: tuple[str, str],
+    of: RegisteredModel,
+    run: AbstractContextManager[Logger],
+    describe: Callable[[dict[str, Tensor]], tuple[Description, dict[str, Tensor], int]],
+    folder: Path,
+    metrics: Path,
+) -> None:
+    """Train a module that logs ``validation_loss``, from its last checkpoint if there is one, and write its network.
 
     Parameters
     ----------
@@ -70,20 +79,16 @@ def fit(
     train_loader, validation_loader : DataLoader
         What the first gives is a function of the epoch.
     checkpoints : Path
-        See `pipelines.common.checkpoints.checkpoint_folder`; who calls this removes it when the model is written.
-    logger : Logger or False
-        Of the first process; others have none.
-    model, section : str
-        Keys of params.yaml to name when it goes wrong.
-
-    Returns
-    -------
-    weights : dict of Tensor
-        The module's, where its validation loss was lowest.
-    validation_loss : float
-        The lowest.
-    seconds : float
-        That this process took. None in place of all three in all processes but the first.
+        See `pipelines.common.checkpoints.checkpoint_folder`; removed when the model is written.
+    keys : tuple of str
+        The network's and the training's in params.yaml, to name when it goes wrong.
+    run : context manager
+        Of :func:`pipelines.tracking.runs.training_run`; the first process alone enters it, and writes.
+    describe : callable
+        From the network's weights where the validation loss was lowest to what the model says of itself, those of them
+        that it has, and the number of its parameters.
+    folder, metrics : Path
+        For ``model.json`` and ``weights.safetensors``, and for the JSON of validation loss and parameters.
 
     Raises
     ------
@@ -99,36 +104,42 @@ def fit(
         enable_version_counter=False,
     )
     last = checkpoints / "last.ckpt"
-    trainer = pl.Trainer(
-        **trainer_arguments(params.devices),
-        precision=choose_precision(params.precision),  # type: ignore[arg-type]
-        max_epochs=math.ceil(params.steps / params.epoch_steps),
-        max_steps=params.steps,
-        gradient_clip_val=GRADIENT_CLIP if module.automatic_optimization else None,  # else the module does it
-        deterministic=True,
-        logger=logger,
-        callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
-        enable_model_summary=False,
-        log_every_n_steps=min(10, params.epoch_steps),
-        num_sanity_val_steps=0,
-    )
-    began = time.monotonic()
     resumed = last if last.exists() else None
-    if resumed:
-        log.warning("%s: going on from %s", model, last)
-    try:
-        trainer.fit(module, train_loader, validation_loader, ckpt_path=resumed, weights_only=True)
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # Lightning's own status would be 0, as if the training were done
-    except FloatingPointError as error:
-        raise UserError(
-            f"{model}: {error}; lower {section}.learning_rate, or set {section}.precision: float32"
-        ) from None
-    if not is_rank_zero():
-        return None
-    assert best.best_model_score is not None  # there is a validation at the end of every epoch
-    weights = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
-    return weights, best.best_model_score.item(), time.monotonic() - began
+    with run if is_rank_zero() else nullcontext(False) as logger:
+        trainer = pl.Trainer(
+            **trainer_arguments(params.devices),
+            precision=choose_precision(params.precision),  # type: ignore[arg-type]
+            max_epochs=math.ceil(params.steps / params.epoch_steps),
+            max_steps=params.steps,
+            gradient_clip_val=GRADIENT_CLIP if module.automatic_optimization else None,  # else the module does it
+            deterministic=True,
+            logger=logger,
+            callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
+            enable_model_summary=False,
+            log_every_n_steps=min(10, params.epoch_steps),
+            num_sanity_val_steps=0,
+        )
+        began = time.monotonic()
+        if resumed:
+            log.warning("%s: going on from %s", keys[0], last)
+        try:
+            trainer.fit(module, train_loader, validation_loader, ckpt_path=resumed, weights_only=True)
+        except SIGTERMException:
+            sys.exit(128 + signal.SIGTERM)  # Lightning's own status would be 0, as if the training were done
+        except FloatingPointError as error:
+            lower = f"lower {keys[1]}.learning_rate, or set {keys[1]}.precision: float32"
+            raise UserError(f"{keys[0]}: {error}; {lower}") from None
+        if not is_rank_zero():
+            return
+        assert best.best_model_score is not None  # there is a validation at the end of every epoch
+        state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+        seconds = time.monotonic() - began
+        of_network = {key.removeprefix("network."): w.contiguous() for key, w in state.items() if key[:8] == "network."}
+        description, weights, parameters = describe(of_network)
+        result = {"validation_loss": best.best_model_score.item(), "parameters": parameters}
+        write_trained(folder, description, weights, metrics, result)
+        log_trained(of, folder, {**result, "training_seconds": seconds})
+    shutil.rmtree(checkpoints)
 
 
 def _quieten() -> None:

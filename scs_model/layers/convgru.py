@@ -18,7 +18,7 @@ class GRU(nn.Module):
     hidden: nn.Conv2d
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run over a whole sequence.
+        """Run over a whole sequence; raises ValueError if the input has another shape.
 
         Parameters
         ----------
@@ -31,11 +31,6 @@ class GRU(nn.Module):
         h : Tensor of shape (T, B, channels, H, W)
         state : Tensor of shape (B, channels, H, W)
             h_T.
-
-        Raises
-        ------
-        ValueError
-            If the input has another shape.
         """
         check_sequence(x, self.in_channels)
         h, hs = state, []

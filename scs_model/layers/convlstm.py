@@ -37,7 +37,7 @@ class ConvLSTM(nn.Module):
         self.reach = padding, padding, padding
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run over a whole sequence.
+        """Run over a whole sequence; raises ValueError if the input has another shape.
 
         Parameters
         ----------
@@ -51,11 +51,6 @@ class ConvLSTM(nn.Module):
         h : Tensor of shape (T, B, channels, H / stride, W / stride)
         state : pair of Tensors of shape (B, channels, H / stride, W / stride)
             h_T and c_T.
-
-        Raises
-        ------
-        ValueError
-            If the input has another shape.
         """
         check_sequence(x, self.in_channels, stride=self.stride)
         h, c = (None, None) if state is None else state

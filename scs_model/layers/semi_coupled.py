@@ -23,7 +23,7 @@ class SemiCoupled(nn.Module):
     def forward(
         self, x: Tensor, state: Tensor | None = None, open_paths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Run over a whole sequence.
+        """Run over a whole sequence; raises ValueError if the input has another shape.
 
         Parameters
         ----------
@@ -39,11 +39,6 @@ class SemiCoupled(nn.Module):
         h : Tensor of shape (T, B, channels, H / stride, W / stride)
         state : Tensor of shape (B, channels, H, W)
             c_T.
-
-        Raises
-        ------
-        ValueError
-            If the input has another shape.
         """
         check_sequence(x, self.in_channels, stride=self.stride)
         if open_paths is not None:

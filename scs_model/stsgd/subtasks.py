@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 
 def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
-    """Return the mean squared error of the motion, on echo only.
+    """Return the mean squared error of the motion, on echo only; raises ValueError if the shapes don't belong together.
 
     Parameters
     ----------
@@ -27,11 +27,6 @@ def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
     -------
     Tensor, scalar
         Cells² a frame²; zero where there is no echo at all.
-
-    Raises
-    ------
-    ValueError
-        If the shapes don't belong together.
     """
     B, T, two, h, w = motion.shape
     d = target.shape[-1] // w

@@ -30,7 +30,7 @@ ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecas
 
 
 def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> None:
-    """Write a forecast's files into ``folder``, all or none.
+    """Write a forecast's files into ``folder``, all or none; raises UserError if nothing can be written there.
 
     Parameters
     ----------
@@ -38,11 +38,6 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> No
         See :func:`pipelines.operation.products.dataset.forecast_dataset`.
     observed : sequence of Frame
         That it was made from, oldest first.
-
-    Raises
-    ------
-    UserError
-        If nothing can be written there.
     """
     try:
         with atomic_path(folder) as temporary:

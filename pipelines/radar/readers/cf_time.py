@@ -35,15 +35,10 @@ class FrameTime:
 def frame_times(
     file: RadarFile, dataset: xr.Dataset, variable: xr.DataArray, frames: int, *, is_amount: bool
 ) -> list[FrameTime]:
-    """Return the times of a variable's frames.
+    """Return the times of a variable's frames; raises ValueError if there is no time, or an amount has no interval.
 
     An interval is given by bounds, by a variable ``start_time`` of an amount, or by the user; it must end or start at
     the frame's time.
-
-    Raises
-    ------
-    ValueError
-        If there is no time, or an amount has no interval.
     """
     found = _coordinates(dataset, variable)
     time = found.get("T")

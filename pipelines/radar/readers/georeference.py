@@ -82,7 +82,7 @@ def grid_from_corners(
     pixel: tuple[float, float] | None = None,
     origin: tuple[float, float] | None = None,
 ) -> Grid:
-    """Return the grid between the outer corners of its outermost pixels.
+    """Return the grid between the outer corners of its outermost pixels; raises ValueError if that doesn't make a grid.
 
     What a file says twice is checked: corners against pixel size and origin, to half a pixel.
 
@@ -98,11 +98,6 @@ def grid_from_corners(
         Pixel size (dx, dy) in metres or the projection's unit, if the file says it too.
     origin : tuple of float, optional
         Left and top outer edge in metres or degrees, if the file says it too; more exact than corners.
-
-    Raises
-    ------
-    ValueError
-        If that doesn't make a grid.
     """
     height, width = shape
     if min(shape) < 2:

@@ -70,7 +70,7 @@ def read_frame(
     sha256: str | None = None,
     hints: FileHints = SILENT,
 ) -> Frame:
-    """Read a frame of a radar file.
+    """Read a frame of a radar file; raises UnreadableFile if it can't become a frame, whatever the reason.
 
     Parameters
     ----------
@@ -82,11 +82,6 @@ def read_frame(
         Hex digest of the file, where it is known already.
     hints : FileHints
         What the user says of the file.
-
-    Raises
-    ------
-    UnreadableFile
-        If it can't become a frame, whatever the reason.
     """
     with _opened(path, hints, sha256) as (format_, file, headers):
         number = _only(headers) if number is None else number
