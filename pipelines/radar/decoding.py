@@ -3,6 +3,7 @@
 In a module of its own: a worker finds a function by its module's name, and a stage's module is run as ``__main__``.
 """
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.read import read_frame, read_headers, read_members
 from pipelines.radar.regridding import check_target, regrid
-from pipelines.radar.store import open_frames
+from pipelines.radar.store import PackedRain, open_frames, packed
 
 
 def survey(path: Path, hints: FileHints, onto: Regrid | None) -> Members | tuple[list[Header], str]:
@@ -54,6 +55,14 @@ def decode(
             return frame, quality
         frame = regrid(frame, onto)
         return frame, describe(frame.rain_rate, quality.maximum, quality.clipped)
+
+
+def decode_packed(
+    path: Path, number: int, params: IngestRadar, hints: FileHints, sha256: str
+) -> tuple[PackedRain, str, Quality]:
+    """Return the pixels that :func:`decode` does as a store has them, the hex digest of its rain rates, its quality."""
+    frame, quality = decode(path, number, params, hints, sha256)
+    return packed(frame.rain_rate), hashlib.sha256(frame.rain_rate.tobytes()).hexdigest(), quality
 
 
 def is_store_of_frames(path: Path) -> bool:

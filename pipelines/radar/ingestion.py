@@ -1,8 +1,8 @@
 """A run of ingestion: the frames of all files, those that can be in one store, and their finished shards."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -14,15 +14,15 @@ from pipelines.common.errors import UnreadableFile
 from pipelines.common.files import as_text, link_outside
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import FileHints, IngestRadar
-from pipelines.radar.decoding import decode, survey
-from pipelines.radar.frame import Frame, FrameHeader
+from pipelines.radar.decoding import decode_packed, survey
+from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
 from pipelines.radar.readers.archive_file import Members, source_name
 from pipelines.radar.readers.header import Header
 from pipelines.radar.regridding import target_grid
 from pipelines.radar.shards import Shards
-from pipelines.radar.store import shard_frames
+from pipelines.radar.store import PackedRain, shard_frames
 
 FrameRef = tuple[Path, int]  # a frame in a file
 
@@ -88,36 +88,41 @@ class Ingestion:
     def finished_shards(self) -> Iterator[tuple[list[FrameRef], Path]]:
         """Return the frames of each shard, in time order, and the shard; one that isn't finished is made.
 
-        Reads frames that were never read, and those of shards that must be made: a shard's worth in memory.
+        Reads frames that were never read, and those of shards that must be made: two shards' worth in memory, as one
+        is made while the next one's frames are read. The last is finished when all is returned.
         """
         refs = sorted(self.good, key=self._order)
         bar = self.progress.add_task("read frames", total=len(refs))
         waiting = iter([list(group) for _, group in groupby(refs, key=lambda ref: self[ref].header.time)])
         size = shard_frames(self.grid(refs[0]).shape) if refs else 0
-        while True:
-            batch: list[list[FrameRef]] = []  # the refs of each time; the first is taken
-            frames: dict[FrameRef, Frame] = {}
+        making: Future[None] = Future()
+        making.set_result(None)
+        with ThreadPoolExecutor(1) as beside:
             while True:
-                batch = [left for group in batch if (left := [ref for ref in group if ref in self.good])]
-                batch += islice(waiting, size - len(batch))
-                taken = [group[0] for group in batch]
-                need = [ref for group in batch for ref in group if self[ref].pixels is None]
-                if not need:
-                    made_of = [f"{self[path, number].sha256}#{number}" for path, number in taken]
-                    shard = self.shards.path(made_of)
-                    need = [] if shard.exists() else [ref for ref in taken if ref not in frames]
-                if not need:
-                    break
-                for ref in self._decoded(need, frames):
-                    self.progress.advance(bar, ref not in self.good)
-            if not batch:
-                return
-            for group in batch:
-                self._settle(group)
-            if not shard.exists():
-                self.shards.make([frames[ref] for ref in taken], made_of)
-            self.progress.advance(bar, sum(map(len, batch)))
-            yield taken, shard
+                batch: list[list[FrameRef]] = []  # the refs of each time; the first is taken
+                frames: dict[FrameRef, PackedRain] = {}
+                while True:
+                    batch = [left for group in batch if (left := [ref for ref in group if ref in self.good])]
+                    batch += islice(waiting, size - len(batch))
+                    taken = [group[0] for group in batch]
+                    need = [ref for group in batch for ref in group if self[ref].pixels is None]
+                    if not need:
+                        made_of = [f"{self[path, number].sha256}#{number}" for path, number in taken]
+                        shard = self.shards.path(made_of)
+                        need = [] if shard.exists() else [ref for ref in taken if ref not in frames]
+                    if not need:
+                        break
+                    for ref in self._decoded(need, frames):
+                        self.progress.advance(bar, ref not in self.good)
+                making.result()
+                if not batch:
+                    return
+                for group in batch:
+                    self._settle(group)
+                if not shard.exists():
+                    making = beside.submit(self.shards.make, [frames[ref] for ref in taken], made_of)
+                self.progress.advance(bar, sum(map(len, batch)))
+                yield taken, shard
 
     def header(self, ref: FrameRef) -> FrameHeader:
         """Return the header of a frame in the store."""
@@ -151,10 +156,10 @@ class Ingestion:
                     self._reject((path, number), record.reason)
         return []
 
-    def _decoded(self, refs: list[FrameRef], frames: dict[FrameRef, Frame]) -> Iterator[FrameRef]:
+    def _decoded(self, refs: list[FrameRef], frames: dict[FrameRef, PackedRain]) -> Iterator[FrameRef]:
         """Decode each frame into ``frames`` and its record, or reject it."""
         tasks = [(*ref, self.params, self.hints, self[ref].sha256) for ref in refs]
-        answers = list(decoders(self.params.limits).map(decode, tasks))
+        answers = list(decoders(self.params.limits).map(decode_packed, tasks))
         paths = {path for path, _ in refs}  # a file of many frames is looked at once
         changed = {path for path in paths if self.cache.has_changed(path)}
         for ref, answer in zip(refs, answers, strict=True):
@@ -166,8 +171,7 @@ class Ingestion:
             elif path in changed:
                 self._reject(ref, "it changed while it was read")
             else:
-                frames[ref], quality = answer
-                pixels = hashlib.sha256(frames[ref].rain_rate.tobytes()).hexdigest()
+                frames[ref], pixels, quality = answer
                 self.records[path][number] = replace(self[ref], pixels=pixels, quality=quality)
             yield ref
         for path in paths:

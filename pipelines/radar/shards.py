@@ -16,11 +16,10 @@ import xarray as xr
 import zarr
 
 from pipelines.common.files import link
-from pipelines.radar.frame import Frame, FrameHeader
-from pipelines.radar.store import CLOCK, frames_outline, missing_times, rain_variable, stacked
+from pipelines.radar.frame import FrameHeader
+from pipelines.radar.store import CLOCK, COMPRESSOR, NO_DATA, PackedRain, frames_outline, missing_times, shard_frames
 
 PIXELS = Path("rainfall_flux", "c")
-SHARD = PIXELS / "0" / "0" / "0"
 
 
 class Shards:
@@ -39,13 +38,20 @@ class Shards:
         """Return where a shard is once it is finished; ``sources`` says what each of its frames is made of."""
         return self._folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
 
-    def make(self, frames: Sequence[Frame], sources: Sequence[str]) -> None:
-        """Make the shard of ``frames``, whole or not at all."""
+    def make(self, frames: Sequence[PackedRain], sources: Sequence[str]) -> None:
+        """Make the shard of ``frames`` (H, W), whole or not at all."""
         self._folder.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=self._folder) as temporary:
-            rain = xr.Dataset({"rainfall_flux": rain_variable(frames[0], stacked(frames))})
-            rain.to_zarr(temporary, mode="w", zarr_format=3, consolidated=False)
-            made = Path(temporary, SHARD)
+            shape = frames[0].shape
+            zarr.create_array(
+                temporary,
+                data=np.stack(frames),
+                chunks=(1, *shape),
+                shards=(shard_frames(shape), *shape),
+                compressors=COMPRESSOR,
+                fill_value=NO_DATA,
+            )
+            made = Path(temporary, "c", "0", "0", "0")
             made.parent.mkdir(parents=True, exist_ok=True)
             with made.open("ab") as stream:  # Zarr writes no shard of missing values alone: then an empty file
                 os.fsync(stream.fileno())

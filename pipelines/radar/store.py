@@ -30,11 +30,14 @@ from zarr.codecs import ZstdCodec
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, grid_of
-from pipelines.radar.frame import Frame, FrameHeader
+from pipelines.radar.frame import Frame, FrameHeader, Rain
+
+PackedRain = NDArray[np.uint16]
 
 RESOLUTION = 0.01  # mm/h
 NO_DATA = 65535
 MAXIMUM = (NO_DATA - 1) * RESOLUTION  # mm/h; a higher rain rate is stored as this one
+COMPRESSOR = ZstdCodec(level=3)
 SHARD_FRAMES = 32
 SHARD_PIXELS = 1 << 25  # a shard is built in memory: 10 to 20 bytes a pixel
 TIME_CHUNK = 4096
@@ -76,6 +79,15 @@ def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
     return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
 
 
+def packed(rain_rate: Rain) -> PackedRain:
+    """Return a rain rate (mm/h, NaN) as it is stored, as xarray packs it but in a sixth of the time."""
+    steps = rain_rate.clip(0, MAXIMUM)
+    steps /= np.float32(RESOLUTION)
+    np.rint(steps, out=steps)
+    steps[np.isnan(steps)] = NO_DATA
+    return steps.astype(np.uint16)
+
+
 def frames_outline(frames: Sequence[FrameHeader], license: str) -> xr.Dataset:
     """Return what :func:`frames_dataset` does, but the pixels: ``to_zarr(compute=False)`` writes all else."""
     import dask.array  # here, as are others elsewhere: a worker starts sooner without it
@@ -106,7 +118,7 @@ def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -
             # Without Zarr's own fill value, a chunk that was never written would read as 0 mm/h.
             "fill_value": NO_DATA,
             "chunks": (1, *shape),
-            "compressors": ZstdCodec(level=3),
+            "compressors": COMPRESSOR,
         },
     )
     if sharded:

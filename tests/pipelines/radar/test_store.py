@@ -17,7 +17,15 @@ from pipelines.radar.cf_grid import crs_attributes, grid_of
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.shards import Shards, assemble
-from pipelines.radar.store import frames_dataset, frames_digest, missing_times, open_frames, shard_frames, usual_step
+from pipelines.radar.store import (
+    frames_dataset,
+    frames_digest,
+    missing_times,
+    open_frames,
+    packed,
+    shard_frames,
+    usual_step,
+)
 
 STEREO = pyproj.CRS("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m")
 GRID = Grid.from_edges(STEREO, left=-1000.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(5, 7))
@@ -67,6 +75,21 @@ def test_stored_numbers_and_chunks(tmp_path):
     assert array.shards == (32, 5, 7)
     assert array.fill_value == 65535 == array.attrs["_FillValue"]
     np.testing.assert_array_equal(array[1], np.round(frames[1].rain_rate.astype(float) * 100).astype(np.uint16))
+
+
+def test_a_shard_is_byte_by_byte_what_xarray_writes(tmp_path):
+    """Of half steps too, of nothing known, and of more than can be stored."""
+    grid = Grid.from_edges(STEREO, left=0.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(200, 300))
+    frames = [a_frame(5 * i, grid=grid) for i in range(4)]
+    frames[0].rain_rate[:] = np.arange(60_000, dtype=np.float32).reshape(200, 300) * np.float32(0.005)
+    frames[1].rain_rate[:] = np.nan
+    frames[2].rain_rate[:3] = np.array([np.nan, np.inf, 655.35], np.float32)[:, None]
+    pixels = [packed(frame.rain_rate) for frame in frames]
+    assert pixels[2][:3, 0].tolist() == [65535, 65534, 65534]
+    shards = Shards(tmp_path / "shards")
+    shards.make(pixels, ["a"])
+    shard = written(tmp_path / "a.zarr", frames) / "rainfall_flux/c/0/0/0"
+    assert shards.path(["a"]).read_bytes() == shard.read_bytes()
 
 
 def test_a_shard_is_bounded_in_memory():
@@ -186,7 +209,7 @@ def test_the_public_validator_passes_all_but_three_years(tmp_path):
     grid = Grid.from_edges(STEREO, left=0.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(256, 256))
     frames = [a_frame(minutes, "end", grid) for minutes in (0, 5, 10, 25, 30)]
     shards = Shards(tmp_path / "shards")
-    shards.make(frames, ["a"])
+    shards.make([packed(frame.rain_rate) for frame in frames], ["a"])
     assemble(frames, [shards.path(["a"])], tmp_path / "a.zarr", "CC-BY-4.0")
     tool = Path(sys.executable).with_name("mlcast.validate_dataset")
     done = subprocess.run(
