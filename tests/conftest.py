@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,3 +171,24 @@ def server(served: Served) -> Iterator[Served]:
     with temporary_settings(served.settings):
         yield served
         APILogHandler().flush()  # while there is a server
+
+
+@pytest.fixture
+def nest() -> Iterator[Callable[[Path], str]]:
+    """Nest 2,100 folders in one, deeper than paths may be and Python recurs; return the name of the first that is."""
+    made = []
+
+    def nest(folder: Path) -> str:
+        made.append(folder / "d")
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(2100):
+            os.mkdir("d", dir_fd=here)
+            inner = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+        return "/".join("d" * -(-(4096 - len(os.fsencode(folder))) // 2))  # a path's last byte is 0
+
+    yield nest
+    for folder in made:
+        subprocess.run(["rm", "-rf", folder], check=True)

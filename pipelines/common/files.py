@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipelines.common.errors import Unavailable
+
+SPECIAL = {
+    stat.S_IFIFO: "a pipe, no file",
+    stat.S_IFSOCK: "a socket, no file",
+    stat.S_IFCHR: "a device, no file",
+    stat.S_IFBLK: "a device, no file",
+}
 
 
 @contextmanager
@@ -101,12 +109,39 @@ def exclusive(path: Path, wait_s: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
-def link_outside(path: Path, folder: Path) -> str | None:
-    """Return in words where a link leads out of ``folder``; None if it doesn't, or to nowhere, or is none."""
-    if not path.is_symlink() or not path.exists():
+def leaves(folder: Path) -> Iterator[Path]:
+    """Yield all that is below ``folder``, however deep, but folders that can be listed; no link is followed."""
+    waiting = [folder]
+    while waiting:
+        top = waiting.pop()
+        try:
+            with os.scandir(top) as entries:
+                found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:  # a path of more than 4,096 bytes, say
+            yield top
+            continue
+        for path, is_folder in found:
+            if is_folder:
+                waiting.append(path)
+            else:
+                yield path
+
+
+def no_file_inside(path: Path, folder: Path) -> str | None:
+    """Return in words why nothing is read at a path found in ``folder``: it leads out of it, or to what is no file.
+
+    None of a file, a folder, a member of an archive, and of what is gone.
+    """
+    try:
+        mode = path.stat().st_mode
+        target = path.resolve() if path.is_symlink() else None
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    target = path.resolve()
-    return None if target.is_relative_to(folder.resolve()) else f"a link to {as_text(target)}, out of its folder"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if target and not target.is_relative_to(folder.resolve()):
+        return f"a link to {as_text(target)}, out of its folder"
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else SPECIAL.get(stat.S_IFMT(mode), "no file")
 
 
 def as_text(name: str | Path) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from ruamel.yaml import YAML
 
+from pipelines.common.files import leaves
 from pipelines.common.imports import CODE, import_closure
 
 
@@ -18,7 +19,7 @@ def sha256(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+    for file in sorted(p for p in leaves(path) if p.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
 
@@ -41,7 +42,7 @@ def fingerprint(path: Path) -> str:
 
     What has the same one hasn't changed, and nothing is read: for what is too large to hash each time.
     """
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    files = sorted(file for file in leaves(path) if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         signature = FileSignature.of(file)

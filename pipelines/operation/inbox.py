@@ -8,7 +8,7 @@ Three folders, side by side:
     Files whose frame is in the store: the raw archive, kept until the operator removes them.
 ``inbox-quarantine``
     Files whose frame can't be in the store, each with a file ``NAME.reason`` beside it. Of a symbolic link there is
-    the reason alone.
+    the reason alone, and of a pipe, a socket or a device.
 
 A file leaves the inbox after its frame is committed, so a cycle that is killed loses none: the next one reads the file
 again, and the store takes each frame once.
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import as_text
+from pipelines.common.files import as_text, no_file_inside
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.common.text import printable
 from pipelines.common.workers import guarded
@@ -60,7 +60,7 @@ class Inbox:
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: no such folder")
         try:
-            signatures = {path: _signature(path) for path in radar_files(self.folder)}
+            signatures = {path: self._signature(path) for path in radar_files(self.folder)}
         except UserError as empty:
             self.notes.append(str(empty))
             return []
@@ -68,9 +68,9 @@ class Inbox:
             time.sleep(SETTLE_S)
         whole = []
         for path, before in signatures.items():
-            if (now := _signature(path)) and now == before:
+            if before and (now := self._signature(path)) == before:
                 whole.append(path)
-            elif now:
+            elif before and now:
                 self._note(path, "still being written; left for the next cycle")
         return whole
 
@@ -109,8 +109,11 @@ class Inbox:
         batch: dict[Path, tuple[FileSignature, Frame]] = {}
         for path in files:
             try:
-                if path.is_symlink():
-                    self._remove_link(path)
+                if path.is_symlink() or no_file_inside(path, self.folder):
+                    self._remove(path)
+                    continue
+                if path.is_dir():
+                    self._note(path, "a folder that can't be listed; left where it is")
                     continue
                 signature = FileSignature.of(path)
                 frame, _ = guarded(decode, path, None, params, hints, limits=params.limits)
@@ -155,9 +158,25 @@ class Inbox:
             except OSError as error:  # a name that leaves no room for another ending
                 self._note(path, f"its reason can't be written: {error.strerror or error}")
 
-    def _remove_link(self, path: Path) -> None:
-        """Remove a symbolic link: what it leads to isn't the inbox's to read, and moved it would lead there still."""
-        reason = f"a link to {as_text(path.readlink())}; none is followed"
+    def _signature(self, path: Path) -> FileSignature | None:
+        """Return a file's signature; None where it is gone, as who put it there may move it away again."""
+        try:
+            return FileSignature.of(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:  # of a path that is too long
+            self._note(path, f"{error.strerror}; left where it is")
+            return None
+
+    def _remove(self, path: Path) -> None:
+        """Remove a symbolic link: what it leads to isn't the inbox's to read, and moved it would lead there still.
+
+        A pipe or a device, too, is moved nowhere.
+        """
+        link = path.is_symlink()
+        reason = (
+            f"a link to {as_text(path.readlink())}; none is followed" if link else no_file_inside(path, self.folder)
+        )
         self._note(path, f"{reason}; removed")
         try:
             quarantine = self._beside("quarantine")
@@ -174,7 +193,7 @@ class Inbox:
         """Move a file that is still as it was looked at into a folder beside the inbox."""
         folder = self._beside(where)
         target = folder / path.name
-        now = _signature(path)
+        now = self._signature(path)
         if now is None:
             return None
         if now != signature:
@@ -190,11 +209,3 @@ class Inbox:
             # It will be read again, and stored once: no reason to go without a forecast.
             self._note(path, f"can't be moved into {folder}: {error.strerror or error}")
             return None
-
-
-def _signature(path: Path) -> FileSignature | None:
-    """Return a file's signature; None where it is gone, as who put it there may move it away again."""
-    try:
-        return FileSignature.of(path)
-    except FileNotFoundError:
-        return None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import atomic_path, link_outside
+from pipelines.common.files import atomic_path, no_file_inside
 from pipelines.common.workers import guarded
 from pipelines.radar.readers.read import radar_files, read_time
 
@@ -43,7 +43,7 @@ def replay(folder: Path, inbox: Path, speed: float) -> Iterator[tuple[Path, np.d
     times: dict[Path, np.datetime64] = {}
     for path in radar_files(folder):
         try:
-            if outside := link_outside(path, folder):
+            if outside := no_file_inside(path, folder):
                 raise UnreadableFile(path, outside)
             times[path] = guarded(read_time, path)
         except UnreadableFile as error:

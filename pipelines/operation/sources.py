@@ -8,7 +8,7 @@ import xarray as xr
 from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError
-from pipelines.common.files import link_outside
+from pipelines.common.files import no_file_inside
 from pipelines.common.workers import Failure, decoders, guarded
 from pipelines.operation.inputs import Source
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
@@ -36,8 +36,8 @@ def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT) -> S
         If none can be read. To read the frame of a time raises it, too, if its files are not of one grid and kind.
     """
     found = radar_files(folder)
-    unreadable = [UnreadableFile(path, outside) for path in found if (outside := link_outside(path, folder))]
-    files = [path for path in found if not link_outside(path, folder)]
+    unreadable = [UnreadableFile(path, outside) for path in found if (outside := no_file_inside(path, folder))]
+    files = [path for path in found if not no_file_inside(path, folder)]
     paths: dict[np.datetime64, list[Path]] = {}
     answers = decoders(params.limits).map(read_time, [(path.absolute(), hints) for path in files])
     for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile
-from pipelines.common.files import as_text, link_outside
+from pipelines.common.files import as_text, no_file_inside
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.radar.decoding import decode_packed, survey
@@ -49,7 +49,7 @@ class Ingestion:
         self.files += files
         new, members = list[Path](), list[Path]()
         for path in files:
-            found = link_outside(path, self.source) or self.cache.get(path)
+            found = no_file_inside(path, self.source) or self.cache.get(path)
             if found is None:
                 new.append(path)
             else:

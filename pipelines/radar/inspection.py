@@ -46,7 +46,7 @@ def inspect_store(store: Path, page: Path) -> str:
     quarantine_table, quality_table = tables_of(store)
     quality = _quality(dataset, quality_table)
     facts, gaps = _facts(dataset, quality), find_gaps(dataset)
-    rejected = pd.read_csv(quarantine_table, dtype=str) if quarantine_table.exists() else None
+    rejected = pd.read_csv(quarantine_table, dtype=str) if quarantine_table.is_file() else None
     reasons = _reasons(rejected)
     write_text(page, _page(store, dataset, quality, facts, gaps, rejected, reasons))
     lines = [f"{store}", *(f"  {name:<14} {value}" for name, value in facts)]
@@ -74,7 +74,7 @@ def find_gaps(dataset: xr.Dataset) -> list[tuple[str, str, str]]:
 def _quality(dataset: xr.Dataset, table: Path) -> pd.DataFrame:
     """Return the quality table of the store; made from the frames where there is none that fits."""
     times = dataset["time"].to_numpy().astype("datetime64[s]")
-    if table.exists():
+    if table.is_file():
         found = pd.read_csv(table, parse_dates=["time"])
         complete = {field.name for field in fields(Quality)} <= set(found.columns)
         if complete and np.array_equal(found["time"].to_numpy().astype("datetime64[s]"), times):

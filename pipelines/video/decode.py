@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipelines.common.errors import as_unreadable
-from pipelines.common.files import link_outside
+from pipelines.common.files import leaves, no_file_inside
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.video.clips import CHUNK, LEVEL, SHARD
 from pipelines.video.optical_flow import SCALE, flow_between
@@ -96,10 +96,10 @@ def decode_clip(path: Path, start_s: float | None, end_s: float | None, decoding
     """
     with _unreadable(path):
         signature = FileSignature.of(path)
-        digest = sha256(path) if path.is_dir() else _sha256(path)
-        key = hashlib.sha256(f"{digest} {start_s} {end_s}".encode()).hexdigest()
         (height, width), fps, source = _opened(path, start_s, end_s, decoding)
         with closing(source) as timed:
+            digest = sha256(path) if path.is_dir() else _sha256(path)
+            key = hashlib.sha256(f"{digest} {start_s} {end_s}".encode()).hexdigest()
             frames = _write(_sampled(timed, decoding.rate, fps), key, decoding, folder)
         if FileSignature.of(path) != signature:
             raise InterruptedError(4, "it changed while it was read")
@@ -250,9 +250,9 @@ def _pictures(folder: Path, decoding: Decoding) -> tuple[tuple[int, int], float,
     )
     if not files:
         raise ValueError("no picture in it")
-    for file in files:
-        if outside := link_outside(file, folder):
-            raise ValueError(f"{file.name}: {outside}")
+    for file in sorted(leaves(folder)):  # all of them count for its hash
+        if words := no_file_inside(file, folder):
+            raise ValueError(f"{file.relative_to(folder)}: {words}")
 
     height, width = _picture(files[0]).shape[:2]
     size = target_size(height, width, decoding.short_side)

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import as_text, link_outside
+from pipelines.common.files import as_text, no_file_inside
+from pipelines.common.limits import MB
 from pipelines.video.decode import NOT_FRAMES, PICTURES
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".ts", ".gif"}
+LISTS = {".txt", ".csv"}
+MOST_LIST_MB = 64  # Kinetics-700's 545,000 rows take half
+MOST_HEADER = 1 << 16  # characters of a table's first line
 GROUP = re.compile(r"_(g\d+)_")  # v_CLASS_gNN_cNN, as UCF-101 has it
 SPLITS = {
     "train": "train",
@@ -97,8 +101,8 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
         raise UserError(f"{folder}: no such folder")
     entries: list[Path] = []
     lists: dict[str, Path] = {}
-    _walk(folder, folder, entries, lists, set())
-    outside = {path: words for path in entries if (words := link_outside(path, folder))}
+    _walk(folder, entries, lists)
+    outside = {path: words for path in entries if (words := no_file_inside(path, folder))}
     entries = [path for path in entries if path not in outside]
     if not entries and not outside:
         raise UserError(f"{folder}: no video in it")
@@ -119,27 +123,35 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
     return found
 
 
-def _walk(root: Path, folder: Path, entries: list[Path], lists: dict[str, Path], above: set[Path]) -> None:
-    """Find videos (files, and folders of pictures) and lists by name; not what is hidden or a copy has not finished."""
-    real = folder.resolve()
-    if real in above:  # a link to a folder that it is in
-        return
-    try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except PermissionError:
-        entries.append(folder)  # so that someone hears of it
-        return
-    if any(path.suffix.lower() in PICTURES and not NOT_FRAMES.match(path.name) for path in inside):
-        entries.append(folder)
-        return
-    for path in inside:
-        if link_outside(path, root) and (path.is_dir() or path.suffix.lower() in VIDEOS | {".txt", ".csv"}):
-            entries.append(path)  # so that someone hears of it
-        elif path.is_dir():
-            _walk(root, path, entries, lists, above | {real})
-        elif path.suffix.lower() in VIDEOS:  # a link to nowhere too, so that someone hears of it
+def _walk(root: Path, entries: list[Path], lists: dict[str, Path]) -> None:
+    """Find videos (files, and folders of pictures) and lists by name; not what is hidden or a copy has not finished.
+
+    What can't be read is an entry too, so that someone hears of it.
+    """
+    waiting = [(root, True, frozenset[tuple[int, int]]())]  # path, whether a folder, and the folders that it is in
+    while waiting:
+        path, is_folder, above = waiting.pop()
+        if no_file_inside(path, root):
+            if is_folder or path.suffix.lower() in VIDEOS | LISTS:
+                entries.append(path)
+        elif is_folder:
+            try:
+                here = path.stat()
+                with os.scandir(path) as found:
+                    inside = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
+            except OSError:
+                entries.append(path)
+                continue
+            if (here.st_dev, here.st_ino) in above:  # a link to a folder that it is in
+                continue
+            if any(Path(name).suffix.lower() in PICTURES and not NOT_FRAMES.match(name) for name, _ in inside):
+                entries.append(path)
+                continue
+            above |= {(here.st_dev, here.st_ino)}
+            waiting += [(path / name, is_folder, above) for name, is_folder in reversed(inside)]
+        elif path.suffix.lower() in VIDEOS:  # a link to nowhere too
             entries.append(path)
-        elif path.suffix in (".txt", ".csv"):
+        elif path.suffix in LISTS:
             lists[path.name] = path
 
 
@@ -170,8 +182,14 @@ def _understood(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from None
 
 
+def _check_length(path: Path) -> None:
+    if path.stat().st_size > MOST_LIST_MB * MB:
+        raise UserError(f"{path}: too large: a list has at most {MOST_LIST_MB} MB")
+
+
 def _rows(path: Path, words: int) -> Iterator[list[str]]:
     with _understood(path):
+        _check_length(path)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     for line in lines:
         if row := line.split():
@@ -246,7 +264,7 @@ def _listed(
 
 def _columns(table: Path) -> list[str]:
     with _understood(table), table.open(encoding="utf-8-sig", errors="replace") as stream:
-        return next(csv.reader(stream), [])
+        return next(csv.reader([stream.readline(MOST_HEADER)]), [])
 
 
 def _kinetics(folder: Path, entries: list[Path], tables: list[Path]) -> Listing:
@@ -256,6 +274,7 @@ def _kinetics(folder: Path, entries: list[Path], tables: list[Path]) -> Listing:
     used = set()
     for table in tables:
         with _understood(table), table.open(encoding="utf-8-sig", newline="") as stream:
+            _check_length(table)
             for row in csv.DictReader(stream):
                 youtube_id, label = row["youtube_id"], row.get("label") or ""
                 try:
@@ -290,10 +309,10 @@ def _kinetics(folder: Path, entries: list[Path], tables: list[Path]) -> Listing:
 def _folders(folder: Path, entries: list[Path]) -> Listing:
     """CLASS/VIDEO, or train/CLASS/VIDEO, val/CLASS/VIDEO, test/CLASS/VIDEO; a frame folder is a VIDEO."""
     listing = Listing("folders", [], [])
-    tops = {path.relative_to(folder).parts[0].lower() for path in entries}
+    tops = {part.lower() for path in entries for part in path.relative_to(folder).parts[:1]}
     official = tops <= SPLITS.keys()
     for path in entries:
-        *above, _ = path.relative_to(folder).parts
+        above = path.relative_to(folder).parts[:-1]
         if len(above) < 1 + official:
             listing.rejected[path.relative_to(folder).as_posix()] = "in no class's folder"
             continue

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import h5py
 
+from pipelines.common.files import leaves
 from pipelines.common.limits import check_unpacked, unpacked_bytes
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.readers.archive_file import BZIP2, GZIP, ZARR_MARKS, read_bytes
@@ -68,7 +69,7 @@ class RadarFile:
         if not self.is_zarr:
             return hashlib.sha256(self._raw).hexdigest()
         digest = hashlib.sha256()
-        for file in sorted(one for one in self.path.rglob("*") if one.is_file()):
+        for file in sorted(one for one in leaves(self.path) if one.is_file()):
             digest.update(f"{file.relative_to(self.path)} {file.stat().st_size}\n".encode() + file.read_bytes())
         return digest.hexdigest()
 

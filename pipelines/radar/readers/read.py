@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.errors import UserError, as_unreadable
-from pipelines.common.files import as_text, link_outside
+from pipelines.common.files import as_text, leaves, no_file_inside
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.cf_grid import crs_attributes
 from pipelines.radar.frame import Frame
@@ -34,6 +34,7 @@ _kept: dict[tuple[Path, str, str | None], Opened] = {}  # one at most
 def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     """Return all files below ``folder``, sorted, but hidden ones and those that a copy has not finished.
 
+    What is no file is among them, and a folder that can't be listed: see `pipelines.common.files.no_file_inside`.
     With ``stores``, Zarr stores too, each by its folder, and not the files in it.
 
     Raises
@@ -43,7 +44,7 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = list(folder.rglob("*"))
+    found = list(leaves(folder))
     inside: list[Path] = []
     if stores:
         for mark in sorted((path for path in found if path.name in ZARR_MARKS), key=lambda mark: mark.parent):
@@ -53,8 +54,8 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     files = inside + [
         path
         for path in found
-        # Links to nowhere and out of it are listed too, so that someone hears of them; not a pipe, which never ends.
-        if (path.is_file() or (path.is_symlink() and not path.exists()) or link_outside(path, folder))
+        # What isn't to be read is listed too, so that someone hears of it; not a link to a folder in here.
+        if (no_file_inside(path, folder) or not (path.is_symlink() and path.is_dir()))
         and not passed_over(path.relative_to(folder))
         and not any(path.is_relative_to(store) for store in inside)
     ]

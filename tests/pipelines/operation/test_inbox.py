@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
@@ -297,3 +298,16 @@ def test_a_grid_that_cannot_be_brought_onto_the_other_goes_into_quarantine(folde
     inbox = Inbox(folder)
     assert inbox.store(inbox.find_whole(), live, params, NOW) == 1
     assert inbox.notes == [f"{broken.name}: ingest_radar.regrid.resolution: 2000 leaves 1×1 pixels; in quarantine"]
+
+
+def test_what_is_no_file_is_told_of_and_good_frames_go_in(
+    folder: Path, live: LiveStore, nest: Callable[[Path], str], tmp_path: Path
+) -> None:
+    write_file(folder, FRAMES[0])
+    os.mkfifo(folder / "pipe.h5")
+    nest(folder)
+    assert cycle(folder, live) == (1, ["d: File name too long; left where it is", "pipe.h5: a pipe, no file; removed"])
+    assert names(folder) == ["d"]
+    assert {path.name: path.read_text() for path in (tmp_path / "inbox-quarantine").iterdir()} == {
+        "pipe.h5.reason": "a pipe, no file\n"
+    }

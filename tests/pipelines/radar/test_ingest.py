@@ -1,8 +1,10 @@
 """Folders of radar files into stores: what goes in, what goes to quarantine and why, and the same bytes each time."""
 
 import hashlib
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -305,3 +307,24 @@ def test_a_frame_that_cannot_be_brought_onto_the_grid_costs_its_file(tmp_path):
         tmp_path / "in", result.store, result.table, result.quality, PARAMS.model_copy(update={"regrid": onto})
     )
     assert result.reasons["large.h5"].startswith("not as most files here")
+
+
+def test_what_is_no_file_goes_into_quarantine(tmp_path, nest):
+    source = tmp_path / "in"
+    archive(source)
+    os.mkfifo(source / "pipe.h5")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(source / "socket.h5"))
+    (source / "null.h5").symlink_to("/dev/null")
+    (source / "store.zarr").mkdir()
+    (source / "store.zarr" / "zarr.json").write_text("{}")
+    long_in_store, long = nest(source / "store.zarr"), nest(source)
+    result = Result(tmp_path).run(source)
+    assert len(result.times) == 4
+    assert result.reasons == {
+        "pipe.h5": "a pipe, no file",
+        "socket.h5": "a socket, no file",
+        "null.h5": "a link to /dev/null, out of its folder",
+        "store.zarr": f"{long_in_store}: File name too long",
+        long: "File name too long",
+    }

@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ import cv2
 import pytest
 from video_files import HUGE, ingest_params, noise, write, write_huge
 
+from pipelines.common.errors import UserError
 from pipelines.common.limits import Limits
 from pipelines.common.workers import Decoders
 from pipelines.video import ingest as stage
@@ -137,3 +139,28 @@ def test_a_link_within_the_folder_is_followed(raw: Path) -> None:
     (raw / "a" / "good.mkv").rename(raw / "kept.mkv")
     (raw / "a" / "good.mkv").symlink_to("../kept.mkv")
     assert ingested(raw) == {"kept.mkv": "in no class's folder"}
+
+
+def test_what_is_no_file_goes_into_quarantine(raw: Path, nest: Callable[[Path], str]) -> None:
+    for name in ("a/clip.mp4", "classInd.txt", "train.csv", "a/pictures/1.png"):
+        (raw / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(raw / name)
+    cv2.imwrite(str(raw / "a" / "pictures" / "0.png"), noise(1, 1)[0])
+    long = nest(raw)
+    assert ingested(raw) == {
+        "a/clip.mp4": "a pipe, no file",
+        "a/pictures": "1.png: a pipe, no file",
+        "classInd.txt": "a pipe, no file",
+        long: "File name too long",
+        "train.csv": "a pipe, no file",
+    }
+
+
+def test_a_list_that_is_too_large_is_not_read(raw: Path) -> None:
+    with (raw / "train.csv").open("wb") as stream:
+        stream.write(b"label,youtube_id,time_start,time_end,split\n")
+        stream.truncate(65 << 20)
+    with pytest.raises(UserError, match=r"train\.csv: too large: a list has at most 64 MB"):
+        ingested(raw)
+    (raw / "train.csv").write_bytes(bytes(65 << 20))  # no table of videos, nor a line
+    assert ingested(raw) == {}

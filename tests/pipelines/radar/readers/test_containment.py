@@ -205,7 +205,7 @@ def test_a_zarr_store_reads_nothing_outside_of_it(source: Path, secret: Path) ->
         "list.zarr": "rr/zarr.json isn't the metadata of a Zarr array",
         "object.zarr": f"rr/.zarray: codec msgpack2 {codec}",
         "pickle.zarr": f"rr/.zarray: codec pickle {codec}",
-        "pipe.zarr": "rr/pipe is no file",
+        "pipe.zarr": "rr/pipe: a pipe, no file",
         "transformer.zarr": "rr/zarr.json: storage transformers, of which none is known",
     }
 
