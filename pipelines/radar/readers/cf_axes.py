@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.grid import Grid, with_metres
-from pipelines.radar.readers.georeference import check_words, crs_of, even_axis
+from pipelines.radar.readers.georeference import check_words, checked_crs, crs_of, even_axis
 from pipelines.radar.readers.hints import projection
-from pipelines.radar.readers.missing import unpack
+from pipelines.radar.readers.missing import numbers, unpack
 from pipelines.radar.readers.units import axis_unit
 
 Role = Literal["T", "Y", "X", "Z", "lead", "reference"]
@@ -43,6 +43,13 @@ NAMES: dict[str, Role] = {"lat": "Y", "latitude": "Y", "y": "Y", "lon": "X", "lo
 PROJ_STRINGS = ("proj4", "proj4text", "proj4_params", "proj4_string", "proj4string", "proj_params", "proj_string")
 EPSG_CODES = ("epsg_code", "epsg", "EPSG", "EPSG_code", "spatial_epsg")
 EASTINGS = ("false_easting", "false_northing")
+LENGTHS = ("semi_major_axis", "semi_minor_axis", "earth_radius", "perspective_point_height")
+LEAST_LENGTH = 1e5  # m; those that are shorter are in kilometres
+# How the names begin of CF's parameters that are numbers.
+PARAMETERS = (
+    *("false_", "latitude_of_", "longitude_of_", "standard_parallel", "scale_factor_", "straight_", "azimuth_of_"),
+    *("grid_north_pole_", "north_pole_", "inverse_flattening", *LENGTHS),
+)
 PROJECTIONS = {"crs_wkt", "spatial_ref", "grid_mapping_name", "esri_pe_string", *EPSG_CODES, *PROJ_STRINGS}
 
 
@@ -174,23 +181,22 @@ def _crs(attributes: str, axis_factor: float) -> pyproj.CRS:
     """Projection of a grid mapping's attributes, given as JSON of lists; pyproj takes a third of a second for one."""
     given = {name: values[0] if len(values) == 1 else values for name, values in json.loads(attributes).items()}
     for name in ("crs_wkt", "spatial_ref"):
-        if given.get(name):
-            return crs_of(given[name])
+        if words := given.pop(name, None):
+            return crs_of(str(words))
     if "grid_mapping_name" in given:
-        for words in filter(lambda value: isinstance(value, str), given.values()):
-            check_words(words)  # pyproj takes some of them as a projection in any words
-        for name in given.keys() & set(EASTINGS):
-            given[name] = float(given[name]) * axis_factor
-        return pyproj.CRS.from_cf({name: _number(value) for name, value in given.items()})
+        for name, value in given.items():
+            if isinstance(value, str):
+                check_words(value)  # pyproj takes some of them as a projection in any words
+            if name.startswith(PARAMETERS):
+                found = numbers(given, name)
+                if not found or not np.isfinite(found).all():
+                    raise ValueError(f"{name} is {value!r}, not numbers")
+                factor = axis_factor if name in EASTINGS else 1.0
+                if name in LENGTHS and found[0] < LEAST_LENGTH:
+                    factor = 1000.0
+                given[name] = [number * factor for number in found] if len(found) > 1 else found[0] * factor
+        return checked_crs({"grid_mapping_name": str(given.pop("grid_mapping_name"))} | given, pyproj.CRS.from_cf)
     for name in given.keys() & PROJECTIONS:
         code = str(given[name])
         return crs_of(f"EPSG:{code}" if code.isdecimal() else code)
     raise ValueError(f"a grid_mapping with none of {', '.join(sorted(PROJECTIONS))}")
-
-
-def _number(value: Any) -> Any:
-    """Return a number that stands in text as one, and all else as it is."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

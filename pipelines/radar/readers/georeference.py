@@ -1,7 +1,9 @@
 """Grids from what radar files say of their corners and pixels."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -19,6 +21,10 @@ FILE = re.compile(
     re.IGNORECASE,
 )
 HARMLESS = re.compile(r"@?null|epsg:\d+", re.IGNORECASE)
+# PROJ counts in metres; some producers write the earth in kilometres, and with it all that is beside it.
+KM_EARTH = re.compile(r"\+?\b(?:a|R)=[67]\d\d\d(?:\.\d*)?(?!\d)")
+LENGTHS = re.compile(r"\+?\b(a|b|R|h|x_0|y_0)=([+-]?\d+\.?\d*(?:[eE][+-]?\d+)?)")
+EARTH_KM = 6000.0, 7000.0  # its radius lies between them
 
 
 def crs_of(words: str) -> pyproj.CRS:
@@ -27,12 +33,25 @@ def crs_of(words: str) -> pyproj.CRS:
     Raises
     ------
     ValueError
-        As :func:`check_words` does.
-    pyproj.exceptions.CRSError
-        If it is none.
+        As :func:`check_words` does, and if it is none, or not one of the earth.
     """
     check_words(words)
-    return pyproj.CRS.from_user_input(words)
+    if KM_EARTH.search(words):
+        words = LENGTHS.sub(lambda found: f"+{found[1]}={round(float(found[2]) * 1000, 3)}", words)
+        words = re.sub(r"\+?\bunits=\w+", "", words) + " +units=km"
+    return checked_crs(words)
+
+
+def checked_crs(given: Any, make: Callable[[Any], pyproj.CRS] = pyproj.CRS.from_user_input) -> pyproj.CRS:
+    """Return the projection that PROJ makes of what is given; a ValueError if there is none, or not of the earth."""
+    try:
+        crs = make(given)
+    except pyproj.exceptions.CRSError:
+        raise ValueError(f"no projection that PROJ knows: {str(given)[:100]!r}") from None
+    radius_km = crs.ellipsoid.semi_major_metre / 1000 if crs.ellipsoid else np.nan
+    if not EARTH_KM[0] < radius_km < EARTH_KM[1]:
+        raise ValueError(f"its earth has a radius of {radius_km:g} km")
+    return crs
 
 
 def check_words(words: str) -> None:
@@ -104,7 +123,9 @@ def grid_from_corners(
         raise ValueError(f"a grid of {height}×{width} pixels")
     given = crs_of(projection)
     crs = with_metres(given)
-    project = pyproj.Proj(crs)
+    # pyproj.Proj would count the degrees around a turned pole in radians.
+    unturned = crs.source_crs if crs.is_geographic and crs.is_derived else crs.geodetic_crs
+    project = pyproj.Transformer.from_crs(unturned, crs, always_xy=True).transform
     left, bottom = project(*lower_left, errcheck=True)
     right, top = project(*upper_right, errcheck=True)
     dx, dy = (right - left) / width, (top - bottom) / height

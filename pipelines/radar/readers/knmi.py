@@ -25,7 +25,6 @@ PARAMETER = re.compile(
     r"(?:ACCUMULATED_)?(?:PRECIP|RAIN)\w*?_?\[(MM|MM/HR?|MM/HOUR)\]|REFLECTIVITY\w*?_?\[(DBZ)\]", re.IGNORECASE
 )
 UNITS: dict[str, Unit] = {"MM": "mm", "DBZ": "dBZ"}  # others are rates
-LONGEST_AXIS_KM = 10_000.0  # of an ellipsoid; a longer one is in metres
 
 
 def recognises(file: RadarFile) -> bool:
@@ -140,14 +139,6 @@ def _grid(root: h5py.File) -> Grid:
     if text("geo_dim_pixel", geographic) != "KM,KM" or text("geo_pixel_def", geographic) != "LU":
         raise ValueError("a grid that isn't in kilometres from its upper left")
     projection = text("projection_proj4_params", group(geographic, "map_projection"))
-    projection = re.sub(r"\+?\bunits=\w+", "", projection)
-    axes = re.findall(rf"\b[ab]={NUMBER}", projection)
-    if axes and float(axes[0]) < LONGEST_AXIS_KM:
-        projection = re.sub(
-            rf"\+?\b(a|b|x_0|y_0)={NUMBER}",
-            lambda found: f"+{found[1]}={round(float(found[2]) * 1000, 3)}",
-            projection,
-        )
     dx, dy = (1000 * float(number(f"geo_pixel_size_{axis}", geographic)) for axis in "xy")
     if dy >= 0:
         raise ValueError("a grid whose rows run north")

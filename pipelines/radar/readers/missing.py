@@ -37,11 +37,11 @@ def unpack(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHints) -
         If one of them isn't made of numbers, or file and user say different things.
     """
     stored = _signed_as_said(raw, attributes)
-    scale, offset = (_numbers(attributes, name) for name in ("scale_factor", "add_offset"))
-    packed = bool(scale or offset)
+    scale, offset = (_one(attributes, name) for name in ("scale_factor", "add_offset"))
+    packed = scale is not None or offset is not None
     values = stored.astype(np.float64)
     if packed:
-        values = values * (scale or [1.0])[0] + (offset or [0.0])[0]
+        values = values * (1.0 if scale is None else scale) + (offset or 0.0)
     absent = ~np.isfinite(values) | (np.abs(values) > ABSURD)
     for sentinel in _sentinels(raw, attributes, hints):
         absent |= equal(stored, values, sentinel)
@@ -49,8 +49,8 @@ def unpack(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHints) -
     for name, number, beyond in (
         ("valid_range", low, np.less),
         ("valid_range", high, np.greater),
-        *(("valid_min", one, np.less) for one in _numbers(attributes, "valid_min")),
-        *(("valid_max", one, np.greater) for one in _numbers(attributes, "valid_max")),
+        *(("valid_min", one, np.less) for one in numbers(attributes, "valid_min")),
+        *(("valid_max", one, np.greater) for one in numbers(attributes, "valid_max")),
     ):
         if number is not None:
             number = _unsigned(number, raw, attributes)
@@ -63,7 +63,7 @@ def unpack(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHints) -
 
 def _sentinels(raw: NDArray[Any], attributes: Mapping[str, Any], hints: FileHints) -> list[float]:
     """Return the numbers for no data, by the file or else by the user."""
-    of_file = [number for name in FILLS for number in _numbers(attributes, name)]
+    of_file = [number for name in FILLS for number in numbers(attributes, name)]
     finite = [number for number in of_file if np.isfinite(number)]
     if hints.nodata is None:
         return [_unsigned(number, raw, attributes) for number in finite]
@@ -91,8 +91,8 @@ def equal(stored: NDArray[Any], values: NDArray[np.float64], number: float) -> N
     return np.isclose(values, number, rtol=SAME, atol=0)
 
 
-def _numbers(attributes: Mapping[str, Any], name: str) -> list[float]:
-    """Return the numbers of an attribute, none where it isn't there."""
+def numbers(attributes: Mapping[str, Any], name: str) -> list[float]:
+    """Return the numbers of an attribute, none where it isn't there; a ValueError if it is made of something else."""
     value = attributes.get(name)
     if value is None:
         return []
@@ -107,12 +107,17 @@ def _numbers(attributes: Mapping[str, Any], name: str) -> list[float]:
 
 
 def _limits(attributes: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    numbers = _numbers(attributes, name)
-    if not numbers:
-        return None
-    if len(numbers) != 2:
+    found = numbers(attributes, name)
+    if found and len(found) != 2:
         raise ValueError(f"{name} is {attributes[name]!r}, not two numbers")
-    return numbers[0], numbers[1]
+    return (found[0], found[1]) if found else None
+
+
+def _one(attributes: Mapping[str, Any], name: str) -> float | None:
+    found = numbers(attributes, name)
+    if name in attributes and len(found) != 1:
+        raise ValueError(f"{name} is {attributes[name]!r}, not a number")
+    return found[0] if found else None
 
 
 def _is_integer(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """What CF allows and users write: axes in any order and unit, words spelled otherwise, forecasts among observations."""
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -158,6 +159,44 @@ def test_grid_mappings(tmp_path, mapping, named):
         dataset["other"] = (), 0, {"grid_mapping_name": "latitude_longitude"}
     expected = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326", always_xy=True).transform(4500.0, -1500.0)
     assert wet_place(written(dataset, tmp_path)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"proj4": LAEA.replace("+ellps=WGS84", "+a=6378.137 +rf=298.257223563")},
+        {"proj4_params": LAEA.replace("+ellps=WGS84", "+a=6378.137 +rf=298.257223563").replace("units=m", "units=km")},
+        {
+            "grid_mapping_name": "lambert_azimuthal_equal_area",
+            "latitude_of_projection_origin": 55.0,
+            "longitude_of_projection_origin": 10.0,
+            "semi_major_axis": 6378.137,
+            "inverse_flattening": 298.257223563,
+        },
+    ],
+)
+def test_an_earth_in_kilometres(tmp_path, mapping):
+    path = written(projected(mapping=mapping, unit="km", step=1.0, left=0.5), tmp_path)
+    assert wet_place(path) == pytest.approx(lonlat(LAEA, 4500.0, -1500.0), abs=1e-6)
+    assert read_frame(path, Z_R).grid.spacing == pytest.approx((1000, 1000))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("false_easting", "east", "false_easting is 'east', not numbers"),
+        ("standard_parallel", "", "standard_parallel is '', not numbers"),
+        ("latitude_of_projection_origin", np.nan, "latitude_of_projection_origin is nan, not numbers"),
+        ("grid_mapping_name", [1.0, 2.0], "no projection that PROJ knows: .*1.0, 2.0"),
+        ("crs_wkt", 5, "no projection that PROJ knows: '5'"),
+        ("proj4", "+proj=stere +R=1737400", "its earth has a radius of 1737.4 km"),
+    ],
+)
+def test_an_odd_grid_mapping_is_refused_in_words(tmp_path, name, value, reason):
+    mapping = {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0}
+    if name == "proj4":
+        mapping = {}
+    assert re.search(reason, refused(written(projected(mapping=mapping | {name: value}), tmp_path)))
 
 
 def test_the_user_says_the_projection(tmp_path):

@@ -54,7 +54,16 @@ def test_unpack(raw, attributes, right):
     np.testing.assert_allclose(unpack(raw, attributes, SILENT), right, rtol=1e-6)
 
 
-@pytest.mark.parametrize("attributes", [{"valid_range": "all"}, {"valid_range": [1.0]}, {"_FillValue": "none"}])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"valid_range": "all"},
+        {"valid_range": [1.0]},
+        {"_FillValue": "none"},
+        {"scale_factor": [0.1, 1.0]},
+        {"add_offset": ""},
+    ],
+)
 def test_what_is_no_number_is_named(attributes):
     with pytest.raises(ValueError, match=next(iter(attributes))):
         unpack(np.zeros(3, np.float32), attributes, SILENT)

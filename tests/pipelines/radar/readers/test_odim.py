@@ -163,6 +163,29 @@ def test_degrees_by_an_epsg_code_with_scales_in_metres(tmp_path: Path) -> None:
     assert (grid.x[0], grid.y[0]) == pytest.approx((9.005, 50.075))
 
 
+def test_an_earth_in_kilometres(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["where"].attrs["projdef"] = np.bytes_(LAEA.replace("+ellps=WGS84", "+a=6378.137 +b=6356.752314"))
+
+    assert_is_whole(changed(tmp_path / "a.h5", change))
+
+
+def test_a_pole_that_is_turned(tmp_path: Path) -> None:
+    """The corners of pixels of 0.01° around the turned pole, in true degrees as ODIM wants them."""
+    pole = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +R=6371000"
+    to_lonlat = pyproj.Transformer.from_crs(pole, "+proj=longlat +R=6371000", always_xy=True).transform
+
+    def change(file: h5py.File) -> None:
+        where = file["where"].attrs
+        where["projdef"] = np.bytes_(pole)
+        (where["LL_lon"], where["LL_lat"]), (where["UR_lon"], where["UR_lat"]) = to_lonlat(1, 2), to_lonlat(1.1, 2.08)
+
+    frame = read_frame(changed(tmp_path / "a.h5", change), Z_R)
+    assert frame.grid.spacing == pytest.approx((0.01, 0.01))
+    lon, lat = frame.grid.lonlat()
+    assert (lon[2, 3], lat[2, 3]) == pytest.approx(to_lonlat(1.035, 2.055), abs=1e-6)
+
+
 def with_images(path: Path, times: list[datetime], **options) -> Path:
     """One file of `TIME` with a dataset for each time, in which it starts and ends."""
     write_odim(path, pixels(), TIME, interval=timedelta(0), **options)
