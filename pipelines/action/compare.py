@@ -33,43 +33,16 @@ HOW = (
 def interval(result: pd.DataFrame, rank: int = 1) -> tuple[float, float, float]:
     """Return the share of clips whose class is among the first ``rank``, and its 95 % interval over groups.
 
-    Parameters
-    ----------
-    result : DataFrame
-        Columns group and rank, a row a clip.
-
-    Returns
-    -------
-    share, low, high : float
-        The ends are NaN where there is one group only.
-
-    References
-    ----------
-    Davison and Hinkley 1997, doi:10.1017/CBO9780511802843, section 3.8: resampling whole clusters.
+    Of columns group and rank, a row a clip. The interval is NaN where there is one group only. Whole clusters are
+    resampled: Davison and Hinkley 1997, doi:10.1017/CBO9780511802843, section 3.8.
     """
     return _bootstrap((result["rank"] <= rank).groupby(result["group"]).agg(["sum", "count"]).to_numpy(float))
 
 
 def difference(result: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, float]:
-    """Return top-1 of one network minus that of another on the same clips, and its 95 % interval over groups.
-
-    Parameters
-    ----------
-    result, other : DataFrame
-        Columns clip, group and rank, a row a clip.
-
-    Returns
-    -------
-    difference, low, high : float
-        The ends are NaN where there is one group only.
-
-    References
-    ----------
-    See `interval`.
-    """
+    """Return top-1 of one network minus that of another on the same clips, and its interval as `interval` does."""
     gained = (result.set_index("clip")["rank"] <= 1).astype(int) - (other.set_index("clip")["rank"] <= 1)
-    of_group = gained.groupby(result.set_index("clip")["group"]).agg(["sum", "count"]).to_numpy(float)
-    return _bootstrap(of_group)
+    return _bootstrap(gained.groupby(result.set_index("clip")["group"]).agg(["sum", "count"]).to_numpy(float))
 
 
 def _bootstrap(sums: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -83,12 +56,12 @@ def _bootstrap(sums: NDArray[np.float64]) -> tuple[float, float, float]:
     return value, float(low), float(high)
 
 
-def _shown(result: pd.DataFrame, stream: str, rank: int = 1) -> str:
-    of_stream = result[(result["stream"] == stream) & (result["observed"] == WHOLE)]
-    if of_stream.empty:
-        return "–"
-    share, low, high = interval(of_stream, rank)
-    return f"{share:.3f}" + ("" if np.isnan(low) else f" [{low:.3f} to {high:.3f}]")
+def _shown(value: float, low: float, high: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}" + ("" if np.isnan(low) else f" [{low:{sign}.3f} to {high:{sign}.3f}]")
+
+
+def _of(result: pd.DataFrame, stream: str) -> pd.DataFrame:
+    return result[(result["stream"] == stream) & (result["observed"] == WHOLE)]
 
 
 def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], markdown: Path, data: Path) -> None:
@@ -98,12 +71,11 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
     lines = table_head("model", "top-1", f"minus {first}", "top-5", "mAP", "T¹ alone", "probe on T²")
     for name in ranked:
         result, metrics = results[name]
-        gain, low, high = difference(_of(result, "main"), _of(results[first][0], "main"))
-        against = f"{gain:+.3f}" + ("" if np.isnan(low) else f" [{low:+.3f} to {high:+.3f}]")
-        cells = [_shown(result, "main"), "" if name == first else against, _shown(result, "main", 5)]
-        cells.append(f"{metrics['mean_average_precision']:.3f}")
-        cells += [_shown(result, stream) for stream in ("t1", "t2_probe")]
-        lines.append(table_row(name, *cells))
+        main = _of(result, "main")
+        gain = "" if name == first else _shown(*difference(main, _of(results[first][0], "main")), "+")
+        top1, top5, precision = _shown(*interval(main)), _shown(*interval(main, 5)), metrics["mean_average_precision"]
+        probes = (_shown(*interval(of)) if len(of := _of(result, stream)) else "–" for stream in ("t1", "t2_probe"))
+        lines.append(table_row(name, top1, gain, top5, f"{precision:.3f}", *probes))
 
     any_result = results[ranked[0]][0]
     classes = sorted(any_result["label"].unique())
@@ -125,10 +97,6 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
         "recognised": {column: shares.to_dict() for column, shares in columns.items()},
     }
     write_text(data, json.dumps(content, indent=1))
-
-
-def _of(result: pd.DataFrame, stream: str) -> pd.DataFrame:
-    return result[(result["stream"] == stream) & (result["observed"] == WHOLE)]
 
 
 def draw_accuracy(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], path: Path) -> None:

@@ -4,8 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +15,7 @@ Record = TypeVar("Record")
 DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
-class IngestCache(ABC, Generic[Record]):
+class IngestCache(Generic[Record]):
     """A table that outlives the run: what a killed run has put in is there for the next.
 
     A file is the same while its path, size and time of change are. What was found out by other code or with other
@@ -28,9 +27,14 @@ class IngestCache(ABC, Generic[Record]):
         Its own: all in it but hidden files is removed where it was made by others.
     made_by : str
         Says which code and parameters found out what is in it.
+    to_json, from_json : callable
+        From a record to what ``json`` can write, but no str; and back.
     """
 
-    def __init__(self, folder: Path, made_by: str) -> None:
+    def __init__(
+        self, folder: Path, made_by: str, to_json: Callable[[Record], Any], from_json: Callable[[Any], Record]
+    ) -> None:
+        self._to_json, self._from_json = to_json, from_json
         mark = folder / "made_by"
         if not mark.exists() or mark.read_text(encoding="utf-8") != made_by:
             for path in folder.glob("[!.]*"):
@@ -47,14 +51,6 @@ class IngestCache(ABC, Generic[Record]):
         mark.write_text(made_by, encoding="utf-8")
         self._signatures: dict[tuple[bytes, str], str] = {}
 
-    @abstractmethod
-    def to_json(self, record: Record) -> Any:
-        """Return what ``json`` can write of a record, but no str."""
-
-    @abstractmethod
-    def from_json(self, plain: Any) -> Record:
-        """Return the record of what :meth:`to_json` returned."""
-
     def get(self, path: Path, part: str = "") -> Record | str | None:
         """Return what was found out about a file, or part of one, or why it is of no use; None if it isn't known."""
         key = _key(path), part
@@ -63,12 +59,12 @@ class IngestCache(ABC, Generic[Record]):
             "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (*key, self._signatures[key])
         ).fetchone()
         found = row and json.loads(row[0])
-        return found if found is None or isinstance(found, str) else self.from_json(found)
+        return found if found is None or isinstance(found, str) else self._from_json(found)
 
     def put(self, path: Path, found: Record | str, part: str = "") -> None:
         """Keep what was found out about a file as it was when :meth:`get` was last asked for it."""
         key = _key(path), part
-        plain = json.dumps(found if isinstance(found, str) else self.to_json(found))
+        plain = json.dumps(found if isinstance(found, str) else self._to_json(found))
         self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (*key, self._signatures[key], plain))
 
     def has_changed(self, path: Path, part: str = "") -> bool:

@@ -94,6 +94,11 @@ def main_checkout() -> Path:
     return CODE
 
 
+def find_source(source: str) -> Path:
+    """Return the folder named in params.yaml; where it isn't below the working directory, below the main checkout."""
+    return Path(source) if Path(source).exists() else main_checkout() / source
+
+
 def dvc_md5(path: Path) -> str:
     """Return the MD5 of a stage's output in dvc.lock of the working directory; ``none`` if there is none."""
     try:

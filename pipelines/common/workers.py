@@ -166,14 +166,14 @@ def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | 
         return error
 
 
-def decoders(limits: Limits = Limits()) -> Decoders:  # noqa: B008 - frozen
-    """Return this process's decoders of these limits."""
-    return _decoders_of(os.getpid(), limits)
+def decoders(limits: Limits = Limits(), most: int = WORKERS) -> Decoders:  # noqa: B008 - frozen
+    """Return this process's decoders of these limits, one for each core it has, and ``most`` at most."""
+    return _decoders_of(os.getpid(), limits, min(most, len(os.sched_getaffinity(0))))
 
 
 @cache
-def _decoders_of(process: int, limits: Limits) -> Decoders:  # a fork's own: two can't talk with one worker
-    return Decoders(min(WORKERS, len(os.sched_getaffinity(0))), limits=limits)
+def _decoders_of(process: int, limits: Limits, count: int) -> Decoders:  # a fork's own: two can't talk with one worker
+    return Decoders(count, limits=limits)
 
 
 def guarded(function: Callable[..., Result], path: Path, *arguments: Any, limits: Limits = Limits()) -> Result:  # noqa: B008

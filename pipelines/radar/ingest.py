@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path, exclusive
-from pipelines.common.provenance import code_sha256, main_checkout
+from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
 from pipelines.params.radar import Archive, IngestRadar
@@ -111,11 +111,6 @@ def ingest_radar(
         + (f": {quarantine}" if ingestion.rejected else "")
     )
     return len(ingestion.rejected)
-
-
-def find_source(source: str) -> Path:
-    """Return the folder named in params.yaml; where it isn't below the working directory, below the main checkout."""
-    return Path(source) if Path(source).exists() else main_checkout() / source
 
 
 def main(name: str, store: Path, quarantine: Path, quality: Path) -> None:

@@ -38,16 +38,10 @@ class FrameRecord:
 
 
 class FrameCache(IngestCache[list[FrameRecord] | Members]):
-    """Records of the frames of radar files, and the members of archive files; see `pipelines.common.ingest_cache`.
-
-    Parameters
-    ----------
-    folder : Path
-    made_by : str
-    """
+    """Records of the frames of radar files, and the members of archive files; a grid is a number of a table of them."""
 
     def __init__(self, folder: Path, made_by: str) -> None:
-        super().__init__(folder, made_by)
+        super().__init__(folder, made_by, self._to_plain, self._from_plain)
         self._database.execute("CREATE TABLE IF NOT EXISTS grids (wkt TEXT, y BLOB, x BLOB, UNIQUE (wkt, y, x))")
         self._grids = {
             (wkt, y, x): (number, Grid(pyproj.CRS.from_wkt(wkt), np.frombuffer(x), np.frombuffer(y)))
@@ -58,12 +52,10 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
         """Return the header with the one object that stands for its grid: it is compared with others often."""
         return replace(header, grid=self._grid(header.grid)[1])
 
-    def to_json(self, record: list[FrameRecord] | Members) -> list[dict[str, Any]] | Members:
-        """Return their fields; a grid is a number of the table of grids."""
+    def _to_plain(self, record: list[FrameRecord] | Members) -> list[dict[str, Any]] | Members:
         return record if isinstance(record, dict) else [self._plain(one) for one in record]
 
-    def from_json(self, plain: list[dict[str, Any]] | Members) -> list[FrameRecord] | Members:
-        """Return them from their fields."""
+    def _from_plain(self, plain: list[dict[str, Any]] | Members) -> list[FrameRecord] | Members:
         return plain if isinstance(plain, dict) else [self._record(one) for one in plain]
 
     def _grid(self, grid: Grid) -> tuple[int, Grid]:

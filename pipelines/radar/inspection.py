@@ -6,7 +6,6 @@ from dataclasses import fields
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -152,7 +151,7 @@ def _page(
         f"<h1>{_text(store.name)}</h1>",
         _table((), facts),
         "<h2>Rain over time</h2>",
-        _picture(_series(dataset, quality), "rain, wet and valid share, and the highest rain rate over time"),
+        _picture(_series(quality), "rain, wet and valid share, and the highest rain rate over time"),
         "<h2>The wettest frames, and the driest</h2>",
         _picture(_maps(dataset, quality), "maps of rain rate"),
         f"<h2>Gaps ({len(gaps)})</h2>",
@@ -189,7 +188,7 @@ def _picture(png: bytes, words: str) -> str:
     return f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
 
 
-def _series(dataset: xr.Dataset, quality: pd.DataFrame) -> bytes:
+def _series(quality: pd.DataFrame) -> bytes:
     """Draw the quality table over time; lines break at gaps, which are grey."""
     time = quality["time"].to_numpy().astype("datetime64[s]")
     rows = [
@@ -233,10 +232,9 @@ def _maps(dataset: xr.Dataset, quality: pd.DataFrame) -> bytes:
     if int(order[-1]) not in chosen:
         chosen.append(int(order[-1]))
     frames = [dataset["rainfall_flux"][i].to_numpy() for i in chosen]
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "maps.png")
-        draw_maps({"": frames}, [f"{time[i]}" for i in chosen], grid_of(dataset), "", path)
-        return path.read_bytes()
+    stream = BytesIO()
+    draw_maps({"": frames}, [f"{time[i]}" for i in chosen], grid_of(dataset), "", stream)
+    return stream.getvalue()
 
 
 def _percent(share: float) -> str:

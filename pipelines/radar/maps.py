@@ -1,6 +1,7 @@
 """Maps of rain rate as pictures."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over
 NORM = BoundaryNorm(BOUNDS, SCALE.N)
 
 
-def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path) -> None:
+def draw_maps(
+    rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path | BytesIO
+) -> None:
     """Draw rain rate maps side by side with one scale in mm/h; grey is where nothing is known.
 
     Parameters
@@ -27,7 +30,7 @@ def draw_maps(rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: 
         What stands above the columns.
     grid : Grid
         Of all maps; the axes show its own coordinates, kilometres where the projection has metres.
-    path : Path
+    path : Path or BytesIO
         The PNG to write.
     """
     H, W = grid.shape

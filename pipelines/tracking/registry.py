@@ -10,7 +10,6 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -179,7 +178,7 @@ class RegisteredModel:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-        return _version(found)
+        return Version(str(found.version), found.tags["model_sha256"])
 
     def set_alias(self, alias: str, version: Version, reason: str) -> None:
         """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
@@ -241,10 +240,6 @@ class RegisteredModel:
         except MlflowException as error:
             raise _no_such_model(uri, error) from None
         return ModelLocation("none", None, uri, store, tags.get("model_sha256"))
-
-
-def _version(found: ModelVersion) -> Version:
-    return Version(str(found.version), found.tags["model_sha256"])
 
 
 def _tags(metrics: Mapping[str, float]) -> dict[str, str]:

@@ -50,6 +50,11 @@ class Decoding:
     frame_folder_rate: float
     with_flow: bool
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What there are shards of."""
+        return ("pixels", "flow") if self.with_flow else ("pixels",)
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -305,14 +310,13 @@ def _write(pictures: Iterator[Image], key: str, decoding: Decoding, folder: Path
     written: list[Path] = []
     count = 0
     last: list[Image] = []  # the frame before a chunk, from which its first flow is
-    kinds = ("pixels", "flow") if decoding.with_flow else ("pixels",)
     chunks = iter(lambda: list(islice(pictures, CHUNK)), [])
     try:
         for number in itertools.count():
             of_shard = list(islice(chunks, 1))
             if not of_shard:
                 break
-            paths = [shard_path(folder, key, kind, number) for kind in kinds]
+            paths = [shard_path(folder, key, kind, number) for kind in decoding.kinds]
             with ExitStack() as stack:
                 files = [stack.enter_context(ShardFile(path, SHARD // CHUNK, LEVEL)) for path in paths]
                 for chunk in chain(of_shard, islice(chunks, SHARD // CHUNK - 1)):

@@ -8,9 +8,7 @@ goes on from there, a later one decodes new videos alone, and the store is the s
 import os
 from contextlib import closing
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,11 +17,11 @@ from pipelines.common.errors import UserError
 from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
-from pipelines.common.provenance import code_sha256, main_checkout
+from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.stage import run
 from pipelines.common.text import printable
-from pipelines.common.workers import Decoders, Failure
+from pipelines.common.workers import Failure, decoders
 from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
@@ -36,18 +34,6 @@ from pipelines.video.splits import draw_splits, parted_groups
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
 DECODING = ("pipelines.video.decode", "pipelines.common.ingest_cache")
 TOLD = 20  # videos in quarantine that are told of one by one
-
-
-class ClipCache(IngestCache[Decoded]):
-    """What became of videos, or of parts of them; see `pipelines.common.ingest_cache`."""
-
-    def to_json(self, record: Decoded) -> dict[str, Any]:
-        """Return its fields."""
-        return asdict(record)
-
-    def from_json(self, plain: dict[str, Any]) -> Decoded:
-        """Return it from its fields."""
-        return Decoded(**plain)
 
 
 def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo) -> int:
@@ -78,7 +64,8 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
     )
     work = store.with_name(f".{store.name}.ingest")
     made_by = code_sha256(*DECODING, libraries=LIBRARIES) + repr(decoding)
-    with exclusive(work / ".lock", wait_s=1.0), closing(ClipCache(work, made_by)) as cache:
+    clip_cache = IngestCache(work, made_by, asdict, lambda plain: Decoded(**plain))
+    with exclusive(work / ".lock", wait_s=1.0), closing(clip_cache) as cache:
         shards = work / "shards"
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
@@ -97,7 +84,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         table["split"] = draw_splits(
             table, validation_share=params.validation_share, test_share=params.test_share, seed=params.seed
         )
-        files = {kind: [_shards_of(decoded, kind, shards) for _, decoded in clips] for kind in _kinds(decoding)}
+        files = {kind: [_shards_of(decoded, kind, shards) for _, decoded in clips] for kind in decoding.kinds}
         about = {
             "layout": listing.layout,
             "short_side": params.short_side,
@@ -116,7 +103,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
 
 
 def _outcomes(
-    listing: Listing, decoding: Decoding, cache: ClipCache, shards: Path, limits: Limits
+    listing: Listing, decoding: Decoding, cache: IngestCache[Decoded], shards: Path, limits: Limits
 ) -> list[tuple[Video, Decoded | str]]:
     """Find out what becomes of each video: as the cache knows, or else decoded now."""
     known: dict[Video, Decoded | str] = {}
@@ -135,8 +122,9 @@ def _outcomes(
     )
     with Progress(*columns, transient=True) as progress:
         frames = bad = 0
+        workers = decoders(limits, most=len(os.sched_getaffinity(0)))
         bar = progress.add_task("decode videos", total=len(new), frames=0, bad=0)
-        for video, answer in zip(new, _workers(os.getpid(), limits).map(decode_clip, tasks), strict=True):
+        for video, answer in zip(new, workers.map(decode_clip, tasks), strict=True):
             outcome = answer.reason if isinstance(answer, Failure) else answer
             if not (isinstance(answer, Failure) and answer.passing):
                 cache.put(video.path, outcome, _part(video))
@@ -151,19 +139,9 @@ def _shards_of(decoded: Decoded, kind: str, shards: Path) -> list[Path]:
     return [shard_path(shards, decoded.key, kind, k) for k in range(shards_of(decoded.frames))]
 
 
-def _kinds(decoding: Decoding) -> tuple[str, ...]:
-    return ("pixels", "flow") if decoding.with_flow else ("pixels",)
-
-
 def _is_whole(decoded: Decoded, decoding: Decoding, shards: Path) -> bool:
-    paths = [path for kind in _kinds(decoding) for path in _shards_of(decoded, kind, shards)]
+    paths = [path for kind in decoding.kinds for path in _shards_of(decoded, kind, shards)]
     return all(is_whole(path, SHARD // CHUNK) for path in paths)
-
-
-@cache
-def _workers(process: int, limits: Limits) -> Decoders:
-    """Return this process's workers, one for each of its cores."""
-    return Decoders(len(os.sched_getaffinity(0)), limits=limits)
 
 
 def _without_repeats(
@@ -240,9 +218,7 @@ def _named(video: Video, source: Path) -> str:
 def main(store: Path, quarantine: Path) -> None:
     """Ingest the videos of params.yaml's ingest_video.source into STORE; what can't be read is in QUARANTINE."""
     params = read_params().ingest_video
-    source = Path(params.source)
-    # In one of DVC's experiment folders, a folder that isn't there is the main checkout's.
-    ingest_video(source if source.exists() else main_checkout() / source, store, quarantine, params)
+    ingest_video(find_source(params.source), store, quarantine, params)
 
 
 if __name__ == "__main__":

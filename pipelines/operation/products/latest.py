@@ -78,7 +78,7 @@ def describe(published: PublishedForecast) -> dict[str, Any]:
     """
     folder, attributes = published.folder, published.attributes
     attrs, parts = attributes.to_attrs(), attributes.model_dump()
-    maps = {kind: sorted(_names(folder, f"{MAPS}/{kind}_*.png")) for kind in ("observed", "forecast")}
+    maps = [path for kind in ("observed", "forecast") for path in sorted(folder.glob(f"{MAPS}/{kind}_*.png"))]
     return {
         "folder": folder.name,
         "reference_time": _clock(published.reference),
@@ -86,7 +86,7 @@ def describe(published: PublishedForecast) -> dict[str, Any]:
         **{name: parts[name] for name in ("policy", "input_frames", "missing_frames")},
         "files": {
             **{kind: f"{folder.name}/{name}" for kind, name in WHOLE.items()},
-            "maps": maps["observed"] + maps["forecast"],
+            "maps": [path.relative_to(folder.parent).as_posix() for path in maps],
             "geotiffs": {
                 name: [
                     {"valid_time": _clock(time), "file": f"{folder.name}/{COGS}/{name}_{stamp(time)}.tif"}
@@ -96,10 +96,6 @@ def describe(published: PublishedForecast) -> dict[str, Any]:
             },
         },
     }
-
-
-def _names(folder: Path, pattern: str) -> list[str]:
-    return [path.relative_to(folder.parent).as_posix() for path in folder.glob(pattern)]
 
 
 def _clock(time: np.datetime64) -> str:

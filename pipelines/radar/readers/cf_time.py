@@ -58,7 +58,8 @@ def frame_times(
         issued = _decoded(np.zeros(1), time.attrs, time.name)  # pysteps counts from the start of its forecast
     if valid.size != frames:
         raise ValueError(f"{valid.size} time(s), and {variable.name} has {frames} frames")
-    refusals = _refusals(valid, np.broadcast_to(issued, frames) if issued is not None else valid)
+    starts = np.broadcast_to(issued, frames) if issued is not None else valid
+    refusals = [nowcast(start, time) if time > start else None for time, start in zip(valid, starts, strict=True)]
     hints = file.hints
     bounds = _bounds(dataset, time, valid, is_amount)
     if bounds is not None:
@@ -92,10 +93,6 @@ def _coordinates(dataset: xr.Dataset, variable: xr.DataArray) -> dict[Role, xr.D
     if len(times) > 1 and all(rank(times[0])):
         raise ValueError(f"which of {', '.join(str(one.name) for one in times)} is its time?")
     return {what: ones[0] for what, ones in found.items()}
-
-
-def _refusals(valid: Moments, issued: Moments) -> list[str | None]:
-    return [nowcast(start, time) if time > start else None for time, start in zip(valid, issued, strict=True)]
 
 
 def _bounds(dataset: xr.Dataset, time: xr.DataArray | None, valid: Moments, is_amount: bool) -> Moments | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyproj
 
-from pipelines.params.radar import FileHints
 from pipelines.radar.grid import same_projection
 from pipelines.radar.readers.header import Header, utc
 from pipelines.radar.readers.names import NAMED_TIME
@@ -24,7 +23,12 @@ def check_hints(file: RadarFile, headers: Sequence[Header]) -> None:
     """Refuse a file one of whose headers says otherwise than the user, by a ValueError that names both."""
     hints = file.hints
     for header in headers:
-        _check_header(header, hints)
+        if hints.unit is not None and (unit := data_unit(hints.unit)[0]) != header.unit:
+            raise contradiction("unit", unit, header.unit)
+        if hints.interval_s is not None and hints.interval_s != header.interval_s:
+            raise contradiction("interval_s", hints.interval_s, header.interval_s or "an instant")
+        if hints.time_is is not None and hints.time_is != header.time_is:
+            raise contradiction("time_is", hints.time_is, header.time_is)
     if hints.crs is not None:
         crs = projection(hints.crs)
         for grid in {header.grid for header in headers}:
@@ -34,15 +38,6 @@ def check_hints(file: RadarFile, headers: Sequence[Header]) -> None:
         named = time_in_name(file.name, hints.time_pattern)
         if not any(named <= moment < named + MINUTE for header in headers for moment in header.moments):
             raise contradiction("time_pattern", f"{named} by the file's name", headers[0].time)
-
-
-def _check_header(header: Header, hints: FileHints) -> None:
-    if hints.unit is not None and (unit := data_unit(hints.unit)[0]) != header.unit:
-        raise contradiction("unit", unit, header.unit)
-    if hints.interval_s is not None and hints.interval_s != header.interval_s:
-        raise contradiction("interval_s", hints.interval_s, header.interval_s or "an instant")
-    if hints.time_is is not None and hints.time_is != header.time_is:
-        raise contradiction("time_is", hints.time_is, header.time_is)
 
 
 def contradiction(key: str, user: object, file: object) -> ValueError:

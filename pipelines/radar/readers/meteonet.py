@@ -105,11 +105,8 @@ def _dates(content: bytes) -> list[np.datetime64]:
                 raise ValueError(f"dates with {name} in them")
         elif isinstance(word, str | bytes):
             words.append(word if isinstance(word, str) else word.decode("latin-1"))
-    return [_date(word.encode("latin-1")) for word in words if len(word) == 10]
-
-
-def _date(ten: bytes) -> np.datetime64:
-    return utc(f"{256 * ten[0] + ten[1]:04}" + "".join(f"{byte:02}" for byte in ten[2:7]))
+    dates = (word.encode("latin-1") for word in words if len(word) == 10)
+    return [utc(f"{256 * ten[0] + ten[1]:04}" + "".join(f"{byte:02}" for byte in ten[2:7])) for ten in dates]
 
 
 @lru_cache

@@ -13,12 +13,8 @@ from pipelines.common.imports import CODE
 from pipelines.common.ingest_cache import IngestCache
 
 
-class Numbers(IngestCache[complex]):
-    def to_json(self, record: complex) -> list[float]:
-        return [record.real, record.imag]
-
-    def from_json(self, plain: list[float]) -> complex:
-        return complex(*plain)
+def numbers(folder: Path, made_by: str) -> IngestCache[complex]:
+    return IngestCache(folder, made_by, lambda z: [z.real, z.imag], lambda plain: complex(*plain))
 
 
 @pytest.fixture
@@ -32,12 +28,12 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def known(folder: Path, paths: list[Path], made_by: str = "me", part: str = "") -> list[complex | str | None]:
-    with closing(Numbers(folder, made_by)) as cache:
+    with closing(numbers(folder, made_by)) as cache:
         return [cache.get(path, part) for path in paths]
 
 
 def fill(folder: Path, paths: list[Path], *records: complex | str) -> None:
-    with closing(Numbers(folder, "me")) as cache:
+    with closing(numbers(folder, "me")) as cache:
         for path, record in zip(paths, records, strict=True):
             assert cache.get(path) is None
             cache.put(path, record)
@@ -64,7 +60,7 @@ def test_what_was_found_is_known_to_the_next_run(tmp_path: Path, files: list[Pat
 )
 def test_a_file_that_changes_is_not_known(tmp_path: Path, files: list[Path], change: Callable[[Path], object]) -> None:
     fill(tmp_path / "work", files, 1j, 2j, 3j)
-    with closing(Numbers(tmp_path / "work", "me")) as cache:
+    with closing(numbers(tmp_path / "work", "me")) as cache:
         cache.get(files[0])
         assert not cache.has_changed(files[0])
         change(files[0])
@@ -79,7 +75,7 @@ def test_a_folder_changes_with_the_files_in_it(tmp_path: Path, files: list[Path]
 
 
 def test_what_is_put_in_is_of_the_file_as_it_was_before_it_was_read(tmp_path: Path, files: list[Path]) -> None:
-    with closing(Numbers(tmp_path / "work", "me")) as cache:
+    with closing(numbers(tmp_path / "work", "me")) as cache:
         cache.get(files[0])
         files[0].write_bytes(b"while it was read")
         cache.put(files[0], 1j)
@@ -97,7 +93,7 @@ def test_what_others_made_is_removed_and_what_is_hidden_stays(tmp_path: Path, fi
 
 def test_files_that_are_gone_are_forgotten(tmp_path: Path, files: list[Path]) -> None:
     fill(tmp_path / "work", files, 1j, 2j, 3j)
-    with closing(Numbers(tmp_path / "work", "me")) as cache:
+    with closing(numbers(tmp_path / "work", "me")) as cache:
         cache.forget_all_but(files[1:])
     assert known(tmp_path / "work", files) == [None, 2j, 3j]
 
@@ -106,8 +102,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_ingest_cache import Numbers
-cache = Numbers(Path(sys.argv[1]), "me")
+from test_ingest_cache import numbers
+cache = numbers(Path(sys.argv[1]), "me")
 for number, path in enumerate(map(Path, sys.argv[2:])):
     cache.get(path)
     cache.put(path, complex(number))

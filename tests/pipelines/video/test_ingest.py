@@ -210,17 +210,17 @@ def test_grows_and_shrinks(run, monkeypatch):
     for path in late:
         path.with_suffix(".later").rename(path)
     decoded = []
-    workers = stage._workers
+    workers = stage.decoders
 
     class Watched:
-        def __init__(self, *process_and_limits):
-            self.real = workers(*process_and_limits)
+        def __init__(self, limits, most):
+            self.real = workers(limits, most)
 
         def map(self, function, tasks):
             decoded.extend(task[0] for task in tasks)
             return self.real.map(function, tasks)
 
-    monkeypatch.setattr(stage, "_workers", Watched)
+    monkeypatch.setattr(stage, "decoders", Watched)
     run()
     assert sorted(decoded) == late
     assert run.bytes == first
