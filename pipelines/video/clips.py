@@ -21,9 +21,11 @@ from zarr.codecs import ZstdCodec
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import link
+from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.video.optical_flow import SCALE
 
 SHARD = 512  # frames of a shard, which is a file
+FORMAT = 1  # version of what is described above
 CHUNK = 8  # frames of a chunk
 LEVEL = -20  # Zstandard's: four times as fast as 1 and a third larger; decoding is nearly as fast as without it
 COLUMNS = {
@@ -87,7 +89,7 @@ def assemble(
     rows = table["frames"].map(shards_of) * SHARD
     table["first_frame"] = rows.groupby([table["height"], table["width"]]).cumsum() - rows
     columns = {name: ("clip_number", _column(table[name]), {"long_name": meaning}) for name, meaning in COLUMNS.items()}
-    xr.Dataset(columns, attrs=attributes | {"classes": classes}).to_zarr(
+    xr.Dataset(columns, attrs=attributes | {FORMAT_VERSION: FORMAT, "classes": classes}).to_zarr(
         store, mode="w-", zarr_format=3, consolidated=False
     )
     group = zarr.open_group(store, mode="r+")
@@ -128,6 +130,7 @@ class Clips:
             with xr.open_zarr(self.path, consolidated=False) as found:
                 self.table = pd.DataFrame({name: found[name].to_numpy() for name in COLUMNS})
                 self.attributes: dict[str, Any] = dict(found.attrs)
+                check_format(self.attributes.pop(FORMAT_VERSION, None), FORMAT, path)
             self.classes: list[str] = list(self.attributes.pop("classes"))
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"{path}: no store of clips: {error}") from None

@@ -105,6 +105,18 @@ def test_store_is_what_others_can_open(run):
         assert table["source"].attrs["long_name"]
 
 
+def test_a_store_says_its_format_and_what_a_newer_version_has_written_is_refused(run):
+    run()
+    attributes = zarr.open_group(run.store).attrs
+    assert attributes["scs_format_version"] == 1
+    names = open_clips(run.store).classes
+    del attributes["scs_format_version"]  # as version 0.1 wrote it
+    assert open_clips(run.store).classes == names
+    attributes["scs_format_version"] = 2
+    with pytest.raises(UserError, match=r"clips\.zarr: it is of format 2, and this scs-nowcast knows up to 1"):
+        open_clips(run.store)
+
+
 def test_flow_stored_or_computed_is_the_same(run):
     run(flow="store")
     stored = open_clips(run.store)
