@@ -22,29 +22,13 @@ KEPT = {"name", "description", "enabled", "tags", "actions", "actions_on_trigger
 
 
 def alarm(kind: str, domain: str, message: str) -> None:
-    """Emit an alarm to Prefect; within a flow run the event names that run too.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    domain : str
-        Key of the section ``domains`` in params.yaml.
-    message : str
-        One line.
-    """
+    """Emit an alarm to Prefect, of one of `KINDS` and in one line; within a flow run the event names that run too."""
     resource = {"prefect.resource.id": f"scs.domain.{domain}", "prefect.resource.name": domain}
     emit_event(f"scs.alarm.{kind}", resource, payload={"kind": kind, "domain": domain, "message": message})
 
 
 def tell(domain: Domain, alarms: Mapping[str, str | None]) -> None:
-    """Bring ``latest.json`` in line with the alarms of a domain, and tell Prefect of those that weren't on yet.
-
-    Parameters
-    ----------
-    alarms : mapping of str to str or None
-        See :func:`pipelines.operation.products.latest.update_latest`.
-    """
+    """Bring ``latest.json`` in line with a domain's alarms, as `update_latest`, and tell Prefect of new ones."""
     on = {one["kind"] for one in read_latest(domain.out)["alarms"]}
     for kind, message in alarms.items():
         if message is not None and kind not in on:

@@ -102,11 +102,6 @@ def _remove_others(wanted: set[tuple[str, str]], here: dict[str, str]) -> None:
 def deploy_training(job_variables: dict[str, Any]) -> None:
     """Register the trainings of the working directory's prefect.yaml, one for each kind of worker.
 
-    Parameters
-    ----------
-    job_variables : dict
-        Where flow runs work.
-
     Raises
     ------
     UserError

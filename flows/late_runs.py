@@ -18,13 +18,7 @@ UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
 def later_run_due(domain: str) -> datetime | None:
-    """Return the time for which a later run of the present run's deployment was wanted, if it is due by now.
-
-    Parameters
-    ----------
-    domain : str
-        A run for another domain doesn't count.
-    """
+    """Return for when a later run of the present one's deployment and domain was wanted, if it is due by now."""
     context = FlowRunContext.get()
     own = context.flow_run if context else None
     if own is None or own.deployment_id is None or own.expected_start_time is None:

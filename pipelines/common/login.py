@@ -27,12 +27,7 @@ export MLFLOW_TRACKING_PASSWORD={password}
 
 
 def read_login(checkout: Path) -> dict[str, str]:
-    """Return what clients of the servers need in their environment; the file is made where there is none.
-
-    Parameters
-    ----------
-    checkout : Path
-        Where ``data/`` is.
+    """Return what clients of the servers need in their environment, by a file in ``data/`` that is made if need be.
 
     Raises
     ------

@@ -36,13 +36,7 @@ class Method(NamedTuple):
 
 
 def load_method(model: str, params: Params) -> Method:
-    """Return a baseline or model; raises UserError if there is no such model.
-
-    Parameters
-    ----------
-    model : str
-        A baseline's name, an MLflow URI, or the folder of a trained model.
-    """
+    """Return a baseline by name, or a model by MLflow URI or folder; raises UserError if there is no such model."""
     if model in BASELINES:
         return Method(model, model, baseline(model, params.evaluate), MOTION_FRAMES)
     if ":" not in model:
@@ -92,7 +86,7 @@ def all_times(store: Path, index: Index) -> pd.DataFrame:
 
 
 def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: int, params: Params) -> list[Path]:
-    """Score ``models`` on all of ``source``; write the table, as JSON and Markdown, and pictures beside it.
+    """Score ``models`` on all of ``source``; write the table and pictures, and return the files, the Markdown first.
 
     What is missing and why, such as a model of other steps than the data's, is said under the table. Interrupted, the
     same command goes on where it was.
@@ -107,11 +101,6 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         NAME.json.
     minutes : int
         The longest lead time.
-
-    Returns
-    -------
-    list of Path
-        What was written, the Markdown table first.
 
     Raises
     ------

@@ -53,19 +53,7 @@ def forecast_seconds(forecaster: Forecaster, windows: Path, index: Index) -> tup
 def unfinished_evaluation(
     name: str, model: str, windows: Path, *, index: Index, params: Evaluate
 ) -> AbstractContextManager[Path]:
-    """Hold the folder in which an evaluation on the test windows keeps what it has; see `pipelines.common.checkpoints`.
-
-    Parameters
-    ----------
-    name : str
-        Of the method.
-    model : str
-        What says which model it is: its SHA-256, or a baseline's name.
-    windows : Path
-        The index.
-    index, params
-        Sections of params.yaml.
-    """
+    """Hold the folder where an evaluation keeps what it has, of ``model``: a baseline's name, or a model's SHA-256."""
     settings = {
         "model": model,
         "code": code_sha256("pipelines.nowcast.evaluate"),

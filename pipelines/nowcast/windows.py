@@ -83,12 +83,7 @@ def echo_motion(rain_rate: Rain) -> NDArray[np.float32]:
 
 
 class WithMotion(Dataset[tuple[Tensor, Tensor]]):
-    """Windows with the target of subtask T², (T, 1, H, W) and (leads, 2, H, W): see :func:`echo_motion`.
-
-    Parameters
-    ----------
-    windows : RadarWindows
-    """
+    """Windows with the target of subtask T², (T, 1, H, W) and (leads, 2, H, W): see :func:`echo_motion`."""
 
     def __init__(self, windows: RadarWindows) -> None:
         self.windows = windows

@@ -44,17 +44,12 @@ def of_day(stored: xr.Dataset, day: np.datetime64) -> xr.Dataset:
 
 
 def archive_day(frames: xr.Dataset, path: Path) -> int:
-    """Put a day's frames into its file, with those that it has already; the file is replaced whole or stays.
+    """Put a day's frames into its file, replaced whole or not at all, with those that it has; return how many are new.
 
     Parameters
     ----------
     frames : Dataset
         From :meth:`pipelines.operation.live_store.LiveStore.open`, of one day.
-
-    Returns
-    -------
-    int
-        Frames that are new in the file.
 
     Raises
     ------

@@ -41,10 +41,6 @@ BATCH_BYTES = 1 << 30  # frames in memory at once, after an outage
 class Inbox:
     """A folder that radar files come into.
 
-    Parameters
-    ----------
-    folder : Path
-
     Attributes
     ----------
     notes : list of str
@@ -82,7 +78,7 @@ class Inbox:
         now: np.datetime64,
         hints: FileHints = SILENT,
     ) -> int:
-        """Put the frames of ``files`` into the live store, and each file into the folder where it belongs.
+        """Put the frames of ``files`` into the live store, and each file where it belongs; return how many are new.
 
         Parameters
         ----------
@@ -94,11 +90,6 @@ class Inbox:
             UTC; a frame of later is refused.
         hints : FileHints
             What the user says of the files.
-
-        Returns
-        -------
-        int
-            Frames that are new in the store.
 
         Raises
         ------

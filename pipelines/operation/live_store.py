@@ -95,7 +95,7 @@ class LiveStore:
             return Appended(session.commit(message), new, refusals)
 
     def expire(self, times: Sequence[np.datetime64], snapshots_before: datetime) -> int:
-        """Take frames out of the store, in one transaction, and give back the space of what nothing names any more.
+        """Take frames out of the store, in one transaction, and free what nothing names any more; return how many.
 
         Parameters
         ----------
@@ -104,11 +104,6 @@ class LiveStore:
         snapshots_before : datetime
             With a time zone. States of the store that are older can't be opened any more, and what only they hold is
             removed. A later state still holds the frames that are taken out now; a later call removes them.
-
-        Returns
-        -------
-        int
-            Frames that were taken out.
 
         Raises
         ------

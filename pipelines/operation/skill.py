@@ -15,12 +15,7 @@ def counted(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def skill(ledger: pd.DataFrame) -> pd.DataFrame:
-    """Scores of each model version and of the baselines on the same cycles.
-
-    Parameters
-    ----------
-    ledger : DataFrame
-        From :func:`pipelines.operation.ledger.read_ledger`.
+    """Scores of each model version in a ledger, and of the baselines on the same cycles.
 
     Returns
     -------

@@ -38,7 +38,7 @@ QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each fil
 def ingest_radar(
     source: Path, store: Path, quarantine: Path, quality: Path, params: IngestRadar, *, strict: bool = False
 ) -> int:
-    """Write the frames of the radar files below ``source``, in time order, to ``store``.
+    """Write the radar files below ``source`` to ``store``, in time order; return the rows of the quarantine table.
 
     Parameters
     ----------
@@ -54,11 +54,6 @@ def ingest_radar(
         What its ``archives`` say under the store's name, without its ending, is of these files.
     strict : bool
         Stop at the first bad file.
-
-    Returns
-    -------
-    int
-        Rows of the quarantine table.
 
     Raises
     ------

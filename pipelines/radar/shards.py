@@ -23,13 +23,7 @@ PIXELS = Path("rainfall_flux", "c")
 
 
 class Shards:
-    """Finished shards in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Of frames that were decoded by the same code with the same parameters.
-    """
+    """Finished shards in a folder, of frames that were decoded by the same code with the same parameters."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -30,7 +30,7 @@ def training_run(
     tags: Mapping[str, str],
     samples: pd.DataFrame,
 ) -> "Iterator[MLFlowLogger]":
-    """Open the run of a training, or the one that an interrupted training began.
+    """Open the run of a training, or the one that an interrupted one began; yield Lightning's logger.
 
     Parameters
     ----------
@@ -44,11 +44,6 @@ def training_run(
         What the run is compared by, sections of params.yaml, and found by, beside model, code, torch and device.
     samples : DataFrame
         What it is trained on, column ``store`` with the rest; logged as the run's dataset.
-
-    Yields
-    ------
-    MLFlowLogger
-        For Lightning's Trainer.
     """
     import torch
     from pytorch_lightning.loggers import MLFlowLogger

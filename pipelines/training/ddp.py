@@ -22,13 +22,7 @@ def is_rank_zero() -> bool:
 
 
 def num_nodes(devices: int) -> int:
-    """Return the number of machines: what a launcher says (torchrun, Slurm), else one.
-
-    Parameters
-    ----------
-    devices : int
-        Processes on each.
-    """
+    """Return the number of machines, of so many processes each: what a launcher says (torchrun, Slurm), else one."""
     processes = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or devices
     return max(1, int(processes) // devices)
 
@@ -66,10 +60,6 @@ class DistributedSamplerWrapper(Sampler[Any]):
 
     It is every n-th sample, so that the k-th batches of all n processes together are the k-th batch of one process. The
     last few that can't be shared evenly are left out.
-
-    Parameters
-    ----------
-    sampler : Sampler
     """
 
     def __init__(self, sampler: Sampler[Any]) -> None:

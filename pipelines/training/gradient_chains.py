@@ -38,13 +38,7 @@ def parse_probabilities(text: str) -> list[float]:
 def write_chains(
     layers: Sequence[int], steps: Sequence[int], ps: Sequence[float], kind: str, table: Path, figure: Path
 ) -> pd.DataFrame:
-    """Write the expected number of chains for each p, L and T as CSV, and as PNG with a panel for each p.
-
-    Returns
-    -------
-    DataFrame
-        What was written; see :func:`scs_model.stsgd.chains.chain_table`.
-    """
+    """Write the expected number of chains for each p, L and T as CSV, and as PNG, a panel a p; return the table."""
     rows = pd.DataFrame(chain_table(layers, steps, ps, kind))
     with atomic_path(table) as temporary:
         rows.to_csv(temporary, index=False)

@@ -110,10 +110,6 @@ def _column(values: pd.Series) -> NDArray[Any]:
 class Clips:
     """A store of clips; frames are read as they are asked for.
 
-    Parameters
-    ----------
-    path : Path
-
     Attributes
     ----------
     table : DataFrame

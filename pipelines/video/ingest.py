@@ -37,7 +37,7 @@ TOLD = 20  # videos in quarantine that are told of one by one
 
 
 def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo) -> int:
-    """Write the videos below ``source`` to ``store``.
+    """Write the videos below ``source`` to ``store``; return the rows of the quarantine table.
 
     Parameters
     ----------
@@ -47,11 +47,6 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         Zarr store, written whole or not at all; the same bytes for the same files. See `pipelines.video.clips`.
     quarantine : Path
         CSV with columns ``file`` (below ``source``) and ``reason``.
-
-    Returns
-    -------
-    int
-        Rows of the quarantine table.
 
     Raises
     ------
