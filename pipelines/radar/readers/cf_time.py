@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cftime
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from pipelines.radar.readers.units import seconds
 
 CLOCK = re.compile(r"\s*(?P<unit>\S+)\s+since\s+(?P<start>.+?)\s*")
 CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+LONGEST_UNIT = 7 * 86400.0  # seconds; months and years have no length of their own
+EXACT = np.float64(0.0)
 SECOND = np.timedelta64(1, "s")
 Moments = NDArray[np.datetime64]
 
@@ -117,22 +120,36 @@ def _of_interval(moment: np.datetime64, start: np.datetime64, end: np.datetime64
 
 def _moments(data: xr.DataArray, of_parent: dict[str, Any] | None = None) -> Moments:
     """Return times, UTC to the second; bounds have the unit of their parent where they don't say it."""
-    return _decoded(unpack(data.to_numpy(), data.attrs, SILENT), (of_parent or {}) | data.attrs, data.name)
+    numbers = unpack(data.to_numpy(), data.attrs, SILENT)
+    width = data.dtype.type if data.dtype.kind == "f" else np.float64
+    return _decoded(numbers, (of_parent or {}) | data.attrs, data.name, np.spacing(np.abs(numbers).max().astype(width)))
 
 
-def _decoded(numbers: NDArray[np.float64], attributes: dict[str, Any], name: object) -> Moments:
-    units, calendar = str(attributes.get("units")), str(attributes.get("calendar", "standard"))
+def _decoded(
+    numbers: NDArray[np.float64], attributes: dict[str, Any], name: object, exact: np.floating = EXACT
+) -> Moments:
+    """Return the times of numbers that are ``exact`` to so much of their unit."""
+    units, calendar = str(attributes.get("units")), str(attributes.get("calendar", "standard")).lower()
     found = CLOCK.fullmatch(units)
     try:
-        if not found or calendar.lower() not in CALENDARS:
+        if not found or calendar not in CALENDARS:
             raise ValueError
-        start, factor = np.datetime64(parsed_time(found["start"]), "ms"), seconds(found["unit"])
+        start, factor = parsed_time(found["start"]), seconds(found["unit"])
+        if factor > LONGEST_UNIT:
+            raise ValueError
+        # Until 1582 the standard calendar is Julius Caesar's.
+        first = cftime.datetime(*start.timetuple()[:6], start.microsecond, calendar=calendar)
+        clock = cftime.date2num(first, "seconds since 1970-01-01", calendar) + numbers.ravel() * factor
     except ValueError:
         raise ValueError(f"{name} is no time of a known calendar: {units}, {calendar}") from None
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} is missing")
-    # Clocks in days or hours are a little beside the second.
-    return (start + np.rint(numbers.ravel() * factor).astype("timedelta64[s]")).astype("datetime64[s]")
+    # Clocks in days or hours are a little beside the second, and in 32 bits beside the minute.
+    unit = 1 if exact * factor <= 1 else 60
+    times = np.rint(clock / unit) * unit
+    if unit == 60 and not np.abs(times - clock).max() <= exact * factor <= 30:
+        raise ValueError(f"{name} is exact to {exact * factor:.0f} s alone, in {8 * exact.itemsize} bits: {units}")
+    return times.astype("datetime64[s]")
 
 
 def _durations(data: xr.DataArray) -> NDArray[np.timedelta64]:

@@ -83,7 +83,9 @@ def agreed_nodata(of_file: list[float], hints: FileHints) -> list[float]:
 def equal(stored: NDArray[Any], values: NDArray[np.float64], number: float) -> NDArray[np.bool_]:
     """Return where pixels are a sentinel, in whatever width of float it is given."""
     if stored.dtype.kind == "f":
-        return np.isclose(stored.astype(np.float64), number, rtol=SAME, atol=0)
+        with np.errstate(over="ignore"):
+            in_their_width = stored == stored.dtype.type(number)
+        return in_their_width | np.isclose(stored.astype(np.float64), number, rtol=SAME, atol=0)
     limits = np.iinfo(stored.dtype)
     if np.isfinite(number) and number == int(number) and limits.min <= number <= limits.max:
         return stored == stored.dtype.type(int(number))

@@ -313,12 +313,50 @@ def test_clocks_with_an_offset(tmp_path, units, time):
         {"units": "seconds since 2021-02-28 23:55 CET"},
         {"units": "seconds since yesterday"},
         {"units": "metres since 2021-02-28"},
+        {"units": "months since 2021-02-28"},
         {"units": "days since 2021-02-28", "calendar": "noleap"},
     ],
 )
 def test_clocks_that_are_not_understood(tmp_path, attributes):
     dataset = cf_dataset(1).assign_coords(time=("time", [0], {"standard_name": "time"} | attributes))
     assert attributes["units"].split()[0] in refused(written(dataset, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("calendar", "units", "hours", "time"),
+    [
+        # Before Gregory's calendar was Julius Caesar's, whose year 1 began two days earlier. Days by date.toordinal.
+        ("proleptic_gregorian", "hours since 0001-01-01", 737_848 * 24, "2021-02-28T00:00:00"),
+        ("standard", "hours since 0001-01-01", 737_850 * 24, "2021-02-28T00:00:00"),
+        ("Gregorian", "hours since 1582-10-04", 24, "1582-10-15T00:00:00"),
+        ("standard", "hours since 1582-10-15", 24, "1582-10-16T00:00:00"),
+    ],
+)
+def test_calendars(tmp_path, calendar, units, hours, time):
+    clock = {"units": units, "axis": "T", "calendar": calendar}
+    dataset = cf_dataset(1).assign_coords(time=("time", [hours], clock))
+    (header,), _ = read_headers(written(dataset, tmp_path))
+    assert header.time == np.datetime64(time)
+
+
+@pytest.mark.parametrize(
+    ("units", "seconds", "reason"),
+    [
+        ("days since 2021-01-01", 86400, None),  # exact to a third of a second
+        ("days since 2020-01-01", 86400, None),  # to 2.6 s
+        ("hours since 2011-01-01", 3600, None),  # to 28 s: it is 9 s before the minute
+        ("hours since 2000-01-01", 3600, "time is exact to 56 s alone, in 32 bits"),
+        ("days since 1970-01-01", 86400, "time is exact to 169 s alone, in 32 bits"),
+    ],
+)
+def test_clocks_in_32_bits(tmp_path, units, seconds, reason):
+    clock = (np.datetime64(TIME) - np.datetime64(units[-10:])) / np.timedelta64(seconds, "s")
+    dataset = cf_dataset(1).assign_coords(time=("time", np.float32([clock]), {"units": units, "axis": "T"}))
+    path = written(dataset, tmp_path)
+    if reason is None:
+        assert read_headers(path)[0][0].time == np.datetime64(TIME)
+    else:
+        assert reason in refused(path)
 
 
 def forecasts(kind: str) -> xr.Dataset:

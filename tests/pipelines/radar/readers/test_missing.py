@@ -46,6 +46,8 @@ NAN = np.nan
         (np.int8([0, -56, -1]), {"_Unsigned": "true", "valid_max": np.int8(-2)}, [0, 200, NAN]),
         # A library's own fill value, infinity; and 0, which is a number.
         (np.float32([0, 9.96921e36, np.inf]), {}, [0, NAN, NAN]),
+        # 16 bits have 10000 for 9999, and no 1e20.
+        (np.float16([0, 9999, 9990]), {"missing_value": 9999.0, "_FillValue": 1e20}, [0, NAN, 9992]),
         (np.float32([0, 1, 2]), {"_FillValue": np.float32("nan")}, [0, 1, 2]),
         (np.float32([0, 1, 2]), {"_FillValue": np.float32(0)}, [NAN, 1, 2]),
     ],
