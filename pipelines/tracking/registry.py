@@ -1,5 +1,6 @@
 """Registered models: what MLflow has to know of one, its versions, found by content, and fetching one of them."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pipelines.tracking.store import connect
 OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 # Part of the refusal of a version whose artifact isn't what was registered, by which it is known as one.
 CHANGED = "changed since it was registered"
+log = logging.getLogger(__name__)
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
 
 
@@ -71,18 +73,25 @@ class ModelLocation:
         UserError
             If there is no such model, it isn't one of ours, or its content is another than the store says.
         """
+        not_ours = CHANGED if self.sha256 else "not a model that `dvc repro` registered"
         try:
             downloaded = Path(mlflow.artifacts.download_artifacts(self.uri))
-            flavors = Model.load(downloaded).flavors
-        except (MlflowException, OSError, ValueError) as error:
+            folder = downloaded / Model.load(downloaded).flavors["python_function"]["data"]
+            inside = folder.resolve().is_relative_to(downloaded.resolve())
+        except (MlflowException, OSError) as error:
             raise _no_such_model(self.uri, error) from None
-        try:
-            folder = downloaded / flavors["python_function"]["data"]
         except (KeyError, TypeError):
-            raise UserError(f"{self.uri}: not a model that `dvc repro` registered: it has no data") from None
+            raise UserError(f"{self.uri}: {not_ours}: it has no data") from None
+        # What is raised for a file MLmodel that someone damaged can't be listed.
+        except Exception as error:
+            raise UserError(f"{self.uri}: {not_ours}: its MLmodel can't be read: {in_short(error)}") from None
+        if not inside:
+            raise UserError(f"{self.uri}: {not_ours}: its data aren't in it")
         if not folder.is_dir():
             raise UserError(f"{self.uri}: its artifacts are gone from {self.store}")
         content = sha256(folder)
+        if self.sha256 is None and OF_REGISTRY.fullmatch(self.uri):
+            log.warning("%s: without a tag model_sha256, nobody knows whether it is what was registered", self.uri)
         if self.sha256 not in (None, content):
             raise UserError(f"{self.uri}: {CHANGED}: its content is {content[:12]}, not {self.sha256[:12]}")
         return folder, content
@@ -178,7 +187,7 @@ class RegisteredModel:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-        return Version(str(found.version), found.tags["model_sha256"])
+        return Version(str(found.version), found.tags.get("model_sha256", ""))  # "": of a version of others
 
     def set_alias(self, alias: str, version: Version, reason: str) -> None:
         """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""

@@ -214,7 +214,9 @@ def test_a_model_that_is_not_there_is_one_line(workplace: tuple[Params, dict[str
     assert "\n" not in str(error.value)
 
 
-def test_a_model_that_changed_is_loaded_by_no_name(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+def test_a_model_that_changed_is_loaded_by_no_name(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], caplog: pytest.LogCaptureFixture
+) -> None:
     params, tables = workplace
     made = register(tables, WINDOWS, MODELS, params=params)["extrapolation"]
     uri = f"models:/{NAME}/{made.number}"
@@ -230,6 +232,32 @@ def test_a_model_that_changed_is_loaded_by_no_name(workplace: tuple[Params, dict
             load_method(name, params)
     client.delete_model_version_tag(NAME, made.number, "model_sha256")  # as versions of others have none
     assert load(uri).version == made.number
+    assert caplog.messages == [f"{uri}: without a tag model_sha256, nobody knows whether it is what was registered"]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "flavors: [",
+        "flavors: {python_function: {data: /}}",
+        "flavors: {python_function: {}}",
+        "flavors: 3",
+        "no_such_key: 1",
+        "[]",
+        "",
+        "\0",
+    ],
+)
+def test_a_damaged_mlmodel_is_a_change(damaged: str, workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
+    params, tables = workplace
+    made = register(tables, WINDOWS, MODELS, params=params)["extrapolation"]
+    uri = f"models:/{NAME}/{made.number}"
+    (kept,) = Path(mlflow.artifacts.download_artifacts(uri)).rglob("MLmodel")
+    kept.write_text(damaged)
+    for use in (lambda: load(uri), lambda: RADAR.check(made)):
+        with pytest.raises(UserError, match=rf"^{uri}: changed since it was registered: it") as refusal:
+            use()
+        assert "\n" not in str(refusal.value)
 
 
 def test_a_foreign_model_is_refused_and_its_pickle_left_alone(
