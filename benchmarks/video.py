@@ -41,7 +41,7 @@ from torch.utils.data import DataLoader
 
 from pipelines.params.video import IngestVideo, SimulateVideo
 from pipelines.video.clips import open_clips
-from pipelines.video.decode import target_size
+from pipelines.video.frames import target_size
 from pipelines.video.ingest import ingest_video
 from pipelines.video.samples import ClipSampler, ClipSamples
 from pipelines.video.simulate import CLASSES, Phases, Scene, pose, render, simulate_video, write_video

@@ -11,7 +11,7 @@ import yaml
 from conftest import REPOSITORY
 
 from pipelines.params.video import IngestVideo, SimulateVideo
-from pipelines.video.decode import Decoding
+from pipelines.video.frames import Decoding
 from pipelines.video.ingest import ingest_video
 from pipelines.video.simulate import simulate_video
 

@@ -8,7 +8,7 @@ from pipelines.action.specification import ACTION
 from pipelines.common.errors import UnreadableFile
 from pipelines.common.limits import Limits
 from pipelines.common.workers import Decoders, Failure
-from pipelines.video.decode import Decoding, Image, next_frames
+from pipelines.video.frames import Decoding, Image, next_frames
 
 FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn't say
 FRAMES_AT_ONCE = 16

@@ -25,7 +25,8 @@ from pipelines.common.workers import Failure, decoders
 from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
-from pipelines.video.decode import Decoded, Decoding, decode_clip, shard_path
+from pipelines.video.decode import Decoded, decode_clip, shard_path
+from pipelines.video.frames import Decoding
 from pipelines.video.layouts import Listing, Video, list_videos
 from pipelines.video.shard_file import is_whole
 from pipelines.video.splits import draw_splits, parted_groups

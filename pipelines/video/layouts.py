@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.common.errors import UserError
 from pipelines.common.files import as_text, no_file_inside
 from pipelines.common.limits import MB
-from pipelines.video.decode import NOT_FRAMES, PICTURES
+from pipelines.video.frames import NOT_FRAMES, PICTURES
 
 VIDEOS = {".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".ts", ".gif"}
 LISTS = {".txt", ".csv"}

@@ -14,7 +14,8 @@ from video_files import PLAIN, grey_levels, noise, turn_clockwise, write, write_
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.video.clips import SHARD, array_outline
-from pipelines.video.decode import Decoding, decode_clip, read_frames, shard_path, target_size
+from pipelines.video.decode import decode_clip, shard_path
+from pipelines.video.frames import Decoding, read_frames, target_size
 
 
 def decoded(path: Path, decoding: Decoding = PLAIN, start_s=None, end_s=None) -> np.ndarray:
