@@ -11,5 +11,4 @@ ACTION = RegisteredModel(
     inputs=tensor(np.uint8, -1, -1, -1, 3),
     outputs=columns({"class": "string", "probability": "double"}),
     example=np.zeros((4, 64, 64, 3), np.uint8),
-    requirements=("mlflow", "numpy", "opencv-python-headless", "pandas", "safetensors", "torch"),
 )

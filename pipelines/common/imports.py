@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 CODE = Path(__file__).resolve().parents[2]
@@ -36,6 +37,13 @@ def import_closure(*modules: str) -> list[Path]:
                 reached.add(file)
                 waiting += imported(file)
     return sorted(reached)
+
+
+def libraries(module: str) -> list[str]:
+    """Return the distributions that the files of :func:`import_closure` import, by their names on PyPI, sorted."""
+    packages = {name.partition(".")[0] for file in import_closure(module) for name in imported(file)}
+    known = packages_distributions()
+    return sorted({name for package in packages - {*PACKAGES} for name in known.get(package, [])})
 
 
 @cache

@@ -13,5 +13,4 @@ RADAR = RegisteredModel(
     outputs=tensor(np.float32, -1, -1, -1),
     params={"leads": 12},
     example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
-    requirements=("mlflow", "numpy", "opencv-python-headless", "pysteps", "safetensors", "scipy", "torch"),
 )

@@ -16,6 +16,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.common.imports import libraries
 from pipelines.common.provenance import CODE, code_commit, sha256
 from pipelines.tracking.store import connect
 
@@ -113,8 +114,6 @@ class RegisteredModel:
         What it takes and returns; see `tensor` and `columns`.
     example : object
         An input.
-    requirements : tuple of str
-        Packages that it needs.
     params : mapping of str to int
         What else it takes, with defaults.
     """
@@ -125,7 +124,6 @@ class RegisteredModel:
     inputs: Schema
     outputs: Schema
     example: Any
-    requirements: tuple[str, ...]
     params: Mapping[str, int] = field(default_factory=dict)
 
     def log(self, folder: Path) -> None:
@@ -140,7 +138,7 @@ class RegisteredModel:
             code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
             signature=ModelSignature(self.inputs, self.outputs, params),
             input_example=self.example,
-            pip_requirements=[f"{name}=={installed(name)}" for name in self.requirements],
+            pip_requirements=[f"{name}=={installed(name)}" for name in ("mlflow", *libraries(self.loader))],
             metadata={"sha256": sha256(folder)},
         )
 

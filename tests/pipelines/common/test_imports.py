@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.common import imports
-from pipelines.common.imports import CODE, import_closure
+from pipelines.common.imports import CODE, import_closure, libraries
 
 Closure = Callable[[str, dict[str, str]], set[str]]
 
@@ -72,6 +72,13 @@ def test_what_is_no_import_of_a_module_of_ours_does_not_count(closure: Closure) 
 def test_what_is_no_module_of_ours_has_none(module: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=module):
         import_closure(module)
+
+
+def test_libraries_are_named_as_pypi_does_and_those_imported_late_are_among_them() -> None:
+    late = {"pysteps", "safetensors", "torch"}
+    assert {*libraries("pipelines.nowcast.pyfunc")} == late | {
+        *("filelock", "numpy", "opencv-python-headless", "pydantic", "pyproj")
+    }
 
 
 @pytest.mark.parametrize("module", ["pipelines.radar.ingest", "pipelines.video.ingest", "pipelines.nowcast.index"])
