@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.grid import Grid, with_metres
+from pipelines.radar.readers.forecast import role_by_name
 from pipelines.radar.readers.georeference import check_words, checked_crs, crs_of, even_axis
 from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import numbers, unpack
@@ -33,11 +34,7 @@ STANDARD_NAMES: dict[str, Role] = {
 }
 NORTH = {f"degree{s}{north}" for s in ("", "s") for north in ("_north", "_N", "N")}
 EAST = {f"degree{s}{east}" for s in ("", "s") for east in ("_east", "_E", "E")}
-# Names of variables without a standard name. Those of forecasts count before units, which are those of a time.
-FORECAST_NAMES: dict[str, Role] = {
-    **dict.fromkeys(("lead_time", "leadtime", "lead", "forecast_period", "forecast_hour", "step"), "lead"),
-    **dict.fromkeys(("forecast_reference_time", "reference_time", "analysis_time", "base_time"), "reference"),
-}
+# Names of variables without a standard name.
 OTHER_TIMES = re.compile("start|begin|creat|produc|process|issue")  # not when a frame is of
 NAMES: dict[str, Role] = {"lat": "Y", "latitude": "Y", "y": "Y", "lon": "X", "longitude": "X", "x": "X"}
 PROJ_STRINGS = ("proj4", "proj4text", "proj4_params", "proj4_string", "proj4string", "proj_params", "proj_string")
@@ -72,8 +69,10 @@ def role(variable: xr.DataArray) -> Role | None:
     if axis in ("T", "Y", "X", "Z"):
         return axis
     name = str(variable.name).lower()
-    if name in FORECAST_NAMES:
-        return FORECAST_NAMES[name]
+    if name == "step" or (forecast := role_by_name(name)) == "lead":
+        return "lead"
+    if forecast and (" since " in units or variable.dtype.kind not in "iuf"):
+        return "reference"
     if units in NORTH or units in EAST:
         return "Y" if units in NORTH else "X"
     if " since " in units:

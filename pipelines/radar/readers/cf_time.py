@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT
 from pipelines.radar.readers.cf_axes import Role, role
+from pipelines.radar.readers.forecast import refusal_by_attributes, written_time
 from pipelines.radar.readers.header import nowcast, parsed_time
 from pipelines.radar.readers.hints import time_by_name
 from pipelines.radar.readers.missing import unpack
@@ -61,8 +62,11 @@ def frame_times(
         issued = _decoded(np.zeros(1), time.attrs, time.name)  # pysteps counts from the start of its forecast
     if valid.size != frames:
         raise ValueError(f"{valid.size} time(s), and {variable.name} has {frames} frames")
-    starts = np.broadcast_to(issued, frames) if issued is not None else valid
-    refusals = [nowcast(start, time) if time > start else None for time, start in zip(valid, starts, strict=True)]
+    said = {name.lower(): value for name, value in (dataset.attrs | variable.attrs).items()}
+    refusals = [
+        refusal_by_attributes(said, moment) if issued is None else nowcast(start, moment) if moment > start else None
+        for moment, start in zip(valid, valid if issued is None else np.broadcast_to(issued, frames), strict=True)
+    ]
     hints = file.hints
     bounds = _bounds(dataset, time, valid, is_amount)
     if bounds is not None:
@@ -120,6 +124,9 @@ def _of_interval(moment: np.datetime64, start: np.datetime64, end: np.datetime64
 
 def _moments(data: xr.DataArray, of_parent: dict[str, Any] | None = None) -> Moments:
     """Return times, UTC to the second; bounds have the unit of their parent where they don't say it."""
+    if data.dtype.kind in "OSU":
+        words = np.ravel(data.to_numpy().astype(str))
+        return np.array([written_time({data.name: word}, data.name) for word in words])
     numbers = unpack(data.to_numpy(), data.attrs, SILENT)
     width = data.dtype.type if data.dtype.kind == "f" else np.float64
     return _decoded(numbers, (of_parent or {}) | data.attrs, data.name, np.spacing(np.abs(numbers).max().astype(width)))

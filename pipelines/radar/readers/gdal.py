@@ -1,5 +1,6 @@
 """What GeoTIFF and GRIB2 have in common: GDAL reads them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from pipelines.radar.readers.containment import check_raster
 from pipelines.radar.readers.georeference import crs_of
 from pipelines.radar.readers.header import check_pixels
 from pipelines.radar.readers.hints import projection
-from pipelines.radar.readers.missing import unpack
+from pipelines.radar.readers.missing import numbers, unpack
 from pipelines.radar.readers.units import Unit, agreed_unit
 
 DIGITS = 8  # of degrees: GRIB2 has 6, and GDAL computes with them
@@ -47,11 +48,11 @@ def band_of(dataset: Any, hints: FileHints) -> int:
     Raises
     ------
     ValueError
-        If there are several, or none of that name.
+        If there are several, or none of that name, or its numbers aren't to be understood.
     """
     bands = [band for band in dataset.indexes if dataset.colorinterp[band - 1].name != "alpha"]
     names = {band: dataset.tags(band).get("GRIB_ELEMENT") or dataset.descriptions[band - 1] or "" for band in bands}
-    if hints.variable is not None and any(names.values()):
+    if hints.variable is not None and (any(names.values()) or hints.variable.isdecimal()):
         bands = [band for band in bands if hints.variable in (names[band], str(band))]
         if not bands:
             raise ValueError(
@@ -59,12 +60,28 @@ def band_of(dataset: Any, hints: FileHints) -> int:
             )
     if len(bands) != 1:
         raise ValueError(f"{dataset.count} bands, not one")
-    return bands[0]
+    band = bands[0]
+    if "complex" in dataset.dtypes[band - 1]:
+        raise ValueError(f"a band of {dataset.dtypes[band - 1]}, not of numbers")
+    for names_of, packing in (("scale_factor", "gain"), dataset.scales), (("add_offset", "offset"), dataset.offsets):
+        for name in names_of:
+            if not np.allclose(numbers(all_tags(dataset, band), name), packing[band - 1]):
+                said = all_tags(dataset, band)[name]
+                raise ValueError(f"its tag {name} is {said}, and what GDAL unpacks it by {packing[band - 1]:g}")
+    return band
 
 
 def all_tags(dataset: Any, band: int) -> dict[str, str]:
     """Return the tags of a file and a band by their names in small letters."""
     return {name.lower(): value for name, value in (dataset.tags() | dataset.tags(band)).items()}
+
+
+def whole(tags: dict[str, str], name: str) -> int:
+    """Return the whole number that a tag starts with; a ValueError that names it if there is none."""
+    found = re.match(r"\s*([+-]?\d+)(?:\.0*)?(?:\s*(?:s|sec)\b.*|\s*)$", tags[name])
+    if not found:
+        raise ValueError(f"tag {name} is {tags[name]!r}, not a whole number of seconds")
+    return int(found[1])
 
 
 def unit_of(dataset: Any, band: int, hints: FileHints) -> tuple[Unit, float]:
@@ -83,10 +100,6 @@ def pixels(dataset: Any, band: int, hints: FileHints) -> NDArray[np.float64]:
     scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
     if (scale, offset) != (1.0, 0.0):
         attributes |= {"scale_factor": scale, "add_offset": offset}
-    elif float(all_tags(dataset, band).get("scale_factor", 1.0)) != 1.0:
-        raise ValueError(
-            "its tag scale_factor says that numbers are packed, and GDAL's scale of the band that they aren't"
-        )
     nodata = dataset.nodatavals[band - 1]
     if nodata is not None:
         attributes["nodata"] = nodata

@@ -7,24 +7,21 @@ over how long (a tag ``interval_s``, or ``start_time`` and ``end_time``). What i
 
 import re
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.radar.readers.gdal import all_tags, band_of, grid_of, open_raster, pixels, unit_of
-from pipelines.radar.readers.header import Header, nowcast, parsed_time
+from pipelines.radar.readers.forecast import refusal_by_attributes, written_time
+from pipelines.radar.readers.gdal import all_tags, band_of, grid_of, open_raster, pixels, unit_of, whole
+from pipelines.radar.readers.header import Header, nowcast
 from pipelines.radar.readers.hints import time_by_name
 from pipelines.radar.readers.radar_file import RadarFile
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ESRI = re.compile(rb"\s*ncols\s+\d+\s", re.IGNORECASE)
 TIMES = ("valid_time", "end_time", "time")
-ISSUED = ("forecast_reference_time", "reference_time", "analysis_time")
-LEADS = ("forecast_period", "lead_time", "leadtime", "grib_forecast_seconds")
-HALF_SECOND = timedelta(seconds=0.5)
-FORECAST = re.compile(r"\b(now|fore)cast", re.IGNORECASE)
+DATE = re.compile(r"\s*\d+-\d+-\d+\s*Z?\s*")
 
 
 def recognises(file: RadarFile) -> bool:
@@ -39,8 +36,8 @@ def headers(file: RadarFile) -> list[Header]:
     with _open(file) as dataset:
         band = band_of(dataset, file.hints)
         unit, _ = unit_of(dataset, band, file.hints)
-        tags = all_tags(dataset, band)
-        time = _first(tags, TIMES)
+        tags = {"description": dataset.descriptions[band - 1] or ""} | all_tags(dataset, band)
+        time = next((_time(tags, name) for name in TIMES if name in tags), None)
         if time is None:
             time = _of_grib(tags, "grib_valid_time")
         if time is None:
@@ -75,25 +72,20 @@ def _time(tags: dict[str, str], name: str) -> np.datetime64 | None:
     """Return the time in a tag; None if there is no such tag."""
     if name not in tags:
         return None
-    try:
-        return np.datetime64(parsed_time(tags[name]) + HALF_SECOND, "s")
-    except ValueError as error:
-        raise ValueError(f"tag {name}: {error}") from None
-
-
-def _first(tags: dict[str, str], names: tuple[str, ...]) -> np.datetime64 | None:
-    return next((time for name in names if (time := _time(tags, name)) is not None), None)
+    if DATE.fullmatch(tags[name]):
+        raise ValueError(f"tag {name} is {tags[name]}, a date without a time")
+    return written_time(tags, name)
 
 
 def _of_grib(tags: dict[str, str], name: str) -> np.datetime64 | None:
     """Return the time in a tag that GDAL has taken from GRIB, seconds since 1970."""
-    return np.datetime64(int(tags[name].split()[0]), "s") if name in tags else None
+    return np.datetime64(whole(tags, name), "s") if name in tags else None
 
 
 def _interval_s(tags: dict[str, str], time: np.datetime64) -> int:
     """Return over how many seconds, by the tags; 0 if they don't say."""
     if "interval_s" in tags:
-        return int(tags["interval_s"])
+        return whole(tags, "interval_s")
     start, end = _time(tags, "start_time"), _time(tags, "end_time")
     if start is None or end is None:
         return 0
@@ -104,14 +96,5 @@ def _interval_s(tags: dict[str, str], time: np.datetime64) -> int:
 
 def _refusal(tags: dict[str, str], time: np.datetime64) -> str | None:
     """Return why it can't be taken, if it is of a forecast."""
-    issued = _first(tags, ISSUED)
-    if issued is None:
-        issued = _of_grib(tags, "grib_ref_time")
-    if issued is not None and issued < time:
-        return nowcast(issued, time)
-    for name in LEADS:
-        if re.search("[1-9]", tags.get(name, "")):
-            return f"a nowcast for {time}: its {name} is {tags[name]}"
-    if FORECAST.search(tags.get("title", "")):
-        return f"a nowcast for {time}: its title is {tags['title']}"
-    return None
+    issued = _of_grib(tags, "grib_ref_time")
+    return nowcast(issued, time) if issued is not None and issued < time else refusal_by_attributes(tags, time)

@@ -9,8 +9,8 @@ import numpy as np
 import pyproj
 
 from pipelines.radar.grid import same_projection
-from pipelines.radar.readers.header import Header, utc
-from pipelines.radar.readers.names import NAMED_TIME
+from pipelines.radar.readers.header import Header
+from pipelines.radar.readers.names import times_in
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import data_unit
 
@@ -57,10 +57,11 @@ def time_by_name(file: RadarFile) -> np.datetime64:
     """Return the time that a file's name has, where its content has none; raises ValueError if there is none."""
     if file.hints.time_pattern is not None:
         return time_in_name(file.name, file.hints.time_pattern)
-    found = NAMED_TIME.search(file.name)
-    if found is None:
-        raise ValueError("no time in the file or its name, and no `time_pattern` for its name in params.yaml")
-    return utc("".join(part or "" for part in found.groups()))
+    found = {time for time, _ in times_in(file.name)}
+    if len(found) != 1:
+        number = "several times in its name" if found else "no time in the file or its name"
+        raise ValueError(f"{number}, and no `time_pattern` for its name in params.yaml")
+    return found.pop()
 
 
 def time_in_name(name: str, pattern: str) -> np.datetime64:

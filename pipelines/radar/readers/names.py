@@ -26,7 +26,7 @@ def check_name(name: str, headers: Sequence[Header]) -> None:
     ValueError
         With what the name says, and the content.
     """
-    named = _times_in(name)
+    named = times_in(name)
     moments = [moment for header in headers for moment in header.moments]
     if not named or any(abs(moment - time) <= tolerance for time, tolerance in named for moment in moments):
         return
@@ -44,7 +44,7 @@ def day_of_year(digits: str) -> np.datetime64:
     return np.datetime64(time, "s")
 
 
-def _times_in(name: str) -> list[tuple[np.datetime64, np.timedelta64]]:
+def times_in(name: str) -> list[tuple[np.datetime64, np.timedelta64]]:
     """Return the times in a name, each with how much later it may be than it says."""
     found: list[tuple[np.datetime64, np.timedelta64]] = []
     for match in NAMED_TIME.finditer(name):

@@ -426,6 +426,42 @@ def test_a_lead_time_counts_where_the_name_has_the_time(tmp_path):
         read_frame(tmp_path / "rain_202102282355.nc", Z_R)
 
 
+@pytest.mark.parametrize(
+    "coordinates",
+    [
+        {"issue_time": (0, "minutes since 2021-02-28 23:10")},
+        {"model_initialisation_time": (10, "minutes since 2021-02-28 23:00")},
+        {"forecast_reference_time": ("2021-02-28T23:10:00Z", None)},
+        {"lead_minutes": (45, "minutes")},
+        {"fcst_lead": (0.75, "h")},
+    ],
+)
+def test_forecasts_by_the_names_of_coordinates(tmp_path, coordinates):
+    dataset = cf_dataset(1)
+    for name, (value, units) in coordinates.items():
+        dataset[name] = (), value, {"units": units} if units else {}
+    (header,), _ = read_headers(written(dataset, tmp_path))
+    assert header.refusal == "a nowcast of 23:10 for 23:55 UTC, 2021-02-28"
+
+
+@pytest.mark.parametrize("of", ["file", "variable"])
+@pytest.mark.parametrize(
+    ("attributes", "refusal"),
+    [
+        ({"forecast_reference_time": "2021-02-28T23:10Z"}, "a nowcast of 23:10 for 23:55 UTC, 2021-02-28"),
+        ({"Lead_Time": 45}, "a nowcast for 2021-02-28T23:55:00: its lead_time is 45"),
+        ({"title": "Forecast of rain"}, "a nowcast for 2021-02-28T23:55:00: its title is Forecast of rain"),
+        ({"title": "Nowcast", "lead_time": 0, "issue_time": "2021-03-01T00:55+01"}, None),
+        ({"title": "Quality-controlled rain rate for nowcasting", "date_created": "2021-02-28T00:00Z"}, None),
+    ],
+)
+def test_forecasts_by_attributes(tmp_path, of, attributes, refusal):
+    dataset = cf_dataset(1)
+    (dataset if of == "file" else dataset["rr"]).attrs.update(attributes)
+    (header,), _ = read_headers(written(dataset, tmp_path))
+    assert header.refusal == refusal
+
+
 def test_several_frames_of_one_time(tmp_path):
     """Three frames, and one time for them: which is of it?"""
     dataset = cf_dataset(3).rename(time="t").drop_vars("t")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 from radar_files import cf_dataset, lonlat, write_geotiff, write_meteonet, write_mrms, write_odim, write_radolan
 
 from pipelines.common.errors import UnreadableFile
@@ -252,10 +253,50 @@ def test_geotiff_forecasts_are_no_observations(tmp_path):
         {"forecast_reference_time": "2021-02-28T23:10:00Z"},
         {"lead_time": "45 minutes"},
         {"title": "Rain nowcast by extrapolation"},
+        {"issue_time": "2021-02-28T23:10:00Z"},
+        {"LEAD_MINUTES": "45"},
+        {"TIFFTAG_IMAGEDESCRIPTION": "Forecast of rain"},
     ):
         assert "a nowcast" in refused(write_geotiff(tmp_path / "a.tif", values, TIME, units="mm/h", **tags))
-    step_0 = {"forecast_reference_time": "2021-02-28T23:55:00Z", "lead_time": "0"}
+    step_0 = {"forecast_reference_time": "2021-02-28T23:55:00Z", "lead_time": "0", "title": "Rain nowcast"}
     assert read_time(write_geotiff(tmp_path / "a.tif", values, TIME, units="mm/h", **step_0)) == np.datetime64(TIME)
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"add_offset": "-32"}, "its tag add_offset is -32, and what GDAL unpacks it by 0"),
+        ({"gain": "0.5"}, "its tag gain is 0.5, and what GDAL unpacks it by 1"),
+        ({"scale_factor": "half"}, "scale_factor is 'half', not numbers"),
+        ({"valid_time": "2021-02-28"}, "tag valid_time is 2021-02-28, a date without a time"),
+        ({"interval_s": "5 min"}, "tag interval_s is '5 min', not a whole number of seconds"),
+        ({"GRIB_REF_TIME": "noon"}, "tag grib_ref_time is 'noon', not a whole number of seconds"),
+    ],
+)
+def test_geotiff_tags_that_are_not_what_they_should_be(tmp_path, tags, reason):
+    path = write_geotiff(tmp_path / "a.tif", RAW.astype(np.float32), TIME, units="mm/h", **tags)
+    with pytest.raises(UnreadableFile, match=reason):
+        read_time(path)
+
+
+def test_geotiff_of_complex_numbers(tmp_path):
+    assert "complex64" in refused(write_geotiff(tmp_path / "a.tif", RAW.astype(np.complex64), TIME, units="mm/h"))
+
+
+def test_a_band_of_several_by_its_number(tmp_path):
+    path = write_geotiff(tmp_path / "a.tif", RAW.astype(np.float32), TIME)
+    with rasterio.open(path) as one:
+        profile, tags = one.profile | {"count": 2}, one.tags() | {"units": "mm/h"}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.stack([RAW, 2 * RAW]))
+        file.update_tags(**tags)
+    assert read_frame(path, Z_R, hints=FileHints(variable="2")).rain_rate[2, 3] == 72
+
+
+def test_which_of_two_times_in_a_name_is_for_the_user_to_say(tmp_path):
+    path = write_geotiff(tmp_path / "rain_202102282310_202102282355.tif", RAW.astype(np.float32), None, units="mm/h")
+    assert "several times in its name" in refused(path)
+    assert read_time(path, FileHints(time_pattern="%Y%m%d%H%M.tif")) == np.datetime64(TIME)
 
 
 def test_geotiff_of_a_period(tmp_path):
