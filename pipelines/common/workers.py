@@ -24,15 +24,18 @@ from queue import LifoQueue
 from typing import Any, TypeVar
 
 from pipelines.common.errors import UnreadableFile
-from pipelines.common.limits import Limits, TooLarge, apply_limits, out_of_memory, too_much_memory
+from pipelines.common.limits import MB, Limits, TooLarge, apply_limits, out_of_memory, too_much_memory
 
 LIMIT_S = 60.0
 WORKERS = 4
 START = "import sys; sys.path[:] = sys.argv[6:]; from pipelines.common.workers import work; work(*sys.argv[1:6])"
-# The workers are what runs side by side; each thread of a library takes address space before it does anything.
-ONE_THREAD = {
+# The workers are what runs side by side; each thread of a library takes address space before it does anything. Memory
+# of a frame's arrays is kept for the next frame's: to get it anew takes the system longer than to decode.
+ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ZARR_THREADING__MAX_WORKERS"), "1"),
     "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * MB),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * MB),
 }
 log = logging.getLogger(__name__)
 
@@ -94,7 +97,7 @@ class _Worker:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", START, str(theirs.fileno()), *numbers, *sys.path],
-                env=os.environ | ONE_THREAD,
+                env=os.environ | ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__ and sys.__stderr__.fileno(),

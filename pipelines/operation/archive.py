@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
 from pipelines.params.operation import Domain
+from pipelines.radar.frame import NO_DATA, RESOLUTION
 from pipelines.radar.readers import cf
 from pipelines.radar.readers.radar_file import RadarFile
-from pipelines.radar.store import CLOCK, NO_DATA, RESOLUTION
+from pipelines.radar.store import CLOCK
 
 SETTLED = np.timedelta64(6, "h")  # after a day's end; a frame that comes later is added to its file
 DAY = np.timedelta64(1, "D")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import exclusive
 from pipelines.params.operation import Domain
-from pipelines.radar.frame import Frame
-from pipelines.radar.store import MAXIMUM, RESOLUTION, decode_frames, difference, frames_dataset, frames_of
+from pipelines.radar.frame import MAXIMUM, RESOLUTION, Frame
+from pipelines.radar.store import decode_frames, difference, frames_dataset, frames_of
 
 BRANCH = "main"
 NOTHING_YET = "no live store: nothing has been appended yet"

@@ -1,13 +1,17 @@
 """A grid as CF has it in files: coordinates and a grid mapping."""
 
+from __future__ import annotations
+
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyproj
-import xarray as xr
 
 from pipelines.radar.grid import Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def grid_of(dataset: xr.Dataset) -> Grid:
@@ -18,6 +22,8 @@ def grid_of(dataset: xr.Dataset) -> Grid:
 
 def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
     """Return CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
+    import xarray as xr
+
     lon, lat = grid.lonlat()
     if grid.crs.is_geographic and grid.crs.is_derived:  # of a pole that is turned
         x_is = {"standard_name": "grid_longitude", "units": "degrees"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines.common.errors import UserError, as_unreadable
 from pipelines.common.limits import TooLarge
 from pipelines.params.radar import SILENT, FileHints, IngestRadar, Regrid
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, PackedRain, packed
 from pipelines.radar.quality import Quality, control, describe
 from pipelines.radar.readers.archive_file import Members
 from pipelines.radar.readers.containment import check_contained
@@ -19,7 +19,6 @@ from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.read import read_frame, read_headers, read_members
 from pipelines.radar.regridding import check_target, regrid
-from pipelines.radar.store import PackedRain, open_frames, packed
 
 
 def survey(path: Path, hints: FileHints, onto: Regrid | None) -> Members | tuple[list[Header], str]:
@@ -73,6 +72,8 @@ def is_store_of_frames(path: Path) -> bool:
     UnreadableFile
         If it is Zarr that leads out of itself, or all of it but the pixels, or a frame of those, is too large.
     """
+    from pipelines.radar.store import open_frames  # here: what decodes files starts in half the time without xarray
+
     if not (path / "zarr.json").exists():
         return False
     with as_unreadable(path):

@@ -15,14 +15,14 @@ from pipelines.common.files import as_text, no_file_inside
 from pipelines.common.workers import Failure, decoders
 from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.radar.decoding import decode_packed, survey
-from pipelines.radar.frame import FrameHeader
+from pipelines.radar.frame import FrameHeader, PackedRain
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
 from pipelines.radar.readers.archive_file import Members, source_name
 from pipelines.radar.readers.header import Header
 from pipelines.radar.regridding import target_grid
 from pipelines.radar.shards import Shards
-from pipelines.radar.store import PackedRain, shard_frames
+from pipelines.radar.store import shard_frames
 
 FrameRef = tuple[Path, int]  # a frame in a file
 

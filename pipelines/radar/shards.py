@@ -16,8 +16,8 @@ import xarray as xr
 import zarr
 
 from pipelines.common.files import link
-from pipelines.radar.frame import FrameHeader
-from pipelines.radar.store import CLOCK, COMPRESSOR, NO_DATA, PackedRain, frames_outline, missing_times, shard_frames
+from pipelines.radar.frame import NO_DATA, FrameHeader, PackedRain
+from pipelines.radar.store import CLOCK, COMPRESSOR, frames_outline, missing_times, shard_frames
 
 PIXELS = Path("rainfall_flux", "c")
 

@@ -30,13 +30,8 @@ from zarr.codecs import ZstdCodec
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, grid_of
-from pipelines.radar.frame import Frame, FrameHeader, Rain
+from pipelines.radar.frame import MAXIMUM, NO_DATA, RESOLUTION, Frame, FrameHeader
 
-PackedRain = NDArray[np.uint16]
-
-RESOLUTION = 0.01  # mm/h
-NO_DATA = 65535
-MAXIMUM = (NO_DATA - 1) * RESOLUTION  # mm/h; a higher rain rate is stored as this one
 COMPRESSOR = ZstdCodec(level=3)
 SHARD_FRAMES = 32
 SHARD_PIXELS = 1 << 25  # a shard is built in memory: 10 to 20 bytes a pixel
@@ -77,15 +72,6 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
 def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
     """Return the rain rates of ``frames``, of shape (T, H, W), as they can be packed."""
     return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
-
-
-def packed(rain_rate: Rain) -> PackedRain:
-    """Return a rain rate (mm/h, NaN) as it is stored, as xarray packs it but in a sixth of the time."""
-    steps = rain_rate.clip(0, MAXIMUM)
-    steps /= np.float32(RESOLUTION)
-    np.rint(steps, out=steps)
-    steps[np.isnan(steps)] = NO_DATA
-    return steps.astype(np.uint16)
 
 
 def frames_outline(frames: Sequence[FrameHeader], license: str) -> xr.Dataset:

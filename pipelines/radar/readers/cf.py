@@ -5,15 +5,15 @@ there are have one value. xarray opens, and decodes nothing: what is missing is 
 (``import_bom_rf3``) isn't used: it has its own idea of the ellipsoid and the edges.
 """
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import netCDF4
 import numpy as np
-import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from pipelines.radar.grid import Grid
@@ -23,6 +23,9 @@ from pipelines.radar.readers.header import Header, check_pixels
 from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import Unit, agreed_unit
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Unit of the header by standard name; the first that a file has is read.
 KNOWN: dict[str, Unit] = {
@@ -123,6 +126,9 @@ def _images(file: RadarFile) -> Iterator[_Images]:
 
 @contextmanager
 def _open(file: RadarFile) -> Iterator[xr.Dataset]:
+    import xarray as xr  # here: a worker for files of other formats starts in half the time
+    import zarr
+
     raw: dict[str, Any] = {
         "decode_coords": False, "decode_times": False, "decode_timedelta": False, "mask_and_scale": False
     }  # fmt: skip

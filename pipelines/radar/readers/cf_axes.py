@@ -1,13 +1,14 @@
 """Axes of CF netCDF and Zarr, told by what they are rather than by their place, and the grid that they make."""
 
+from __future__ import annotations
+
 import json
 import re
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyproj
-import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT, FileHints
@@ -17,6 +18,9 @@ from pipelines.radar.readers.georeference import check_words, checked_crs, crs_o
 from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import numbers, unpack
 from pipelines.radar.readers.units import axis_unit
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Role = Literal["T", "Y", "X", "Z", "lead", "reference"]
 STANDARD_NAMES: dict[str, Role] = {

@@ -1,12 +1,13 @@
 """Times of CF netCDF and Zarr: of what they are, over how long, and whether they are of a forecast."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cftime
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.params.radar import SILENT
@@ -17,6 +18,9 @@ from pipelines.radar.readers.hints import time_by_name
 from pipelines.radar.readers.missing import unpack
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import seconds
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CLOCK = re.compile(r"\s*(?P<unit>\S+)\s+since\s+(?P<start>.+?)\s*")
 CALENDARS = ("standard", "gregorian", "proleptic_gregorian")

@@ -14,7 +14,7 @@ from archive import moving_cells
 
 from pipelines.common.errors import UserError
 from pipelines.radar.cf_grid import crs_attributes, grid_of
-from pipelines.radar.frame import Frame
+from pipelines.radar.frame import Frame, packed
 from pipelines.radar.grid import Grid
 from pipelines.radar.shards import Shards, assemble
 from pipelines.radar.store import (
@@ -22,7 +22,6 @@ from pipelines.radar.store import (
     frames_digest,
     missing_times,
     open_frames,
-    packed,
     shard_frames,
     usual_step,
 )
