@@ -4,9 +4,12 @@ A worker sets its process's limits when it starts; elsewhere those of `Limits` h
 limits: with others the same file may be fine, so that no cache keeps the refusal.
 """
 
+import re
 import resource
 from dataclasses import dataclass
 from mmap import mmap
+
+from pipelines.common.errors import UserError
 
 MB = 1 << 20
 
@@ -71,17 +74,24 @@ def unpacked_bytes() -> int:
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Return whether memory was refused somewhere in the causes of an error, in the words of any library."""
+    """Return whether memory was refused somewhere in the causes of an error, in the words of any library.
+
+    A reader's own words, a `ValueError`, may quote the file.
+    """
     while error is not None:
-        words = str(error).lower()
-        if isinstance(error, MemoryError) or any(one in words for one in OUT_OF_MEMORY):
+        ours = isinstance(error, ValueError | UserError)
+        if isinstance(error, MemoryError) or (not ours and OUT_OF_MEMORY.search(str(error))):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 # What h5py, netCDF4, GDAL, FFmpeg, OpenCV, zlib and Python's threads say.
-OUT_OF_MEMORY = ("memory", "alloc", "can't start new thread")
+OUT_OF_MEMORY = re.compile(
+    r"(out of|not enough|insufficient) memory|(cannot|can't|could not|unable to|failed to) alloc|memory alloc"
+    r"|alloc\w* fail|malloc|bad_alloc|can't start new thread|Error -4 ",
+    re.IGNORECASE,
+)
 
 
 def too_much_memory() -> str:

@@ -32,12 +32,13 @@ def read_login(checkout: Path) -> dict[str, str]:
     Raises
     ------
     UserError
-        If others than the owner can read or write the file, or it isn't one of ours.
+        If others than this user can read or write the file, or it isn't one of ours.
     """
     path = checkout / FILE
     if not path.exists():
         _make(path)
-    if path.stat().st_mode & 0o077:
+    status = path.stat()
+    if status.st_mode & 0o077 or status.st_uid != os.geteuid():
         raise UserError(f"{path}: others can read it (chmod 600 it, or remove it for another password)")
     words = shlex.split(path.read_text(encoding="utf-8"), comments=True)
     login = dict(word.split("=", 1) for word in words if "=" in word)

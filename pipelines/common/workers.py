@@ -7,6 +7,8 @@ than they may have (`pipelines.common.limits`), whatever a file asks for.
 
 import logging
 import os
+import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -37,6 +39,7 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * MB),
     "MALLOC_TRIM_THRESHOLD_": str(128 * MB),
 }
+SECRET = re.compile("PASSWORD|SECRET|TOKEN|AUTH|KEY|UR[IL]")  # in a variable's name: a decoder needs no login
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -97,7 +100,7 @@ class _Worker:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", START, str(theirs.fileno()), *numbers, *sys.path],
-                env=os.environ | ENVIRONMENT,
+                env={name: value for name, value in os.environ.items() if not SECRET.search(name)} | ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__ and sys.__stderr__.fileno(),
@@ -153,25 +156,34 @@ def work(descriptor: str, limit_s: str, *limits: str) -> None:
             signal.setitimer(signal.ITIMER_REAL, float(limit_s), float(limit_s))
             answer = _answer(function, task)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            connection.send(answer)
+            connection.send_bytes(answer)
 
 
-def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> Result | Failure | Exception:
+def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> bytes:
+    """Return what the connection takes: the result, a `Failure`, or an exception."""
+    answer: Result | Failure | Exception
     try:
-        return function(*task)
+        answer = function(*task)
     except UnreadableFile as error:
         if out_of_memory(error):
-            return Failure(too_much_memory(), passing=True)
-        # An error with a number is the file system's, not the content's; with other limits a file isn't too large.
-        cause = error.__cause__
-        return Failure(error.reason, isinstance(cause, TooLarge) or getattr(cause, "errno", None) is not None)
+            answer = Failure(too_much_memory(), passing=True)
+        else:
+            # An error with a number is the file system's, not the content's; with other limits a file isn't too large.
+            cause = error.__cause__
+            answer = Failure(error.reason, isinstance(cause, TooLarge) or getattr(cause, "errno", None) is not None)
     except Exception as error:
-        return error
+        answer = error
+    try:
+        return pickle.dumps(answer)
+    except MemoryError:
+        return pickle.dumps(Failure(too_much_memory(), passing=True))
+    except Exception as error:  # whatever its objects raise
+        return pickle.dumps(RuntimeError(f"{type(answer).__name__} of a worker can't be sent: {error}"))
 
 
-def decoders(limits: Limits = Limits(), most: int = WORKERS) -> Decoders:  # noqa: B008 - frozen
-    """Return this process's decoders of these limits, one for each core it has, and ``most`` at most."""
-    return _decoders_of(os.getpid(), limits, min(most, len(os.sched_getaffinity(0))))
+def decoders(limits: Limits = Limits(), most: int | None = None) -> Decoders:  # noqa: B008 - frozen
+    """Return this process's decoders of these limits, one for each core it has, and ``most`` (`WORKERS`) at most."""
+    return _decoders_of(os.getpid(), limits, min(most or WORKERS, len(os.sched_getaffinity(0))))
 
 
 @cache

@@ -61,7 +61,8 @@ def decode_packed(
 ) -> tuple[PackedRain, str, Quality]:
     """Return the pixels that :func:`decode` does as a store has them, the hex digest of its rain rates, its quality."""
     frame, quality = decode(path, number, params, hints, sha256)
-    return packed(frame.rain_rate), hashlib.sha256(frame.rain_rate.tobytes()).hexdigest(), quality
+    with as_unreadable(path):  # that takes memory, too
+        return packed(frame.rain_rate), hashlib.sha256(frame.rain_rate.tobytes()).hexdigest(), quality
 
 
 def is_store_of_frames(path: Path) -> bool:

@@ -46,6 +46,13 @@ def test_a_file_that_others_can_read_or_write_is_refused(tmp_path: Path, mode: i
         read_login(tmp_path)
 
 
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_login(tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: (tmp_path / FILE).stat().st_uid + 1)
+    with pytest.raises(UserError, match=f"{FILE}: others can"):
+        read_login(tmp_path)
+
+
 def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path: Path) -> None:
     read_login(tmp_path)
     (tmp_path / FILE).write_text("export PREFECT_API_AUTH_STRING=scs:secret\n")

@@ -74,6 +74,33 @@ def test_a_mistake_in_the_program_is_no_bad_file():
     assert decoders.call(divmod, (7, 2)) == (3, 1)
 
 
+def test_an_answer_that_cannot_be_sent_ends_no_worker():
+    decoders = Decoders(1, limits=Limits(memory_mb=1024))
+    process = decoders.call(os.getpid, ())
+    # 500 MB, of which there is no room for a copy.
+    memory = Failure("too large: it takes more than 1024 MB of memory to decode (max_memory_mb)", passing=True)
+    assert decoders.call(bytes, (500 * MB,)) == memory
+    with pytest.raises(RuntimeError, match=r"^function of a worker can't be sent: "):
+        decoders.call(eval, ("lambda: 0",))
+    assert decoders.call(os.getpid, ()) == process
+
+
+def test_what_a_file_says_of_memory_is_not_of_this_machines(tmp_path):
+    path = tmp_path / "out of memory.h5"
+    path.write_bytes(b"malloc failed")
+    with pytest.raises(UnreadableFile) as refused:
+        guarded(read_time, path)
+    assert refused.value.reason == "no radar format that is known: it starts with b'malloc f'"
+
+
+def test_a_worker_has_no_login(monkeypatch):
+    for name in ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "marked-5ec1")
+    environment = Decoders(1).call(Path.read_text, (Path("/proc/self/environ"),))
+    assert "PATH=" in environment
+    assert "marked-5ec1" not in environment
+
+
 def test_relative_paths_are_from_where_the_run_is(tmp_path, monkeypatch):
     decoders = Decoders(1)
     for name in ("a", "b"):
