@@ -7,6 +7,7 @@ there are have one value. xarray opens, and decodes nothing: what is missing is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pipelines.radar.grid import Grid
 from pipelines.radar.readers.cf_axes import axes_of, grid_of
 from pipelines.radar.readers.cf_time import frame_times
 from pipelines.radar.readers.header import Header, check_pixels
-from pipelines.radar.readers.missing import unpack
+from pipelines.radar.readers.missing import numbers, unpack
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import Unit, agreed_unit
 
@@ -42,20 +43,26 @@ KNOWN: dict[str, Unit] = {
 }
 CLASSIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 # Meanings of flags of pixels that no radar sees.
-UNSEEN = {"nodata", "no_data", "no_coverage", "not_covered", "outside", "out_of_range", "unseen", "not_seen", "missing"}
+UNSEEN = re.compile(
+    r"no_?data|missing|outside\w*|not_(?:covered|seen|observed)|un(?:covered|seen|observed)|no_radar"
+    r"|(?:no|out_?of|beyond)_(?:radar_)?(?:coverage|range)"
+)
 MOST_NO_ECHO = {"dBZ": -30.0, "mm": 0.0, "mm/h": 0.0}  # a value of at most this says that there is none
+Flag = tuple[int | None, int | None]  # bits and value, as CF's flag_masks and flag_values have them
 BLOCK_BYTES = 1 << 27  # of frames that are read at once
 
 
 def recognises(file: RadarFile) -> bool:
-    """Whether it is Zarr, or netCDF that says that it follows CF; classic netCDF needn't say."""
+    """Whether it is Zarr or netCDF; netCDF-4, which is HDF5, has to say that it follows CF, or what a variable is."""
     if file.is_zarr or file.content.startswith(CLASSIC):
         return True
     if not file.is_hdf5:
         return False
     try:
         with netCDF4.Dataset("content", memory=file.content) as dataset:
-            return "CF-" in str(getattr(dataset, "Conventions", ""))
+            names = {str(getattr(one, "standard_name", "")) for one in dataset.variables.values()}
+            says = "CF-" in str(getattr(dataset, "Conventions", "")) or file.hints.variable in dataset.variables
+            return says or not names.isdisjoint(KNOWN)
     except OSError:
         return False
 
@@ -73,13 +80,22 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     result = unpack(one.frames[number], one.variable.attrs, file.hints) * one.factor
     if one.unseen is not None:
         mask, flags = one.unseen
-        unseen = np.isin(mask[number if mask.shape[0] > 1 else 0], flags)
+        pixels = mask[number if mask.shape[0] > 1 else 0]
+        unseen = np.logical_or.reduce([_has(pixels, *flag) for flag in flags])
         # Beside a mask, what is filled is no echo, unless the pixels say that in another way.
         with np.errstate(invalid="ignore"):
             if not (result[~unseen] <= MOST_NO_ECHO[one.unit]).any():
                 result[np.isnan(result)] = -np.inf if one.unit == "dBZ" else 0.0
         result[unseen] = np.nan
     return result[:: -1 if one.north else 1, :: -1 if one.west else 1]
+
+
+def _has(pixels: NDArray[Any], bits: int | None, value: int | None) -> NDArray[np.bool_]:
+    """Return where pixels of a mask have a flag."""
+    if bits is None:
+        return pixels == value
+    found = pixels.astype(np.int64) & bits
+    return found != 0 if value is None else found == value
 
 
 class _Blocks:
@@ -102,7 +118,7 @@ class _Blocks:
 class _Images:
     """What is in a file: its frames, in the order of rows and columns that it has, and what tells what they are.
 
-    Where there is a mask, ``unseen`` has it with those of its flags that say that no radar sees.
+    Where there is a mask, ``unseen`` has it with the bits and the values of flags that say that no radar sees.
     """
 
     dataset: xr.Dataset
@@ -110,7 +126,7 @@ class _Images:
     unit: Unit
     factor: float
     frames: _Blocks
-    unseen: tuple[_Blocks, list[Any]] | None
+    unseen: tuple[_Blocks, list[Flag]] | None
     grid: Grid
     north: bool
     west: bool
@@ -166,13 +182,17 @@ def _variable(file: RadarFile, dataset: xr.Dataset) -> tuple[xr.DataArray, tuple
             raise ValueError(f"no variable {wanted}, which params.yaml names; there are {', '.join(map(str, dataset))}")
         found: list[Hashable] = [wanted]
     else:
-        names = [(dataset[name].attrs.get("standard_name"), name) for name in dataset.variables]
+        names = [(str(dataset[name].attrs.get("standard_name")), name) for name in dataset.variables]
         found = [name for known in KNOWN for standard_name, name in names if standard_name == known]
         if not found:
             raise ValueError(
                 f"no variable whose standard_name is one of {', '.join(KNOWN)}, and params.yaml names no `variable`"
             )
     variable = dataset[found[0]]
+    alike = [name for name in found if _what(dataset[name]) == _what(variable)]
+    if len(alike) > 1:
+        of = f"{', '.join(map(str, alike))} are each {variable.attrs['standard_name']}"
+        raise ValueError(f"{of}, and params.yaml names no `variable`")
     if variable.dtype.kind not in "iuf":
         raise ValueError(f"{variable.name} is of {variable.dtype}, not numbers")
     units = variable.attrs.get("units")
@@ -181,6 +201,11 @@ def _variable(file: RadarFile, dataset: xr.Dataset) -> tuple[xr.DataArray, tuple
     if KNOWN.get(standard_name, unit[0]) != unit[0]:
         raise ValueError(f"{variable.name} is in {units or file.hints.unit}, and {standard_name} can't be")
     return variable, unit
+
+
+def _what(variable: xr.DataArray) -> tuple[Any, ...]:
+    """Return what a variable is of."""
+    return str(variable.attrs.get("standard_name")), variable.dims
 
 
 def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> _Blocks:
@@ -201,17 +226,18 @@ def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> _Blocks:
     return _Blocks(one.transpose(frames, y, x), variable.encoding.get("preferred_chunks", {}).get(frames, 1))
 
 
-def _unseen(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[_Blocks, list[Any]] | None:
+def _unseen(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[_Blocks, list[Flag]] | None:
     """Return a mask in the file with its flags that say that no radar sees; None if it has no such mask."""
     axes = axes_of(dataset, variable)
     pixel = {axes["Y"].dims[0], axes["X"].dims[0]}
     for name in dataset.variables:
         mask = dataset[name]
-        if mask.dtype.kind not in "iu" or not pixel <= set(mask.dims) <= set(variable.dims):
+        meanings = re.findall(r"[^\s,]+", str(mask.attrs.get("flag_meanings", "")).lower())
+        unseen = [i for i, meaning in enumerate(meanings) if UNSEEN.fullmatch(meaning)]
+        if not unseen or not pixel <= set(mask.dims) <= set(variable.dims):
             continue
-        flags = np.atleast_1d(mask.attrs.get("flag_values", []))
-        meanings = zip(flags, str(mask.attrs.get("flag_meanings", "")).lower().split(), strict=False)
-        unseen = [flag for flag, meaning in meanings if meaning in UNSEEN]
-        if unseen:
-            return _frames(dataset, mask), unseen
+        values, bits = ([int(one) for one in numbers(mask.attrs, f"flag_{kind}")] for kind in ("values", "masks"))
+        if mask.dtype.kind not in ("iu" if bits else "biuf") or {len(values), len(bits)} - {0} != {len(meanings)}:
+            raise ValueError(f"{mask.name} has other flags than flag_meanings")
+        return _frames(dataset, mask), [(bits[i] if bits else None, values[i] if values else None) for i in unseen]
     return None

@@ -122,7 +122,7 @@ def grid_of(dataset: xr.Dataset, variable: xr.DataArray, hints: FileHints) -> tu
         If there is no projection, or an axis doesn't fit to it or isn't even.
     """
     axes = axes_of(dataset, variable)
-    kind, factor = axis_unit(_units(axes["X"]))
+    kind, factor = _unit(axes["X"])
     mapping = _mapping(dataset, variable, {str(axes["Y"].name), str(axes["X"].name)})
     if mapping is not None:
         lists = {name: np.asarray(value).ravel().tolist() for name, value in mapping.items()}
@@ -144,11 +144,18 @@ def _units(axis: xr.DataArray) -> str:
     return str(axis.attrs.get("units", "")).strip()
 
 
+def _unit(axis: xr.DataArray) -> tuple[Literal["m", "degree"], float]:
+    try:
+        return axis_unit(_units(axis))
+    except ValueError as error:
+        raise ValueError(f"axis {axis.name}: {error}") from None
+
+
 def _axis(axis: xr.DataArray, crs: pyproj.CRS) -> NDArray[np.float64]:
     """Return pixel centres in metres, or in degrees on a grid of latitudes and longitudes."""
     if axis.ndim != 1 or axis.size < 2:
         raise ValueError(f"{axis.name} is {axis.shape}, not an axis")
-    kind, factor = axis_unit(_units(axis))
+    kind, factor = _unit(axis)
     values = unpack(axis.to_numpy(), axis.attrs, SILENT) * factor
     if crs.is_geographic:
         if kind != "degree":

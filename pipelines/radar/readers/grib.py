@@ -19,6 +19,9 @@ PERIOD = re.compile(r"_?(\d\d)([HM])(?:_Pass\d)?")
 PERIODS = {"8": 15, "9": 22, "10": 16, "11": 18, "12": 17}
 OBSERVATION = 8  # type of generating process
 SECOND = np.timedelta64(1, "s")
+# Parameters of precipitation in the WMO's tables: rate, amount, water equivalents of both, rate of rain.
+CATEGORY, PRECIPITATION = "1", ("7", "8", "49", "52", "65")
+MRMS_PRECIPITATION = "6"  # a category; others have hail, snow, ice in a column, streamflow
 RADAR = ("6", "7")  # types of processed data: satellite or radar observations
 
 
@@ -33,6 +36,8 @@ def headers(file: RadarFile) -> list[Header]:
         band = band_of(dataset, file.hints)
         unit, _ = unit_of(dataset, band, file.hints)
         tags = dataset.tags(band)
+        if unit != "dBZ" and file.hints.variable is None and not _is_precipitation(tags):
+            raise ValueError(f"{tags['GRIB_ELEMENT']} ({tags['GRIB_COMMENT']}), which isn't precipitation")
         issued, time = _moment(tags["GRIB_REF_TIME"]), _moment(tags["GRIB_VALID_TIME"])
         interval_s, is_forecast = 0, bool(time > issued)
         if period := _period(tags):
@@ -60,6 +65,14 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
             result[result == missing] = stands_for
             result[result == NO_COVERAGE[unit]] = np.nan
         return result * factor
+
+
+def _is_precipitation(tags: dict[str, str]) -> bool:
+    """Whether it is so by the tables of parameters: speeds and depths have the same units."""
+    category, number = tags["GRIB_PDS_TEMPLATE_ASSEMBLED_VALUES"].split()[:2]
+    if tags["GRIB_DISCIPLINE"].startswith(MRMS):
+        return category == MRMS_PRECIPITATION
+    return category == CATEGORY and number in PRECIPITATION
 
 
 def _period(tags: dict[str, str]) -> tuple[np.datetime64, np.datetime64] | None:

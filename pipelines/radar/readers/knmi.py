@@ -130,7 +130,8 @@ def _time(words: str) -> np.datetime64:
     found = re.fullmatch(r"(\d\d)-([A-Z]{3})-(\d{4});(\d\d):(\d\d):(\d\d)(\.\d*)?", words.upper(), re.ASCII)
     if not found or found[2] not in MONTHS:
         raise ValueError(f"{words!r} is no time")
-    return utc(f"{found[3]}{MONTHS.index(found[2]) + 1:02}{found[1]}{found[4]}{found[5]}{found[6]}")
+    time = utc(f"{found[3]}{MONTHS.index(found[2]) + 1:02}{found[1]}{found[4]}{found[5]}{found[6]}")
+    return time + np.timedelta64(round(float(f"0{found[7] or ''}")), "s")
 
 
 def _grid(root: h5py.File) -> Grid:

@@ -17,7 +17,7 @@ from pipelines.radar.readers.radar_file import RadarFile
 
 # Sums, in mm: of an hour (RW, EW), 5 minutes (RY, EY, YW, and RV, a nowcast), less or more. RQ is a nowcast of an hour.
 SUMS = ("RW", "EW", "RY", "EY", "YW", "RH", "RB", "SQ", "SH", "SF", "W1", "W2", "W3", "W4", "RV", "RQ")
-REFLECTIVITY = ("RX", "WX", "EX", "WN", "HG")
+REFLECTIVITY = ("RX", "WX", "EX", "WN")
 BYTE = ("RX", "WX", "EX")  # a byte a pixel
 POLE = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +x_0=0 +y_0=0 +units=m +no_defs"
 # A sphere, and a plane that cuts it at 60° north: distances are true there. From version 5 of the format an ellipsoid.

@@ -11,6 +11,7 @@ PRECIPITATION: dict[str, tuple[Unit, float]] = {
     "m s-1": ("mm/h", 3_600_000.0),
     "kg m-2 s-1": ("mm/h", 3600.0),
 }
+PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹·⋅−", "-0123456789..-")  # UDUNITS reads them only in ASCII
 DECIBELS = ("dbz", "db")  # UDUNITS has no other spelling than dBZ
 
 
@@ -71,6 +72,6 @@ def _parsed(words: str) -> Any:
     import cf_units  # half a second, that most formats needn't wait for
 
     try:
-        return cf_units.Unit(words)
+        return cf_units.Unit(words.translate(PLAIN))
     except ValueError:
         return None

@@ -221,6 +221,7 @@ def test_the_user_says_the_projection(tmp_path):
         ("mm/day", "rainfall_rate", 1 / 24),
         ("0.1 mm/h", "rainfall_rate", 0.1),
         ("inch/hour", "rainfall_rate", 25.4),
+        ("mm·h⁻¹", "rainfall_rate", 1),
     ],
 )
 def test_units_by_the_rules_of_udunits(tmp_path, units, standard_name, factor):
@@ -241,6 +242,27 @@ def test_other_dimensions_have_one_value(tmp_path):
     assert wet_place(written(level, tmp_path)) == pytest.approx(lonlat(LAEA, 4500.0, -1500.0), abs=1e-6)
     level["rr"] = dataset["rr"].expand_dims(member=[1, 2, 3])
     assert "3 member" in refused(written(level, tmp_path))
+
+
+def test_an_axis_without_a_unit_is_named(tmp_path):
+    dataset = projected(mapping=pyproj.CRS(LAEA).to_cf())
+    del dataset["y"].attrs["units"]
+    assert refused(written(dataset, tmp_path)) == "axis y: unit '', neither a length nor an angle"
+
+
+@pytest.mark.parametrize("conventions", [None, "COARDS", "CF 1.6"])
+def test_netcdf_that_says_what_a_variable_is_needs_no_conventions(tmp_path, conventions):
+    dataset = projected(mapping=pyproj.CRS(LAEA).to_cf())
+    dataset.attrs = {} if conventions is None else {"Conventions": conventions}
+    assert wet_place(written(dataset, tmp_path)) == pytest.approx(lonlat(LAEA, 4500.0, -1500.0), abs=1e-6)
+
+
+def test_of_two_variables_of_one_quantity_the_user_chooses(tmp_path):
+    dataset = projected(mapping=pyproj.CRS(LAEA).to_cf())
+    dataset["second"] = dataset["rr"].copy()
+    path = written(dataset, tmp_path)
+    assert refused(path) == "rr, second are each rainfall_rate, and params.yaml names no `variable`"
+    wet_place(path, FileHints(variable="rr"))
 
 
 def test_a_variable_by_the_users_word(tmp_path):

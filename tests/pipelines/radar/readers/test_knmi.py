@@ -60,6 +60,14 @@ def test_an_ellipsoid_in_metres_with_a_projection_in_kilometres(tmp_path: Path) 
     assert (lon[2, 3], lat[2, 3]) == pytest.approx(pyproj.Proj(IN_KM)(3.5, -3652.5, inverse=True), abs=1e-6)
 
 
+def test_fractions_of_a_second_are_rounded(tmp_path: Path) -> None:
+    path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
+    with h5py.File(path, "r+") as file:
+        file["overview"].attrs["product_datetime_end"] = np.bytes_("28-FEB-2021;11:59:59.999")
+    frame = read_frame(path, Z_R)
+    assert (frame.time, frame.interval_s) == (np.datetime64(TIME), 300)
+
+
 def test_an_image_of_rain_need_not_be_the_first(tmp_path: Path) -> None:
     path = write_knmi(tmp_path / "a.h5", amounts(), TIME)
     with h5py.File(path, "r+") as file:

@@ -150,6 +150,43 @@ def test_no_echo_is_what_is_filled_beside_a_mask_of_coverage(tmp_path, filled):
     assert (rain_rate == 0).sum() == (12 * 15 - 1 if filled else 15)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "flags", "raw"),
+    [
+        (np.int8, {"flag_values": "0, 1", "flag_meanings": "seen, no_coverage"}, 1),
+        (np.float32, {"flag_values": np.float32([0, 1]), "flag_meanings": "seen out_of_radar_coverage"}, 1),
+        (np.int8, {"flag_masks": np.int8([2, -128]), "flag_meanings": "clutter not_observed"}, -126),
+        (np.uint8, {"flag_masks": np.uint8([2, 128]), "flag_meanings": "clutter not_observed"}, 130),
+        (
+            np.uint8,
+            {
+                "flag_masks": np.uint8([1, 12, 12]),
+                "flag_values": np.uint8([1, 4, 8]),
+                "flag_meanings": "clutter seen beyond_range",
+            },
+            9,
+        ),
+    ],
+)
+def test_flags_of_what_is_not_seen(tmp_path, dtype, flags, raw):
+    """By value, by bits, or by values of some bits; a pixel of clutter alone is seen."""
+    dataset = cf_dataset(1)
+    mask = np.zeros((12, 16))
+    mask[3, 4], mask[:, 0] = (0 if dtype == np.float32 or raw == 1 else raw & 3), raw
+    dataset["mask"] = ("lat", "lon"), mask.astype(dtype), flags
+    dataset["rr"][:] = 0
+    dataset.to_netcdf(tmp_path / "a.nc")
+    np.testing.assert_array_equal(np.argwhere(np.isnan(read_frame(tmp_path / "a.nc", Z_R).rain_rate))[:, 1], [0] * 12)
+
+
+def test_a_mask_whose_flags_do_not_fit_is_refused(tmp_path):
+    dataset = cf_dataset(1)
+    dataset["mask"] = ("lat", "lon"), np.zeros((12, 16), np.int8), {"flag_meanings": "seen no_coverage"}
+    dataset.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(UnreadableFile, match="mask has other flags than flag_meanings"):
+        read_headers(tmp_path / "a.nc")
+
+
 @pytest.mark.parametrize("undeclared", [1e7, 1e20])
 def test_undeclared_numbers_above_any_rain_are_unknown(tmp_path, undeclared):
     values = np.float32([[undeclared, 0, 3], [2000, 0, 0]])

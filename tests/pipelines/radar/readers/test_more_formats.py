@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+import re
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_radolan_refused(tmp_path):
         (good[:-2], "its header says"),
         (good[:60], "cut short"),
         (b"RE" + good[2:], "product RE"),
+        (b"HG" + good[2:], "product HG"),
         (b"RX" + good[2:], "its header says"),
         (good.replace(b"GP 900x 900", b"GP 460x 460"), "460×460"),
         (good.replace(b"282355", b"312355"), "no time"),
@@ -182,6 +184,17 @@ def test_grib_forecasts_are_no_observations(tmp_path):
     assert refused(rate) == "a nowcast of 23:55 for 00:40 UTC, 2021-03-01"
     amount = write_mrms(tmp_path / "b", values, TIME, pds=f"1 8 2 {HOUR_TO.removeprefix('0 ')}", template=8, **model)
     assert refused(amount) == "a nowcast of 23:55 for 00:55 UTC, 2021-03-01"
+
+
+@pytest.mark.parametrize(
+    ("discipline", "parameter", "name"),
+    [(0, "2 2", "UGRD"), (0, "1 11", "SNOD"), (0, "19 0", "VIS"), (209, "3 28", "MESH"), (209, "12 4", "STREAMFLOW")],
+)
+def test_grib_of_a_speed_or_a_depth_is_no_rain(tmp_path, discipline, parameter, name):
+    """m/s and mm are units of rain as well."""
+    values = np.full((12, 16), 0.1, np.float32)
+    path = write_mrms(tmp_path / "a", values, TIME, discipline=discipline, pds=f"{parameter} {MRMS}")
+    assert re.search(rf"{name} .*, which isn't precipitation", refused(path))
 
 
 def test_grib_amount_of_an_observed_period(tmp_path):
