@@ -7,6 +7,7 @@ from typing import Annotated, cast
 import numpy as np
 import typer
 
+from pipelines.common.limits import Limits
 from pipelines.common.stage import exit_on_user_error
 from pipelines.common.text import printable
 
@@ -96,7 +97,7 @@ def inspect(
     """Show what is in STORE, as text and as one HTML page with pictures: look at it before training."""
     from pipelines.radar.inspection import inspect_store
 
-    print(inspect_store(store, html or store.with_suffix(".html")))
+    print(inspect_store(store, html or store.with_suffix(".html"), _limits()))
 
 
 @app.command()
@@ -108,7 +109,7 @@ def replay(
     """Copy the radar files of FOLDER into INBOX at the pace at which they once came."""
     from pipelines.operation import replay as archive
 
-    for path, time in archive.replay(folder, inbox, speed):
+    for path, time in archive.replay(folder, inbox, speed, _limits()):
         print(printable(f"{time} UTC  {path}"), flush=True)
 
 
@@ -251,7 +252,6 @@ def recognize(
     if not clip.exists():
         raise UserError(f"{clip}: no such file")
     from pipelines.action.registered_model import recognize as recognize_clip
-    from pipelines.common.limits import Limits
     from pipelines.params.read import read_params
 
     # A clip needs none of what params.yaml says.
@@ -260,6 +260,13 @@ def recognize(
     print(printable(f"{clip}: by {name}, version {version or 'none'}"))
     for label, probability in list(probabilities.items())[:5]:
         print(f"{probability:7.1%}  {printable(label)}")
+
+
+def _limits() -> Limits:
+    """Return those of radar files; by hand, a folder needs no params.yaml."""
+    from pipelines.params.read import read_params
+
+    return read_params().ingest_radar.limits if Path("params.yaml").exists() else Limits()
 
 
 def main() -> None:

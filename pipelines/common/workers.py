@@ -30,6 +30,7 @@ from pipelines.common.limits import MB, Limits, TooLarge, apply_limits, out_of_m
 
 LIMIT_S = 60.0
 WORKERS = 4
+TOO_SLOW = "decoding it took longer than"
 START = "import sys; sys.path[:] = sys.argv[6:]; from pipelines.common.workers import work; work(*sys.argv[1:6])"
 # The workers are what runs side by side; each thread of a library takes address space before it does anything. Memory
 # of a frame's arrays is kept for the next frame's: to get it anew takes the system longer than to decode.
@@ -130,7 +131,7 @@ class _Worker:
         except (EOFError, ConnectionError):
             status = self._process.wait()
         if status == -signal.SIGALRM:
-            return Failure(f"decoding it took longer than {self._limit_s:g} s", passing=True)
+            return Failure(f"{TOO_SLOW} {self._limit_s:g} s", passing=True)
         if status > 0:
             raise RuntimeError(f"a worker process for decoding ended with status {status}")
         return Failure(f"it crashed its decoder ({signal.Signals(-status).name})", passing=True)

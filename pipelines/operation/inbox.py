@@ -25,7 +25,7 @@ from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import as_text, no_file_inside
 from pipelines.common.provenance import FileSignature, sha256
 from pipelines.common.text import printable
-from pipelines.common.workers import guarded
+from pipelines.common.workers import TOO_SLOW, guarded
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
 from pipelines.radar.decoding import decode
@@ -34,6 +34,7 @@ from pipelines.radar.readers.read import radar_files
 
 SETTLE_S = 3.0  # a file that was changed more lately is looked at twice, so far apart
 PATIENCE_S = 600.0  # a file that can't be read may be unfinished; unchanged for so long it is broken
+MOST_SLOW = 3  # files on which a decoder hangs, a minute each; with more, a cycle's forecast would be late
 AHEAD_S = 120  # by so much a source's clock may be ahead of ours
 BATCH_BYTES = 1 << 30  # frames in memory at once, after an outage
 
@@ -96,7 +97,7 @@ class Inbox:
         Unavailable
             If another process is writing to the store for long. What is in by then stays in.
         """
-        stored = 0
+        stored = slow = 0
         batch: dict[Path, tuple[FileSignature, Frame]] = {}
         for path in files:
             try:
@@ -111,10 +112,15 @@ class Inbox:
             except FileNotFoundError:
                 continue
             except UnreadableFile as error:
-                if time.time() - signature.changed_ns / 1e9 < PATIENCE_S:
+                hangs = error.reason.startswith(TOO_SLOW)  # it would in each cycle
+                slow += hangs
+                if time.time() - signature.changed_ns / 1e9 < PATIENCE_S and not hangs:
                     self._note(path, f"can't be read yet: {error.reason}; left for the next cycle")
                 else:
                     self._quarantine(path, signature, error.reason)
+                if slow == MOST_SLOW:
+                    self.notes.append(f"{slow} files took too long; the rest is left for the next cycle")
+                    break
                 continue
             if frame.time > now + np.timedelta64(AHEAD_S, "s"):
                 self._quarantine(path, signature, f"from the future: its time is {frame.time}, and now it is {now} UTC")

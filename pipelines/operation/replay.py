@@ -10,13 +10,19 @@ import numpy as np
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import atomic_path, no_file_inside
+from pipelines.common.limits import Limits
 from pipelines.common.workers import guarded
 from pipelines.radar.readers.read import radar_files, read_time
 
 log = logging.getLogger(__name__)
 
 
-def replay(folder: Path, inbox: Path, speed: float) -> Iterator[tuple[Path, np.datetime64]]:
+def replay(
+    folder: Path,
+    inbox: Path,
+    speed: float,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Iterator[tuple[Path, np.datetime64]]:
     """Copy the radar files of ``folder`` into ``inbox`` in time order, each whole or absent.
 
     The files stay as they are, their times too: what comes in is as old as it is.
@@ -45,7 +51,7 @@ def replay(folder: Path, inbox: Path, speed: float) -> Iterator[tuple[Path, np.d
         try:
             if outside := no_file_inside(path, folder):
                 raise UnreadableFile(path, outside)
-            times[path] = guarded(read_time, path)
+            times[path] = guarded(read_time, path, limits=limits)
         except UnreadableFile as error:
             log.warning("%s", error)
     if not times:

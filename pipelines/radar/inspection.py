@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from rich.progress import track
 
 from pipelines.common.files import write_text
+from pipelines.common.limits import Limits
 from pipelines.common.text import printable
 from pipelines.common.workers import guarded
 from pipelines.radar.cf_grid import grid_of
@@ -32,7 +33,7 @@ border-bottom:1px solid #ddd}img{max-width:100%}h1{font-size:1.5em}h2{font-size:
 Rows = Sequence[tuple[str, ...]]
 
 
-def inspect_store(store: Path, page: Path) -> str:
+def inspect_store(store: Path, page: Path, limits: Limits = Limits()) -> str:  # noqa: B008 - frozen
     """Write the HTML page about ``store`` and give the same as text, without pictures.
 
     Raises
@@ -40,7 +41,7 @@ def inspect_store(store: Path, page: Path) -> str:
     UserError
         If there is no store of frames, or one that leads out of itself or is too large.
     """
-    guarded(is_store_of_frames, store)  # it may be someone else's
+    guarded(is_store_of_frames, store, limits=limits)  # it may be someone else's
     dataset = open_frames(store)
     quarantine_table, quality_table = tables_of(store)
     quality = _quality(dataset, quality_table)

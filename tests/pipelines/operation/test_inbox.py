@@ -14,6 +14,7 @@ from inbox_file import write_file
 
 import pipelines.operation.inbox
 from pipelines.common.errors import UserError
+from pipelines.common.workers import Decoders
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.radar import Regrid
@@ -311,3 +312,18 @@ def test_what_is_no_file_is_told_of_and_good_frames_go_in(
     assert {path.name: path.read_text() for path in (tmp_path / "inbox-quarantine").iterdir()} == {
         "pipe.h5.reason": "a pipe, no file\n"
     }
+
+
+def test_files_on_which_a_decoder_hangs_are_tried_once_and_few_in_a_cycle(
+    folder: Path, live: LiveStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    frames = [write_file(folder, frame) for frame in FRAMES]
+    hasty = Decoders(1, limit_s=0.01)
+    hasty.call(len, ("",))
+    monkeypatch.setattr("pipelines.common.workers.decoders", lambda limits: hasty)
+    slow = "decoding it took longer than 0.01 s"
+    expected = [f"{path.name}: {slow}; in quarantine" for path in frames[:3]]
+    assert cycle(folder, live) == (0, [*expected, "3 files took too long; the rest is left for the next cycle"])
+    monkeypatch.undo()
+    assert cycle(folder, live) == (2, [])
+    assert names(tmp_path / "inbox-done") == [path.name for path in frames[3:]]

@@ -415,3 +415,19 @@ def test_with_other_limits_a_file_that_was_too_large_is_taken(source: Path) -> N
         Path("params.yaml").write_text(text)
         assert CliRunner().invoke(app, ["ingest", str(source), str(store)]).exit_code == status
     assert open_frames(store).sizes["time"] == 2
+
+
+def test_by_hand_the_same_limits_hold(source: Path) -> None:
+    store = Path("out.zarr")
+    assert CliRunner().invoke(app, ["ingest", str(source), str(store)]).exit_code == 0
+    for path in (source / name_of(START), store / "rest"):
+        with path.open("ab") as stream:
+            stream.truncate(49 * MB)
+    commands = ["replay", str(source), "inbox"], ["inspect", str(store)]
+    refusals = [str(CliRunner().invoke(app, command).exception) for command in commands]
+    assert refusals == [
+        f"{source}: none of its files can be read",
+        f"{store}: too large: 49 MB, and max_file_mb is 48",
+    ]
+    Path("params.yaml").write_text(re.sub(r"max_file_mb: \d+", "max_file_mb: 50", Path("params.yaml").read_text()))
+    assert [CliRunner().invoke(app, command).exit_code for command in commands] == [0, 0]
