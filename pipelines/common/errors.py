@@ -9,9 +9,8 @@ from pipelines.common.text import printable
 class UserError(Exception):
     """Something the user gave can't be used. The message is one line and is all that the user sees."""
 
-    def __str__(self) -> str:
-        """Return the message; names and reasons in it are of whoever wrote the file."""
-        return printable(super().__str__())
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(message))  # names and reasons in it are of whoever wrote the file
 
 
 class UnreadableFile(UserError):  # noqa: N818 - a condition of a file, not of the program

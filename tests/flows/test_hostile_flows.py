@@ -10,7 +10,7 @@ from archive import moving_cells
 from conftest import REPOSITORY, Served, logs_of, write_params
 from hostile import MARKDOWN, NAMES, in_markdown, is_clean, named
 from inbox_file import write_file
-from prefect import Flow, get_client
+from prefect import Flow, Task, get_client
 from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
 
@@ -90,5 +90,18 @@ def test_a_domain_that_is_none(server: Served, tmp_path: Path, monkeypatch: pyte
     with get_client(sync_client=True) as client:
         lines = [log.message for log in client.read_logs(logs_of(state.state_details.flow_run_id))]
     assert state.is_failed() and is_clean(state.message)
-    of_flow = [line for line in lines if "no forecast" in line or "not " in line]
-    assert of_flow and all(map(is_clean, of_flow))
+    assert any("no forecast" in line or "not " in line for line in lines)
+    assert all(is_clean(line) for message in lines for line in message.split("\n"))
+
+
+def test_the_words_of_an_exception(server: Served) -> None:
+    def words(task: bool) -> None:
+        raise ValueError(f"{NAMES[3]} http://scs:secret@host/x")
+
+    state = Flow(lambda: Task(words).submit(True).wait() or words(False), name="hostile")(return_state=True)
+    APILogHandler().flush()
+    with get_client(sync_client=True) as client:
+        lines = [log.message for log in client.read_logs(logs_of(state.state_details.flow_run_id))]
+    assert sum("Traceback" in message for message in lines) == 2
+    assert all(is_clean(line) for message in lines for line in message.split("\n"))
+    assert "secret" not in "".join(lines)
