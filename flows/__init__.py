@@ -6,12 +6,13 @@ import traceback
 from pathlib import Path
 
 import pipelines
-from pipelines.common.text import printable
 
 # `python -m` and Prefect look into the working folder first, where another project may have a folder of this name.
 _found, _ours = Path(next(iter(pipelines.__path__))).resolve(), Path(__file__).resolve().parent.with_name("pipelines")
 if _found != _ours:
     sys.exit(f"error: {_found} hides {_ours}: work in another folder, or set PYTHONSAFEPATH=1")
+
+from pipelines.common.text import printable  # noqa: E402 - it is ours
 
 
 class Printable(logging.Filter):
