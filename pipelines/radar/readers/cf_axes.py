@@ -205,8 +205,9 @@ def _crs(attributes: str, axis_factor: float) -> pyproj.CRS:
                 if name in LENGTHS and found[0] < LEAST_LENGTH:
                     factor = 1000.0
                 given[name] = [number * factor for number in found] if len(found) > 1 else found[0] * factor
-        return checked_crs({"grid_mapping_name": str(given.pop("grid_mapping_name"))} | given, pyproj.CRS.from_cf)
+        name = str(given.pop("grid_mapping_name")).lower()
+        return checked_crs({"grid_mapping_name": name} | given, pyproj.CRS.from_cf)
     for name in given.keys() & PROJECTIONS:
-        code = str(given[name])
+        code = str(given[name]).removesuffix(".0")
         return crs_of(f"EPSG:{code}" if code.isdecimal() else code)
     raise ValueError(f"a grid_mapping with none of {', '.join(sorted(PROJECTIONS))}")

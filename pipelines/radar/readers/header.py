@@ -58,7 +58,7 @@ class Header:
 
     def __post_init__(self) -> None:
         if (self.interval_s > 0) != (self.time_is != "instant") or (self.unit == "mm" and self.interval_s <= 0):
-            raise ValueError(f"{self.unit} over {self.interval_s} s")
+            raise ValueError(f"{self.unit} over {self.interval_s} s, which is no interval")
 
     @property
     def moments(self) -> list[np.datetime64]:

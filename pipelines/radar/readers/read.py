@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pyproj
 
 from pipelines.common.errors import UserError, as_unreadable
 from pipelines.common.files import as_text, leaves, no_file_inside
@@ -25,6 +26,8 @@ from pipelines.radar.readers.radar_file import RadarFile
 
 # What the user may say of files of some formats alone; the others fix it.
 LEFT_OPEN: dict[str, tuple[Format, ...]] = dict.fromkeys(("variable", "nodata"), (cf, geotiff, grib, knmi, odim))
+MOST_LON = 540.0  # degrees
+MOST_SWOLLEN = 1e4  # times the area on earth; Mercator's at 85° is 130 times it, and kilometres as metres are far more
 FORMATS: tuple[Format, ...] = (odim, knmi, fmi, mch, radolan, grib, geotiff, meteonet, cf)
 
 Opened = tuple[Format, RadarFile, list[Header]]
@@ -193,7 +196,10 @@ def _check_grid(grid: Grid) -> None:
     H, W = grid.shape
     rows, columns = (np.unique(np.linspace(0, size - 1, 101).astype(int)) for size in (H, W))
     lon, lat = grid.lonlat(rows, columns)
-    nowhere = ~(np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90))
+    nowhere = ~(np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90) & (np.abs(lon) <= MOST_LON))
+    if grid.crs.is_projected:  # the whole plane is somewhere on earth to many a projection
+        swollen = np.asarray(pyproj.Proj(grid.crs).get_factors(lon, lat).areal_scale)
+        nowhere |= ~(swollen <= MOST_SWOLLEN)
     if nowhere.any():
         row, column = np.argwhere(nowhere)[0]
         raise ValueError(f"its grid isn't on earth: neither is row {rows[row]}, column {columns[column]}")

@@ -137,10 +137,11 @@ def test_a_rotated_pole_and_a_satellites_view(tmp_path):
     [
         {"epsg_code": "EPSG:3035"},
         {"EPSG": np.int32(3035)},
+        {"epsg_code": 3035.0},
         {"proj4": pyproj.CRS("EPSG:3035").to_proj4()},
         {"spatial_ref": pyproj.CRS("EPSG:3035").to_wkt("WKT1_GDAL")},
         {
-            "grid_mapping_name": "lambert_azimuthal_equal_area",
+            "grid_mapping_name": "Lambert_Azimuthal_Equal_Area",
             "latitude_of_projection_origin": "52.0",
             "longitude_of_projection_origin": "10",
             "false_easting": "4321000",
@@ -197,6 +198,15 @@ def test_an_odd_grid_mapping_is_refused_in_words(tmp_path, name, value, reason):
     if name == "proj4":
         mapping = {}
     assert re.search(reason, refused(written(projected(mapping=mapping | {name: value}), tmp_path)))
+
+
+def test_kilometres_taken_for_metres_land_nowhere(tmp_path):
+    """The plane of a stereographic projection has no end: such a grid is within a degree of the other pole."""
+    mapping = pyproj.CRS(KM.replace("units=km", "units=m")).to_cf()
+    assert "its grid isn't on earth" in refused(written(projected(mapping=mapping, step=1e6, left=1e9), tmp_path))
+    dataset = cf_dataset(1)
+    dataset = dataset.assign_coords(lon=("lon", 1000 * dataset["lon"].values, dataset["lon"].attrs))
+    assert "its grid isn't on earth" in refused(written(dataset, tmp_path))
 
 
 def test_the_user_says_the_projection(tmp_path):
