@@ -18,6 +18,7 @@ PROJECTION = (
     "+proj=stere +lat_0={lat_0} +lon_0={lon_0} +lat_ts={lat_ts} +R=6371288 "
     "+x_0=380886.310 +y_0=3395677.920 +units=m +no_defs"
 )
+RADAR = re.compile(rb"^# radar (\w+) [\d.]", re.MULTILINE)
 LAYOUT = re.compile(rb"P5\s+((?:#[^\n]*\n)+)\s*(\d{1,6})\s+(\d{1,6})\s+(\d{1,5})\s")
 
 
@@ -28,11 +29,12 @@ def recognises(file: RadarFile) -> bool:
 
 def headers(file: RadarFile) -> list[Header]:
     """Return the header of a reflectivity composite; the time is of an instant."""
-    fields, shape, _ = _parse(file.content)
+    fields, shape, start = _parse(file.content)
+    radars = {name.decode("ascii"): True for name in RADAR.findall(file.content, 0, start)}
     parameter = fields.get("param", "unnamed")
     if "reflectivity" not in parameter.lower():
         raise ValueError(f"a PGM of {parameter}, not of reflectivity")
-    return [Header(utc(_field(fields, "obstime")), "instant", 0, "dBZ", _grid(fields, shape))]
+    return [Header(utc(_field(fields, "obstime")), "instant", 0, "dBZ", _grid(fields, shape), radars=radars)]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:

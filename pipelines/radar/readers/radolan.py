@@ -53,11 +53,13 @@ def headers(file: RadarFile) -> list[Header]:
     time = issued + np.timedelta64(int(lead[1]) if lead else 0, "m")
     refusal = nowcast(issued, time) if time > issued else None
     grid = _grid(shape, int(version) >= 5)
+    names = re.search(r"MS\s*\d+<([^>]*)>", text)
+    radars = dict.fromkeys(sorted(re.findall(r"\w+", names[1])), True) if names else {}
     if product in REFLECTIVITY:
-        return [Header(time, "instant", 0, "dBZ", grid, refusal)]
+        return [Header(time, "instant", 0, "dBZ", grid, refusal, radars)]
     in_days = re.search(r"INT\s*\d+U1", text)
     interval_s = int(_field(text, r"INT\s*(\d+)")) * (86400 if in_days else 60)
-    return [Header(time, "end", interval_s, "mm", grid, refusal)]
+    return [Header(time, "end", interval_s, "mm", grid, refusal, radars)]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:

@@ -76,6 +76,12 @@ def test_odim_what_of_the_dataset_counts_for_its_data(tmp_path, raw):
     np.testing.assert_array_equal(in_data.rain_rate, in_dataset.rain_rate)
 
 
+def test_names_of_the_radars_of_fmi(tmp_path, raw):
+    path = write_fmi_pgm(tmp_path / "a.pgm", raw, TIME)
+    path.write_bytes(path.read_bytes().replace(b"# radar KOR", b"# radar VAN 1 24.8730 60.2710\n# radar KOR"))
+    assert read_header(path).radars == {"KOR": True, "VAN": True}
+
+
 @pytest.mark.parametrize("write", [write_odim, write_knmi])
 def test_text_attributes_of_variable_length(tmp_path, raw, write):
     path = write(tmp_path / "a.h5", raw, TIME)

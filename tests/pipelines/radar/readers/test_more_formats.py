@@ -69,6 +69,7 @@ def test_radolan(tmp_path, product, shape, precision, minutes):
     assert frame.rain_rate[-1, 2] == pytest.approx(50 * step * 60 / minutes)  # interpolated counts
     assert frame.rain_rate[-4, 5] == pytest.approx(123 * step * 60 / minutes)
     assert (frame.time, frame.time_is, frame.interval_s) == (np.datetime64(TIME), "end", 60 * minutes)
+    assert read_headers(path)[0][0].radars == {"boo": True, "ros": True}
     to_lonlat = pyproj.Proj(frame.grid.crs)
     x, y = (
         np.append(axis - step / 2, axis[-1] + step / 2) for axis, step in ((frame.grid.x, 1000), (frame.grid.y, -1000))
