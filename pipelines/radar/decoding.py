@@ -84,7 +84,7 @@ def is_store_of_frames(path: Path) -> bool:
         except UserError:
             return False
         crs_of(frames["crs"].attrs["crs_wkt"])
-        check_pixels(frames.sizes["y"] * frames.sizes["x"])
+        check_pixels(frames.sizes["y"], frames.sizes["x"])
         frames.drop_vars("rainfall_flux").load()
         return True
 

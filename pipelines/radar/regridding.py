@@ -5,7 +5,6 @@ Both work on mm/h, never on dBZ, and say NaN where less than a stated share of w
 
 from dataclasses import replace
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,10 +52,10 @@ def check_target(grid: Grid, params: Regrid) -> None:
     ValueError
         If the grid doesn't lie in it, or takes too few or too many pixels there.
     """
-    rows, columns = shape = _edges(grid, params)["shape"]
-    if min(shape) < 2:
+    rows, columns = _edges(grid, params)["shape"]
+    if min(rows, columns) < 2:
         raise ValueError(f"ingest_radar.regrid.resolution: {params.resolution:g} leaves {rows}×{columns} pixels")
-    check_pixels(prod(shape))
+    check_pixels(rows, columns)
 
 
 @lru_cache(maxsize=8)

@@ -212,7 +212,7 @@ def _frames(dataset: xr.Dataset, variable: xr.DataArray) -> _Blocks:
     """Return a variable's frames, in the order of rows and columns that the file has."""
     axes = axes_of(dataset, variable)
     y, x = axes["Y"].dims[0], axes["X"].dims[0]
-    check_pixels(variable.sizes[y] * variable.sizes[x])
+    check_pixels(variable.sizes[y], variable.sizes[x])
     others = [dimension for dimension in variable.dims if dimension not in (y, x)]
     several = [dimension for dimension in others if variable.sizes[dimension] != 1]
     times = [axes[what].dims[0] for what in ("T", "lead", "reference") if what in axes]

@@ -55,7 +55,7 @@ def _parse(content: bytes) -> tuple[dict[str, str], tuple[int, int], int]:
         raise ValueError("a PGM header that is cut short")
     if found[4] != b"255":
         raise ValueError(f"a PGM of {found[4].decode()} levels, not 255")
-    check_pixels(int(found[2]) * int(found[3]))
+    check_pixels(int(found[2]), int(found[3]))
     lines = (line.lstrip("# ").split(maxsplit=1) for line in found[1].decode("ascii").splitlines())
     fields = {line[0]: line[1].strip() for line in lines if len(line) == 2}
     return fields, (int(found[3]), int(found[2])), found.end()

@@ -35,7 +35,7 @@ def open_raster(content: bytes, driver: str) -> Iterator[Any]:
             MemoryFile(content) as memory,
             memory.open(driver=driver) as dataset,
         ):
-            check_pixels(dataset.width * dataset.height)
+            check_pixels(dataset.height, dataset.width)
             check_raster(dataset)
             yield dataset
     except rasterio.errors.RasterioError as error:

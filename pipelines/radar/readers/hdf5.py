@@ -80,7 +80,7 @@ def image(parent: h5py.Group, name: str, shape: tuple[int, ...] | None = None) -
     fits = data.ndim == 2 if shape is None else data.shape == shape
     if not fits or data.dtype.kind not in "iuf":
         raise ValueError(f"{data.name} is {data.shape} of {data.dtype}, not {shape or 'rows and columns of'} numbers")
-    check_pixels(data.size)
+    check_pixels(*data.shape)
     return data
 
 

@@ -5,16 +5,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import prod
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.common.limits import check_unpacked
+from pipelines.common.limits import TooLarge, check_unpacked
 from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.units import Unit
 
+MOST_SIDE = 1 << 16  # the largest composites have a tenth
 DRY_DBZ = 0.0  # below it is no rain: 0.036 mm/h by Marshall and Palmer
 # Beyond them is a number for "missing" that the file doesn't declare, -999 or 255 say. Producers write down to -32.5
 # for "no echo", a byte of half dBZ ends at 95.5, and MeteoSwiss' scale at 230,000 mm/h.
@@ -86,9 +88,14 @@ class Header:
         )
 
 
-def check_pixels(count: int) -> None:
-    """Refuse more pixels than may be, of 8 bytes each; raises `pipelines.common.limits.TooLarge`."""
-    check_unpacked(8 * count, f"a frame of {count} pixels")
+def check_pixels(*sides: int) -> None:
+    """Refuse a frame that is too large, of 8 bytes a pixel, or on a side; raises `pipelines.common.limits.TooLarge`.
+
+    The run itself keeps the axes of all grids that there are.
+    """
+    check_unpacked(8 * prod(sides), f"a frame of {prod(sides)} pixels")
+    if max(sides) > MOST_SIDE:
+        raise TooLarge(f"too large: a frame of {'×'.join(map(str, sides))} pixels; on a side are {MOST_SIDE} at most")
 
 
 def nowcast(issued: np.datetime64, valid: np.datetime64) -> str:

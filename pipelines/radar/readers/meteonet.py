@@ -73,7 +73,7 @@ def _arrays(content: bytes) -> tuple[NDArray[np.int16], list[np.datetime64]]:
         shape, _, dtype = _header(stream)
         if len(shape) != 3 or dtype.kind not in "iu" or shape[0] != len(dates):
             raise ValueError(f"data are {shape} of {dtype}, with {len(dates)} dates")
-        check_pixels(shape[1] * shape[2])
+        check_pixels(shape[1], shape[2])
         if stream.getbuffer().nbytes - stream.tell() != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"data are {shape} of {dtype}, and there are others")  # or numpy would take that memory
         stream.seek(0)

@@ -52,6 +52,7 @@ MOST = LIMITS.unpacked_mb * MB
 FRAME = (
     rf"too large: a frame of {HUGE * HUGE} pixels unpacks to {8 * HUGE * HUGE // MB + 1} MB, and max_unpacked_mb is 64"
 )
+SIDE = "too large: a frame of {} pixels; on a side are 65536 at most"
 MEMORY = re.escape("too large: it takes more than 1024 MB of memory to decode (max_memory_mb)")
 
 
@@ -234,6 +235,7 @@ def test_hdf5(source: Path) -> None:
             ),
             "compressed.h5": (compressed, "too large: a frame of 60000000 pixels unpacks to 458 MB, .*"),
             "knmi.h5": (knmi, FRAME),
+            "wide.h5": (lambda path: odim(path, (2, 70_000)), SIDE.format("2×70000")),
         },
     )
 
@@ -369,6 +371,7 @@ def test_pictures_and_text(source: Path) -> None:
             "screen.gif": (lambda path: gif(path, 0), picture),
             "picture.gif": (lambda path: gif(path, 1), picture),
             "size.tif": (lambda path: tiff(path, (HUGE, HUGE), 256), FRAME),
+            "wide.tif": (lambda path: tiff(path, (70_000, 2), 256), SIDE.format("70000×2")),
             "tile.tif": (lambda path: tiff(path, (12, 16), HUGE), MEMORY),
             "pixels.pgm": (pgm, FRAME),
             "grid.grib2": (grib, FRAME),
