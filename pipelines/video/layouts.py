@@ -201,7 +201,7 @@ def _rows(path: Path, words: int) -> Iterator[list[str]]:
 def _ucf101(folder: Path, entries: list[Path], lists: dict[str, Path], split: int) -> Listing:
     """classInd.txt, trainlist0N.txt, testlist0N.txt; a video is known by its name without the ending."""
     rows = list(_rows(lists["classInd.txt"], 2))
-    if wrong := [row for row in rows if not row[0].isdecimal()]:
+    if wrong := [row for row in rows if not re.fullmatch(r"\d{1,9}", row[0])]:
         raise UserError(f"{lists['classInd.txt']}: {' '.join(wrong[0])!r}: a number and a class are wanted")
     classes = [row[1] for row in sorted(rows, key=lambda row: int(row[0]))]
     split_of: dict[str, str] = {}
@@ -212,7 +212,7 @@ def _ucf101(folder: Path, entries: list[Path], lists: dict[str, Path], split: in
             raise UserError(f"{folder}: no {name}{split:02d}.txt; ingest_video.official_split says that there is one")
         for row in _rows(path, 1):
             listed = Path(row[0])
-            split_of[listed.stem], label_of[listed.stem] = to, listed.parts[0]
+            split_of[listed.stem], label_of[listed.stem] = to, (*listed.parts, "")[0]
     return _listed("ucf101", folder, entries, classes, split_of, label_of)
 
 

@@ -173,12 +173,15 @@ def test_lists_that_are_none(tmp_path):
     files(tmp_path, "Walk/v_Walk_g01_c01.avi")
     for name in ("trainlist01.txt", "testlist01.txt"):
         (tmp_path / name).write_text("Walk/v_Walk_g01_c01.avi\n")
-    for content in (b"1 L\xe4uft\n", b"Walk\n", b"Walk 1\n", b"1 Run\n", b""):
+    for content in (b"1 L\xe4uft\n", b"Walk\n", b"Walk 1\n", b"1 Run\n", b"1" * 5000 + b" Walk\n", b""):
         (tmp_path / "classInd.txt").write_bytes(content)
         with pytest.raises(UserError, match=r"classInd\.txt"):
             listed(tmp_path)
     (tmp_path / "classInd.txt").write_bytes(b"\xef\xbb\xbf1 Walk\n")
     assert listed(tmp_path).classes == ["Walk"]
+    (tmp_path / "testlist01.txt").write_text(".\n")
+    with pytest.raises(UserError, match=r"classInd\.txt"):
+        listed(tmp_path)
 
 
 def test_tables_that_are_none(tmp_path):
