@@ -46,6 +46,27 @@ EPSG_CODES = ("epsg_code", "epsg", "EPSG", "EPSG_code", "spatial_epsg")
 EASTINGS = ("false_easting", "false_northing")
 LENGTHS = ("semi_major_axis", "semi_minor_axis", "earth_radius", "perspective_point_height")
 LEAST_LENGTH = 1e5  # m; those that are shorter are in kilometres
+# What CF wants of a projection, and pyproj takes for 0 where it isn't there.
+LON, LAT, MERIDIAN = "longitude_of_projection_origin", "latitude_of_projection_origin", "longitude_of_central_meridian"
+NEEDED = {
+    "albers_conical_equal_area": f"standard_parallel {MERIDIAN} {LAT}",
+    "azimuthal_equidistant": f"{LON} {LAT}",
+    "geostationary": f"{LON} perspective_point_height",
+    "lambert_azimuthal_equal_area": f"{LON} {LAT}",
+    "lambert_conformal_conic": f"standard_parallel {MERIDIAN} {LAT}",
+    "lambert_cylindrical_equal_area": MERIDIAN,
+    "mercator": LON,
+    "oblique_mercator": f"{LON} {LAT} azimuth_of_central_line",
+    "orthographic": f"{LON} {LAT}",
+    "polar_stereographic": "straight_vertical_longitude_from_pole standard_parallel|scale_factor_at_projection_origin",
+    "rotated_latitude_longitude": "grid_north_pole_latitude grid_north_pole_longitude",
+    "sinusoidal": LON,
+    "stereographic": f"{LON} {LAT}",
+    "transverse_mercator": f"{MERIDIAN} {LAT}",
+    "vertical_perspective": f"{LON} {LAT} perspective_point_height",
+}
+# Of one standard parallel pyproj makes another projection: without the origin's latitude, or with a second parallel 0.
+CONICAL = ("albers_conical_equal_area", "lambert_conformal_conic")
 # How the names begin of CF's parameters that are numbers.
 PARAMETERS = (
     *("false_", "latitude_of_", "longitude_of_", "standard_parallel", "scale_factor_", "straight_", "azimuth_of_"),
@@ -206,6 +227,10 @@ def _crs(attributes: str, axis_factor: float) -> pyproj.CRS:
                     factor = 1000.0
                 given[name] = [number * factor for number in found] if len(found) > 1 else found[0] * factor
         name = str(given.pop("grid_mapping_name")).lower()
+        if missing := [one for one in NEEDED.get(name, "").split() if given.keys().isdisjoint(one.split("|"))]:
+            raise ValueError(f"a grid_mapping {name} without {', '.join(missing)}")
+        if name in CONICAL and isinstance(given["standard_parallel"], float):
+            given["standard_parallel"] = [given["standard_parallel"]] * 2
         return checked_crs({"grid_mapping_name": name} | given, pyproj.CRS.from_cf)
     for name in given.keys() & PROJECTIONS:
         code = str(given[name]).removesuffix(".0")

@@ -46,7 +46,7 @@ def checked_crs(given: Any, make: Callable[[Any], pyproj.CRS] = pyproj.CRS.from_
     """Return the projection that PROJ makes of what is given; a ValueError if there is none, or not of the earth."""
     try:
         crs = make(given)
-    except pyproj.exceptions.CRSError:
+    except (pyproj.exceptions.CRSError, KeyError, TypeError, ValueError):  # pyproj wants names, and pairs of numbers
         raise ValueError(f"no projection that PROJ knows: {str(given)[:100]!r}") from None
     radius_km = crs.ellipsoid.semi_major_metre / 1000 if crs.ellipsoid else np.nan
     if not EARTH_KM[0] < radius_km < EARTH_KM[1]:
@@ -126,8 +126,10 @@ def grid_from_corners(
     # pyproj.Proj would count the degrees around a turned pole in radians.
     unturned = crs.source_crs if crs.is_geographic and crs.is_derived else crs.geodetic_crs
     project = pyproj.Transformer.from_crs(unturned, crs, always_xy=True).transform
-    left, bottom = project(*lower_left, errcheck=True)
-    right, top = project(*upper_right, errcheck=True)
+    try:
+        (left, bottom), (right, top) = (project(*corner, errcheck=True) for corner in (lower_left, upper_right))
+    except pyproj.exceptions.ProjError:
+        raise ValueError(f"the corners {lower_left} and {upper_right} don't lie in its projection") from None
     dx, dy = (right - left) / width, (top - bottom) / height
     if not (0 < dx < np.inf and 0 < dy < np.inf):
         raise ValueError("the corners don't span a grid")

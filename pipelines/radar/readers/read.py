@@ -195,7 +195,10 @@ def _only(headers: list[Header]) -> int:
 def _check_grid(grid: Grid) -> None:
     H, W = grid.shape
     rows, columns = (np.unique(np.linspace(0, size - 1, 101).astype(int)) for size in (H, W))
-    lon, lat = grid.lonlat(rows, columns)
+    try:
+        lon, lat = grid.lonlat(rows, columns)
+    except pyproj.exceptions.ProjError as error:
+        raise ValueError(f"a projection that PROJ can't compute: {error}") from None
     nowhere = ~(np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90) & (np.abs(lon) <= MOST_LON))
     if grid.crs.is_projected:  # the whole plane is somewhere on earth to many a projection
         swollen = np.asarray(pyproj.Proj(grid.crs).get_factors(lon, lat).areal_scale)

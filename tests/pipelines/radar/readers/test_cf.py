@@ -183,8 +183,27 @@ def test_an_earth_in_kilometres(tmp_path, mapping):
 
 
 @pytest.mark.parametrize(
+    ("name", "proj"),
+    [
+        ("lambert_conformal_conic", "+proj=lcc +lat_1=50 +lat_2=50 +lat_0=47 +lon_0=9"),
+        ("albers_conical_equal_area", "+proj=aea +lat_1=50 +lat_2=50 +lat_0=47 +lon_0=9"),
+    ],
+)
+def test_a_cone_of_one_standard_parallel(tmp_path, name, proj):
+    """The origin is elsewhere than the parallel: 333 km."""
+    mapping = {"grid_mapping_name": name, "standard_parallel": 50.0, "latitude_of_projection_origin": 47.0}
+    mapping["longitude_of_central_meridian"] = 9.0
+    path = written(projected(mapping=mapping), tmp_path)
+    assert wet_place(path) == pytest.approx(lonlat(proj, 4500.0, -1500.0), abs=1e-6)
+    del mapping["latitude_of_projection_origin"]
+    without = f"a grid_mapping {name} without latitude_of_projection_origin"
+    assert refused(written(projected(mapping=mapping), tmp_path)) == without
+
+
+@pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
+        ("reference_ellipsoid_name", 5, "no projection that PROJ knows"),
         ("false_easting", "east", "false_easting is 'east', not numbers"),
         ("standard_parallel", "", "standard_parallel is '', not numbers"),
         ("latitude_of_projection_origin", np.nan, "latitude_of_projection_origin is nan, not numbers"),
@@ -195,6 +214,7 @@ def test_an_earth_in_kilometres(tmp_path, mapping):
 )
 def test_an_odd_grid_mapping_is_refused_in_words(tmp_path, name, value, reason):
     mapping = {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0}
+    mapping["latitude_of_projection_origin"] = 55.0
     if name == "proj4":
         mapping = {}
     assert re.search(reason, refused(written(projected(mapping=mapping | {name: value}), tmp_path)))

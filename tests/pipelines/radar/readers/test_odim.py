@@ -201,6 +201,14 @@ def with_images(path: Path, times: list[datetime], **options) -> Path:
     return path
 
 
+def test_a_corner_that_is_nowhere_is_named(tmp_path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["where"].attrs["LL_lat"] = 20210228
+
+    with pytest.raises(UnreadableFile, match=r"the corners \(10.0, 20210228.0\) and .* don't lie in its projection"):
+        read_time(changed(tmp_path / "a.h5", change))
+
+
 def test_a_nowcast_is_refused_by_name(tmp_path: Path) -> None:
     path = with_images(tmp_path / "a.h5", [TIME + timedelta(minutes=45)])
     with pytest.raises(UnreadableFile, match="a nowcast of 12:00 for 12:45 UTC"):
