@@ -10,13 +10,15 @@ imported. Ours is the stage on a new store, as a process with its start; that is
 A day in one CF netCDF file, and in one Zarr store, a frame a chunk: xarray's `open_dataset` and `to_zarr` against the
 stage, both as processes. The time per frame of 72 and of many frames is that of the stage's function.
 
-Times are the best of rounds in which every side runs once: others' load only adds.
+Times are the best of rounds in which every side runs once: others' load only adds. On a busy machine one process gets
+more of what it needs than three do; the processors' time, printed beside, tells what both need.
 """
 
 import argparse
 import contextlib
 import gzip
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -118,36 +120,38 @@ def stage_function(files: Path, out: Path) -> None:
         ingest_radar(files, out / STORE, out / "quarantine.csv", out / "quality.csv", params)
 
 
-def best_seconds(sides: dict[str, Callable[[Path], None]], folder: Path, rounds: int) -> dict[str, float]:
-    """Return the shortest time of each side in rounds in which each writes into a new folder of its name."""
-    times = dict.fromkeys(sides, float("inf"))
+def best(sides: dict[str, Callable[[Path], None]], folder: Path, rounds: int) -> dict[str, tuple[float, float]]:
+    """Return seconds of each side, and of processors where it is a process, of the fastest of some rounds.
+
+    In a round each side writes into a new folder of its name.
+    """
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
             shutil.rmtree(folder / name, ignore_errors=True)
             (folder / name).mkdir(parents=True)
-            times[name] = min(times[name], seconds(partial(side, folder / name)))
-    return times
+            before = sum(os.times()[:4])
+            wall = seconds(partial(side, folder / name))
+            took[name].append((wall, sum(os.times()[:4]) - before))
+    return {name: min(times) for name, times in took.items()}
 
 
 def measure_files(name: str, files: Path, importer: Importer, folder: Path, rounds: int) -> None:
     paths = sorted(files.iterdir())
-    took = best_seconds({"plain": partial(plain, paths, importer), "stage": partial(stage, files)}, folder, rounds)
-    theirs, ours = (
-        xr.open_zarr(folder / "plain" / STORE)["rain"],
-        open_frames(folder / "stage" / STORE)["rainfall_flux"],
-    )
+    took = best({"plain": partial(plain, paths, importer), "stage": partial(stage, files)}, folder, rounds)
+    theirs = xr.open_zarr(folder / "plain" / STORE)["rain"]
+    ours = open_frames(folder / "stage" / STORE)["rainfall_flux"]
     assert theirs.shape == ours.shape
-    print(
-        f"{name}, {len(paths)} files of {ours.shape[1]}×{ours.shape[2]}, ms a frame: "
-        + ", ".join(f"{side} {1e3 * s / len(paths):.1f}" for side, s in took.items())
-        + f"; mean of the first, mm/h: {float(theirs[0].mean()):.4f}, {float(ours[0].mean()):.4f}"
-    )
-    claim(f"{name} files, plain / stage", took["plain"] / took["stage"], ">=", 3)
+    print(f"{name}, {len(paths)} files of {ours.shape[1]}×{ours.shape[2]}, ms a frame, and of processors:")
+    for side, rain in (("plain", theirs), ("stage", ours)):
+        wall, processors = (1e3 * s / len(paths) for s in took[side])
+        print(f"  {side} {wall:.1f}, {processors:.1f}; mean of the first {float(rain[0].mean()):.4f} mm/h")
+    claim(f"{name} files, plain / stage", took["plain"][0] / took["stage"][0], ">=", 3)
     idle = min(seconds(partial(stage, files, folder / "stage")) for _ in range(STARTS))
     claim(f"{name} files, start of the stage with nothing to do, s", idle, "<=", 1.5)
     (folder / "first").mkdir()
     shutil.copy(paths[0], folder / "first")
-    one = best_seconds({"one": partial(stage, folder / "first")}, folder, STARTS)["one"]
+    one, _ = best({"one": partial(stage, folder / "first")}, folder, STARTS)["one"]
     print(f"  beside it, with one file and a new store: {one:.2f} s")
 
 
@@ -172,10 +176,11 @@ def measure_days(store: Path, day: int, long: int, folder: Path, rounds: int) ->
     write_days(store, {day, SHORT, long}, folder)
     for ending in ("nc", "zarr"):
         files = {size: folder / f"{size}.{ending}" for size in (day, SHORT, long)}
-        took = best_seconds(
+        took = best(
             {
                 "xarray": lambda out, path=files[day] / f"day.{ending}": run("-c", BY_XARRAY, str(path), cwd=out),
                 "stage": partial(stage, files[day]),
+                "first": partial(stage_function, files[SHORT]),  # starts the workers
                 "short": partial(stage_function, files[SHORT]),
                 "long": partial(stage_function, files[long]),
             },
@@ -184,12 +189,13 @@ def measure_days(store: Path, day: int, long: int, folder: Path, rounds: int) ->
         )
         for name, size in (("xarray", day), ("stage", day), ("short", SHORT), ("long", long)):
             assert xr.open_zarr(folder / ending / name / STORE).sizes["time"] == size
-        short_ms, long_ms = 1e3 * took["short"] / SHORT, 1e3 * took["long"] / long
+        xarray, ours, short_ms, long_ms = (took[name][0] for name in ("xarray", "stage", "short", "long"))
+        short_ms, long_ms = 1e3 * short_ms / SHORT, 1e3 * long_ms / long
         print(
-            f"{ending}, {day} frames of {CROP}×{CROP}: xarray {took['xarray']:.2f} s, stage {took['stage']:.2f} s; "
+            f"{ending}, {day} frames of {CROP}×{CROP}: xarray {xarray:.2f} s, stage {ours:.2f} s; "
             f"ms a frame of {SHORT}: {short_ms:.1f}, of {long}: {long_ms:.1f}"
         )
-        claim(f"a day in {ending}, stage / xarray", took["stage"] / took["xarray"], "<=", 2)
+        claim(f"a day in {ending}, stage / xarray", ours / xarray, "<=", 2)
         claim(f"a frame of {long} in {ending} / one of {SHORT}", long_ms / short_ms, "<=", 1.2)
 
 
