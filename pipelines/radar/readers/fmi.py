@@ -34,7 +34,7 @@ def headers(file: RadarFile) -> list[Header]:
     parameter = fields.get("param", "unnamed")
     if "reflectivity" not in parameter.lower():
         raise ValueError(f"a PGM of {parameter}, not of reflectivity")
-    return [Header(utc(_field(fields, "obstime")), "instant", 0, "dBZ", _grid(fields, shape), radars=radars)]
+    return [Header(_time(_field(fields, "obstime")), "instant", 0, "dBZ", _grid(fields, shape), radars=radars)]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:
@@ -56,7 +56,7 @@ def _parse(content: bytes) -> tuple[dict[str, str], tuple[int, int], int]:
     if found[4] != b"255":
         raise ValueError(f"a PGM of {found[4].decode()} levels, not 255")
     check_pixels(int(found[2]), int(found[3]))
-    lines = (line.lstrip("# ").split(maxsplit=1) for line in found[1].decode("ascii").splitlines())
+    lines = (line.lstrip("# ").split(maxsplit=1) for line in found[1].decode("ascii", "replace").splitlines())
     fields = {line[0]: line[1].strip() for line in lines if len(line) == 2}
     return fields, (int(found[3]), int(found[2])), found.end()
 
@@ -67,20 +67,35 @@ def _field(fields: dict[str, str], key: str) -> str:
     return fields[key]
 
 
+def _time(digits: str) -> np.datetime64:
+    try:
+        return utc(digits)
+    except ValueError as error:
+        raise ValueError(f"obstime in the PGM header: {error}") from None
+
+
+def _numbers(fields: dict[str, str], key: str, count: int) -> list[float]:
+    try:
+        found = [float(word) for word in _field(fields, key).split()]
+    except ValueError:
+        found = []
+    if len(found) != count or not np.isfinite(found).all():
+        raise ValueError(f"{key} in the PGM header is {_field(fields, key)!r}, not {count} number{'s' * (count > 1)}")
+    return found
+
+
 def _grid(fields: dict[str, str], shape: tuple[int, int]) -> Grid:
     if _field(fields, "type") != "stereographic":
         raise ValueError(f"a {fields['type']} projection, not stereographic")
     lon_0, lat_0, lat_ts, dx, dy = (
-        float(_field(fields, key))
+        _numbers(fields, key, 1)[0]
         for key in ("centrallongitude", "centrallatitude", "truelatitude", "metersperpixel_x", "metersperpixel_y")
     )
-    lower_left, upper_right = (
-        (float(lon), float(lat)) for lon, lat in (_field(fields, key).split() for key in ("bottomleft", "topright"))
-    )
+    (left, bottom), (right, top) = (_numbers(fields, key, 2) for key in ("bottomleft", "topright"))
     return grid_from_corners(
         PROJECTION.format(lat_0=lat_0, lon_0=lon_0, lat_ts=lat_ts),
         shape,
-        lower_left=lower_left,
-        upper_right=upper_right,
+        lower_left=(left, bottom),
+        upper_right=(right, top),
         pixel=(dx, dy),
     )

@@ -17,6 +17,7 @@ from pipelines.radar.readers.hints import projection
 from pipelines.radar.readers.missing import numbers, unpack
 from pipelines.radar.readers.units import Unit, agreed_unit
 
+MEMORY_NAME = re.compile(r"'?(?:/vsimem/)?[-0-9a-f]{36}\S*\s*")  # of a file that GDAL has in memory
 DIGITS = 8  # of degrees: GRIB2 has 6, and GDAL computes with them
 # Tags that GDAL has taken from netCDF, say, where they are attributes.
 UNKNOWN_UNITS = ("[-]", "-", "[]")  # GDAL's of GRIB
@@ -27,6 +28,7 @@ SENTINELS = ("_FillValue", "missing_value", "valid_range", "valid_min", "valid_m
 def open_raster(content: bytes, driver: str) -> Iterator[Any]:
     """Open the content of a file; raises ValueError if GDAL can't, it is too large, or leads to other files."""
     import rasterio  # here: GDAL takes a tenth of a second that other formats needn't wait for
+    from rasterio._err import CPLE_BaseError
     from rasterio.io import MemoryFile
 
     try:
@@ -38,8 +40,10 @@ def open_raster(content: bytes, driver: str) -> Iterator[Any]:
             check_pixels(dataset.height, dataset.width)
             check_raster(dataset)
             yield dataset
-    except rasterio.errors.RasterioError as error:
-        raise ValueError(f"GDAL can't read it: {error}") from error
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
+        raise ValueError(f"GDAL can't read it: {MEMORY_NAME.sub('', str(error))}") from error
+    except UnicodeDecodeError:
+        raise ValueError("GDAL can't read it: its tags are no text") from None
 
 
 def band_of(dataset: Any, hints: FileHints) -> int:

@@ -37,7 +37,7 @@ def headers(file: RadarFile) -> list[Header]:
         unit, _ = unit_of(dataset, band, file.hints)
         tags = dataset.tags(band)
         if unit != "dBZ" and file.hints.variable is None and not _is_precipitation(tags):
-            raise ValueError(f"{tags['GRIB_ELEMENT']} ({tags['GRIB_COMMENT']}), which isn't precipitation")
+            raise ValueError(f"{tags['GRIB_ELEMENT']} ({tags['GRIB_COMMENT']}), which isn't of precipitation")
         issued, time = _moment(tags["GRIB_REF_TIME"]), _moment(tags["GRIB_VALID_TIME"])
         interval_s, is_forecast = 0, bool(time > issued)
         if period := _period(tags):
@@ -69,7 +69,7 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
 
 def _is_precipitation(tags: dict[str, str]) -> bool:
     """Whether it is so by the tables of parameters: speeds and depths have the same units."""
-    category, number = tags["GRIB_PDS_TEMPLATE_ASSEMBLED_VALUES"].split()[:2]
+    category, number, *_ = *tags.get("GRIB_PDS_TEMPLATE_ASSEMBLED_VALUES", "").split(), "", ""
     if tags["GRIB_DISCIPLINE"].startswith(MRMS):
         return category == MRMS_PRECIPITATION
     return category == CATEGORY and number in PRECIPITATION

@@ -4,6 +4,7 @@ pysteps' importer is not used: it has the calibration built in, and the file's o
 """
 
 import re
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -38,13 +39,13 @@ def headers(file: RadarFile) -> list[Header]:
     Images of quality and adjustment, which come beside it, are left. A file with several images of rain is a forecast.
     """
     overview = group(file.hdf5, "overview")
-    start, end = (_time(text(f"product_datetime_{name}", overview)) for name in ("start", "end"))
+    start, end = (_time(f"product_datetime_{name}", overview) for name in ("start", "end"))
     images = _images(file)
     first = images[0]
     grid = _grid(file.hdf5)
     image(first, "image_data", grid.shape)
     _calibration(first), _sentinels(first, file.hints)
-    valid = _time(text("image_datetime_valid", first)) if has("image_datetime_valid", first) else end
+    valid = _time("image_datetime_valid", first) if has("image_datetime_valid", first) else end
     refusal = None
     if len(images) > 1:
         refusal = f"{len(images)} images of {text('image_geo_parameter', first)}: a nowcast, not an observation"
@@ -125,13 +126,15 @@ def _sentinels(one: h5py.Group, hints: FileHints) -> tuple[list[float], list[flo
     return missing, outside
 
 
-def _time(words: str) -> np.datetime64:
-    """Return the time of ``26-AUG-2010;00:00:00.000``."""
+def _time(name: str, one: h5py.Group) -> np.datetime64:
+    """Return the time in an attribute like ``26-AUG-2010;00:00:00.000``."""
+    words = text(name, one)
     found = re.fullmatch(r"(\d\d)-([A-Z]{3})-(\d{4});(\d\d):(\d\d):(\d\d)(\.\d*)?", words.upper(), re.ASCII)
-    if not found or found[2] not in MONTHS:
-        raise ValueError(f"{words!r} is no time")
-    time = utc(f"{found[3]}{MONTHS.index(found[2]) + 1:02}{found[1]}{found[4]}{found[5]}{found[6]}")
-    return time + np.timedelta64(round(float(f"0{found[7] or ''}")), "s")
+    if found and found[2] in MONTHS:
+        with suppress(ValueError):
+            time = utc(f"{found[3]}{MONTHS.index(found[2]) + 1:02}{found[1]}{found[4]}{found[5]}{found[6]}")
+            return time + np.timedelta64(round(float(f"0{found[7] or ''}")), "s")
+    raise ValueError(f"attribute {name} in {one.name} is {words!r}, which is no time")
 
 
 def _grid(root: h5py.File) -> Grid:

@@ -34,7 +34,7 @@ def recognises(file: RadarFile) -> bool:
 
 def headers(file: RadarFile) -> list[Header]:
     """Return the header of an accumulation, whose time is its end."""
-    comment = _picture(file.content).info["comment"].decode("ascii")
+    comment = _picture(file.content).info["comment"].decode("ascii", "replace")
     product, scale, minutes = (
         re.search(pattern, comment) for pattern in (r"PRDT=[A-Z]{3}(\d{9})\b", r"SCALE=(\S+)", r"ACCUm=(\d{6})\b")
     )

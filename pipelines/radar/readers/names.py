@@ -38,10 +38,11 @@ def check_name(name: str, headers: Sequence[Header]) -> None:
 
 def day_of_year(digits: str) -> np.datetime64:
     """Return the time of ``yydddhhmm``, where ddd is the day of the year; a ValueError if it is none."""
-    time = datetime.strptime(digits, "%y%j%H%M")
-    if time.strftime("%y%j%H%M") != digits:
-        raise ValueError(f"{digits!r} is no time")
-    return np.datetime64(time, "s")
+    with suppress(ValueError):
+        time = datetime.strptime(digits, "%y%j%H%M")
+        if time.strftime("%y%j%H%M") == digits:
+            return np.datetime64(time, "s")
+    raise ValueError(f"{digits!r} is no time")
 
 
 def times_in(name: str) -> list[tuple[np.datetime64, np.timedelta64]]:

@@ -27,6 +27,7 @@ ORIGINS = {(900, 900): (450, 450), (1100, 900): (370, 550), (1500, 1400): (600, 
 START = re.compile(rb"([A-Z][A-Z0-9])(\d{6})(\d{5})(\d{4})BY\s*(\d{1,10})VS\s*(\d+)")
 VALUE, NO_DATA, NEGATIVE, CLUTTER = 0x0FFF, 0x2000, 0x4000, 0x8000  # bits of a pixel; 0x1000, interpolated, is good
 LEAST_FLAG = 249  # of a byte: clutter, 250 is no data, and beyond is no measurement
+PRECISION = r"PR\s*E([+-]?0\d)(?!\d)"
 ETX = b"\x03"
 
 
@@ -53,6 +54,7 @@ def headers(file: RadarFile) -> list[Header]:
     time = issued + np.timedelta64(int(lead[1]) if lead else 0, "m")
     refusal = nowcast(issued, time) if time > issued else None
     grid = _grid(shape, int(version) >= 5)
+    _field(text, PRECISION)  # or the pixels can't be read
     names = re.search(r"MS\s*\d+<([^>]*)>", text)
     radars = dict.fromkeys(sorted(re.findall(r"\w+", names[1])), True) if names else {}
     if product in REFLECTIVITY:
@@ -70,7 +72,7 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     text = _header_text(file.content)
     product = _start(file.content)[0]
     raw = np.frombuffer(file.content, f"<u{_depth(product)}", offset=len(text) + len(ETX)).reshape(_shape(text))[::-1]
-    precision = 10.0 ** int(_field(text, r"PR\s*E([+-]?\d+)"))
+    precision = 10.0 ** int(_field(text, PRECISION))
     if product in BYTE:
         result = raw.astype(np.float64) * precision
         result[raw >= LEAST_FLAG] = np.nan
@@ -99,7 +101,7 @@ def _header_text(content: bytes) -> str:
     end = content.find(ETX, 0, 2000)
     if end < 0:
         raise ValueError("a RADOLAN header that is cut short")
-    return content[:end].decode("ascii")
+    return content[:end].decode("ascii", "replace")
 
 
 def _field(text: str, pattern: str) -> str:

@@ -120,6 +120,8 @@ def test_radolan_refused(tmp_path):
         (good[:60], "cut short"),
         (b"RE" + good[2:], "product RE"),
         (b"HG" + good[2:], "product HG"),
+        (good.replace(b"PR E-02", b"PR E-99"), "no PR"),
+        (good.replace(b"GP 900x 900", b"GP \xff00x 900"), "grid of 0×0"),
         (b"RX" + good[2:], "its header says"),
         (good.replace(b"GP 900x 900", b"GP 460x 460"), "460×460"),
         (good.replace(b"282355", b"312355"), "no time"),
@@ -195,7 +197,7 @@ def test_grib_of_a_speed_or_a_depth_is_no_rain(tmp_path, discipline, parameter, 
     """m/s and mm are units of rain as well."""
     values = np.full((12, 16), 0.1, np.float32)
     path = write_mrms(tmp_path / "a", values, TIME, discipline=discipline, pds=f"{parameter} {MRMS}")
-    assert re.search(rf"{name} .*, which isn't precipitation", refused(path))
+    assert re.search(rf"{name} .*, which isn't of precipitation", refused(path))
 
 
 def test_grib_amount_of_an_observed_period(tmp_path):

@@ -128,7 +128,7 @@ def test_odim_accumulation_over_no_time(tmp_path):
     ("group", "attributes", "reason"),
     [
         ("image1", {"image_geo_parameter": np.bytes_("ECHOTOP_[KM]")}, "an image of ECHOTOP"),
-        ("overview", {"product_datetime_end": np.bytes_("31-FEB-2021;00:00:00.000")}, "is no time"),
+        ("overview", {"product_datetime_end": np.bytes_("31-FEB-2021;00:00:00.000")}, "_end in /overview is '31-FEB"),
         ("overview", {"product_datetime_end": np.bytes_("28-FEB-2021;23:50:00.000")}, "mm over 0 s"),
         ("geographic", {"geo_row_offset": np.array([3660.0])}, "the corners and the offsets of the grid disagree"),
         ("geographic", {"geo_dim_pixel": np.bytes_("M,M")}, "kilometres"),
@@ -168,6 +168,8 @@ def test_mch_pictures_of_something_else(tmp_path):
     content = named.read_bytes()
     named.write_bytes(content.replace(b"AQC210592355", b"AQC213662355"))  # 2021 has no 366th day
     assert "is no time" in refused(named)
+    named.write_bytes(content.replace(b"AQC210592355", b"AQC213992355"))
+    assert "'213992355' is no time" in refused(named)
     named.write_bytes(content[: len(content) // 2])
     refused(named, header_too=False)
 
@@ -177,7 +179,9 @@ def test_mch_pictures_of_something_else(tmp_path):
     [
         (b"CorrectedReflectivity", b"RadialVelocity", "a PGM of RadialVelocity"),
         (b"# obstime 202102282355\n", b"", "no obstime"),
-        (b"obstime 202102282355", b"obstime 20210228", "no time"),
+        (b"obstime 202102282355", b"obstime 20210228", "obstime in the PGM header: '20210228' is no time"),
+        (b"truelatitude 60", b"truelatitude \xff", "truelatitude in the PGM header is '\ufffd', not 1"),
+        (b"bottomleft ", b"bottomleft 1 ", "not 2 numbers"),
         (b"type stereographic", b"type mercator", "a mercator projection"),
         (b"metersperpixel_x 1000", b"metersperpixel_x 2000", "the corners make pixels of 1000"),
         (b"16 12\n255", b"16 12\n65535", "65535 levels"),
