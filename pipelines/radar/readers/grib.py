@@ -39,19 +39,19 @@ def headers(file: RadarFile) -> list[Header]:
         if unit != "dBZ" and file.hints.variable is None and not _is_precipitation(tags):
             raise ValueError(f"{tags['GRIB_ELEMENT']} ({tags['GRIB_COMMENT']}), which isn't of precipitation")
         issued, time = _moment(tags["GRIB_REF_TIME"]), _moment(tags["GRIB_VALID_TIME"])
-        interval_s, is_forecast = 0, bool(time > issued)
+        interval_s, is_forecast, time_is = 0, bool(time > issued), file.hints.time_is
         if period := _period(tags):
             start, time = period
-            interval_s = int((time - start) / SECOND)
+            interval_s, time_is = int((time - start) / SECOND), "end"
             is_forecast = bool(time > issued) and not _is_observed(tags)
         elif unit == "mm":
-            interval_s = _interval_s(tags) or file.hints.interval_s or 0
+            named = _interval_s(tags)
+            interval_s, time_is = named or file.hints.interval_s or 0, "end" if named else time_is
             if not interval_s:
                 raise ValueError("GRIB2 of an amount without its period, and no `interval_s` for it in params.yaml")
         refusal = nowcast(issued, time) if is_forecast else None
-        return [
-            Header(time, "end" if interval_s else "instant", interval_s, unit, grid_of(dataset, file.hints), refusal)
-        ]
+        grid = grid_of(dataset, file.hints)
+        return [Header(time, (time_is or "end") if interval_s else "instant", interval_s, unit, grid, refusal)]
 
 
 def values(file: RadarFile, number: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from pipelines.radar.readers.units import Unit
 UNITS: dict[str, Unit] = {"RATE": "mm/h", "ACRR": "mm", "DBZH": "dBZ", "TH": "dBZ"}
 # From the nominal time: radars' scans may begin so much later, and what begins later still is a forecast; they may
 # have ended so long before, and an amount too.
-LATE, OLD, HOUR, DAY = (np.timedelta64(seconds, "s") for seconds in (150, 900, 3600, 86400))
+SECOND, LATE, OLD, HOUR, DAY = (np.timedelta64(seconds, "s") for seconds in (1, 150, 900, 3600, 86400))
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,13 @@ def _header(one: _Image, file: RadarFile) -> Header:
     _scale(one)
     _sentinels(one, "undetect", file.hints), _sentinels(one, "nodata", file.hints)
     amount = UNITS[one.quantity] == "mm"
+    interval_s, time_is = file.hints.interval_s, None if start or end else file.hints.time_is
+    if amount and start is not None and end is not None:
+        interval_s = int((end - start) / SECOND)
+    elif amount and interval_s is None:
+        raise ValueError(f"{one.quantity} without start and end, and no `interval_s` for it in params.yaml")
+    elif amount and start is not None and interval_s is not None:
+        end = start + interval_s * SECOND
     first, last = start or end or nominal, end or start or nominal
     # An amount is all of what fell until its end; reflectivity and rain rate need but begin in time.
     refusal, radars = None, _radars(one, file.hdf5)
@@ -128,15 +135,9 @@ def _header(one: _Image, file: RadarFile) -> Header:
         refusal = f"its time is {nominal}, and its data are from {first} to {last}"
     elif (last if amount else first) > nominal + LATE:
         refusal = nowcast(nominal, last)
-    if not amount:
+    if not amount or interval_s is None:
         return Header(nominal, "instant", 0, UNITS[one.quantity], grid, refusal, radars)
-    if start is not None and end is not None:
-        interval_s = int((end - start) / np.timedelta64(1, "s"))
-    elif file.hints.interval_s is not None:
-        interval_s = file.hints.interval_s
-    else:
-        raise ValueError(f"{one.quantity} without start and end, and no `interval_s` for it in params.yaml")
-    return Header(last, "end", interval_s, "mm", grid, refusal, radars)
+    return Header(last, time_is or "end", interval_s, "mm", grid, refusal, radars)
 
 
 def _moment(name: str, what: list[h5py.Group]) -> np.datetime64:

@@ -200,6 +200,13 @@ def test_grib_of_a_speed_or_a_depth_is_no_rain(tmp_path, discipline, parameter, 
     assert re.search(rf"{name} .*, which isn't of precipitation", refused(path))
 
 
+def test_what_grib_does_not_say_of_an_amount_the_user_may(tmp_path):
+    path = write_mrms(tmp_path / "a", np.full((12, 16), 2, np.float32), TIME, discipline=0, pds=f"1 8 {MRMS}")
+    assert "no `interval_s`" in refused(path)
+    frame = read_frame(path, Z_R, hints=FileHints(interval_s=600, time_is="start"))
+    assert (frame.time_is, frame.interval_s, frame.rain_rate[0, 0]) == ("start", 600, 12)
+
+
 def test_grib_amount_of_an_observed_period(tmp_path):
     """The same message where it says that radars observed it."""
     values = np.full((12, 16), 2, np.float32)

@@ -251,6 +251,24 @@ def test_an_amount_that_ends_after_the_nominal_time_is_a_forecast(tmp_path: Path
         read_time(path)
 
 
+@pytest.mark.parametrize(
+    ("left_out", "hints", "time", "time_is"),
+    [
+        (("end",), {}, TIME, "end"),  # it started at 11:55
+        (("start",), {}, TIME, "end"),
+        (("start", "end"), {}, TIME, "end"),
+        (("start", "end"), {"time_is": "start"}, TIME, "start"),
+    ],
+)
+def test_an_amount_without_its_start_or_end(tmp_path, left_out, hints, time, time_is) -> None:
+    path = write_odim(tmp_path / "a.h5", pixels(), TIME, quantity="ACRR", gain=0.1, offset=0.0)
+    with h5py.File(path, "r+") as file:
+        for name in left_out:
+            del file["dataset1/what"].attrs[f"{name}date"], file["dataset1/what"].attrs[f"{name}time"]
+    (header,), _ = read_headers(path, FileHints(interval_s=300, **hints))
+    assert (header.time, header.time_is, header.interval_s) == (np.datetime64(time), time_is, 300)
+
+
 def test_the_user_names_a_quantity_and_what_the_file_does_not_say(tmp_path: Path) -> None:
     path = write_odim(tmp_path / "a.h5", pixels(), TIME, nodata=None)
     with h5py.File(path, "r+") as file:
