@@ -123,9 +123,11 @@ def grid_from_corners(
         raise ValueError(f"a grid of {height}×{width} pixels")
     given = crs_of(projection)
     crs = with_metres(given)
-    # pyproj.Proj would count the degrees around a turned pole in radians.
-    unturned = crs.source_crs if crs.is_geographic and crs.is_derived else crs.geodetic_crs
-    project = pyproj.Transformer.from_crs(unturned, crs, always_xy=True).transform
+    # Corners are on the ellipsoid of the projection, whatever its shift to WGS 84. So has Proj it, but counts degrees
+    # around a turned pole in radians.
+    project: Callable[..., Any] = pyproj.Proj(crs)
+    if crs.is_geographic and crs.is_derived:
+        project = pyproj.Transformer.from_crs(crs.source_crs, crs, always_xy=True).transform
     try:
         (left, bottom), (right, top) = (project(*corner, errcheck=True) for corner in (lower_left, upper_right))
     except pyproj.exceptions.ProjError:

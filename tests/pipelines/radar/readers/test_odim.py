@@ -201,6 +201,13 @@ def with_images(path: Path, times: list[datetime], **options) -> Path:
     return path
 
 
+@pytest.mark.parametrize("words", ["+ellps=bessel +towgs84=598.1,73.7,418.2", "+ellps=WGS84 +pm=paris"])
+def test_corners_are_on_the_projections_own_ellipsoid(tmp_path: Path, words: str) -> None:
+    projdef = f"+proj=laea +lat_0=55 +lon_0=10 {words}"
+    grid = read_frame(write_odim(tmp_path / "a.h5", pixels(), TIME, projdef=projdef, left=1e5, top=2e5), Z_R).grid
+    assert (grid.x[0], grid.y[0]) == pytest.approx((100500.0, 199500.0), abs=2e-3)
+
+
 def test_a_corner_that_is_nowhere_is_named(tmp_path: Path) -> None:
     def change(file: h5py.File) -> None:
         file["where"].attrs["LL_lat"] = 20210228
