@@ -192,3 +192,8 @@ def nest() -> Iterator[Callable[[Path], str]]:
     yield nest
     for folder in made:
         subprocess.run(["rm", "-rf", folder], check=True)
+
+
+@pytest.fixture
+def raw() -> np.ndarray:
+    return np.random.default_rng(3).integers(1, 255, (12, 16)).astype(np.uint8)

@@ -307,3 +307,17 @@ def cf_dataset(times: int = 3) -> xr.Dataset:
         },
         {"Conventions": "CF-1.11"},
     )
+
+
+def marshall_palmer(dbz: float) -> float:
+    return (10 ** (dbz / 10) / 200) ** (1 / 1.6)
+
+
+def edited(path: Path, group: str, **attributes) -> Path:
+    with h5py.File(path, "r+") as file:
+        for name, value in attributes.items():
+            if value is None:
+                del file[group].attrs[name]
+            else:
+                file[group].attrs[name] = value
+    return path

@@ -10,16 +10,24 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from radar_files import LAEA, cf_dataset, lonlat
+from radar_files import (
+    LAEA,
+    cf_dataset,
+    edited,
+    lonlat,
+    write_bom,
+)
+from refused import refused_frame
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.readers.georeference import even_axis
-from pipelines.radar.readers.read import read_frame, read_headers
+from pipelines.radar.readers.read import radar_files, read_frame, read_headers
 from pipelines.radar.store import frames_dataset
 
 TIME = datetime(2021, 2, 28, 23, 55)
 Z_R = (200.0, 1.6)
+RAW = np.arange(1, 193, dtype=np.uint8).reshape(12, 16)
 KM = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +R=6370040 +units=km +no_defs"
 
 
@@ -562,3 +570,108 @@ def test_frames_of_chunks_of_several(tmp_path, monkeypatch, memory):
     for number in (9, 0, 3, 5, 4, 8):
         frame = read_frame(tmp_path / "a.zarr", (200.0, 1.6), number, sha256)
         np.testing.assert_array_equal(frame.rain_rate, dataset["rr"][number, ::-1].to_numpy())
+
+
+@pytest.mark.parametrize("units", ["km", "m"])
+def test_bom(tmp_path, units):
+    raw = np.arange(12 * 16, dtype=np.int16).reshape(12, 16)
+    raw[0, 0] = -1
+    frame = read_frame(write_bom(tmp_path / "a", raw, TIME, units=units), Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[2, 3] == pytest.approx(35 * 0.05 * 6)
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("end", 600, None)
+    assert frame.time == np.datetime64("2021-02-28T23:55:00")
+    np.testing.assert_allclose(frame.grid.x, 1000 * (np.arange(16) - 7.5))
+    np.testing.assert_allclose(frame.grid.y, -1000 * (np.arange(12) - 5.5))
+    lon, lat = frame.grid.lonlat()
+    expected = pyproj.Proj(
+        "+proj=aea +lat_0=-27.7178 +lon_0=153.24 +lat_1=-26.2 +lat_2=-29.3 +a=6378137 +b=6356752.31414"
+    )(-7500.0, 5500.0, inverse=True)
+    assert (lon[0, 0], lat[0, 0]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("bounds", [True, False])
+def test_cf_netcdf_by_xarray_comes_north_up(tmp_path, bounds):
+    """A flux in SI units, south first, with a time dimension, as xarray writes it."""
+    flux = np.arange(12 * 16, dtype=np.float32).reshape(1, 12, 16) / 3.6e6
+    flux[0, 0, 1] = np.nan
+    crs = pyproj.CRS("EPSG:3035")
+    dataset = xr.Dataset(
+        {
+            "rain": (
+                ("time", "y", "x"),
+                flux,
+                {"standard_name": "rainfall_flux", "units": "kg m-2 s-1", "grid_mapping": "crs"},
+            ),
+            "crs": ((), 0, crs.to_cf()),
+        },
+        {
+            "time": ("time", [np.datetime64(TIME, "ns")], {"standard_name": "time"}),
+            "y": ("y", 3e6 + 2000.0 * np.arange(12), {"units": "m", "standard_name": "projection_y_coordinate"}),
+            "x": ("x", 4e6 + 2000.0 * np.arange(16), {"units": "m", "standard_name": "projection_x_coordinate"}),
+        },
+        {"Conventions": "CF-1.11"},
+    )
+    if bounds:  # an amount over three minutes
+        dataset["rain"] = (dataset["rain"] * 3.6e6).assign_attrs(
+            standard_name="rainfall_amount", units="mm", grid_mapping="crs"
+        )
+        ends = np.array([[TIME - timedelta(minutes=3), TIME]], "datetime64[ns]")
+        dataset["time_bnds"] = (("time", "nv"), ends)
+        dataset["time"].attrs["bounds"] = "time_bnds"
+        dataset["time"].encoding["units"] = "minutes since 2021-01-01"
+    dataset.to_netcdf(tmp_path / "a.nc")
+    frame = read_frame(tmp_path / "a.nc", Z_R)
+    assert frame.rain_rate[11, 5] == pytest.approx(5 * (20 if bounds else 1 / 1000), rel=1e-5)
+    assert np.isnan(frame.rain_rate[11, 1])
+    assert np.isnan(frame.rain_rate).sum() == 1
+    assert frame.grid.y[0] == 3e6 + 22000
+    assert frame.grid.crs == crs or frame.grid.crs.to_epsg() == 3035
+    assert frame.time == np.datetime64(TIME)
+    assert (frame.time_is, frame.interval_s) == (("end", 180) if bounds else ("instant", 0))
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_64BIT", "NETCDF4", "zarr"])
+def test_cf_of_several_times_on_latitudes_and_longitudes(tmp_path, form):
+    path = tmp_path / "a"
+    if form == "zarr":
+        cf_dataset().to_zarr(path, consolidated=False)
+    else:
+        cf_dataset().to_netcdf(path, format=form)
+    (found,) = radar_files(tmp_path, stores=True)
+    assert found == path
+    headers, _ = read_headers(path)
+    assert [header.time for header in headers] == [np.datetime64(TIME + timedelta(minutes=5 * i)) for i in range(3)]
+    frame = read_frame(path, Z_R, 2)
+    assert np.isnan(frame.rain_rate[11, 0])
+    assert frame.rain_rate[0, 3] == 2 * 192 + 11 * 16 + 3
+    assert frame.grid.crs.is_geographic
+    assert frame.grid.y[0] == pytest.approx(40.11)
+    assert frame.source == "a#2"
+
+
+def test_cf_refused(tmp_path):
+    path = tmp_path / "a.nc"
+    dataset = cf_dataset(1)
+    dataset["rr"].attrs |= {"standard_name": "rainfall_amount", "units": "mm"}
+    dataset.to_netcdf(path)
+    assert "has no bounds" in refused_frame(path, header_too=False)
+    cf_dataset(1).assign_coords(lat=("lat", np.arange(12.0), {"standard_name": "latitude", "units": "m"})).to_netcdf(
+        path
+    )
+    assert "lat is in m, not in degrees" in refused_frame(path, header_too=False)
+
+
+@pytest.mark.parametrize(
+    ("group", "attributes", "reason"),
+    [
+        ("precipitation", {"standard_name": np.bytes_("air_temperature")}, "no variable whose standard_name"),
+        ("precipitation", {"units": np.bytes_("K")}, "unit 'K'"),
+        ("valid_time", {"units": np.bytes_("fortnights since")}, "fortnights"),
+        ("valid_time", {"standard_name": None, "units": np.bytes_("m")}, "no time"),
+        ("x", {"units": np.bytes_("degrees_east")}, "not in metres"),
+        ("proj", {"grid_mapping_name": np.bytes_("nonsense")}, "nonsense"),
+    ],
+)
+def test_cf_headers_that_say_something_else(tmp_path, group, attributes, reason):
+    assert reason in refused_frame(edited(write_bom(tmp_path / "a.nc", RAW, TIME), group, **attributes))

@@ -1,20 +1,27 @@
 """KNMI's products of today, and what isn't an observation."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pyproj
 import pytest
-from radar_files import write_knmi
+from radar_files import (
+    KNMI,
+    edited,
+    write_knmi,
+)
+from refused import refused_frame
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.params.radar import FileHints
 from pipelines.radar.readers.read import read_frame, read_headers, read_time
 
 TIME = datetime(2021, 2, 28, 12, 0)
+LATE = datetime(2021, 2, 28, 23, 55)
 Z_R = (200.0, 1.6)
+RAW = np.arange(1, 193, dtype=np.uint8).reshape(12, 16)
 IN_KM = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752 +x_0=0 +y_0=0 +units=km"
 
 
@@ -109,3 +116,54 @@ def test_what_the_user_says_against_the_file_is_an_error(tmp_path: Path) -> None
         read_time(path, FileHints(nodata=0.0))
     with pytest.raises(UnreadableFile, match=r"interval_s: params\.yaml says 600"):
         read_time(path, FileHints(interval_s=600))
+
+
+def test_knmi_accumulation_by_the_calibration_of_the_file(tmp_path):
+    raw = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16)
+    raw[0, 1] = 65535
+    frame = read_frame(write_knmi(tmp_path / "a.h5", raw, LATE), Z_R)
+    assert np.isnan(frame.rain_rate[0, 1])
+    assert frame.rain_rate[0, 0] == 0
+    assert frame.rain_rate[2, 3] == pytest.approx(35 * 0.01 * 12)
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("end", 300, None)
+    assert frame.time == np.datetime64("2021-02-28T23:55:00")
+    raw = np.where(raw < 65535, raw + 1, raw)  # no pixel below the offset of the next formula
+    other = write_knmi(tmp_path / "b.h5", raw, LATE, formula="GEO = 0.02*PV - 0.02", interval=timedelta(hours=1))
+    assert read_frame(other, Z_R).rain_rate[2, 3] == pytest.approx(36 * 0.02 - 0.02)
+
+
+def test_knmi_grid_comes_in_metres(tmp_path):
+    grid = read_frame(write_knmi(tmp_path / "a.h5", np.ones((12, 16)), LATE), Z_R).grid
+    np.testing.assert_allclose(grid.x, 1000 * (np.arange(16) + 0.5))
+    np.testing.assert_allclose(grid.y, -3650000 - 1000 * (np.arange(12) + 0.5))
+    kilometres = pyproj.Proj(KNMI.replace("6378.137", "6378137").replace("6356.752", "6356752"))
+    lon, lat = grid.lonlat()
+    assert (lon[0, 0], lat[0, 0]) == pytest.approx(kilometres(500.0, -3650500.0, inverse=True), abs=1e-6)
+
+
+def test_knmi_reflectivity_0_is_dry_and_255_outside(tmp_path, raw):
+    raw[0, 0], raw[0, 1], raw[5, 7] = 255, 0, 144
+    frame = read_frame(write_knmi(tmp_path / "a.h5", raw, LATE, kind="reflectivity"), Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[0, 1] == 0
+    assert frame.rain_rate[5, 7] == pytest.approx(11.53, abs=0.005)
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("instant", 0, Z_R)
+
+
+@pytest.mark.parametrize(
+    ("group", "attributes", "reason"),
+    [
+        ("image1", {"image_geo_parameter": np.bytes_("ECHOTOP_[KM]")}, "an image of ECHOTOP"),
+        ("overview", {"product_datetime_end": np.bytes_("31-FEB-2021;00:00:00.000")}, "_end in /overview is '31-FEB"),
+        ("overview", {"product_datetime_end": np.bytes_("28-FEB-2021;23:50:00.000")}, "mm over 0 s"),
+        ("geographic", {"geo_row_offset": np.array([3660.0])}, "the corners and the offsets of the grid disagree"),
+        ("geographic", {"geo_dim_pixel": np.bytes_("M,M")}, "kilometres"),
+    ],
+)
+def test_knmi_headers_that_say_something_else(tmp_path, group, attributes, reason):
+    assert reason in refused_frame(edited(write_knmi(tmp_path / "a.h5", RAW, LATE), group, **attributes))
+
+
+def test_knmi_calibration_that_is_not_linear(tmp_path):
+    path = write_knmi(tmp_path / "a.h5", RAW, LATE, formula="GEO=PV*PV")
+    assert "not linear" in refused_frame(path, header_too=False)

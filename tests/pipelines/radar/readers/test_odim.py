@@ -1,5 +1,6 @@
 """ODIM_H5 as producers write it: attributes at any level, what isn't needed left out, and whose times aren't now."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,14 +9,22 @@ import h5py
 import numpy as np
 import pyproj
 import pytest
-from radar_files import LAEA, write_odim
+from radar_files import (
+    LAEA,
+    edited,
+    marshall_palmer,
+    write_odim,
+)
+from refused import refused_frame
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.params.radar import FileHints
 from pipelines.radar.readers.read import read_frame, read_headers, read_time
 
 TIME = datetime(2021, 2, 28, 12, 0)
+LATE = datetime(2021, 2, 28, 23, 55)
 Z_R = (200.0, 1.6)
+RAW = np.arange(1, 193, dtype=np.uint8).reshape(12, 16)
 RAIN_30_DBZ = (1000 / 200) ** (1 / 1.6)  # mm/h: Z is 1000 mm⁶ m⁻³
 DATA, DATASET = "dataset1/data1", "dataset1"
 
@@ -369,3 +378,138 @@ def test_an_odd_attribute_is_refused_in_words_or_changes_nothing_that_it_doesnt_
         assert frame.time == good.time
         assert frame.grid == good.grid
         np.testing.assert_array_equal(frame.rain_rate, good.rain_rate)
+
+
+def test_odim_reflectivity(tmp_path, raw):
+    raw[0, 0], raw[0, 1], raw[0, 2] = 255, 0, 63  # no data, undetect, -0.5 dBZ
+    raw[5, 7], raw[8, 3] = 144, 100  # 40 and 18 dBZ
+    path = write_odim(tmp_path / "any.name", raw, LATE)
+    frame = read_frame(path, Z_R)
+    assert np.isnan(frame.rain_rate[0, 0])
+    assert frame.rain_rate[0, 1] == 0
+    assert frame.rain_rate[0, 2] == 0
+    assert frame.rain_rate[5, 7] == pytest.approx(11.53, abs=0.005)  # (10^4 / 200)^(1 / 1.6)
+    assert frame.rain_rate[8, 3] == pytest.approx(marshall_palmer(18.0), rel=1e-5)
+    assert frame.rain_rate.dtype == np.float32
+    assert frame.time == np.datetime64("2021-02-28T23:55:00")
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("instant", 0, Z_R)
+    assert frame.source == "any.name"
+    assert frame.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_odim_grid_is_north_up_with_pixel_centres_in_metres(tmp_path, raw):
+    grid = read_frame(write_odim(tmp_path / "a.h5", raw, LATE, left=-3000.0, top=5000.0, scale=500.0), Z_R).grid
+    np.testing.assert_allclose(grid.x, -3000 + 500 * (np.arange(16) + 0.5), atol=1e-3)
+    np.testing.assert_allclose(grid.y, 5000 - 500 * (np.arange(12) + 0.5), atol=1e-3)
+    lon, lat = grid.lonlat()
+    expected = pyproj.Proj(LAEA)(-2750.0, 4750.0, inverse=True)
+    assert (lon[0, 0], lat[0, 0]) == pytest.approx(expected, abs=1e-7)
+
+
+def test_odim_latitude_longitude_grid_stays_one(tmp_path, raw):
+    path = write_odim(tmp_path / "a.h5", raw, LATE, projdef="+proj=longlat +datum=WGS84", left=5, top=50, scale=0.01)
+    grid = read_frame(path, Z_R).grid
+    assert grid.crs.is_geographic
+    assert grid.x[[0, -1]] == pytest.approx([5.005, 5.155])
+    assert grid.y[[0, -1]] == pytest.approx([49.995, 49.885])
+
+
+def test_odim_without_gain_offset_and_undetect(tmp_path, raw):
+    values = raw / 4.0
+    values[0, 0] = -9999000.0
+    path = write_odim(tmp_path / "a.h5", values, LATE, gain=None, offset=None, nodata=-9999000.0, undetect=None)
+    rain_rate = read_frame(path, Z_R).rain_rate
+    assert np.isnan(rain_rate[0, 0])
+    assert rain_rate[1, 1] == pytest.approx(marshall_palmer(values[1, 1]), rel=1e-5)
+
+
+def test_odim_what_of_the_dataset_counts_for_its_data(tmp_path, raw):
+    in_data = read_frame(write_odim(tmp_path / "a.h5", raw, LATE), Z_R)
+    in_dataset = read_frame(write_odim(tmp_path / "b.h5", raw, LATE, calibration_in_dataset=True), Z_R)
+    np.testing.assert_array_equal(in_data.rain_rate, in_dataset.rain_rate)
+
+
+def test_odim_rate_is_mm_per_hour(tmp_path, raw):
+    raw[2, 2], raw[3, 3] = 0, 255
+    frame = read_frame(write_odim(tmp_path / "a.h5", raw, LATE, quantity="RATE", gain=0.1, offset=0.0), Z_R)
+    assert frame.rain_rate[2, 2] == 0
+    assert np.isnan(frame.rain_rate[3, 3])
+    assert frame.rain_rate[1, 1] == pytest.approx(raw[1, 1] / 10)
+    assert (frame.time_is, frame.z_r) == ("instant", None)
+
+
+def test_odim_accumulation_is_divided_by_its_own_interval_and_ends_at_its_time(tmp_path, raw):
+    path = write_odim(
+        tmp_path / "a.h5", raw, LATE, quantity="ACRR", gain=0.1, offset=0.0, interval=timedelta(minutes=15)
+    )
+    frame = read_frame(path, Z_R)
+    assert frame.rain_rate[1, 1] == pytest.approx(raw[1, 1] / 10 * 4)
+    assert (frame.time_is, frame.interval_s, frame.z_r) == ("end", 900, None)
+    assert frame.time == np.datetime64("2021-02-28T23:55:00")
+
+
+def test_hdf5_of_dwd_is_odim(tmp_path):
+    """The grid DE1200 of its radar composites, an ellipsoidal one, at its place."""
+    projdef = (
+        "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +a=6378137 +b=6356752.3142451802 +no_defs "
+        "+x_0=543196.83521776402 +y_0=3622588.8619310018"
+    )
+    raw = np.full((1200, 1100), 50, np.uint16)
+    path = write_odim(
+        tmp_path / "composite_rv_20210228_2355-hd5", raw, LATE, quantity="ACRR", gain=0.01, offset=0.0, nodata=65535.0,
+        projdef=projdef, left=-500.0, top=500.0,
+    )  # fmt: skip
+    frame = read_frame(path, Z_R)
+    assert frame.rain_rate[0, 0] == pytest.approx(0.5 * 12)
+    assert frame.time == np.datetime64(LATE)
+    to_lonlat, grid = pyproj.Proj(projdef), frame.grid
+    # Outer corners of DE1200, as DWD gives them.
+    assert to_lonlat(grid.x[0] - 500, grid.y[0] + 500, inverse=True) == pytest.approx((1.4633015, 55.8620871), abs=1e-6)
+    assert to_lonlat(grid.x[-1] + 500, grid.y[0] + 500, inverse=True) == pytest.approx(
+        (18.7316165, 55.8454386), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "attributes", "reason"),
+    [
+        ("what", {"object": np.bytes_("PVOL")}, "object PVOL, not a composite"),
+        ("what", {"time": None}, "no attribute time in /what"),
+        ("what", {"time": np.bytes_("255500")}, "is no time"),
+        ("what", {"date": np.bytes_("20200228")}, "its data are from"),
+        ("where", {"xsize": 17}, "corners"),
+        ("where", {"xscale": 900.0}, "the corners make pixels of 1000"),
+        ("where", {"projdef": np.bytes_("+proj=nonsense")}, "nonsense"),
+        ("where", {"LL_lon": np.nan}, "corners"),
+        ("where", {"UR_lat": 0.0}, "corners"),
+        ("dataset1/data1/what", {"quantity": np.bytes_("VRAD")}, "quantity VRAD, and none of"),
+        ("dataset1/what", {"endtime": None}, "no attribute endtime"),
+        ("what", {"date": 20210228}, "attribute date in /what is the number 20210228, not text"),
+        ("what", {"time": np.bytes_("")}, "attribute time in /what is empty, not text"),
+        ("where", {"projdef": h5py.Empty("S1")}, "attribute projdef in /where is empty, not text"),
+        ("where", {"xsize": np.bytes_("many")}, "attribute xsize in /where is 'many', not a number"),
+        ("where", {"xsize": 16.5}, "attribute xsize in /where is 16.5, not a whole number"),
+        ("where", {"LL_lon": np.array([1.0, 2.0])}, "attribute LL_lon in /where is 2 values, not a number"),
+        (
+            "dataset1/data1/what",
+            {"gain": np.array([])},
+            "attribute gain in /dataset1/data1/what is empty, not a number",
+        ),
+        ("where", {"projdef": np.bytes_("+proj=geos +h=35785831 +a=6378169 +b=6356583.8")}, "corners"),
+    ],
+)
+def test_odim_headers_that_say_something_else(tmp_path, group, attributes, reason):
+    assert reason in refused_frame(edited(write_odim(tmp_path / "a.h5", RAW, LATE), group, **attributes))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"), [({"gain": 0.0}, "gain 0"), ({"gain": np.nan}, "gain nan"), ({"offset": np.inf}, "inf")]
+)
+def test_odim_calibration_that_makes_no_sense(tmp_path, attributes, reason):
+    path = edited(write_odim(tmp_path / "a.h5", RAW, LATE), "dataset1/data1/what", **attributes)
+    assert reason in refused_frame(path)
+
+
+def test_odim_accumulation_over_no_time(tmp_path):
+    path = write_odim(tmp_path / "a.h5", RAW, LATE, quantity="ACRR", interval=timedelta(0))
+    assert "mm over 0 s" in refused_frame(path)
