@@ -14,6 +14,8 @@ from pipelines.radar.readers.names import times_in
 from pipelines.radar.readers.radar_file import RadarFile
 from pipelines.radar.readers.units import data_unit
 
+# In a name: a nowcast's, or a lead time or an offset after its time.
+FORECAST_NAME = re.compile(r"(?:now|fore)cast|fcst|(?<=\d{4})Z?[+]\d+", re.IGNORECASE)
 MINUTE = np.timedelta64(60, "s")
 # What strptime's directives match, of those that make up a time.
 DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": "[A-Za-z]{3}"} | dict.fromkeys("ymdHMS", r"\d{2}")
@@ -57,6 +59,8 @@ def time_by_name(file: RadarFile) -> np.datetime64:
     """Return the time that a file's name has, where its content has none; raises ValueError if there is none."""
     if file.hints.time_pattern is not None:
         return time_in_name(file.name, file.hints.time_pattern)
+    if said := FORECAST_NAME.search(file.name):
+        raise ValueError(f"a nowcast, or a time with an offset, by its name ({said[0]}), and no `time_pattern` for it")
     found = {time for time, _ in times_in(file.name)}
     if len(found) != 1:
         number = "several times in its name" if found else "no time in the file or its name"

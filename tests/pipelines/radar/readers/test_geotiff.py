@@ -131,6 +131,13 @@ def test_which_of_two_times_in_a_name_is_for_the_user_to_say(tmp_path):
     assert read_time(path, FileHints(time_pattern="%Y%m%d%H%M.tif")) == np.datetime64(TIME)
 
 
+@pytest.mark.parametrize("name", ["nowcast_{}.tif", "rain_{}+045.tif", "rain_{}Z+0100.tif", "FCST{}.tif"])
+def test_a_name_that_says_it_is_a_forecast_has_no_time_of_an_observation(tmp_path, name):
+    path = write_geotiff(tmp_path / name.format("202102282355"), RAW.astype(np.float32), None, units="mm/h")
+    assert "a nowcast, or a time with an offset, by its name" in refused_frame(path)
+    assert read_time(path, FileHints(time_pattern="%Y%m%d%H%M")) == np.datetime64(TIME)
+
+
 def test_geotiff_of_a_period(tmp_path):
     tags = {"start_time": "2021-02-28T23:40:00Z", "end_time": "2021-02-28T23:55:00Z"}
     frame = read_frame(write_geotiff(tmp_path / "a.tif", RAW.astype(np.float32), None, units="mm", **tags), Z_R)
