@@ -48,19 +48,19 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     found = list(leaves(folder))
-    inside: list[Path] = []
+    inside: set[Path] = set()
     if stores:
         for mark in sorted((path for path in found if path.name in ZARR_MARKS), key=lambda mark: mark.parent):
             hidden = any(part.startswith(".") for part in mark.parent.relative_to(folder).parts)
-            if not hidden and not any(mark.is_relative_to(store) for store in inside):
-                inside.append(mark.parent)
-    files = inside + [
+            if not hidden and inside.isdisjoint(mark.parents):
+                inside.add(mark.parent)
+    files = [*inside] + [
         path
         for path in found
         # What isn't to be read is listed too, so that someone hears of it; not a link to a folder in here.
         if (no_file_inside(path, folder) or not (path.is_symlink() and path.is_dir()))
         and not passed_over(path.relative_to(folder))
-        and not any(path.is_relative_to(store) for store in inside)
+        and inside.isdisjoint(path.parents)
     ]
     if not files:
         raise UserError(f"{folder}: no file in it")
