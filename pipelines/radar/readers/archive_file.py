@@ -102,7 +102,9 @@ def is_archive(path: Path) -> bool:
 def _members(archive: Path, changed_ns: int) -> dict[str, str | Callable[[], bytes]]:
     """Return how to read each member, by its path, or why it can't be read."""
     try:
-        return _of_zip(archive) if zipfile.is_zipfile(archive) else _of_tar(archive)
+        with archive.open("rb") as stream:  # by its start: a tar whose last member is zip ends as zip does
+            is_zip = stream.read(len(ZIP)) == ZIP
+        return _of_zip(archive) if is_zip else _of_tar(archive)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"broken archive: {error}") from error
 
@@ -148,6 +150,8 @@ def _named(name: str, special: str | None) -> tuple[str, str | None]:
     reason = f"{special} in an archive" if special else None
     if path.is_absolute() or ".." in path.parts:
         reason = "a path that leaves its archive"
+    elif not path.parts:  # "." is the archive itself, with all its members again
+        reason = "a member without a name"
     return path.as_posix().lstrip("/"), reason
 
 

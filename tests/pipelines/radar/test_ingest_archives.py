@@ -99,6 +99,7 @@ def test_what_leaves_the_archive_and_what_is_bad_is_refused_alone(tmp_path: Path
     with tarfile.open(archive, "a") as tar:
         member("../evil.h5", secret.read_bytes())
         member("/etc/evil.h5", secret.read_bytes())
+        member(".", secret.read_bytes())
         member("day/soft.h5", kind=tarfile.SYMTYPE, target=str(secret))
         member("day/hard.h5", kind=tarfile.LNKTYPE, target=f"day/{name_of(at(0))}")
         member("day/pipe.h5", kind=tarfile.FIFOTYPE)
@@ -111,6 +112,7 @@ def test_what_leaves_the_archive_and_what_is_bad_is_refused_alone(tmp_path: Path
     assert {name: reason[:30] for name, reason in result.reasons.items()} == {
         "a.tar/../evil.h5": "a path that leaves its archive",
         "a.tar/etc/evil.h5": "a path that leaves its archive",
+        "a.tar": "a member without a name",
         "a.tar/day/soft.h5": "a link in an archive",
         "a.tar/day/hard.h5": "a link in an archive",
         "a.tar/day/pipe.h5": "no file in an archive",
@@ -154,6 +156,14 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
             packed.write(path, path.relative_to(tmp_path / "in" / "a.zarr"))
     with pytest.raises(ValueError, match="a Zarr store in an archive: unpack it"):
         list_members(tmp_path / "b.zip")
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path, loose: Path) -> None:
+    write_zip(loose / "z.zip", loose)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for path in sorted(loose.iterdir()):
+            tar.add(path, arcname=path.name)
+    assert list_members(tmp_path / "a.tar") == {path.name: None for path in loose.iterdir()}
 
 
 def test_an_archive_in_the_inbox_is_told_of(tmp_path: Path, loose: Path) -> None:
