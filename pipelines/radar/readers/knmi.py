@@ -67,13 +67,15 @@ def values(file: RadarFile, number: int) -> NDArray[np.float64]:
     gain, offset = _calibration(first)
     missing, outside = _sentinels(first, file.hints)
     raw = image(first, "image_data")[...]
-    unpacked = raw * gain + offset
+    # There are fewer numbers than pixels: each is looked up in what all numbers stand for.
+    levels = np.arange(1 << 8 * raw.itemsize).astype(raw.dtype) if raw.dtype.kind == "u" and raw.itemsize < 4 else raw
+    unpacked = levels * gain + offset
     result = unpacked.copy()
     for sentinel in missing:
-        result[equal(raw, unpacked, sentinel)] = -np.inf if _unit(first) == "dBZ" and sentinel == 0 else np.nan
+        result[equal(levels, unpacked, sentinel)] = -np.inf if _unit(first) == "dBZ" and sentinel == 0 else np.nan
     for sentinel in outside:
-        result[equal(raw, unpacked, sentinel)] = np.nan
-    return result
+        result[equal(levels, unpacked, sentinel)] = np.nan
+    return result if levels is raw else result[raw]
 
 
 def _images(file: RadarFile) -> list[h5py.Group]:
