@@ -1,4 +1,4 @@
-"""What says that a frame is of a forecast: coordinates and attributes by their names, in CF and in GeoTIFF."""
+"""What says that a frame is of a forecast: coordinates and attributes by their names, in CF, GeoTIFF and ODIM_H5."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ REFERENCE = re.compile(
     r"(?:\w+_)?(?:reference|analysis|base|issue|init|initiali[sz]ation|origin|model_run|forecast_run)_?(?:time|date)"
     r"|issued(?:_at)?|(?:time|date)_of_(?:issue|origin)"
 )
-TITLES = ("title", "product", "long_name", "description", "tifftag_imagedescription")
+TITLES = ("title", "product", "prodname", "long_name", "description", "tifftag_imagedescription")
 FORECAST = re.compile(r"\b(?:now|fore)casts?\b", re.IGNORECASE)
 HALF_SECOND = timedelta(seconds=0.5)
 

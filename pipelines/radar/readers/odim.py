@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.params.radar import FileHints
 from pipelines.radar.grid import Grid
+from pipelines.radar.readers.forecast import TITLES, refusal_by_attributes, role_by_name
 from pipelines.radar.readers.georeference import crs_of, grid_from_corners
 from pipelines.radar.readers.hdf5 import group, has, image, number, numbers, text, whole
 from pipelines.radar.readers.header import Header, nowcast, utc
@@ -135,6 +136,8 @@ def _header(one: _Image, file: RadarFile) -> Header:
         refusal = f"its time is {nominal}, and its data are from {first} to {last}"
     elif (last if amount else first) > nominal + LATE:
         refusal = nowcast(nominal, last)
+    else:
+        refusal = refusal_by_attributes(_of_forecast([*one.what, *_how(one, file.hdf5)]), nominal)
     if not amount or interval_s is None:
         return Header(nominal, "instant", 0, UNITS[one.quantity], grid, refusal, radars)
     return Header(last, time_is or "end", interval_s, "mm", grid, refusal, radars)
@@ -178,9 +181,24 @@ def _quality(one: _Image, root: h5py.File) -> NDArray[np.float64]:
     return np.full(one.data["data"].shape, np.nan)
 
 
+def _how(one: _Image, root: h5py.File) -> list[h5py.Group]:
+    return _levels([one.data, one.data.parent, root], "how")
+
+
+def _of_forecast(groups: list[h5py.Group]) -> dict[str, str]:
+    """Return what says that it is a forecast, by names in small letters, as the first of the groups has it."""
+    found = {}
+    for one in reversed(groups):
+        for name in one.attrs:
+            if role_by_name(name.lower()) or name.lower() in TITLES:
+                value = one.attrs[name]
+                found[name.lower()] = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return found
+
+
 def _radars(one: _Image, root: h5py.File) -> dict[str, bool]:
     """Return the nodes that the composite is of, all of which contributed."""
-    how = _levels([one.data, one.data.parent, root], "how")
+    how = _how(one, root)
     names = text("nodes", *how) if has("nodes", *how) else ""
     return {name: True for name in sorted(name.strip(" '\"") for name in names.split(",")) if name}
 

@@ -1,6 +1,7 @@
 """ODIM_H5 as producers write it: attributes at any level, what isn't needed left out, and whose times aren't now."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -230,6 +231,20 @@ def test_a_nowcast_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFile, match="a nowcast of 12:00 for 12:45 UTC"):
         read_frame(path, Z_R)
     with pytest.raises(UnreadableFile, match="a nowcast of 12:00 for 12:45 UTC"):
+        read_time(path)
+
+
+@pytest.mark.parametrize(
+    ("group", "attributes", "refusal"),
+    [
+        ("dataset1/what", {"prodname": np.bytes_("Nowcast +45")}, "its prodname is Nowcast +45"),
+        ("dataset1/how", {"leadtime": 45}, "its leadtime is 45"),
+        ("how", {"Issue_Time": np.bytes_("2021-02-28T11:15:00Z")}, "a nowcast of 11:15 for 12:00 UTC, 2021-02-28"),
+    ],
+)
+def test_a_nowcast_by_attributes(tmp_path: Path, group: str, attributes: dict, refusal: str) -> None:
+    path = changed(tmp_path / "a.h5", lambda file: file.require_group(group).attrs.update(attributes))
+    with pytest.raises(UnreadableFile, match=re.escape(refusal)):
         read_time(path)
 
 
