@@ -6,6 +6,7 @@ from bz2 import BZ2Decompressor
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property, partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,7 +81,7 @@ class RadarFile:
     @cached_property
     def hdf5(self) -> h5py.File:
         """The content, opened as HDF5."""
-        return h5py.File(h5py.h5f.open_file_image(self.content))
+        return h5py.File(BytesIO(self.content), "r")
 
 
 def _unpacked(content: bytes) -> bytes:
