@@ -101,9 +101,8 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
         raise UserError(f"{folder}: no such folder")
     entries: list[Path] = []
     lists: dict[str, Path] = {}
-    _walk(folder, entries, lists)
-    outside = {path: words for path in entries if (words := no_file_inside(path, folder))}
-    entries = [path for path in entries if path not in outside]
+    outside: dict[Path, str] = {}
+    _walk(folder, entries, lists, outside)
     if not entries and not outside:
         raise UserError(f"{folder}: no video in it")
     if "classInd.txt" in lists:
@@ -123,32 +122,38 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
     return found
 
 
-def _walk(root: Path, entries: list[Path], lists: dict[str, Path]) -> None:
+def _walk(root: Path, entries: list[Path], lists: dict[str, Path], outside: dict[Path, str]) -> None:
     """Find videos (files, and folders of pictures) and lists by name; not what is hidden or a copy has not finished.
 
-    What can't be read is an entry too, so that someone hears of it.
+    What can't be read is an entry too, so that someone hears of it, or ``outside``, with the reason.
     """
-    waiting = [(root, True, frozenset[tuple[int, int]]())]  # path, whether a folder, and the folders that it is in
+    # Path, whether a folder, by how many links, and the folders that it is in.
+    waiting = [(root, True, 0, frozenset[tuple[int, int]]())]
     while waiting:
-        path, is_folder, above = waiting.pop()
-        if no_file_inside(path, root):
+        path, is_folder, links, above = waiting.pop()
+        if words := no_file_inside(path, root):
             if is_folder or path.suffix.lower() in VIDEOS | LISTS:
-                entries.append(path)
+                outside[path] = words
         elif is_folder:
             try:
                 here = path.stat()
                 with os.scandir(path) as found:
-                    inside = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
+                    inside = sorted(
+                        (one.name, one.is_dir(), one.is_symlink()) for one in found if not one.name.startswith(".")
+                    )
             except OSError:
                 entries.append(path)
                 continue
             if (here.st_dev, here.st_ino) in above:  # a link to a folder that it is in
                 continue
-            if any(Path(name).suffix.lower() in PICTURES and not NOT_FRAMES.match(name) for name, _ in inside):
+            if links > 1:  # some sixty such links lead to a folder by a billion paths
+                outside[path] = "a link to a folder, by another such link"
+                continue
+            if any(Path(name).suffix.lower() in PICTURES and not NOT_FRAMES.match(name) for name, _, _ in inside):
                 entries.append(path)
                 continue
             above |= {(here.st_dev, here.st_ino)}
-            waiting += [(path / name, is_folder, above) for name, is_folder in reversed(inside)]
+            waiting += [(path / name, folder, links + link, above) for name, folder, link in reversed(inside)]
         elif path.suffix.lower() in VIDEOS:  # a link to nowhere too
             entries.append(path)
         elif path.suffix in LISTS:

@@ -204,6 +204,16 @@ def test_links_in_a_circle(tmp_path):
     assert told(listed(tmp_path), "label") == {"1.mp4": ("a",), "2.mp4": ("b",)}
 
 
+def test_links_to_folders_of_links(tmp_path):
+    files(tmp_path, *(f"d{i}/{i}.mp4" for i in range(30)))
+    for i in range(29):
+        for name in "ab":
+            (tmp_path / f"d{i}" / name).symlink_to(f"../d{i + 1}")
+    found = listed(tmp_path)
+    assert len(found.videos) == 30 + 2 * 29  # each where it is, and by each link to its folder
+    assert found.rejected["d0/a/a"] == "a link to a folder, by another such link"
+
+
 def drawn(table: pd.DataFrame, **changes) -> pd.DataFrame:
     arguments = {"validation_share": 0.2, "test_share": 0.2, "seed": 1} | changes
     return table.assign(split=draw_splits(table, **arguments))
