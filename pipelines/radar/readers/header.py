@@ -60,7 +60,7 @@ class Header:
 
     def __post_init__(self) -> None:
         if (self.interval_s > 0) != (self.time_is != "instant") or (self.unit == "mm" and self.interval_s <= 0):
-            raise ValueError(f"{self.unit} over {self.interval_s} s, which is no interval")
+            raise ValueError(f"{self.unit} over {self.interval_s} s, its time the {self.time_is}: no such interval")
 
     @property
     def moments(self) -> list[np.datetime64]:
