@@ -105,6 +105,7 @@ class Ingestion:
                     batch = [left for group in batch if (left := [ref for ref in group if ref in self.good])]
                     batch += islice(waiting, size - len(batch))
                     taken = [group[0] for group in batch]
+                    frames = {ref: frames[ref] for ref in taken if ref in frames}  # of others the digest is enough
                     need = [ref for group in batch for ref in group if self[ref].pixels is None]
                     if not need:
                         made_of = [f"{self[path, number].sha256}#{number}" for path, number in taken]
@@ -112,7 +113,7 @@ class Ingestion:
                         need = [] if shard.exists() else [ref for ref in taken if ref not in frames]
                     if not need:
                         break
-                    for ref in self._decoded(need, frames):
+                    for ref in self._decoded(need[:size], frames):  # however many files are of one time
                         self.progress.advance(bar, ref not in self.good)
                 making.result()
                 if not batch:

@@ -20,6 +20,7 @@ from radar_files import LAEA, cf_dataset, name_of, write_fmi_pgm, write_knmi, wr
 from pipelines.common.errors import UserError
 from pipelines.params.radar import Regrid
 from pipelines.radar.ingest import find_source, ingest_radar
+from pipelines.radar.ingestion import Ingestion
 from pipelines.radar.inspection import inspect_store
 from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import open_frames
@@ -143,6 +144,29 @@ def test_a_conflict_is_won_by_the_first_that_can_be_read(tmp_path):
     result = Result(tmp_path).run(tmp_path / "in")
     assert open_frames(result.store)["source_file"].to_numpy().tolist() == [name_of(at(0)), name_of(at(1))]
     assert result.reasons == {"00_dead.h5": "no pixel is valid"}
+
+
+def test_many_files_of_one_time_take_no_more_memory_than_few(tmp_path, monkeypatch):
+    archive(tmp_path / "in", 3)
+    for i in range(9):
+        write_odim(tmp_path / "in" / f"1a{i}.h5", pixels(50 + i), at(1))
+    write_odim(tmp_path / "in" / "00_dead.h5", np.full((12, 16), 255, np.uint8), at(1))
+    in_memory = []
+
+    def decoded(ingestion, refs, frames):
+        yield from decode(ingestion, refs, frames)
+        in_memory.append(len(frames))
+
+    decode = Ingestion._decoded
+    monkeypatch.setattr(Ingestion, "_decoded", decoded)
+    monkeypatch.setattr("pipelines.radar.ingestion.shard_frames", lambda shape: 2)
+    result = Result(tmp_path).run(tmp_path / "in")
+    sources = open_frames(result.store)["source_file"].to_numpy().tolist()
+    assert sources == [name_of(at(0)), "1a0.h5", name_of(at(2))]
+    others = [f"1a{i}.h5" for i in range(1, 9)] + [name_of(at(1))]
+    conflict = f"conflict: other content for {at(1).isoformat()} UTC than 1a0.h5, which is taken"
+    assert result.reasons == {"00_dead.h5": "no pixel is valid"} | dict.fromkeys(others, conflict)
+    assert max(in_memory) <= 2 * 2
 
 
 def test_a_gap_is_absent_and_listed(tmp_path):
