@@ -33,8 +33,10 @@ OUT = Path("data/out/there")
 
 @pytest.fixture
 def inbox(server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one domain, ``there``, of forecasts of 20 minutes; gives its inbox."""
+    """A folder with one domain, ``there``, of forecasts of 20 minutes; gives its inbox. No skill is in MLflow yet."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
+    for run in skill_runs(server):
+        MlflowClient(server.mlflow).delete_run(run.info.run_id)
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, {"there": {"minutes": 20, "silent_minutes": 60}})
     (tmp_path / "data" / "inbox" / "there").mkdir(parents=True)
@@ -76,12 +78,18 @@ def events(name: str, wanted: int) -> list[dict[str, Any]]:
     return found
 
 
-def run_of(server: Served) -> Run:
-    """The run that has the skill of version 1."""
+def skill_runs(server: Served, **tags: str) -> list[Run]:
     client = MlflowClient(server.mlflow)
     experiment = client.get_experiment_by_name("radar-nowcast-verification")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.domain = 'there' and tags.model_version = '1'")
+    if experiment is None:
+        return []
+    of_tags = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
+    return list(client.search_runs([experiment.experiment_id], of_tags))
+
+
+def run_of(server: Served) -> Run:
+    """The run that has the skill of version 1."""
+    (run,) = skill_runs(server, domain="there", model_version="1")
     return run
 
 
@@ -182,7 +190,7 @@ def test_a_server_that_is_down_keeps_no_cycle_open_and_is_told_later(
     assert state.is_completed() and "\n" not in state.message
     assert state.message.startswith("1 cycle(s) verified, 0 open; skill isn't in MLflow yet: MLflow store http://127")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.mlflow)
-    assert FRAMES[5].time not in logged(server)
+    assert not skill_runs(server)
     assert verified(at(12, 47)).message == "0 cycle(s) verified, 0 open"
     assert logged(server)[-1] == FRAMES[5].time
 
