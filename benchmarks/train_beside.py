@@ -17,6 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
+import pipelines  # noqa: F401 - before torch, which OpenMP comes with and `claims` imports
+
+# isort: split
 from claims import claim, say_where, status
 
 ROUNDS, SECONDS = 5, 5.0
@@ -26,7 +29,6 @@ SPINS = {"package": None, "OpenMP": "300000"}  # GOMP_SPINCOUNT; the second is l
 
 def train(name: str) -> None:
     """Take steps for `SECONDS` after each line of standard input; print how many a second."""
-    import pipelines  # noqa: F401, I001 - before torch
     import torch
 
     from pipelines.nowcast.lightning_module import NowcastTraining
