@@ -13,12 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import as_text, no_file_inside
+from pipelines.common.files import as_text
 from pipelines.common.limits import MB
-from pipelines.video.frames import NOT_FRAMES, PICTURES
+from pipelines.video.walk import VIDEOS, walk
 
-VIDEOS = {".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".ts", ".gif"}
-LISTS = {".txt", ".csv"}
 MOST_LIST_MB = 64  # Kinetics-700's 545,000 rows take half
 MOST_HEADER = 1 << 16  # characters of a table's first line
 GROUP = re.compile(r"_(g\d+)_")  # v_CLASS_gNN_cNN, as UCF-101 has it
@@ -99,11 +97,8 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    entries: list[Path] = []
-    lists: dict[str, Path] = {}
-    outside: dict[Path, str] = {}
-    _walk(folder, entries, lists, outside)
-    if not entries and not outside:
+    entries, lists, unread = walk(folder)
+    if not entries and not unread:
         raise UserError(f"{folder}: no video in it")
     if "classInd.txt" in lists:
         found = _ucf101(folder, entries, lists, split)
@@ -116,48 +111,10 @@ def list_videos(folder: Path, *, split: int, group: str | None) -> Listing:
     if group is not None:
         found.videos = [_regrouped(video, folder, re.compile(group)) for video in found.videos]
     found.videos = [replace(v, label=as_text(v.label), group=as_text(v.group)) for v in found.videos]
-    found.rejected |= {path.relative_to(folder).as_posix(): words for path, words in outside.items()}
+    found.rejected |= {path.relative_to(folder).as_posix(): words for path, words in unread.items()}
     found.videos.sort(key=lambda video: os.fsencode(video.path))
     found.classes = [as_text(name) for name in found.classes]
     return found
-
-
-def _walk(root: Path, entries: list[Path], lists: dict[str, Path], outside: dict[Path, str]) -> None:
-    """Find videos (files, and folders of pictures) and lists by name; not what is hidden or a copy has not finished.
-
-    What can't be read is an entry too, so that someone hears of it, or ``outside``, with the reason.
-    """
-    # Path, whether a folder, by how many links, and the folders that it is in.
-    waiting = [(root, True, 0, frozenset[tuple[int, int]]())]
-    while waiting:
-        path, is_folder, links, above = waiting.pop()
-        if words := no_file_inside(path, root):
-            if is_folder or path.suffix.lower() in VIDEOS | LISTS:
-                outside[path] = words
-        elif is_folder:
-            try:
-                here = path.stat()
-                with os.scandir(path) as found:
-                    inside = sorted(
-                        (one.name, one.is_dir(), one.is_symlink()) for one in found if not one.name.startswith(".")
-                    )
-            except OSError:
-                entries.append(path)
-                continue
-            if (here.st_dev, here.st_ino) in above:  # a link to a folder that it is in
-                continue
-            if links > 1:  # some sixty such links lead to a folder by a billion paths
-                outside[path] = "a link to a folder, by another such link"
-                continue
-            if any(Path(name).suffix.lower() in PICTURES and not NOT_FRAMES.match(name) for name, _, _ in inside):
-                entries.append(path)
-                continue
-            above |= {(here.st_dev, here.st_ino)}
-            waiting += [(path / name, folder, links + link, above) for name, folder, link in reversed(inside)]
-        elif path.suffix.lower() in VIDEOS:  # a link to nowhere too
-            entries.append(path)
-        elif path.suffix in LISTS:
-            lists[path.name] = path
 
 
 def _name(path: Path) -> str:
