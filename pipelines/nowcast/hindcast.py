@@ -9,6 +9,7 @@ from rich.progress import track
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
+from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import ForecasterFactory
 from pipelines.nowcast.scores import wettest
@@ -108,9 +109,11 @@ def _score_time(
     """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none."""
     seen, future = window[: index.inputs], window[index.inputs :]
     moved = extrapolation(seen, index.leads)
-    # The same pixels for all methods: seen at the valid time and at the newest observed one, and where extrapolation
-    # knows what comes from upstream.
-    mask = np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved)
+    # The same pixels for all methods, whichever are scored: seen at the valid time and at the newest observed one, and
+    # where both motions, extrapolation's and the networks', know what comes from upstream.
+    newest = np.repeat(seen[-1:], index.leads, axis=0)
+    known = lagrangian.advect(newest, lagrangian.motion(seen))
+    mask = np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved) & np.isfinite(known)
     sums = []
     unable = {}
     for name, forecaster in methods.items():

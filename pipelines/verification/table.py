@@ -32,16 +32,17 @@ HEADS = {
     "RAPSD error": "rapsd_error",
 }
 HOW = (
-    "{forecasts} forecasts of the whole grid, from the same times of the same {events} event(s) for all methods; "
-    "dry ones count. An event of a score is a rain rate of at least the threshold: {thresholds} mm/h. Lead times: "
+    "{forecasts} forecasts of the whole grid, from the same times of the same {events} event(s) for all methods; dry "
+    "ones count. An event of a score is a rain rate of at least the threshold: {thresholds} mm/h. Lead times: "
     "{first:g} to {last:g} minutes. One mask for all: pixels seen at the valid time and at the newest observed one, "
-    "and where extrapolation knows what comes from upstream. Pooled: scores of the sums over all forecasts. Per event: "
-    "the score of each event by itself, then mean [lowest to highest], which is no confidence interval. Mean CSI: over "
-    "thresholds and lead times, but those at which no such rain was observed. Frequency bias: pooled over the lead "
-    "times, mean [lowest to highest] over the thresholds, 1 is best. FSS: neighbourhoods of 8 km at {fss:g} mm/h, mean "
-    "over the lead times. RMSE, MAE, ME (forecast minus observed): mm/h, over all pixels and lead times. RAPSD error: "
-    "mean |log10(power of the forecast / power of the observed)| over wavelengths of 4 to 64 km, as far as the largest "
-    "square of pixels that count has them; 0 is best, 0.3 a factor of two. nan is an undefined score."
+    "and where extrapolation and the motion that networks move with both know what comes from upstream. Pooled: "
+    "scores of the sums over all forecasts. Per event: the score of each event by itself, then mean [lowest to "
+    "highest], which is no confidence interval. Mean CSI: over thresholds and lead times, but those at which no such "
+    "rain was observed. Frequency bias: pooled over the lead times, mean [lowest to highest] over the thresholds, 1 "
+    "is best. FSS: neighbourhoods of 8 km at {fss:g} mm/h, mean over the lead times. RMSE, MAE, ME (forecast minus "
+    "observed): mm/h, over all pixels and lead times. RAPSD error: mean |log10(power of the forecast / power of the "
+    "observed)| over wavelengths of 4 to 64 km, as far as the largest square of pixels that count has them; 0 is "
+    "best, 0.3 a factor of two. nan is an undefined score."
 )
 INTERVAL = " Intervals of 95 % are by bootstrap over {blocks} block(s) of at least {hours:g} hours of issue times."
 DIFFERENCE = (

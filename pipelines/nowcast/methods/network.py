@@ -28,23 +28,23 @@ class NetworkForecaster:
 
     @torch.inference_mode()
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
-        """Forecast; NaN where the newest frame is NaN.
+        """Forecast; NaN where the newest frame is NaN, and where the rain would come from outside of what it shows.
 
-        Rain that comes from outside the grid is not known of: none is forecast there. After the last lead time that
-        the network was trained for, its rain only moves on.
+        After the last lead time that the network was trained for, its rain only moves on.
         """
         if len(rain_rate) < self.inputs:
             raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
         _, H, W = rain_rate.shape
         newest = np.ascontiguousarray(rain_rate[-self.inputs :])
-        motion = lagrangian.motion(newest)
+        motion = lagrangian.motion(rain_rate)
         x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
         divisor = self.network.divisor
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
         y = self.network(x, min(leads, self.leads))[0, :, 0, :H, :W].numpy()
+        seen = np.isfinite(newest[-1])
         y = np.stack([probability_matching(field, newest[-1]) for field in y])
-        y = np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)])
-        return np.where(np.isfinite(rain_rate[-1]), np.nan_to_num(lagrangian.advect(y, motion)), np.float32(np.nan))
+        y = np.where(seen, np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)]), np.float32(np.nan))
+        return np.where(seen, lagrangian.advect(y, motion), np.float32(np.nan))
 
 
 def probability_matching(forecast: Rain, observed: Rain) -> Rain:

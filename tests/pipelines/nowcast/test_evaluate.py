@@ -16,6 +16,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast import evaluate as stage
 from pipelines.nowcast.evaluate import evaluate, forecast_times
 from pipelines.nowcast.hindcast import score_methods
+from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, baseline, factory_from
@@ -105,6 +106,10 @@ def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> No
         lead = round(row.minutes / 5)
         now, then = rain[2 + INPUTS - 1], rain[2 + INPUTS - 1 + lead]
         upstream = np.isfinite(FALLBACKS["extrapolation"](rain[2 : 2 + INPUTS], LEADS)[lead - 1])
+        seen = rain[2 : 2 + INPUTS]
+        upstream &= np.isfinite(
+            lagrangian.advect(np.repeat(seen[-1:], LEADS, axis=0), lagrangian.motion(seen))[lead - 1]
+        )
         counts = np.isfinite(now) & np.isfinite(then) & upstream
         assert 0 < counts.sum() < counts.size - 16  # more is left out than what the radar doesn't see
         forecast, observed = now[counts] >= row.threshold, then[counts] >= row.threshold
