@@ -20,10 +20,11 @@ from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
 from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
+from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.ingest import ingest_radar
 from pipelines.radar.quality_table import tables_of
-from pipelines.radar.store import open_frames, usual_step
+from pipelines.radar.store import usual_step
 
 
 class Method(NamedTuple):
@@ -72,7 +73,7 @@ def all_times(store: Path, index: Index) -> pd.DataFrame:
     UserError
         If no run of frames is long enough.
     """
-    time = open_frames(store)["time"].to_numpy()
+    time = open_frames_at(store, index.step_s)["time"].to_numpy()
     if time.size < 2:
         raise UserError(f"{time.size} frame(s), and a forecast wants {index.inputs} and {index.leads} to score it")
     event = runs_of(time, index.max_event_hours)
@@ -128,7 +129,7 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
     }
     with unfinished("evaluate-source", settings, fingerprint(source)) as work:
         store, bad = _store_of(source, work, params)
-        leads = minutes * 60 // usual_step(open_frames(store)["time"].to_numpy())
+        leads = minutes * 60 // usual_step(open_frames_at(store, params.index.step_s)["time"].to_numpy())
         if leads < 1:
             raise UserError(f"{source}: its steps are longer than {minutes} minutes")
         index = params.index.model_copy(

@@ -12,10 +12,11 @@ from pipelines.common.stage import run
 from pipelines.nowcast.scores import Examples, read_examples, read_scores, wettest
 from pipelines.params.nowcast import BASELINES, PYSTEPS, Index
 from pipelines.params.read import Params, read_params
+from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps
-from pipelines.radar.store import open_frames, usual_step
+from pipelines.radar.store import usual_step
 from pipelines.verification.bootstrap import Tables, common_forecasts
 from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
 from pipelines.verification.scoring import pooled
@@ -69,7 +70,7 @@ def draw_example(forecast: tuple[str, int], examples: Mapping[str, Examples], pa
         If a method has no example of it.
     """
     store, t0 = forecast
-    frames = open_frames(Path(store))
+    frames = open_frames_at(Path(store), index.step_s)
     clock, grid = frames["time"].to_numpy(), grid_of(frames)
     newest, shown = t0 + index.inputs - 1, few_leads(index.leads)
     observed = frames["rainfall_flux"][[newest, *(newest + 1 + shown)]].to_numpy()

@@ -20,7 +20,7 @@ from pipelines.nowcast.methods.interface import ForecasterFactory, factory
 from pipelines.nowcast.scores import write_examples
 from pipelines.params.nowcast import BASELINES, Evaluate, Index
 from pipelines.params.read import read_params
-from pipelines.radar.store import open_frames
+from pipelines.radar.cadence import open_frames_at
 from pipelines.verification.scoring import headline
 
 FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
@@ -40,7 +40,7 @@ def forecast_seconds(forecaster: Forecaster, windows: Path, index: Index) -> tup
     The faster of two: the first one loads what it needs.
     """
     first = forecast_times(windows, 1).iloc[0]
-    frames = open_frames(Path(first["store"]))
+    frames = open_frames_at(Path(first["store"]), index.step_s)
     seen = frames["rainfall_flux"][first["t0"] : first["t0"] + index.inputs].to_numpy()
     took = []
     for _ in range(2):
@@ -58,7 +58,7 @@ def unfinished_evaluation(
         "model": model,
         "code": code_sha256("pipelines.nowcast.evaluate"),
         "evaluate": params.model_dump(),
-        "index": index.model_dump(include={"inputs", "leads"}),
+        "index": index.model_dump(include={"step_s", "inputs", "leads"}),
     }
     stores = pd.read_parquet(windows, columns=["store"])["store"].unique()
     data = [sha256(windows), *(fingerprint(Path(store)) for store in sorted(stores))]

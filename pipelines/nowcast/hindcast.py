@@ -14,11 +14,12 @@ from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import ForecasterFactory
 from pipelines.nowcast.scores import wettest
 from pipelines.params.nowcast import Evaluate, Index
+from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.lead_times import few_leads
-from pipelines.radar.store import open_frames, usual_step
+from pipelines.radar.store import usual_step
 from pipelines.verification.scoring import score_forecast
 
 
@@ -56,7 +57,7 @@ def score_methods(
     refused: dict[str, str] = {}
     parts = []
     for number, (store, of_store) in enumerate(times.groupby("store", sort=False)):
-        frames = open_frames(Path(str(store)))
+        frames = open_frames_at(Path(str(store)), index.step_s)
         rain, clock = frames["rainfall_flux"], frames["time"].to_numpy()
         pixel_m, step_s = pixel_metres(grid_of(frames)), usual_step(clock)
         minutes = (np.arange(1, index.leads + 1) * step_s / 60).tolist()
@@ -138,7 +139,7 @@ def examples_of(make: ForecasterFactory, sums: pd.DataFrame, *, index: Index) ->
     examples = {}
     for _, of_store in sums.groupby("store", sort=False):
         store, t0 = wettest(of_store)
-        frames = open_frames(Path(store))
+        frames = open_frames_at(Path(store), index.step_s)
         seen = frames["rainfall_flux"][t0 : t0 + index.inputs].to_numpy()
         forecaster = make(pixel_metres(grid_of(frames)), usual_step(frames["time"].to_numpy()))
         examples[store, t0] = forecaster(seen, index.leads)[few_leads(index.leads)]

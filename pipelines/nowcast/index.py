@@ -20,8 +20,9 @@ from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
+from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
-from pipelines.radar.store import open_frames, usual_step
+from pipelines.radar.store import usual_step
 
 COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]
 
@@ -164,11 +165,11 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     UserError
         If a grid is smaller than a window, the stores' steps differ or they share frames, or a split would be empty.
     """
-    frames = {store: open_frames(store) for store in stores.values()}
+    frames = {store: open_frames_at(store, params.step_s) for store in stores.values()}
     steps = {store: usual_step(of_store["time"].to_numpy()) for store, of_store in frames.items()}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{store} {step} s" for store, step in steps.items())
-        raise UserError(f"ingest_radar.sources: archives of one step are trained on together, and these have {told}")
+        raise UserError(f"index.step_s: archives of one step are trained on together, and these have {told}")
     for (a, of_a), (b, of_b) in combinations(frames.items(), 2):
         common = np.intersect1d(of_a["time"], of_b["time"])
         if common.size and not grid_of(of_a).difference(grid_of(of_b)):

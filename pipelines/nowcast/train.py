@@ -23,6 +23,7 @@ from pipelines.nowcast.specification import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
 from pipelines.params.read import read_params
+from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import frames_digest, open_frames, usual_step
@@ -81,7 +82,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     settings = {
         "model": model.model_dump(exclude={"steps", "seed"}),
         "train": params.model_dump(),
-        "index": index.model_dump(include={"inputs", "leads", "size"}),
+        "index": index.model_dump(include={"step_s", "inputs", "leads", "size"}),
     }
     checkpoints = checkpoint_folder(name, settings, data_sha256)
     shape = {**model.network, "leads": index.leads}
@@ -94,7 +95,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
 
     def cut(rows: pd.DataFrame) -> RadarWindows:
-        return RadarWindows(rows, index.inputs, index.leads, index.size)
+        return RadarWindows(rows, index.inputs, index.leads, index.size, index.step_s)
 
     network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
     samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
@@ -119,7 +120,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     def describe(weights: dict[str, Tensor]) -> tuple[ModelDescription, dict[str, Tensor], int]:
         forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
         kept = {name: weights[name] for name in forecaster.state_dict()}
-        frames = open_frames(Path(stores[0]))
+        frames = open_frames_at(Path(stores[0]), index.step_s)
         description = ModelDescription(
             method="network",
             name=name,

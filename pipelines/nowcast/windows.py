@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from pipelines.nowcast.methods.lagrangian import align, echo_flow, follow, motion
+from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.frame import Rain
-from pipelines.radar.store import open_frames
 
 FRAMES_IN_MEMORY = 2 << 30  # bytes of decoded frames kept
 
@@ -41,11 +41,14 @@ class RadarWindows(Dataset[Tensor]):
         Observed and later frames of a window, T together.
     size : int
         Rows and columns of a window.
+    step_s : int or None
+        Seconds from frame to frame that the index was made for; see `pipelines.radar.cadence`.
     """
 
-    def __init__(self, windows: pd.DataFrame, inputs: int, leads: int, size: int) -> None:
+    def __init__(self, windows: pd.DataFrame, inputs: int, leads: int, size: int, step_s: int | None = None) -> None:
         self.windows, self.inputs, self.leads, self.size = windows.reset_index(drop=True), inputs, leads, size
-        self.rain = {store: open_frames(Path(store))["rainfall_flux"] for store in self.windows["store"].unique()}
+        stores = self.windows["store"].unique()
+        self.rain = {store: open_frames_at(Path(store), step_s)["rainfall_flux"] for store in stores}
         frame_bytes = max(4 * rain.shape[1] * rain.shape[2] for rain in self.rain.values())
         self.frame = lru_cache(maxsize=max(inputs + leads, FRAMES_IN_MEMORY // frame_bytes))(self._read)
         # Motion is smooth: every 4th pixel tells it.

@@ -30,6 +30,9 @@ class Index(Section):
     max_event_hours: float = Field(ge=0.01, description="a longer event is cut here, hours")
     validation_share: float = Field(gt=0, lt=1, description="share of the events for validation, one at least")
     test_share: float = Field(gt=0, lt=1, description="share of the events for test, one at least")
+    step_s: Positive | None = Field(
+        default=None, description="seconds from frame to frame that all archives are brought to; null: their own"
+    )
     seed: int = Field(ge=0, description="seed of the draw of events into splits")
     splits: dict[ArchiveName, Literal["train", "validation", "test"]] = Field(
         description="archives that are of one split as a whole; the events of the others are drawn"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.index import COLUMNS, corners, draw_splits, find_events, index, window_starts
+from pipelines.nowcast.windows import RadarWindows
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
 from pipelines.radar.store import open_frames
@@ -271,14 +272,29 @@ def test_archives_of_a_split_as_a_whole_and_events_drawn_of_the_others(store: Pa
         index(stores, tmp_path / "windows.parquet", settings(**SMALL | {"splits": {"radar": "train", "other": "test"}}))
 
 
-def test_archives_of_different_steps_are_one_line(store: Path, tmp_path: Path) -> None:
+def test_archives_of_different_steps_come_together_at_one_that_is_asked_for(store: Path, tmp_path: Path) -> None:
     frames = [
         replace(frame, time=frame.time + np.timedelta64(300 * number, "s"))
         for number, frame in enumerate(moving_cells("2024-07-01T12:00", 12, shape=(32, 32)))
     ]
     write_store(tmp_path / "slow.zarr", frames)
-    with pytest.raises(UserError, match=r"^ingest_radar\.sources: .*radar\.zarr 300 s, .*slow\.zarr 600 s"):
-        index({"radar": store, "slow": tmp_path / "slow.zarr"}, tmp_path / "windows.parquet", settings(**SMALL))
+    stores, windows = {"radar": store, "slow": tmp_path / "slow.zarr"}, tmp_path / "windows.parquet"
+    with pytest.raises(UserError, match=r"^index\.step_s: .*radar\.zarr 300 s, .*slow\.zarr 600 s"):
+        index(stores, windows, settings(**SMALL))
+    index(stores, windows, settings(**SMALL | {"step_s": 600}))
+    table = pd.read_parquet(windows)
+    assert set(table["store"]) == {path.as_posix() for path in stores.values()}
+    for path, of_store in table.groupby("store"):
+        cut = RadarWindows(of_store, SMALL["inputs"], SMALL["leads"], SMALL["size"], 600)
+        clock = cut.rain[path]["time"].to_numpy()
+        assert set(np.diff(clock[of_store["t0"].max() :][: SMALL["inputs"] + SMALL["leads"]])) == {
+            np.timedelta64(600, "s")
+        }
+        newest = of_store["t0"] + SMALL["inputs"] - 1
+        assert (clock[newest] == of_store["time"]).all()
+        row = of_store.iloc[0]
+        square = cut.rain[path][newest.iloc[0], row.y0 : row.y0 + cut.size, row.x0 : row.x0 + cut.size]
+        np.testing.assert_array_equal(cut[0][SMALL["inputs"] - 1, 0].numpy(), square.to_numpy())
 
 
 def test_archives_that_share_frames_are_one_line(store: Path, tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""A store's frames at a longer step than its own: how archives of different steps come together."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from pipelines.common.errors import UserError
+from pipelines.radar.store import open_frames, usual_step
+
+
+def open_frames_at(store: Path, step_s: int | None) -> xr.Dataset:
+    """Open a store of frames lazily, thinned or averaged to a step; times are full steps since midnight.
+
+    Instants are thinned. Accumulations are averaged over the step, in mm/h: a time has a frame where the whole step is
+    there, and a pixel a value where each of them has one; ``source_file`` names one of its files, ``time_bounds`` is
+    left out.
+
+    Parameters
+    ----------
+    store : Path
+    step_s : int or None
+        Seconds; None, or the store's own, changes nothing.
+
+    Raises
+    ------
+    UserError
+        If there is no store of frames, or its frames can't be brought to the step.
+    """
+    frames = open_frames(store)
+    time = frames["time"].to_numpy().astype("datetime64[s]")
+    if step_s is None or time.size < 2 or (own := usual_step(time)) == step_s:
+        return frames
+    if step_s % own:
+        raise UserError(f"{store}: its step is {own} s, and {step_s} s is no multiple of it: index.step_s")
+    seconds = time.astype(np.int64)
+    clock = np.bincount(seconds % own).argmax()  # some radars' minutes are 02:30, 07:30
+    frames, seconds = frames.isel(time=seconds % own == clock), seconds[seconds % own == clock]
+    if frames["time"].attrs["time_is"] == "instant":
+        return frames.isel(time=seconds % step_s == clock)
+    bounds = frames["time_bounds"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    if (np.diff(bounds) != own).any():
+        raise UserError(f"{store}: accumulations over other times than its step of {own} s have no mean: index.step_s")
+    parts = step_s // own
+    number = -((clock - bounds[:, 1]) // step_s)  # of the step that each ends in
+    numbers, count = np.unique(number, return_counts=True)
+    of_whole = frames.isel(time=np.isin(number, numbers[count == parts]))
+    rain = of_whole["rainfall_flux"].chunk(time=parts).coarsen(time=parts).construct(time=("time", "part"))
+    which = slice(parts - 1, None, parts) if frames["time"].attrs["time_is"] == "end" else slice(None, None, parts)
+    mean = rain.mean("part", skipna=False, keep_attrs=True).astype(np.float32)
+    return of_whole.isel(time=which).drop_vars("time_bounds").assign(rainfall_flux=mean.variable)
