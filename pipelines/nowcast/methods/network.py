@@ -1,13 +1,12 @@
 """A trained network as a forecaster: on any grid, in moving coordinates."""
 
-from contextlib import redirect_stdout
-
 import numpy as np
 import torch
 from torch.nn.functional import pad
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
+from pipelines.nowcast.methods.fields import probability_matching
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
@@ -45,35 +44,3 @@ class NetworkForecaster:
         y = np.stack([probability_matching(field, newest[-1]) for field in y])
         y = np.where(seen, np.concatenate([y, np.repeat(y[-1:], leads - len(y), axis=0)]), np.float32(np.nan))
         return np.where(seen, lagrangian.advect(y, motion), np.float32(np.nan))
-
-
-def probability_matching(forecast: Rain, observed: Rain) -> Rain:
-    """Return the rain rates of the newest observed frame in the order of a forecast (probability matching).
-
-    A forecast says better where it rains than how much: its amounts are those of the climates it was trained in. As in
-    S-PROG, the observed ones of the hour are the better guess.
-
-    Parameters
-    ----------
-    forecast : ndarray of shape (H, W)
-        More means more rain; the unit doesn't matter.
-    observed : ndarray of shape (H, W), mm/h
-        In the same moving coordinates.
-
-    Returns
-    -------
-    ndarray of shape (H, W), mm/h
-        Zero where the observed is NaN.
-
-    References
-    ----------
-    Ebert 2001, doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2; pysteps' nonparam_match_empirical_cdf.
-    """
-    with redirect_stdout(None):
-        from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
-
-    seen = np.isfinite(observed)
-    matched = np.zeros_like(observed)
-    if (observed[seen] > 0).any():
-        matched[seen] = nonparam_match_empirical_cdf(forecast[seen], observed[seen])
-    return matched

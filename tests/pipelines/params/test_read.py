@@ -91,6 +91,9 @@ def at(key: str, value: object) -> Callable[[Content], None]:
         ("index.max_event_hours", 1e-4, "greater than or equal to 0.01"),  # no second: no event would be cut
         ("index.wet_share", 1.5, "less than or equal to 1"),
         ("index.test_share", 0.0, "greater than 0"),
+        ("index.rates", [0.1], "at least 2 items"),
+        ("index.rates", [0.1, 1.0, 0.5], "ascending"),
+        ("index.rates", [0.1, 0.1], "ascending"),
         ("index.inputs", 1, "greater than or equal to 2"),
         ("simulate.hours", 0.0, "greater than 0"),
         ("ingest_radar.sources.radar", "", "at least 1 character"),

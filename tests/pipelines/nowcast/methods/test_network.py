@@ -7,7 +7,7 @@ from small_model import NETWORK, untrained
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.network import NetworkForecaster, probability_matching
+from pipelines.nowcast.methods.network import NetworkForecaster
 from scs_model import EncoderForecaster
 
 
@@ -35,24 +35,6 @@ def test_where_rain_would_come_from_outside_nothing_is_known() -> None:
         deep = (from_y >= 22) & (from_y < 28) & (from_x >= 32) & (from_x < 38)
         assert np.isfinite(said[lead - 1][inside & ~hole]).mean() > 0.95
         assert np.isnan(said[lead - 1][(from_y > 66) | (from_x < -2) | deep]).mean() > 0.95
-
-
-def test_the_rates_of_a_network_are_those_of_the_newest_frame_in_its_own_order() -> None:
-    rng = np.random.default_rng(0)
-    observed = rng.gamma(0.5, 2.0, (30, 40)).astype(np.float32)
-    observed[:, :4] = np.nan
-    forecast = rng.permuted(observed.ravel()).reshape(30, 40)
-    forecast = np.nan_to_num(forecast, nan=1.0) ** 2 + 0.1
-    matched = probability_matching(forecast, observed)
-    seen = np.isfinite(observed)
-    order = np.argsort(forecast[seen])
-    assert (np.diff(matched[seen][order]) >= 0).all()
-    np.testing.assert_allclose(np.sort(matched[seen]), np.sort(observed[seen]), atol=1e-3)
-    assert not matched[~seen].any()
-    # What a forecast says is its order alone.
-    np.testing.assert_array_equal(probability_matching(forecast * 4.0, observed), matched)
-    assert not probability_matching(forecast, np.zeros_like(observed)).any()
-    assert not probability_matching(forecast, np.full_like(observed, np.nan)).any()
 
 
 def test_after_the_last_lead_time_that_it_was_trained_for_rain_only_moves_on() -> None:

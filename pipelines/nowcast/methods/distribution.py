@@ -1,0 +1,58 @@
+"""What a method knows of the rain to come: probabilities of exceedance, and the fields that stand for them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.nowcast.methods.extrapolation import Forecaster
+from pipelines.radar.frame import Rain
+
+# (leads, K, H, W): probability of a rain rate of at least each of K rates; NaN at all of them where nothing is known.
+Exceedance = NDArray[np.float32]
+
+
+class Distribution(NamedTuple):
+    """One forecast's probabilities, and what else came out of the same run.
+
+    Parameters
+    ----------
+    exceedance : ndarray of shape (leads, K, H, W)
+    fields : mapping of str to ndarray of shape (leads, H, W), mm/h
+        Rain fields by kind; the first is what the forecaster gives when it is called.
+    members : int, optional
+        Of the ensemble whose shares the probabilities are; None where they are no ensemble's.
+    """
+
+    exceedance: Exceedance
+    fields: Mapping[str, Rain]
+    members: int | None = None
+
+
+@runtime_checkable
+class ProbabilisticForecaster(Protocol):
+    """A forecaster that also tells how likely it is."""
+
+    def __call__(self, rain_rate: Rain, leads: int) -> Rain:
+        """Forecast (leads, H, W) mm/h from (T_in, H, W) mm/h."""
+
+    def distribution(self, rain_rate: Rain, leads: int, rates: Sequence[float]) -> Distribution:
+        """Forecast at ``rates``, mm/h, ascending; raises UserError for rates that it hasn't."""
+
+
+def distribution_of(forecaster: Forecaster, rain_rate: Rain, leads: int, rates: Sequence[float]) -> Distribution:
+    """Return any method's distribution: of one that gives no probabilities its field's, of 0 and 1.
+
+    The CRPS of such a one is its mean absolute error between the lowest and the highest rate.
+    """
+    if isinstance(forecaster, ProbabilisticForecaster):
+        return forecaster.distribution(rain_rate, leads, rates)
+    field = forecaster(rain_rate, leads)
+    return Distribution(certain(field, rates), {"field": field})
+
+
+def certain(field: Rain, rates: Sequence[float]) -> Exceedance:
+    """Return a rain field (leads, H, W) as probabilities of 0 and 1; NaN where it is NaN."""
+    exceeds = [field >= float(rate) for rate in rates]
+    return np.where(np.isnan(field)[:, None], np.float32(np.nan), np.stack(exceeds, axis=1).astype(np.float32))
