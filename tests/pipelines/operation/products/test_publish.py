@@ -13,9 +13,10 @@ from archive import moving_cells
 from domains import SIMULATED, domain_in
 from matplotlib.image import imread
 from PIL import Image, ImageSequence
-from small_model import loaded
+from small_model import loaded, untrained
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.nowcast.methods.network import NetworkForecaster
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.animation import MapSeries
@@ -155,6 +156,36 @@ def test_maps_are_coloured_by_the_scale_and_make_the_animation(folder: Path) -> 
         assert np.all(shown_map == colour(COLOURS[at]), axis=-1).sum() / whole == pytest.approx(share, abs=0.05)
     # The badge of what is observed isn't that of a forecast.
     assert not np.array_equal(pictures[0][40:75], pictures[2][40:75])
+
+
+def test_where_rain_comes_from_outside_every_product_says_not_known(tmp_path: Path) -> None:
+    """Rain goes 3 columns east a frame: after an hour nobody has seen what comes to 36 columns in the west."""
+    frames = moving_cells("2024-06-01T23:40", 4, shape=(96, 128), speed=(3.0, 0.0))
+    by_time = {frame.time: frame for frame in frames}
+    model = replace(loaded("persistence"), forecaster=NetworkForecaster(untrained(), 4))
+    publish(
+        *forecast(Source("radar", np.array(list(by_time)), by_time.__getitem__), lambda: model, POLICY),
+        tmp_path / "out",
+    )
+    with xr.open_dataset(tmp_path / "out" / NETCDF, decode_timedelta=False) as dataset:
+        rain = dataset["rainfall_flux"].to_numpy()
+        amount = dataset["rainfall_amount_60min"].to_numpy()[0]
+    unknown = np.isnan(rain)
+    for lead in (4, 8, 12):
+        assert unknown[lead - 1, :, : 2 * lead].all() and not unknown[lead - 1, 20:-20, 4 * lead :].any()
+    np.testing.assert_array_equal(np.isnan(amount), unknown.any(axis=0) | np.isnan(frames[-1].rain_rate))
+    with rasterio.open(tmp_path / "out" / COGS / "rainfall_flux_20240602T005500Z.tif") as file:
+        np.testing.assert_array_equal(file.read_masks(1) == 0, unknown[11])
+    with rasterio.open(tmp_path / "out" / COGS / "rainfall_amount_60min_20240602T005500Z.tif") as file:
+        np.testing.assert_array_equal(file.read_masks(1) == 0, np.isnan(amount))
+    grey = []
+    for stamp in ("20240602T001500Z", "20240602T005500Z"):
+        picture = np.asarray(Image.open(tmp_path / "out" / MAPS / f"forecast_{stamp}.png").convert("RGB"))
+        grey.append(np.all(picture[90:-115, 60:-100] == colour("#d9d9d9"), axis=-1).mean())
+    assert grey == pytest.approx(unknown[[3, 11]].mean(axis=(1, 2)), abs=0.02)
+    glance = np.round(255 * imread(tmp_path / "out" / PICTURE)[..., :3])
+    greys = [np.all(part == colour("#d9d9d9"), axis=-1).sum() for part in np.array_split(glance, 5, axis=1)]
+    assert greys == sorted(greys) and greys[4] > 20 * greys[0]
 
 
 def test_the_graticule_lies_where_pyproj_says() -> None:
