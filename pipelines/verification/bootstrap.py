@@ -1,7 +1,8 @@
 """Is one method better than another? Scores, and their difference on the same forecasts, with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,10 @@ class Interval:
     blocks: int
 
     def __str__(self) -> str:
-        return self._in_words(".3f")
+        return format(self)
 
-    def _in_words(self, digits: str) -> str:
+    def __format__(self, digits: str) -> str:
+        digits = digits or ".3f"
         if np.isnan(self.value):
             return "undefined"
         if np.isnan(self.low):
@@ -55,8 +57,8 @@ class Difference(Interval):
         """Whether the interval leaves zero out."""
         return bool(self.low > 0 or self.high < 0)
 
-    def __str__(self) -> str:
-        words = self._in_words("+.3f")
+    def __format__(self, digits: str) -> str:
+        words = super().__format__("+" + (digits or ".3f"))
         return words if self.shown or np.isnan(self.low) else f"{words}, no difference shown"
 
 
@@ -93,18 +95,70 @@ def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArra
     return forecasts.assign(piece=piece).groupby(["event", "piece"]).ngroup().to_numpy()
 
 
-def paired_difference(sums_a: pd.DataFrame, sums_b: pd.DataFrame, *, draws: int = DRAWS) -> Difference:
-    """Return the mean of pooled CSI over thresholds and lead times, of method a minus that of method b.
+class Statistic(NamedTuple):
+    """A number that follows from pooled sums, or an array of them.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The sums that it is made of.
+    by : sequence of str
+        Columns that tell apart the cells for which they are pooled.
+    of : callable
+        From sums of shape (draws, cells, columns) and the index of the cells to values of shape (draws, ...); NaN where
+        undefined.
+    """
+
+    columns: Sequence[str]
+    by: Sequence[str]
+    of: Callable[[NDArray[np.float64], pd.Index], NDArray[np.float64]]
+
+
+def mean_over_cells(score: str, by: Sequence[str] = CELLS) -> Statistic:
+    """Return the mean of a score over those cells of ``by`` at which rain was observed.
+
+    Parameters
+    ----------
+    score : str
+        A column of :func:`pipelines.verification.scoring.scores_of`; the mean is that of
+        :func:`pipelines.verification.scoring.mean_of`.
+    """
+
+    def of(sums: NDArray[np.float64], _: pd.Index) -> NDArray[np.float64]:
+        draws, cells, _count = sums.shape
+        scores = scores_from(pd.DataFrame(sums.reshape(draws * cells, len(SUMS)), columns=SUMS))
+        counted = scores[score].where(scores["pod"].notna()).to_numpy().reshape(draws, cells)
+        return mean_of_known(counted)
+
+    return Statistic(SUMS, by, of)
+
+
+def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each row but for what is undefined; NaN where all is."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
+
+
+MEAN_CSI = mean_over_cells("csi")
+
+
+def paired_difference(
+    sums_a: pd.DataFrame, sums_b: pd.DataFrame, statistic: Statistic = MEAN_CSI, *, draws: int = DRAWS
+) -> Difference:
+    """Return a statistic of method a minus that of method b: by default the mean of pooled CSI.
 
     By paired block bootstrap: each draw takes as many blocks as there are, with replacement, and the same ones for both
-    methods; the counts of what was drawn are pooled and scored as the whole is. The interval is from the 2.5th to the
+    methods; the sums of what was drawn are pooled and scored as the whole is. The interval is from the 2.5th to the
     97.5th percentile.
 
     Parameters
     ----------
     sums_a, sums_b : DataFrame
-        Of :func:`pipelines.verification.scoring.score_forecast`, with columns event and time (of issue), of the same
-        forecasts. Select rows before to compare at one threshold or lead time only.
+        Sums with columns event and time (of issue), of the same forecasts. Select rows before to compare at one
+        threshold or lead time only.
+    statistic : Statistic
+        One number.
 
     Raises
     ------
@@ -119,64 +173,55 @@ def paired_difference(sums_a: pd.DataFrame, sums_b: pd.DataFrame, *, draws: int 
     forecasts, others = _forecasts_of(sums_a), _forecasts_of(sums_b)
     if not forecasts.equals(others):
         raise UserError(f"not the same forecasts: {len(forecasts)} of one method and {len(others)} of the other differ")
-    drawn, blocks = _means([sums_a, sums_b], "csi", CELLS, draws)
-    return Difference(*_percentiles(drawn[0] - drawn[1]), blocks)
+    (a, b), blocks = _drawn([sums_a, sums_b], statistic, draws)
+    value, low, high = _percentiles(a - b).tolist()
+    return Difference(value, low, high, blocks)
 
 
-def mean_score(sums: pd.DataFrame, score: str = "csi", *, by: Sequence[str] = CELLS) -> Interval:
-    """Return the mean of one method's pooled score over the cells of ``by``, with its interval by block bootstrap.
+def mean_score(sums: pd.DataFrame, statistic: Statistic = MEAN_CSI) -> Interval:
+    """Return a statistic of one method, with its interval by block bootstrap; parameters are those of there.
 
     Where methods differ, the interval of :func:`paired_difference` says so sooner: the weather is the same for both.
-
-    Parameters
-    ----------
-    sums : DataFrame
-        As there.
-    score : str
-        A column of :func:`pipelines.verification.scoring.scores_of`.
-    by : sequence of str
-        The mean is over those cells of it at which rain was observed; see
-        :func:`pipelines.verification.scoring.mean_of`.
     """
-    drawn, blocks = _means([sums], score, by, DRAWS)
-    return Interval(*_percentiles(drawn[0]), blocks)
+    (drawn,), blocks = _drawn([sums], statistic, DRAWS)
+    value, low, high = _percentiles(drawn).tolist()
+    return Interval(value, low, high, blocks)
+
+
+def intervals(sums: pd.DataFrame, statistic: Statistic) -> tuple[NDArray[np.float64], int]:
+    """Return a statistic of many numbers, with the low and high end of each interval, (3, ...); and the blocks."""
+    (drawn,), blocks = _drawn([sums], statistic, DRAWS)
+    return _percentiles(drawn), blocks
 
 
 def _forecasts_of(sums: pd.DataFrame) -> pd.DataFrame:
     return sums[KEY].drop_duplicates().sort_values(KEY).reset_index(drop=True)
 
 
-def _means(
-    tables: Sequence[pd.DataFrame], score: str, by: Sequence[str], draws: int
-) -> tuple[list[NDArray[np.float64]], int]:
-    """Mean score of each table as it is, then of each draw, (1 + draws,); of one block there are no draws."""
+def _drawn(tables: Sequence[pd.DataFrame], statistic: Statistic, draws: int) -> tuple[list[NDArray[np.float64]], int]:
+    """Statistic of each table as it is, then of each draw, (1 + draws, ...); of one block there are no draws."""
     forecasts = _forecasts_of(tables[0])
     forecasts["block"] = number_blocks(forecasts)
     blocks = int(forecasts["block"].nunique())
-    weights = np.ones((1, blocks), int)
+    weights = np.ones((1, blocks))  # how often each block is in a draw
     if blocks > 1:
         of_draws = np.random.default_rng(SEED).multinomial(blocks, np.full(blocks, 1 / blocks), draws)
         weights = np.concatenate([weights, of_draws])
-    return [_drawn(sums.merge(forecasts, on=KEY), weights, score, by) for sums in tables], blocks
+    columns = list(statistic.columns)
+    values = []
+    for sums in tables:
+        numbered = sums.merge(forecasts, on=KEY).groupby([*statistic.by, "block"])
+        of_block = numbered[columns].sum().unstack("block", fill_value=0.0)
+        each = of_block.to_numpy(float).reshape(len(of_block), len(columns), -1)
+        values.append(statistic.of(np.einsum("cnb,db->dcn", each, weights), of_block.index))
+    return values, blocks
 
 
-def _percentiles(means: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Value and interval of what :func:`_means` gave."""
-    draws = means[1:][np.isfinite(means[1:])]  # a draw of dry blocks alone has no score
-    if draws.size == 0 or np.isnan(means[0]):
-        return float(means[0]), np.nan, np.nan
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(means[0]), float(low), float(high)
-
-
-def _drawn(sums: pd.DataFrame, weights: NDArray[np.int64], score: str, by: Sequence[str]) -> NDArray[np.float64]:
-    """Mean score of each draw, of shape (draws,); ``weights`` (draws, blocks) says how often each block is in it."""
-    of_block = sums.groupby([*by, "block"])[SUMS].sum().unstack("block", fill_value=0.0)
-    cells, draws = len(of_block), len(weights)
-    values = of_block.to_numpy(float).reshape(cells, len(SUMS), -1)
-    pooled = np.einsum("cnb,db->dcn", values, weights.astype(float)).reshape(draws * cells, len(SUMS))
-    scores = scores_from(pd.DataFrame(pooled, columns=SUMS))
-    counted = scores[score].where(scores["pod"].notna()).to_numpy().reshape(draws, cells)
-    known = np.isfinite(counted)
-    total = np.where(known, counted, 0.0).sum(axis=1)
-    return np.divide(total, known.sum(axis=1), out=np.full(draws, np.nan), where=known.any(axis=1))
+def _percentiles(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Value, low and high end of what :func:`_drawn` gave, (3, ...)."""
+    value, draws = drawn[0], drawn[1:]
+    ends = np.full((2, *value.shape), np.nan)
+    known = np.isfinite(value) & np.isfinite(draws).any(axis=0)  # a draw of dry blocks alone has no score
+    if known.any():
+        ends[:, known] = np.nanpercentile(draws[:, known], [2.5, 97.5], axis=0)
+    return np.concatenate([value[None], ends])

@@ -8,13 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from pipelines.common.errors import UserError
 from pipelines.radar.frame import Rain
+from pipelines.verification.bootstrap import CELLS, KEY, Statistic, intervals, mean_of_known
 
+ORDER = 1e-6  # by which a probability may be off: rounding of float32
 BINS = 20  # of probability, even, the last one closed; for reliability and ROC
 OF_BINS = [f"{what}_{number}" for what in ("count", "said", "came") for number in range(BINS)]
+FEW_RATES = (0.5, 2.0, 5.0, 10.0)  # mm/h, of those that there are: shown where all were too many
 PROBABILITY_SUMS = ["squared_error", "spread", *OF_BINS]
+BRIER_SUMS = ["squared_error", "fair_error", "reference_error", "pixels"]
 
 
 def score_probabilities(
@@ -34,7 +39,7 @@ def score_probabilities(
         Probability of a rain rate of at least each rate.
     observed : ndarray of shape (leads, H, W), mm/h
     mask : ndarray of shape (leads, H, W)
-        The pixels that count; forecast and observed are finite there.
+        The pixels that count; observed is finite there.
     rates : sequence of float
         mm/h, ascending.
     minutes : sequence of float
@@ -48,64 +53,94 @@ def score_probabilities(
         One row for each lead time and rate: ``minutes``, ``threshold``, ``members`` (NaN for no ensemble), and the sums
         `PROBABILITY_SUMS` over the pixels that count, p the probability and o 1 where it came, else 0:
         ``squared_error`` (p - o)², ``spread`` p (1 - p), and in each bin of p ``count`` 1, ``said`` p, ``came`` o.
+
+    Raises
+    ------
+    UserError
+        If a probability that counts is NaN, outside of 0 to 1, or more than that of a lower rate.
     """
     rows = []
     for lead, counts in enumerate(mask):
-        seen = observed[lead][counts]
+        pixels = np.flatnonzero(counts)
+        seen, lower = observed[lead].ravel()[pixels], np.float32(1)
         for number, rate in enumerate(rates):
-            p, came = exceedance[lead, number][counts].astype(np.float64), seen >= rate
-            of_bin = np.minimum((p * BINS).astype(int), BINS - 1)
-            bins = [np.bincount(of_bin, weights, BINS) for weights in (None, p, came)]
-            sums = [np.square(p - came).sum(), (p * (1 - p)).sum(), *np.concatenate(bins)]
-            rows.append([minutes[lead], rate, np.nan if members is None else members, *sums])
+            narrow = exceedance[lead, number].ravel()[pixels]
+            at = f"no distribution at {minutes[lead]:g} minutes and {rate:g} mm/h: "
+            if narrow.size and not (narrow.min() >= -ORDER and narrow.max() <= 1 + ORDER):
+                raise UserError(f"{at}a probability that isn't from 0 to 1")
+            if (narrow > lower + np.float32(ORDER)).any():
+                raise UserError(f"{at}more likely than a lower rain rate")
+            lower, p = narrow, narrow.astype(np.float64)  # one plane alone: grids have millions of pixels
+            # One number for the bin and for what came: each pixel is counted once.
+            of_bin = np.minimum((narrow * BINS).astype(np.uint8), BINS - 1) + BINS * (seen >= rate).astype(np.uint8)
+            count = np.bincount(of_bin, minlength=2 * BINS).reshape(2, BINS)
+            said = np.bincount(of_bin, p, 2 * BINS).reshape(2, BINS)
+            square = p @ p
+            sums = [square - 2 * said[1].sum() + count[1].sum(), said.sum() - square]
+            bins = np.concatenate([count.sum(axis=0), said.sum(axis=0), count[1]])
+            rows.append([minutes[lead], rate, np.nan if members is None else members, *sums, *bins])
     return pd.DataFrame(rows, columns=["minutes", "threshold", "members", *PROBABILITY_SUMS], dtype=float)
 
 
-def probability_scores(sums: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of all forecasts together, at each rain rate and lead time.
+def brier_sums(sums: pd.DataFrame, reference: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the sums with what Brier scores, their skill and the CRPS are made of.
 
     Parameters
     ----------
     sums : DataFrame
-        Tables of :func:`score_probabilities`, of any number of forecasts.
-    reference : DataFrame
-        The same forecasts of the method that skill is measured against: the climatology of the training archives.
+        Tables of :func:`score_probabilities`, of any number of forecasts, with columns event and time (of issue).
+    reference : DataFrame, optional
+        Those of the method that skill is measured against: the climatology of the training archives. Forecasts that it
+        hasn't are left out.
 
     Returns
     -------
     DataFrame
-        Index threshold and minutes; columns ``brier``, ``brier_fair`` (of an ensemble as if of endless members: Ferro
-        2014), ``brier_skill``, ``brier_skill_fair``, ``roc_area``, ``sharpness`` (mean p (1 - p): 0 for a forecast of
-        0 and 1 alone); NaN where a score is undefined.
+        More columns: ``pixels``; ``fair_error``, the squared error of an ensemble as if of endless members (Ferro
+        2014); ``reference_error``, the squared error of the reference, 0 for none.
 
     References
     ----------
     Ferro 2014, doi:10.1002/qj.2270.
     """
-    total = _pooled(sums)
-    count, _, came = _bins(total)
-    pixels = count.sum(axis=1)
-    finite = np.nan_to_num(1 / (total["members"] - 1))  # 0 for no ensemble
-    brier = total["squared_error"] / pixels
-    fair = brier - finite * total["spread"] / pixels
-    of_reference = _pooled(reference)["squared_error"] / pixels
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scores = {
-            "brier": brier,
-            "brier_fair": fair,
-            "brier_skill": 1 - brier / of_reference,
-            "brier_skill_fair": 1 - fair / of_reference,
-            "roc_area": roc_area(count, came),
-            "sharpness": total["spread"] / pixels,
-        }
-    return pd.DataFrame(scores).replace([np.inf, -np.inf], np.nan)
+    finite = np.nan_to_num(1 / (sums["members"] - 1))  # 0 for no ensemble
+    more = sums.assign(
+        pixels=sums[OF_BINS[:BINS]].sum(axis=1), fair_error=sums["squared_error"] - finite * sums["spread"]
+    )
+    if reference is None:
+        return more.assign(reference_error=0.0)
+    keys = [*KEY, *CELLS]
+    of_reference = reference[[*keys, "squared_error"]].rename(columns={"squared_error": "reference_error"})
+    return more.merge(of_reference, on=keys)
+
+
+def probability_scores(sums: pd.DataFrame, reference: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the scores of all forecasts together, at each rain rate and lead time; parameters: :func:`brier_sums`.
+
+    Returns
+    -------
+    DataFrame
+        Index threshold and minutes; columns ``brier``, ``brier_fair``, ``brier_skill``, ``brier_skill_fair``,
+        ``roc_area``, ``sharpness`` (mean p (1 - p): 0 for a forecast of 0 and 1 alone); NaN where a score is undefined.
+    """
+    total = brier_sums(sums, reference).groupby([*CELLS])[[*BRIER_SUMS, "spread", *OF_BINS]].sum()
+    skill = _skill(total[BRIER_SUMS].to_numpy())
+    count, _, came = _bins(total[OF_BINS].to_numpy())
+    scores = {
+        "brier": _ratio(total["squared_error"], total["pixels"]),
+        "brier_fair": _ratio(total["fair_error"], total["pixels"]),
+        "brier_skill": skill[..., 0],
+        "brier_skill_fair": skill[..., 1],
+        "roc_area": roc_area(count, came),
+        "sharpness": _ratio(total["spread"], total["pixels"]),
+    }
+    return pd.DataFrame(scores, index=total.index)
 
 
 def roc_area(count: NDArray[np.float64], came: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the area under the ROC curve from bins of probability, (..., BINS) forecasts and events; by trapezoids."""
     of = [np.flip(np.cumsum(np.flip(part, -1), -1), -1) for part in (came, count - came)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pod, pofd = (np.concatenate([part / part[..., :1], np.zeros_like(part[..., :1])], -1) for part in of)
+    pod, pofd = (np.concatenate([_ratio(part, part[..., :1]), np.zeros_like(part[..., :1])], -1) for part in of)
     return -np.trapezoid(pod, pofd, axis=-1)
 
 
@@ -122,26 +157,71 @@ def crps(scores: pd.DataFrame, column: str = "brier") -> pd.Series:
     return pd.Series(np.trapezoid(of_rate.to_numpy(), of_rate.index.to_numpy(), axis=0), of_rate.columns)
 
 
+def _mean_crps(error: str) -> Statistic:
+    def of(sums: NDArray[np.float64], cells: pd.Index) -> NDArray[np.float64]:
+        rates = cells.unique("threshold")
+        brier = _ratio(sums[..., 0], sums[..., 1]).reshape(len(sums), len(rates), -1)
+        return mean_of_known(np.trapezoid(brier, rates, axis=1))
+
+    return Statistic([error, "pixels"], CELLS, of)
+
+
+# Of `brier_sums`: the mean CRPS over lead times, of the ensemble as it is and as if of endless members; and the Brier
+# skill, raw and fair, of each rate and lead time, (draws, cells, 2).
+CRPS, CRPS_FAIR = _mean_crps("squared_error"), _mean_crps("fair_error")
+BRIER_SKILL = Statistic(BRIER_SUMS, CELLS, lambda sums, cells: _skill(sums))
+_CAME = Statistic(OF_BINS, ["threshold"], lambda sums, rates: _ratio(*_bins(sums)[[2, 0]]))
+
+
 def reliability(sums: pd.DataFrame) -> pd.DataFrame:
     """Return how often came what was said, at each rain rate and bin of probability, over all lead times.
 
     Returns
     -------
     DataFrame
-        Index threshold and bin; columns ``count``, ``said`` (mean probability), ``came`` (share of events).
+        Index threshold and bin; columns ``count``, ``said`` (mean probability), ``came`` (share of events) and its
+        interval by block bootstrap, ``low`` and ``high``.
     """
     total = sums.groupby("threshold")[OF_BINS].sum()
-    count, said, came = (pd.DataFrame(part, total.index).stack() for part in _bins(total))
-    table = pd.DataFrame({"count": count, "said": said / count, "came": came / count})
-    table.index.names = ["threshold", "bin"]
-    return table
+    count, said, _ = _bins(total.to_numpy())
+    (came, low, high), _ = intervals(sums, _CAME)
+    parts = {"count": count, "said": _ratio(said, count), "came": came, "low": low, "high": high}
+    index = pd.MultiIndex.from_product([total.index, range(BINS)], names=["threshold", "bin"])
+    return pd.DataFrame({name: part.ravel() for name, part in parts.items()}, index)
 
 
-def _pooled(sums: pd.DataFrame) -> pd.DataFrame:
-    of_cell = sums.groupby(["threshold", "minutes"])
-    return of_cell[PROBABILITY_SUMS].sum().assign(members=of_cell["members"].max())
+def probability_headline(sums: pd.DataFrame, reference: pd.DataFrame | None = None) -> dict[str, float]:
+    """Return few scores by name, as metrics to compare: ``crps``, and such as ``brier_skill_2mm_60min``.
+
+    Lead times are 30 and 60 minutes, rates 0.5, 2, 5 and 10 mm/h, as far as the table has them; fair scores are those
+    of ensembles; undefined ones are left out.
+    """
+    scores = probability_scores(sums, reference)
+    of_lead, fair = crps(scores), crps(scores, "brier_fair")
+    result = {"crps": of_lead.mean()}
+    for lead in (30, 60):
+        if lead in of_lead:
+            result[f"crps_{lead}min"] = of_lead[lead]
+            if sums["members"].notna().any():
+                result[f"crps_fair_{lead}min"] = fair[lead]
+        for rate in FEW_RATES:
+            if (rate, lead) in scores.index:
+                at = scores.loc[(rate, lead)]
+                result |= {f"{name}_{rate:g}mm_{lead}min": at[name] for name in ("brier_skill", "roc_area")}
+    return {name: float(value) for name, value in result.items() if np.isfinite(value)}
 
 
-def _bins(total: pd.DataFrame) -> NDArray[np.float64]:
-    """Return counts, said and came, each (rows, BINS)."""
-    return total[OF_BINS].to_numpy().reshape(len(total), 3, BINS).transpose(1, 0, 2)
+def _ratio(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
+    """Part of the whole; NaN where there is nothing."""
+    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _skill(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Brier skill from `BRIER_SUMS` (..., 4), raw and fair (..., 2)."""
+    return 1 - _ratio(sums[..., :2], sums[..., 2:3])
+
+
+def _bins(of_bins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Split counts, said and came out of `OF_BINS` (..., 3 · BINS), each (..., BINS)."""
+    return np.moveaxis(of_bins.reshape(*of_bins.shape[:-1], 3, BINS), -2, 0)

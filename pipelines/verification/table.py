@@ -15,6 +15,7 @@ from pipelines.verification.bootstrap import (
     KEY,
     Difference,
     Tables,
+    mean_over_cells,
     mean_score,
     number_blocks,
     paired_difference,
@@ -71,7 +72,9 @@ def fss_threshold(thresholds: Iterable[float]) -> float:
 def summary(sums: pd.DataFrame, of_events: pd.DataFrame) -> dict[str, float]:
     """Return the scores of a method, one number each; ``of_events`` are those of its events."""
     csi = mean_score(sums)
-    fss = mean_score(sums[sums["threshold"] == fss_threshold(sums["threshold"].unique())], "fss_8km", by=["minutes"])
+    fss = mean_score(
+        sums[sums["threshold"] == fss_threshold(sums["threshold"].unique())], mean_over_cells("fss_8km", ["minutes"])
+    )
     of_threshold = scores_of(sums, ["threshold"])["bias"]
     of_event = pd.Series([mean_of(of, "csi") for _, of in of_events.groupby("event")])
     everything = scores_from(sums[SUMS].sum().to_frame().T).iloc[0]
