@@ -9,9 +9,12 @@ from matplotlib.figure import Figure
 
 from pipelines.common.files import atomic_path
 from pipelines.verification.bootstrap import Tables
+from pipelines.verification.probabilities import crps, few_rates, reliability
 from pipelines.verification.scoring import SCALES_KM
 from pipelines.verification.spatial import WAVELENGTHS_KM, power_column
 from pipelines.verification.table import fss_threshold
+
+RARE = 0.001  # share of pixels
 
 
 def draw_csi(scores: Tables, path: Path, dashed: Container[str]) -> None:
@@ -72,7 +75,66 @@ def draw_spectra(tables: Tables, path: Path, dashed: Container[str]) -> None:
     _save(figure, axes, path)
 
 
-def _draw_panels(panels: Mapping[str, Mapping[str, pd.Series]], label: str, path: Path, dashed: Container[str]) -> None:
+def draw_crps(scores: Tables, path: Path, dashed: Container[str]) -> None:
+    """Draw CRPS against lead time.
+
+    Parameters
+    ----------
+    scores : mapping of str to DataFrame
+        Of :func:`pipelines.verification.probabilities.probability_scores`, by the method's name.
+    """
+    panel = {name: crps(of) for name, of in scores.items()}
+    _draw_panels({"less is better": panel}, "CRPS, mm/h, pooled", path, dashed, (0, None))
+
+
+def draw_brier_skill(scores: Tables, path: Path, dashed: Container[str]) -> None:
+    """Draw Brier skill against lead time, one panel a rate of a few; parameters are those of :func:`draw_crps`."""
+    panels = {
+        f"at least {rate:g} mm/h": {name: of["brier_skill"].loc[rate] for name, of in scores.items()}
+        for rate in few_rates(next(iter(scores.values())).index.unique("threshold"))
+    }
+    _draw_panels(panels, "Brier skill against climatology, pooled", path, dashed, (-0.5, 1))
+
+
+def draw_reliability(tables: Tables, path: Path, dashed: Container[str]) -> None:
+    """Draw how often came what was said, one panel a rate of a few, with intervals; below it how often it was said.
+
+    Bins of less than 0.1 % of the pixels have no point. ``tables`` are sums; methods that say 0 and 1 alone are left
+    out.
+    """
+    colours = {name: f"C{number}" for number, name in enumerate(tables)}  # the same as in the other pictures
+    shown = {name: reliability(sums) for name, sums in tables.items() if sums["spread"].any()}
+    rates = few_rates(next(iter(tables.values()))["threshold"])
+    figure = Figure(figsize=(3.2 * len(rates) + 1.8, 4.6), dpi=100, layout="constrained")
+    above, below = figure.subplots(2, len(rates), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1])
+    for rate, ax, histogram in zip(rates, above, below, strict=True):
+        ax.plot([0, 1], [0, 1], color="grey", linewidth=1)
+        for name, of_method in shown.items():
+            at = of_method.loc[rate]
+            share = at["count"] / at["count"].sum()
+            points = at[share >= RARE]
+            # The value lies outside of its own interval where draws are few and skewed.
+            bars = [(points["came"] - points["low"]).clip(lower=0), (points["high"] - points["came"]).clip(lower=0)]
+            style = {"linestyle": _style(name, dashed), "marker": ".", "linewidth": 1, "color": colours[name]}
+            ax.errorbar(points["said"], points["came"], bars, label=name, capsize=2, **style)
+            histogram.plot(at["said"], share, **style)
+        ax.set_title(f"at least {rate:g} mm/h", fontsize=9)
+        ax.set_ylim(0, 1)
+        histogram.set_yscale("log")
+        histogram.set_ylim(RARE / 10, 1)
+        histogram.set_xlabel("probability")
+    above[0].set_ylabel("share that came")
+    below[0].set_ylabel("share of pixels")
+    _save(figure, above, path)
+
+
+def _draw_panels(
+    panels: Mapping[str, Mapping[str, pd.Series]],
+    label: str,
+    path: Path,
+    dashed: Container[str],
+    limits: tuple[float, float | None] = (0, 1),
+) -> None:
     """Draw each panel's methods against lead time, under its title."""
     figure = Figure(figsize=(3.2 * len(panels) + 1.6, 3.4), dpi=100, layout="constrained")
     axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
@@ -82,7 +144,7 @@ def _draw_panels(panels: Mapping[str, Mapping[str, pd.Series]], label: str, path
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("lead time, minutes")
     axes[0].set_ylabel(label)
-    axes[0].set_ylim(0, 1)
+    axes[0].set_ylim(*limits)
     _save(figure, axes, path)
 
 

@@ -4,7 +4,7 @@ As `pipelines.verification.scoring` does for forecasts of a field: :func:`score_
 tables of many are concatenated, :func:`probability_scores` pools and scores them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -188,6 +188,11 @@ def reliability(sums: pd.DataFrame) -> pd.DataFrame:
     parts = {"count": count, "said": _ratio(said, count), "came": came, "low": low, "high": high}
     index = pd.MultiIndex.from_product([total.index, range(BINS)], names=["threshold", "bin"])
     return pd.DataFrame({name: part.ravel() for name, part in parts.items()}, index)
+
+
+def few_rates(rates: Iterable[float]) -> list[float]:
+    """Return those of `FEW_RATES` that there are; if none, all."""
+    return sorted({*rates} & {*FEW_RATES} or {*rates})
 
 
 def probability_headline(sums: pd.DataFrame, reference: pd.DataFrame | None = None) -> dict[str, float]:
