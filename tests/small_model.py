@@ -1,13 +1,18 @@
 """Models for tests: small networks as training leaves them, and baselines as the registry gives them."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.methods.distribution import Distribution, certain
+from pipelines.nowcast.methods.extrapolation import extrapolation, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS
 from pipelines.nowcast.registered_model import LoadedModel
 from scs_model import EncoderForecaster
@@ -36,3 +41,21 @@ def loaded(method: str, **description: Any) -> LoadedModel:
     said = ModelDescription.model_validate({"method": method, "inputs": 3} | description)
     uri = "models:/radar-nowcast@champion"
     return LoadedModel(uri, "radar-nowcast", "7", "ab" * 32, FALLBACKS[method], said)
+
+
+class Mixture:
+    """Extrapolation, 3 to 1 with persistence: probabilities of 0, 0.25, 0.75 and 1, and their mean."""
+
+    def __call__(self, rain_rate: np.ndarray, leads: int) -> np.ndarray:
+        return self.distribution(rain_rate, leads, [1.0]).fields["mean"]
+
+    def distribution(self, rain_rate: np.ndarray, leads: int, rates: Sequence[float]) -> Distribution:
+        moved, still = (one(rain_rate, leads) for one in (extrapolation, persistence))
+        exceedance = 0.75 * certain(moved, rates) + 0.25 * certain(still, rates)
+        return Distribution(exceedance, {"mean": 0.75 * moved + 0.25 * still, "median": moved})
+
+
+def probabilistic(rates: Sequence[float] = (0.1, 1.0, 5.0), **description: Any) -> LoadedModel:
+    """A `Mixture` as the registry gives it."""
+    model = loaded("extrapolation", name="mixture", rates=list(rates), **description)
+    return replace(model, forecaster=Mixture())

@@ -9,9 +9,11 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.methods.distribution import Exceedance, ProbabilisticForecaster
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.nowcast.registered_model import LoadedModel
@@ -22,6 +24,7 @@ from pipelines.params.operation import Policy
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import pixel_metres
 
+ROUNDING = 1e-6  # by which a probability may be off
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 
 
@@ -76,12 +79,14 @@ def forecast(
             with as_user_error(model.uri):
                 check_fit(model, newest, step_s, leads, memory_limit_mb)
             inputs = choose_inputs(source, model.description.inputs, policy, model.uri)
-            rain_rate = run(model, inputs, leads)
+            rain_rate, exceedance = run(model, inputs, leads)
         except UserError as error:
             refusals.append(error)
             continue
         fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else None
-        dataset = forecast_dataset(rain_rate, inputs, step_s, model, policy, fallback=fallback, snapshot=snapshot)
+        dataset = forecast_dataset(
+            rain_rate, inputs, step_s, model, policy, exceedance=exceedance, fallback=fallback, snapshot=snapshot
+        )
         return dataset, inputs.observed
     if len(refusals) == 1:
         raise refusals[0]
@@ -111,21 +116,56 @@ def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory
         raise UserError(f"{model.uri} needs {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")
 
 
-def run(model: LoadedModel, inputs: Inputs, leads: int) -> Rain:
-    """Let a model forecast, and look at what it gives; raises UserError if it fails, or what it gives can't be rain."""
+def run(model: LoadedModel, inputs: Inputs, leads: int) -> tuple[Rain, Exceedance | None]:
+    """Let a model forecast, and look at what it gives.
+
+    Returns
+    -------
+    rain_rate : ndarray of shape (leads, H, W), mm/h
+    exceedance : ndarray of shape (leads, K, H, W), optional
+        At the model's own rates, of a model that has some.
+
+    Raises
+    ------
+    UserError
+        If it fails, or what it gives can't be rain, or no distribution of it.
+    """
+    rates, grid = model.description.rates, inputs.rain_rate.shape[1:]
     with as_user_error(model.uri):
-        rain_rate = np.asarray(model.forecaster(inputs.rain_rate, leads))
-        wanted = (leads, *inputs.rain_rate.shape[1:])
-        if rain_rate.shape != wanted or rain_rate.dtype.kind != "f":
-            raise UserError(f"{model.uri}: it gives {rain_rate.dtype} of shape {rain_rate.shape}, not {wanted}")
+        if rates is None:
+            rain_rate, exceedance = _array(model, model.forecaster(inputs.rain_rate, leads), (leads, *grid)), None
+        elif isinstance(model.forecaster, ProbabilisticForecaster):
+            given = model.forecaster.distribution(inputs.rain_rate, leads, rates)
+            rain_rate = _array(model, next(iter(given.fields.values())), (leads, *grid))
+            exceedance = _array(model, given.exceedance, (leads, len(rates), *grid))
+        else:
+            raise UserError(f"{model.uri}: it has rates, and gives no probabilities")
         for wrong, words in (
             (np.isinf(rain_rate).any(), "infinite rain"),
             ((rain_rate < 0).any(), "negative rain"),
             (np.isnan(rain_rate).all(), "nothing but NaN"),
+            *(() if exceedance is None else _no_distribution(exceedance, rain_rate)),
         ):
             if wrong:
                 raise UserError(f"{model.uri}: it gives {words}")
-    return rain_rate
+    return rain_rate, exceedance
+
+
+def _array(model: LoadedModel, given: object, wanted: tuple[int, ...]) -> NDArray[np.float32]:
+    array = np.asarray(given)
+    if array.shape != wanted or array.dtype.kind != "f":
+        raise UserError(f"{model.uri}: it gives {array.dtype} of shape {array.shape}, not {wanted}")
+    return array
+
+
+def _no_distribution(exceedance: Exceedance, rain_rate: Rain) -> Iterator[tuple[bool, str]]:
+    """Tell what probabilities can't be; rate by rate, since all of them take gigabytes on a large grid."""
+    lower, unknown = np.float32(1), np.isnan(rain_rate)
+    for of_rate in exceedance.swapaxes(0, 1):
+        yield not np.array_equal(np.isnan(of_rate), unknown), "probabilities in other places than rain"
+        yield bool((of_rate < -ROUNDING).any() or (of_rate > 1 + ROUNDING).any()), "probabilities beyond 0 to 1"
+        yield bool((of_rate > lower + ROUNDING).any()), "heavier rain that is likelier than lighter"
+        lower = of_rate
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.params.base import Positive, Section, Share
 from pipelines.params.radar import ArchiveName
@@ -14,6 +14,15 @@ Fallback = Literal["persistence", "extrapolation"]  # at hand where no model is
 Baseline = Literal[Fallback, "sprog", "steps"]  # what needs no training
 BASELINES: tuple[str, ...] = get_args(Baseline)
 PYSTEPS = BASELINES[1:]  # what a network has to beat
+
+
+def _ascending(rates: list[float]) -> list[float]:
+    if any(low >= high for low, high in pairwise(rates)):
+        raise ValueError(f"ascending rain rates, each once (given: {rates})")
+    return rates
+
+
+Rates = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2), AfterValidator(_ascending)]  # mm/h
 
 
 class Index(Section):
@@ -34,22 +43,14 @@ class Index(Section):
     step_s: Positive | None = Field(
         default=None, description="seconds from frame to frame that all archives are brought to; null: their own"
     )
-    rates: list[Annotated[float, Field(gt=0)]] = Field(
+    rates: Rates = Field(
         default=[0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0],
-        min_length=2,
         description="rain rates of every probability, in training, scores and products, mm/h, ascending",
     )
     seed: int = Field(ge=0, description="seed of the draw of events into splits")
     splits: dict[ArchiveName, Literal["train", "validation", "test"]] = Field(
         description="archives that are of one split as a whole; the events of the others are drawn"
     )
-
-    @field_validator("rates")
-    @classmethod
-    def _rates_ascend(cls, rates: list[float]) -> list[float]:
-        if any(low >= high for low, high in pairwise(rates)):
-            raise ValueError(f"ascending rain rates, each once (given: {rates})")
-        return rates
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> "Index":

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from pipelines.params.base import ModelName, Positive, Section
-from pipelines.params.nowcast import Fallback
+from pipelines.params.base import ModelName, Positive, Section, Share
+from pipelines.params.nowcast import Fallback, Rates
 from pipelines.training.model_folder import Description
 
 
@@ -42,6 +42,10 @@ class ModelDescription(Description):
         Of the frames that it was trained on; None takes any.
     network : Network, optional
         How it is built, if it is one.
+    rates : list of float, optional
+        Rain rates whose probabilities of exceedance it gives, mm/h, ascending; None gives none.
+    climatology : list of float, optional
+        Share of the training archives' pixels at or above each of them, which skill is measured against.
     """
 
     method: Literal["network", Fallback]
@@ -50,6 +54,14 @@ class ModelDescription(Description):
     step_seconds: Positive | None = None
     pixel_metres: float | None = None
     network: Network | None = None
+    rates: Rates | None = None
+    climatology: list[Share] | None = None
+
+    @model_validator(mode="after")
+    def _a_climatology_is_of_the_rates(self) -> "ModelDescription":
+        if self.climatology is not None and len(self.climatology) != len(self.rates or ()):
+            raise ValueError("key climatology: a share for each of the key rates")
+        return self
 
     @model_validator(mode="after")
     def _a_network_says_how_it_is_built(self) -> "ModelDescription":

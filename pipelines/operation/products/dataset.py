@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.provenance import code_commit
+from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
@@ -17,8 +18,11 @@ from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
 
 NETCDF = "forecast.nc"
+PROBABILITY, CLIMATOLOGY = "rainfall_flux_exceedance_probability", "rainfall_flux_exceedance_climatology"
 # For netCDF and for Zarr: each takes what it knows.
 PACKED = {"_FillValue": np.float32(np.nan), "zlib": True, "complevel": 1}
+# A byte each, in steps of 0.004: a forecast of probabilities is K times one of rain.
+BYTES = {"dtype": "uint8", "scale_factor": np.float32(1 / 250), "_FillValue": np.uint8(255)}
 SECONDS = {"dtype": "int64", "units": "seconds since 1970-01-01", "calendar": "standard", "_FillValue": None}
 
 
@@ -34,6 +38,7 @@ def forecast_dataset(
     model: LoadedModel,
     policy: Policy,
     *,
+    exceedance: Exceedance | None = None,
     fallback: str | None = None,
     snapshot: str | None = None,
 ) -> xr.Dataset:
@@ -44,6 +49,8 @@ def forecast_dataset(
     rain_rate : ndarray of shape (leads, H, W), mm/h
     step_s : int
         Seconds from one lead time to the next.
+    exceedance : ndarray of shape (leads, K, H, W), optional
+        At the model's K rates.
     fallback : str, optional
         Why it isn't the model that was asked for, if it isn't.
     snapshot : str, optional
@@ -53,7 +60,8 @@ def forecast_dataset(
     -------
     Dataset
         CF-1.11. ``rainfall_flux`` (lead_time, y, x), and for each of `PERIODS_MIN` that lead times fill
-        ``rainfall_amount_30min`` (period_30min, y, x).
+        ``rainfall_amount_30min`` (period_30min, y, x). With probabilities, `PROBABILITY` (lead_time, threshold, y, x)
+        and, of a model that knows it, `CLIMATOLOGY` (threshold).
     """
     newest = inputs.observed[-1]
     reference = newest.time.astype("datetime64[ns]")
@@ -122,9 +130,33 @@ def forecast_dataset(
             },
             {"coordinates": rain.encoding["coordinates"].replace(" time", f" {time}")},
         )
-    for name, variable in variables.items():
-        if name != "crs":
-            variable.encoding |= PACKED | dict.fromkeys(("chunksizes", "chunks"), (1, *newest.grid.shape))
+    if exceedance is not None:
+        coordinates["threshold"] = xr.Variable(
+            "threshold",
+            np.array(model.description.rates),
+            {"standard_name": "rainfall_flux", "long_name": "rain rate that is reached", "units": "kg m-2 h-1"},
+        )
+        variables[PROBABILITY] = xr.Variable(
+            ("lead_time", "threshold", "y", "x"),
+            exceedance,
+            {
+                "long_name": "probability of a rain rate of at least the threshold",
+                "relation": "greater than or equal",
+                "units": "1",
+                "grid_mapping": "crs",
+            },
+            BYTES | {"coordinates": variables["rainfall_flux"].encoding["coordinates"]},
+        )
+        if (climatology := model.description.climatology) is not None:
+            variables[CLIMATOLOGY] = xr.Variable(
+                "threshold",
+                np.array(climatology),
+                {"long_name": "share of such rain in the training archives, without time and place", "units": "1"},
+            )
+    for variable in variables.values():
+        if "y" in variable.dims:
+            chunk = (*(1 for _ in variable.dims[:-2]), *newest.grid.shape)
+            variable.encoding = PACKED | {"chunksizes": chunk, "chunks": chunk} | variable.encoding
     for variable in coordinates.values():
         variable.encoding |= dict(SECONDS) if np.issubdtype(variable.dtype, np.datetime64) else {"_FillValue": None}
     return xr.Dataset(variables, coordinates, _attributes(inputs, model, policy, fallback=fallback, snapshot=snapshot))

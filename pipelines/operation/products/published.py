@@ -1,8 +1,11 @@
 """Forecasts that were published, as they lie in a domain's folder."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,8 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import NETCDF, valid_times
+from pipelines.operation.products.dataset import CLIMATOLOGY, NETCDF, PROBABILITY, valid_times
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
@@ -53,6 +57,8 @@ class PublishedForecast:
     times : dict of str to ndarray
         For each of its rain variables the valid times, or ends of periods, of its fields; UTC to the second.
     pixel_m : float
+    rates : list of float
+        Whose probabilities it has, mm/h; none of a deterministic model.
     """
 
     folder: Path
@@ -62,6 +68,7 @@ class PublishedForecast:
     minutes: NDArray[np.float64]
     times: dict[str, NDArray[np.datetime64]]
     pixel_m: float
+    rates: list[float]
 
     @property
     def valid(self) -> NDArray[np.datetime64]:
@@ -74,18 +81,46 @@ class PublishedForecast:
         return np.array([frame.time for frame in self.attributes.input_frames], "datetime64[s]")
 
 
+class Probabilities(NamedTuple):
+    """What a published forecast says of how likely rain is, at its `PublishedForecast.rates`.
+
+    Parameters
+    ----------
+    exceedance : ndarray of shape (leads, K, H, W)
+    climatology : ndarray of shape (K,), optional
+        Of the archives that its model was trained on; None if the model doesn't say.
+    """
+
+    exceedance: Exceedance
+    climatology: NDArray[np.float32] | None
+
+
 def read_published(folder: Path) -> PublishedForecast:
-    """Read the forecast in a cycle's folder; raises UserError if it can't be read."""
+    """Read the forecast in a cycle's folder, but for its probabilities; raises UserError if it can't be read."""
+    with _opened(folder) as dataset:
+        return PublishedForecast(
+            folder,
+            ForecastAttributes.model_validate(dataset.attrs),
+            np.datetime64(dataset["forecast_reference_time"].item(), "ns").astype("datetime64[s]"),
+            dataset["rainfall_flux"].to_numpy(),
+            dataset["lead_time"].to_numpy() / 60,
+            {name: times.astype("datetime64[s]") for name, times in valid_times(dataset).items()},
+            pixel_metres(grid_of(dataset)),
+            dataset["threshold"].to_numpy().tolist() if PROBABILITY in dataset else [],
+        )
+
+
+def read_probabilities(folder: Path) -> Probabilities:
+    """Read the probabilities of a forecast that has some; raises UserError if they can't be read."""
+    with _opened(folder) as dataset:
+        climatology = dataset[CLIMATOLOGY].to_numpy().astype(np.float32) if CLIMATOLOGY in dataset else None
+        return Probabilities(dataset[PROBABILITY].to_numpy(), climatology)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[xr.Dataset]:
     try:
         with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
-            return PublishedForecast(
-                folder,
-                ForecastAttributes.model_validate(dataset.attrs),
-                np.datetime64(dataset["forecast_reference_time"].item(), "ns").astype("datetime64[s]"),
-                dataset["rainfall_flux"].to_numpy(),
-                dataset["lead_time"].to_numpy() / 60,
-                {name: times.astype("datetime64[s]") for name, times in valid_times(dataset).items()},
-                pixel_metres(grid_of(dataset)),
-            )
+            yield dataset
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # RuntimeError: HDF5, of damaged pixels
         raise UserError(f"{folder / NETCDF}: can't be read: {in_short(error)}") from None

@@ -182,7 +182,12 @@ def _variable(file: RadarFile, dataset: xr.Dataset) -> tuple[xr.DataArray, tuple
             raise ValueError(f"no variable {wanted}, which params.yaml names; there are {', '.join(map(str, dataset))}")
         found: list[Hashable] = [wanted]
     else:
-        names = [(str(dataset[name].attrs.get("standard_name")), name) for name in dataset.variables]
+        # A coordinate of that name is a threshold's.
+        names = [
+            (str(dataset[name].attrs.get("standard_name")), name)
+            for name in dataset.variables
+            if name not in dataset.dims
+        ]
         found = [name for known in KNOWN for standard_name, name in names if standard_name == known]
         if not found:
             raise ValueError(

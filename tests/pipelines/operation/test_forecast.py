@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from archive import moving_cells
 from domains import SIMULATED
-from small_model import NETWORK, loaded
+from small_model import NETWORK, Mixture, loaded, probabilistic
 
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.nowcast.methods.description import ModelDescription, Network
+from pipelines.nowcast.methods.distribution import Distribution
+from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.attributes import ForecastAttributes
+from pipelines.operation.products.dataset import PROBABILITY
 from pipelines.params.operation import Policy
 from pipelines.radar.frame import Frame
 
@@ -94,6 +97,42 @@ BROKEN = {
 }  # fmt: skip
 
 
+def giving_probabilities(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[], LoadedModel]:
+    """A model whose probabilities are those of `Mixture`, changed."""
+
+    class Changed(Mixture):
+        def distribution(self, rain_rate: np.ndarray, leads: int, rates: Sequence[float]) -> Distribution:
+            given = super().distribution(rain_rate, leads, rates)
+            return given._replace(exceedance=change(given.exceedance))
+
+    return lambda: replace(probabilistic(), forecaster=Changed())
+
+
+def put(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Put a value at a rate of one pixel that is known."""
+
+    def change(exceedance: np.ndarray) -> np.ndarray:
+        exceedance[-1, 1, 12, 16] = value
+        return exceedance
+
+    return change
+
+
+BROKEN |= {
+    "rates": (lambda: probabilistic([1.0, 0.1, 5.0]), "loaded: ValidationError: .*rates.* ascending rain rates"),
+    "no rate": (lambda: probabilistic([1.0]), "loaded: ValidationError: .*rates"),
+    "climatology": (lambda: probabilistic(climatology=[0.1]), "climatology: a share for each of the key rates"),
+    "step": (lambda: probabilistic(step_seconds=600), "frames are 300 s apart, and .* in steps of 600 s"),
+    "no distribution": (lambda: replace(probabilistic(), forecaster=persistence), "it has rates, and gives no prob"),
+    "few rates": (giving_probabilities(lambda p: p[:, :2]), r"of shape \(12, 2, 24, 32\), not \(12, 3, 24, 32\)"),
+    "NaN": (giving_probabilities(put(np.nan)), "probabilities in other places than rain"),
+    "known": (giving_probabilities(np.nan_to_num), "probabilities in other places than rain"),
+    "above": (giving_probabilities(put(1.01)), "probabilities beyond 0 to 1"),
+    "below": (giving_probabilities(put(-0.01)), "probabilities beyond 0 to 1"),
+    "order": (giving_probabilities(lambda p: p[:, ::-1]), "heavier rain that is likelier than lighter"),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_the_model_can_t_do_extrapolation_does_and_says_why(what: str) -> None:
     model, words = BROKEN[what]
@@ -107,6 +146,7 @@ def test_what_the_model_can_t_do_extrapolation_does_and_says_why(what: str) -> N
     expected = FRAMES[-1].rain_rate
     assert not np.array_equal(dataset["rainfall_flux"].to_numpy()[2][inside], expected[inside]), "it moves"
     assert ForecastAttributes.model_validate(said).warnings == [f"fallback: {said['fallback']}"]
+    assert PROBABILITY not in dataset, "a fallback has none"
 
 
 def test_the_methods_have_their_turn_and_then_it_is_refused() -> None:
@@ -120,6 +160,25 @@ def test_the_methods_have_their_turn_and_then_it_is_refused() -> None:
     # With nothing in its place, what is raised is what the model said: another try may help.
     with pytest.raises(Unavailable, match=r"^refused$"):
         forecast(source_of(FRAMES), raising(Unavailable("refused")), policy(fallback=[]))
+
+
+@pytest.mark.parametrize("what", ["dry", "one wet pixel", "rounded"])
+def test_probabilities_are_at_the_models_own_rates_and_the_field_is_of_the_same_run(what: str) -> None:
+    frames, model = FRAMES, probabilistic()
+    if what != "rounded":
+        rain = np.zeros((24, 32), np.float32)
+        rain[12, 16] = 3.0 * (what == "one wet pixel")
+        frames = [replace(frame, rain_rate=rain) for frame in FRAMES]
+    else:
+        model = giving_probabilities(lambda p: p + np.float32(1e-7))()
+    dataset, _ = forecast(source_of(frames), lambda: model, POLICY)
+    assert dataset.attrs["fallback"] == "none" and dataset["threshold"].to_numpy().tolist() == [0.1, 1.0, 5.0]
+    inputs = np.stack([frame.rain_rate for frame in frames[-3:]])
+    wanted = Mixture().distribution(inputs, 12, [0.1, 1.0, 5.0])
+    np.testing.assert_allclose(dataset[PROBABILITY], wanted.exceedance, atol=1e-6)
+    np.testing.assert_array_equal(dataset["rainfall_flux"], wanted.fields["mean"])
+    if what == "one wet pixel":  # that stands still: certain there, and nowhere else
+        assert dataset[PROBABILITY].sum(("y", "x")).to_numpy() == pytest.approx(np.tile([1.0, 1.0, 0.0], (12, 1)))
 
 
 def test_a_method_over_the_memory_limit_isn_t_used() -> None:

@@ -13,15 +13,16 @@ from archive import moving_cells
 from domains import SIMULATED, domain_in
 from matplotlib.image import imread
 from PIL import Image, ImageSequence
-from small_model import loaded, untrained
+from small_model import loaded, probabilistic, untrained
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.nowcast.methods.network import NetworkForecaster
+from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.animation import MapSeries
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.operation.products.latest import describe, read_latest, update_latest
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR, publish
@@ -37,10 +38,13 @@ FMI = "+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +x_0=380886.31 +y_0
 FRAMES = moving_cells("2024-06-01T23:40", 4, shape=SHAPE, speed=(6.0, 3.0))
 
 
-def made(frames: list[Frame], minutes: int = 60, method: str = "persistence") -> tuple[xr.Dataset, list[Frame]]:
+PERSISTENCE = loaded("persistence")
+
+
+def made(frames: list[Frame], minutes: int = 60, model: LoadedModel = PERSISTENCE) -> tuple[xr.Dataset, list[Frame]]:
     by_time = {frame.time: frame for frame in frames}
     source = Source("radar", np.array(list(by_time)), by_time.__getitem__)
-    return forecast(source, lambda: loaded(method), POLICY, minutes=minutes)
+    return forecast(source, lambda: model, POLICY, minutes=minutes)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,21 @@ def test_no_product_is_taken_for_an_observation(folder: Path) -> None:
     for path in (*(folder / COGS).glob("rainfall_flux_*.tif"), folder / NETCDF, folder / ZARR):
         with pytest.raises(UnreadableFile, match="a nowcast of 23:55 for 00:"):
             read_header(path)
+
+
+def test_with_probabilities_the_other_products_are_of_the_field(tmp_path: Path) -> None:
+    small = moving_cells("2024-06-01T23:40", 4, shape=(40, 50))
+    dataset, observed = made(small, 10, probabilistic())
+    publish(dataset, observed, tmp_path / "out")
+    assert len(names(tmp_path / "out" / COGS)) == 2 and len(names(tmp_path / "out" / MAPS)) == 3 + 2
+    for path in (tmp_path / "out" / NETCDF, tmp_path / "out" / ZARR):
+        with pytest.raises(UnreadableFile, match="a nowcast of 23:55 for 00:"):  # and threshold is no rain
+            read_header(path)
+    for name in (f"netcdf:{tmp_path}/out/{NETCDF}:rainfall_flux", f'ZARR:"{tmp_path}/out/{ZARR}":/rainfall_flux'):
+        with rasterio.open(name) as file:
+            np.testing.assert_array_equal(file.read(2), dataset["rainfall_flux"][1])
+    with rasterio.open(f"netcdf:{tmp_path}/out/{NETCDF}:{PROBABILITY}") as file:
+        assert (file.count, file.nodata, file.scales[0]) == (2 * 3, 255, pytest.approx(1 / 250))
 
 
 def test_every_geotiff_is_a_cog_that_says_the_same_as_the_netcdf(folder: Path) -> None:
@@ -161,12 +180,8 @@ def test_maps_are_coloured_by_the_scale_and_make_the_animation(folder: Path) -> 
 def test_where_rain_comes_from_outside_every_product_says_not_known(tmp_path: Path) -> None:
     """Rain goes 3 columns east a frame: after an hour nobody has seen what comes to 36 columns in the west."""
     frames = moving_cells("2024-06-01T23:40", 4, shape=(96, 128), speed=(3.0, 0.0))
-    by_time = {frame.time: frame for frame in frames}
     model = replace(loaded("persistence"), forecaster=NetworkForecaster(untrained(), 4))
-    publish(
-        *forecast(Source("radar", np.array(list(by_time)), by_time.__getitem__), lambda: model, POLICY),
-        tmp_path / "out",
-    )
+    publish(*made(frames, model=model), tmp_path / "out")
     with xr.open_dataset(tmp_path / "out" / NETCDF, decode_timedelta=False) as dataset:
         rain = dataset["rainfall_flux"].to_numpy()
         amount = dataset["rainfall_amount_60min"].to_numpy()[0]
