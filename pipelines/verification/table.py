@@ -1,7 +1,7 @@
 """The comparison of methods as Markdown for people and as JSON with all lead times."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from pipelines.common.markdown import table_head, table_row
 from pipelines.verification.bootstrap import (
     BLOCK_HOURS,
     KEY,
+    MEAN_CSI,
     Difference,
+    Statistic,
     Tables,
     mean_over_cells,
     mean_score,
@@ -52,15 +54,22 @@ DIFFERENCE = (
 FEW = " From so few an interval is too narrow, and one gives none."
 
 
-def differences(tables: Tables, scores: Tables, rivals: Iterable[str]) -> tuple[str | None, dict[str, Difference]]:
-    """Return the best of ``rivals``, and every other method's difference to it in mean CSI."""
-    csi = {name: mean_of(scores[name], "csi") for name in rivals if name in scores}
-    defined = {name: value for name, value in csi.items() if np.isfinite(value)}
+def differences(
+    tables: Tables,
+    values: Mapping[str, float],
+    rivals: Iterable[str],
+    statistic: Statistic = MEAN_CSI,
+    best: Callable[..., str] = max,
+) -> tuple[str | None, dict[str, Difference]]:
+    """Return the best of ``rivals`` by its value, and every other method's difference to it in that statistic."""
+    defined = {name: values[name] for name in rivals if name in values and np.isfinite(values[name])}
     if not defined:
         return None, {}
-    reference = max(defined, key=lambda name: defined[name])
+    reference = best(defined, key=lambda name: defined[name])
     return reference, {
-        name: paired_difference(sums, tables[reference]) for name, sums in tables.items() if name != reference
+        name: paired_difference(sums, tables[reference], statistic)
+        for name, sums in tables.items()
+        if name != reference
     }
 
 
@@ -100,6 +109,7 @@ def write_table(
     networks: Sequence[str] = (),
     costs: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
+    probabilities: tuple[Sequence[str], Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the comparison to ``markdown`` and ``data`` (JSON).
 
@@ -117,13 +127,16 @@ def write_table(
         For those methods of which it is known: parameters, training_seconds.
     notes : sequence of str
         What else a reader must know, a sentence each.
+    probabilities : tuple, optional
+        Of :func:`pipelines.verification.probability_table.probability_section`; it stands below.
     """
     costs = costs or {}
     of_events = {name: scores_of(sums, ["event", "threshold", "minutes"]) for name, sums in tables.items()}
     summaries = {name: summary(sums, of_events[name]) for name, sums in tables.items()}
     ranked = sorted(summaries, key=lambda name: -np.nan_to_num(summaries[name]["csi_mean"]))
-    reference, to_reference = differences(tables, scores, rivals)
-    rival, to_rival = differences(tables, scores, networks)
+    csi = {name: mean_of(of, "csi") for name, of in scores.items()}
+    reference, to_reference = differences(tables, csi, rivals)
+    rival, to_rival = differences(tables, csi, networks)
     any_table = tables[ranked[0]]
     minutes = np.sort(any_table["minutes"].unique())
     thresholds = np.sort(any_table["threshold"].unique())
@@ -174,7 +187,8 @@ def write_table(
         f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
     ]
     how = " ".join([how, *told, *notes])
-    write_text(markdown, "\n".join([*lines, "", how, ""]))
+    below, of_probabilities = probabilities or ((), None)
+    write_text(markdown, "\n".join([*lines, "", how, *below, ""]))
 
     content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
     content["methods"] = [
@@ -189,6 +203,8 @@ def write_table(
         for of_method, pooling in ((scores[name], "all events"), (of_events[name], "one event")):
             rows = of_method.reset_index().rename(columns={"minutes": "lead_minutes"})
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
+    if of_probabilities is not None:
+        content["probabilities"] = of_probabilities
     write_text(data, json.dumps(without_nan(content), indent=1))
 
 

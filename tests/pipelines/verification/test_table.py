@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from sums import counts
 
 from pipelines.params.nowcast import PYSTEPS
+from pipelines.verification.probabilities import BINS, score_probabilities
+from pipelines.verification.probability_table import probability_section
 from pipelines.verification.scoring import pooled
 from pipelines.verification.table import write_table
 
@@ -129,3 +132,74 @@ def test_an_event_without_rain_counts_in_no_mean(tmp_path: Path) -> None:
 def test_lead_times_shorter_than_half_an_hour_have_a_table_at_the_last(tmp_path: Path) -> None:
     lines, _ = write_both(tmp_path, {"one": counts(1, 30, 10, leads=4)})
     assert any(line.endswith("pooled, at 20 minutes:") for line in lines)
+
+
+RATES = (0.5, 2.0, 4.0)
+
+
+def probabilities(p: Sequence[float], came: Sequence[int], *, event: int = 1, members: int | None = None) -> Any:
+    """Sums at 30 and 60 minutes of a forecast that says ``p`` of each rate everywhere; of 100 pixels ``came`` do."""
+    observed = np.select([np.arange(100) < number for number in came[::-1]], RATES[::-1], 0.0)[None, None]
+    observed, exceedance = np.repeat(observed, 2, 0), np.broadcast_to(np.reshape(p, (1, 3, 1, 1)), (2, 3, 1, 100))
+    mask = np.ones(observed.shape, bool)
+    sums = score_probabilities(exceedance, observed, mask, RATES, minutes=[30, 60], members=members)
+    return sums.assign(event=event, time=pd.Timestamp(2024, 6, event))
+
+
+def test_probabilities_by_hand(tmp_path: Path) -> None:
+    came = {1: (60, 20, 0), 2: (40, 0, 0)}
+    tables = {
+        name: pd.concat(probabilities(p, came[event], event=event, members=members) for event in came)
+        for name, p, members in (
+            ("climatology", (0.45, 0.15, 0.0), None),
+            ("steps", (0.5, 0.0, 0.0), 2),
+            ("scs", (0.5, 0.1, 0.0), None),
+        )
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        section = probability_section(tables, climatology="climatology", rivals=["climatology", "steps"])
+        alone = probability_section({"scs": tables["scs"]}, climatology="climatology", rivals=["steps"])
+        fields = {"scs": counts(1, 30, 10)}
+        written = (tmp_path / "table.md", tmp_path / "table.json")
+        write_table(fields, {"scs": pooled(fields["scs"])}, *written, rivals=(), probabilities=section)
+
+    def brier(p: Sequence[float], event: int) -> np.ndarray:
+        share = np.array(came[event]) / 100
+        return share * (1 - np.array(p)) ** 2 + (1 - share) * np.array(p) ** 2
+
+    scs, steps, reference = (
+        np.array([brier(p, event) for event in came]) for p in ((0.5, 0.1, 0), (0.5, 0, 0), (0.45, 0.15, 0))
+    )
+    # Ends of the intervals are those of one of the two events alone, which a quarter of the draws are.
+    value = np.trapezoid(scs.mean(axis=0), RATES)
+    low, high = sorted(np.trapezoid(scs, RATES, axis=1))
+    row = cells(section.lines[3:], "scs")
+    assert row == {
+        "method": "scs",
+        "CRPS [95 %]": f"{value:.4f} [{low:.4f} to {high:.4f}]",
+        # 0.75 · (0.25 + 0.17) + 0.17 - 0.75 · (0.2625 + 0.1625) - 0.1625, and 0.205 - 0.22125
+        "to climatology [95 %]": "-0.0063 [-0.0163 to +0.0037], no difference shown",
+        "CRPS fair [95 %]": "–",
+        "members": "–",
+    }
+    assert [line.split("|")[1].strip() for line in section.lines[5:8]] == ["scs", "climatology", "steps"]
+    # Two members that split at 0.5 mm/h: p (1 - p) / (2 - 1) is taken off.
+    fair = np.trapezoid(steps.mean(axis=0) - [0.25, 0, 0], RATES)
+    assert cells(section.lines[3:], "steps")["CRPS fair [95 %]"].startswith(f"{fair:.4f} [")
+    skill = 1 - scs.mean(axis=0) / np.where(reference.any(axis=0), reference.mean(axis=0), np.nan)
+    at = section.lines.index("Brier skill [95 %] · fair · ROC area · sharpness, pooled, at 60 minutes:")
+    assert section.lines[at + 2] == "| method | at least 0.5 mm/h | at least 2 mm/h |"
+    of_scs = section.lines[at + 4].split(" | ")
+    assert of_scs[1].startswith(f"{skill[0]:.2f} [") and of_scs[1].endswith("] · – · 0.50 · 0.250")
+    assert of_scs[2].startswith(f"{skill[1]:.2f} [") and of_scs[2].endswith("] · – · 0.50 · 0.090 |")
+
+    text = written[0].read_text()
+    assert "\n".join(section.lines) in text and text.index("CSI") < text.index("## Probabilities")
+    data = json.loads(written[1].read_text(), parse_constant=pytest.fail)["probabilities"]
+    assert [method["method"] for method in data["methods"]] == ["scs", "climatology", "steps"]
+    assert data["methods"][0]["crps"]["value"] == pytest.approx(value)
+    assert len(data["scores"]) == 3 * 3 * 2 and len(data["reliability"]) == 3 * 3 * BINS
+    first = next(one for one in data["reliability"] if one["count"] and one["method"] == "scs")
+    assert (first["said"], first["came"], first["low"], first["high"]) == pytest.approx((0.5, 0.5, 0.4, 0.6))
+    assert "no forecasts of climatology" in alone.lines[-1] and alone.lines[5].endswith("| – | – |")
