@@ -18,6 +18,7 @@ from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.index import window_starts
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
 from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
+from pipelines.nowcast.scores import by_field
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
 from pipelines.radar.cadence import open_frames_at
@@ -143,13 +144,14 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
             times = all_times(store, index)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
-        tables, refused = score_methods(factories, times, work, index=index, params=params.evaluate)
+        scored, _, refused = score_methods(factories, times, work, index=index, params=params.evaluate)
+        tables = {label: rows for name, sums in scored.items() for label, rows in by_field(name, sums).items()}
         notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
         if bad:
             notes.append(f"{bad} of the files could not be used: `scs ingest` says why.")
         if not tables:
             raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
-        examples = {name: examples_of(factories[name], sums, index=index) for name, sums in tables.items()}
+        examples = {name: examples_of(factories[name], tables[name], index=index) for name in scored}
         return write_comparison(tables, examples, out, index=index, notes=notes)
 
 

@@ -103,7 +103,7 @@ def main(scores: Path, examples: Path, metrics: Path, out: Path) -> None:
     missing = [name for name in [*BASELINES, *params.trained] if name not in tables]
     written = write_comparison(
         tables,
-        {name: read_examples(examples / f"{name}.nc") for name in tables},
+        {name: read_examples(examples / f"{name}.nc") for name in [*BASELINES, *params.trained] if name in tables},
         out / "table.json",
         index=params.index,
         networks=[name for name in params.trained if params.models[name].cell != "scs"],

@@ -17,7 +17,7 @@ from pipelines.common.stage import run
 from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.nowcast.methods.interface import ForecasterFactory, factory
-from pipelines.nowcast.scores import write_examples
+from pipelines.nowcast.scores import by_field, write_examples
 from pipelines.params.nowcast import BASELINES, Evaluate, Index
 from pipelines.params.read import read_params
 from pipelines.radar.cadence import open_frames_at
@@ -58,7 +58,7 @@ def unfinished_evaluation(
         "model": model,
         "code": code_sha256("pipelines.nowcast.evaluate"),
         "evaluate": params.model_dump(),
-        "index": index.model_dump(include={"step_s", "inputs", "leads"}),
+        "index": index.model_dump(include={"step_s", "inputs", "leads", "rates"}),
     }
     stores = pd.read_parquet(windows, columns=["store"])["store"].unique()
     data = [sha256(windows), *(fingerprint(Path(store)) for store in sorted(stores))]
@@ -67,8 +67,8 @@ def unfinished_evaluation(
 
 def evaluate(
     make: ForecasterFactory, name: str, windows: Path, checkpoints: Path, *, index: Index, params: Evaluate
-) -> pd.DataFrame:
-    """Score one method on the test windows; see :func:`score_methods`.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one method's sums on the test windows, of fields and of probabilities; see :func:`score_methods`.
 
     A store of other steps than the method's is left out, and told of.
 
@@ -78,30 +78,33 @@ def evaluate(
         If the method can't forecast from any store, or says nothing about a pixel that counts.
     """
     times = forecast_times(windows, params.time_stride)
-    tables, refused = score_methods({name: make}, times, checkpoints, index=index, params=params)
-    if name not in tables:
+    fields, probabilities, refused = score_methods({name: make}, times, checkpoints, index=index, params=params)
+    if name not in fields:
         raise UserError(f"{name}: {refused[name]}" if refused else f"{windows}: no test windows")
     for words in refused.values():
         print(f"{name}: left out: {words}")
-    return tables[name]
+    return fields[name], probabilities[name]
 
 
 def main(
     model: Annotated[str, typer.Argument(help="a baseline's name, or a trained model's folder")],
     windows: Path,
     scores: Path,
+    probabilities: Path,
     examples: Annotated[Path, typer.Argument(help="netCDF of the wettest forecast, for pictures")],
     metrics: Annotated[Path, typer.Argument(help="JSON of a few scores")],
 ) -> None:
-    """Evaluate MODEL on the test events of WINDOWS into SCORES (Parquet, sums), EXAMPLES and METRICS."""
+    """Evaluate MODEL on the test events of WINDOWS into SCORES, PROBABILITIES (Parquet, sums), EXAMPLES and METRICS."""
     params = read_params()
     name = Path(model).name
     make = factory(model, params.evaluate)
     identity = model if model in BASELINES else sha256(Path(model))
     with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
-        sums = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)
-        with atomic_path(scores) as temporary:
-            sums.to_parquet(temporary, index=False)
+        tables = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)
+        for table, file in zip(tables, (scores, probabilities), strict=True):
+            with atomic_path(file) as temporary:
+                table.to_parquet(temporary, index=False)
+        sums = by_field(name, tables[0])[name]
         write_examples(examples_of(make, sums, index=params.index), examples)
         write_text(metrics, json.dumps(headline(sums), indent=1))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from rich.progress import track
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.nowcast.methods import lagrangian
+from pipelines.nowcast.methods.distribution import Distribution, certain, distribution_of
 from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
 from pipelines.nowcast.methods.interface import ForecasterFactory
 from pipelines.nowcast.scores import wettest
@@ -20,7 +22,32 @@ from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.store import usual_step
+from pipelines.verification.probabilities import score_probabilities
 from pipelines.verification.scoring import score_forecast
+
+KINDS = ("fields", "probabilities")  # of tables
+
+
+class Scored(NamedTuple):
+    """What methods got right, by the method's name.
+
+    Parameters
+    ----------
+    fields : dict of str to DataFrame
+        The sums of :func:`pipelines.verification.scoring.score_forecast`, with the columns store, event, t0, time (of
+        the newest observed frame, UTC), field (its kind; a method's first is the one that it forecasts when it is
+        called) and fell_back (extrapolation stood in for it).
+    probabilities : dict of str to DataFrame
+        The sums of :func:`pipelines.verification.probabilities.score_probabilities` of the same forecasts at
+        ``index.rates``, with the columns store, event, t0, time and fell_back.
+    refused : dict of str to str
+        Why a method has no tables, or none of a store: its steps aren't the store's, it wants more frames, says nothing
+        about a pixel that counts, or its probabilities are no distribution.
+    """
+
+    fields: dict[str, pd.DataFrame]
+    probabilities: dict[str, pd.DataFrame]
+    refused: dict[str, str]
 
 
 def score_methods(
@@ -30,7 +57,7 @@ def score_methods(
     *,
     index: Index,
     params: Evaluate,
-) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+) -> Scored:
     """Score methods on the whole grid from every one of ``times``; interrupted, it goes on where it was.
 
     Parameters
@@ -41,21 +68,12 @@ def score_methods(
         Columns store, event and t0, the first of ``index.inputs`` observed frames, which ``index.leads`` to forecast
         follow at the store's own step.
     checkpoints : Path
-        Folder of what was scored so far, a file for each time: of the same methods, times and parameters.
-
-    Returns
-    -------
-    tables : dict of str to DataFrame
-        For each method the sums of :func:`pipelines.verification.scoring.score_forecast`, with the columns store,
-        event, t0, time (of the newest observed frame, UTC) and fell_back (extrapolation stood in for it).
-    refused : dict of str to str
-        Why a method has no table, or none of a store: its steps aren't the store's, it wants more frames, or it says
-        nothing about a pixel that counts.
+        Folder of what was scored so far, two files for each time: of the same methods, times and parameters.
     """
     failures = checkpoints / "failed.parquet"
     failed: dict[str, str] = dict(_kept(failures).to_numpy())
     refused: dict[str, str] = {}
-    parts = []
+    parts: list[list[pd.DataFrame]] = []
     for number, (store, of_store) in enumerate(times.groupby("store", sort=False)):
         frames = open_frames_at(Path(str(store)), index.step_s)
         rain, clock = frames["rainfall_flux"], frames["time"].to_numpy()
@@ -71,23 +89,31 @@ def score_methods(
             able = {name: method for name, method in methods.items() if name not in failed}
             if not able:
                 break
-            file = checkpoints / f"{number}-{row.t0}.parquet"
-            scored = _kept(file)
-            if scored.empty:
+            files = [checkpoints / f"{number}-{row.t0}.{kind}.parquet" for kind in KINDS]
+            scored = [_kept(file) for file in files]
+            if any(table.empty for table in scored):
                 window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
-                sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
+                *sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
                 if unable:
                     failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
                     with atomic_path(failures) as temporary:
                         pd.DataFrame(failed.items(), columns=["method", "words"]).to_parquet(temporary, index=False)
                 about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
-                with atomic_path(file) as temporary:
-                    sums.assign(**about).to_parquet(temporary, index=False)
-                scored = pd.read_parquet(file)
+                for table, file in zip(sums, files, strict=True):
+                    with atomic_path(file) as temporary:
+                        table.assign(**about).to_parquet(temporary, index=False)
+                scored = [pd.read_parquet(file) for file in files]
             parts.append(scored)
-    table = pd.concat(parts) if parts else pd.DataFrame({"method": []})
-    tables = {str(name): of.drop(columns="method").reset_index(drop=True) for name, of in table.groupby("method")}
-    return {name: tables[name] for name in factories if name in tables.keys() - failed.keys()}, refused | failed
+    names = [name for name in factories if name not in failed]
+    fields, probabilities = (_by_method([of_time[kind] for of_time in parts], names) for kind in range(len(KINDS)))
+    return Scored(fields, probabilities, refused | failed)
+
+
+def _by_method(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return the rows of each of the methods ``names`` that has any."""
+    table = pd.concat(tables) if tables else pd.DataFrame({"method": []})
+    of_all = {str(name): of.drop(columns="method").reset_index(drop=True) for name, of in table.groupby("method")}
+    return {name: of_all[name] for name in names if name in of_all}
 
 
 def _kept(file: Path) -> pd.DataFrame:
@@ -106,8 +132,11 @@ def _score_time(
     *,
     index: Index,
     params: Evaluate,
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none."""
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none.
+
+    Returns the sums of fields and those of probabilities, with a column method, and the reasons.
+    """
     seen, future = window[: index.inputs], window[index.inputs :]
     moved = extrapolation(seen, index.leads)
     # The same pixels for all methods, whichever are scored: seen at the valid time and at the newest observed one, and
@@ -115,20 +144,29 @@ def _score_time(
     newest = np.repeat(seen[-1:], index.leads, axis=0)
     known = lagrangian.advect(newest, lagrangian.motion(seen))
     mask = np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved) & np.isfinite(known)
-    sums = []
+    sums: list[list[pd.DataFrame]] = [[], []]
     unable = {}
     for name, forecaster in methods.items():
         try:
-            forecast = moved if forecaster is extrapolation else forecaster(seen, index.leads)
+            if forecaster is extrapolation:
+                distribution = Distribution(certain(moved, index.rates), {"field": moved})
+            else:
+                distribution = distribution_of(forecaster, seen, index.leads, index.rates)
+            if not all(np.isfinite(field[mask]).all() for field in distribution.fields.values()):
+                raise UserError("no forecast for some pixels that the radar sees")
+            exceedance, members = distribution.exceedance, distribution.members
+            of_method = score_probabilities(exceedance, future, mask, index.rates, minutes=minutes, members=members)
         except UserError as error:
             unable[name] = str(error)
             continue
-        if not np.isfinite(forecast[mask]).all():
-            unable[name] = "no forecast for some pixels that the radar sees"
-            continue
-        of_method = score_forecast(forecast, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
-        sums.append(of_method.assign(method=name, fell_back=getattr(forecaster, "fell_back", False)))
-    return pd.concat(sums) if sums else pd.DataFrame({"method": []}), unable
+        about = {"method": name, "fell_back": getattr(forecaster, "fell_back", False)}
+        for kind, field in distribution.fields.items():
+            of_field = score_forecast(field, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
+            sums[0].append(of_field.assign(**about, field=kind))
+        sums[1].append(of_method.assign(**about))
+        del distribution, exceedance  # half a gigabyte on a national grid
+    fields, probabilities = (pd.concat(tables) if tables else pd.DataFrame({"method": []}) for tables in sums)
+    return fields, probabilities, unable
 
 
 def examples_of(make: ForecasterFactory, sums: pd.DataFrame, *, index: Index) -> dict[tuple[str, int], Rain]:

@@ -23,7 +23,7 @@ from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, factory_from,
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import METRIC, judge
 from pipelines.nowcast.registered_model import load
-from pipelines.nowcast.scores import read_scores
+from pipelines.nowcast.scores import by_field, read_scores
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
@@ -83,7 +83,8 @@ def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
     make = factory_from(model.forecaster, model.description)
     of = (model.method, version.sha256, windows)
     with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:
-        return evaluate(make, model.method, windows, checkpoints, index=params.index, params=params.evaluate)
+        sums, _ = evaluate(make, model.method, windows, checkpoints, index=params.index, params=params.evaluate)
+    return by_field(model.method, sums)[model.method]
 
 
 def choose(

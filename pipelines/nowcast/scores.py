@@ -19,6 +19,8 @@ Examples = Mapping[tuple[str, int], Rain]
 def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
     """Return the sums of every baseline and model that has been evaluated, by name: `make demo` leaves most out.
 
+    Further fields of a probabilistic model are by names such as "scs (mean)".
+
     Raises
     ------
     UserError
@@ -30,7 +32,15 @@ def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
         raise UserError(f"{files['extrapolation']}: no scores of extrapolation, which a network has to beat")
     if not tables.keys() & {*params.trained}:
         raise UserError(f"{scores}: no scores of any of params.yaml's trained: {', '.join(params.trained)}")
-    return tables
+    return {label: rows for name, sums in tables.items() for label, rows in by_field(name, sums).items()}
+
+
+def by_field(name: str, sums: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return a method's sums by field: those of its first by the method's name, of the others such as "scs (mean)"."""
+    if "field" not in sums:  # scored by version 0.1 or 0.2
+        return {name: sums}
+    kinds = sums["field"].unique()
+    return {name if kind == kinds[0] else f"{name} ({kind})": sums[sums["field"] == kind] for kind in kinds}
 
 
 def wettest(sums: pd.DataFrame) -> tuple[str, int]:

@@ -57,8 +57,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
         for method in [*BASELINES, *(f"models/{network.name}" for network in networks)]:
             name = Path(method).name
-            scores, examples = Path(f"scores/{name}.parquet"), Path(f"examples/{name}.nc")
-            evaluation.main(method, Path("windows.parquet"), scores, examples, Path(f"{name}.json"))
+            scores, probabilities = (Path(f"{of}/{name}.parquet") for of in ("scores", "probabilities"))
+            outs = (scores, probabilities, Path(f"examples/{name}.nc"), Path(f"{name}.json"))
+            evaluation.main(method, Path("windows.parquet"), *outs)
     return folder
 
 

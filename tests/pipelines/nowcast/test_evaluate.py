@@ -1,6 +1,7 @@
 """Scores of known forecasts, the mask that all methods share, and events with nothing in them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,8 +19,10 @@ from pipelines.nowcast.evaluate import evaluate, forecast_times
 from pipelines.nowcast.hindcast import score_methods
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.methods.distribution import Distribution, certain
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, baseline, factory_from
+from pipelines.nowcast.scores import by_field
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.store import open_frames
@@ -74,7 +77,7 @@ def make(forecaster: Forecaster) -> ForecasterFactory:
 
 def scores(factory: ForecasterFactory, name: str, windows: Path, params: Params) -> pd.DataFrame:
     with TemporaryDirectory() as checkpoints:
-        return evaluate(factory, name, windows, Path(checkpoints), index=params.index, params=params.evaluate)
+        return evaluate(factory, name, windows, Path(checkpoints), index=params.index, params=params.evaluate)[0]
 
 
 def scored(place: Path, method: str | Forecaster, windows: str = "windows.parquet") -> pd.DataFrame:
@@ -120,6 +123,49 @@ def test_counts_are_those_of_numpy_on_the_mask_that_all_share(place: Path) -> No
         )
         assert row.squared_error == pytest.approx(np.square(now - then)[counts].sum(), rel=1e-4)
         assert row.absolute_error == pytest.approx(np.abs(now - then)[counts].sum(), rel=1e-4)
+
+
+def test_probabilities_and_every_field_of_one_run_are_scored_on_the_same_mask(place: Path, tmp_path: Path) -> None:
+    class Half:
+        """Persistence, of which it is half sure; twice as much is a further field."""
+
+        def __call__(self, seen: Rain, leads: int) -> Rain:
+            return persistence(seen, leads)
+
+        def distribution(self, seen: Rain, leads: int, rates: Sequence[float]) -> Distribution:
+            field = persistence(seen, leads)
+            return Distribution(certain(field, rates) / 2, {"field": field, "twice": 2 * field}, members=2)
+
+    params = read_params(place / "params.yaml")
+    times = forecast_times(place / "windows.parquet", 2)
+    factories = {"half": make(Half()), "persistence": make(persistence)}
+    tables, probabilities, refused = score_methods(
+        factories, times, tmp_path, index=params.index, params=params.evaluate
+    )
+    assert not refused
+    keys = ["store", "event", "t0", "time", "minutes", "threshold"]
+    certainly = probabilities["persistence"].set_index(keys)
+    half = probabilities["half"].set_index(keys)
+    assert (len(half), set(half.index.unique("threshold"))) == (len(times) * LEADS * 11, set(params.index.rates))
+    assert certainly["members"].isna().all()
+    assert (half["members"] == 2).all()
+    # Where it said 1 and that came, and where it said 1 and that didn't: 1 / 4 each; what it missed counts wholly.
+    said, came = certainly["count_19"], certainly["came_19"]
+    missed = certainly["came_0"]
+    pd.testing.assert_series_equal(certainly["squared_error"], said - came + missed, check_names=False)
+    pd.testing.assert_series_equal(half["squared_error"], said / 4 + missed, check_names=False)
+    # The same contingency as the field's, at a rate that both have.
+    at_2mm = tables["persistence"].set_index(keys).xs(2.0, level="threshold")
+    counts = certainly.xs(2.0, level="threshold")
+    assert (at_2mm["hits"] == counts["came_19"]).all()
+    assert (at_2mm["misses"] == counts["came_0"]).all()
+    assert (at_2mm["correct_negatives"] == counts["count_0"] - counts["came_0"]).all()
+
+    by_label = by_field("half", tables["half"])
+    assert list(by_label) == ["half", "half (twice)"]
+    pd.testing.assert_frame_equal(by_label["half"].reset_index(drop=True), tables["persistence"])
+    first, twice = (by_label[label].groupby("t0")["error"].sum() for label in by_label)
+    assert (twice > first).any()
 
 
 def test_extrapolation_beats_persistence_where_rain_only_moves(place: Path) -> None:
@@ -186,7 +232,7 @@ def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path
         "ours": make(persistence),
     }
     times = forecast_times(place / "windows.parquet", 2)
-    tables, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
+    tables, _, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
     assert list(tables) == ["ours"]
     assert list(refused) == ["hourly"]
@@ -216,9 +262,9 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path, tmp_path: P
     factories = {"failing": make(failing), "ours": make(counted), "persistence": make(persistence)}
     with pytest.raises(KeyboardInterrupt):
         score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
-    assert len(list(tmp_path.glob("0-*.parquet"))) == 3
-    (tmp_path / f"0-{times['t0'][0]}.parquet").write_bytes(b"PAR1")
-    tables, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
+    assert len(list(tmp_path.glob("0-*.parquet"))) == 6
+    (tmp_path / f"0-{times['t0'][0]}.probabilities.parquet").write_bytes(b"PAR1")
+    tables, _, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     assert len(times) == 5
     assert (asked.count("ours"), asked.count("failing")) == (7, 2)
     assert list(tables) == ["ours", "persistence"]
@@ -233,12 +279,14 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
     monkeypatch.chdir(place)
     for windows in ("windows.parquet", "nothing.parquet"):
         table, metrics = tmp_path / "persistence.parquet", tmp_path / "metrics" / "persistence.json"
-        stage.main("persistence", Path(windows), table, tmp_path / "e.nc", metrics)
+        stage.main("persistence", Path(windows), table, tmp_path / "p.parquet", tmp_path / "e.nc", metrics)
         pd.testing.assert_frame_equal(pd.read_parquet(table), scored(place, "persistence", windows))
+        of_times = [set(pd.read_parquet(file)["t0"]) for file in (table, tmp_path / "p.parquet")]
+        assert of_times[0] == of_times[1]
         scores = json.loads(metrics.read_text(), parse_constant=pytest.fail)  # no NaN: it is no JSON
         assert scores.get("csi_mean") == (mean_csi(pd.read_parquet(table)) if windows[0] == "w" else None)
     with pytest.raises(UserError, match=r"^nobody/model\.json: "):
-        stage.main("nobody", Path("windows.parquet"), tmp_path / "n.parquet", tmp_path / "n.nc", tmp_path / "n.json")
+        stage.main("nobody", Path("windows.parquet"), *(tmp_path / f"n.{of}" for of in ("parquet", "p", "nc", "json")))
     assert not (tmp_path / "n.parquet").exists()
 
 

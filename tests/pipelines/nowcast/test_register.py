@@ -65,7 +65,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
             write_model(name, params, MODELS / name)
             factories[name] = factory(str(MODELS / name), params.evaluate)
         tables = {
-            name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)
+            name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)[0]
             for name, make in factories.items()
         }
     return folder, params, tables
