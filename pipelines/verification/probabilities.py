@@ -18,8 +18,8 @@ ORDER = 1e-6  # by which a probability may be off: rounding of float32
 BINS = 20  # of probability, even, the last one closed; for reliability and ROC
 OF_BINS = [f"{what}_{number}" for what in ("count", "said", "came") for number in range(BINS)]
 FEW_RATES = (0.5, 2.0, 5.0, 10.0)  # mm/h, of those that there are: shown where all were too many
-PROBABILITY_SUMS = ["squared_error", "spread", *OF_BINS]
-BRIER_SUMS = ["squared_error", "fair_error", "reference_error", "pixels"]
+PROBABILITY_SUMS = ["pixels", "squared_error", "fair_error", "spread", *OF_BINS]
+BRIER_SUMS = ["squared_error", "fair_error", "reference_error"]
 
 
 def score_probabilities(
@@ -51,15 +51,21 @@ def score_probabilities(
     -------
     DataFrame
         One row for each lead time and rate: ``minutes``, ``threshold``, ``members`` (NaN for no ensemble), and the sums
-        `PROBABILITY_SUMS` over the pixels that count, p the probability and o 1 where it came, else 0:
-        ``squared_error`` (p - o)², ``spread`` p (1 - p), and in each bin of p ``count`` 1, ``said`` p, ``came`` o.
+        `PROBABILITY_SUMS` over the pixels that count, p the probability and o 1 where it came, else 0: ``pixels`` 1,
+        ``squared_error`` (p - o)², ``fair_error`` the same of an ensemble as if of endless members (Ferro 2014),
+        ``spread`` p (1 - p), and in each bin of p ``count`` 1, ``said`` p, ``came`` o.
 
     Raises
     ------
     UserError
         If a probability that counts is NaN, outside of 0 to 1, or more than that of a lower rate.
+
+    References
+    ----------
+    Ferro 2014, doi:10.1002/qj.2270.
     """
     rows = []
+    finite = 0.0 if members is None else 1 / (members - 1)
     for lead, counts in enumerate(mask):
         pixels = np.flatnonzero(counts)
         seen, lower = observed[lead].ravel()[pixels], np.float32(1)
@@ -76,46 +82,32 @@ def score_probabilities(
             count = np.bincount(of_bin, minlength=2 * BINS).reshape(2, BINS)
             said = np.bincount(of_bin, p, 2 * BINS).reshape(2, BINS)
             square = p @ p
-            sums = [square - 2 * said[1].sum() + count[1].sum(), said.sum() - square]
+            error, spread = square - 2 * said[1].sum() + count[1].sum(), said.sum() - square
             bins = np.concatenate([count.sum(axis=0), said.sum(axis=0), count[1]])
-            rows.append([minutes[lead], rate, np.nan if members is None else members, *sums, *bins])
+            about = [minutes[lead], rate, np.nan if members is None else members]
+            rows.append([*about, pixels.size, error, error - finite * spread, spread, *bins])
     return pd.DataFrame(rows, columns=["minutes", "threshold", "members", *PROBABILITY_SUMS], dtype=float)
 
 
-def brier_sums(sums: pd.DataFrame, reference: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return the sums with what Brier scores, their skill and the CRPS are made of.
+def with_reference(sums: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the sums with a column ``reference_error``: the squared error that skill is measured against.
 
     Parameters
     ----------
     sums : DataFrame
         Tables of :func:`score_probabilities`, of any number of forecasts, with columns event and time (of issue).
     reference : DataFrame, optional
-        Those of the method that skill is measured against: the climatology of the training archives. Forecasts that it
-        hasn't are left out.
-
-    Returns
-    -------
-    DataFrame
-        More columns: ``pixels``; ``fair_error``, the squared error of an ensemble as if of endless members (Ferro
-        2014); ``reference_error``, the squared error of the reference, 0 for none.
-
-    References
-    ----------
-    Ferro 2014, doi:10.1002/qj.2270.
+        Those of the climatology of the training archives. Forecasts that it hasn't are left out; without it there is
+        no skill.
     """
-    finite = np.nan_to_num(1 / (sums["members"] - 1))  # 0 for no ensemble
-    more = sums.assign(
-        pixels=sums[OF_BINS[:BINS]].sum(axis=1), fair_error=sums["squared_error"] - finite * sums["spread"]
-    )
     if reference is None:
-        return more.assign(reference_error=0.0)
+        return sums.assign(reference_error=0.0)
     keys = [*KEY, *CELLS]
-    of_reference = reference[[*keys, "squared_error"]].rename(columns={"squared_error": "reference_error"})
-    return more.merge(of_reference, on=keys)
+    return sums.merge(reference[[*keys, "squared_error"]].rename(columns={"squared_error": "reference_error"}), on=keys)
 
 
 def probability_scores(sums: pd.DataFrame, reference: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return the scores of all forecasts together, at each rain rate and lead time; parameters: :func:`brier_sums`.
+    """Return the scores of all forecasts together, at each rain rate and lead time; parameters: :func:`with_reference`.
 
     Returns
     -------
@@ -123,7 +115,7 @@ def probability_scores(sums: pd.DataFrame, reference: pd.DataFrame | None = None
         Index threshold and minutes; columns ``brier``, ``brier_fair``, ``brier_skill``, ``brier_skill_fair``,
         ``roc_area``, ``sharpness`` (mean p (1 - p): 0 for a forecast of 0 and 1 alone); NaN where a score is undefined.
     """
-    total = brier_sums(sums, reference).groupby([*CELLS])[[*BRIER_SUMS, "spread", *OF_BINS]].sum()
+    total = with_reference(sums, reference).groupby([*CELLS])[[*PROBABILITY_SUMS, "reference_error"]].sum()
     skill = _skill(total[BRIER_SUMS].to_numpy())
     count, _, came = _bins(total[OF_BINS].to_numpy())
     scores = {
@@ -166,9 +158,9 @@ def _mean_crps(error: str) -> Statistic:
     return Statistic([error, "pixels"], CELLS, of)
 
 
-# Of `brier_sums`: the mean CRPS over lead times, of the ensemble as it is and as if of endless members; and the Brier
-# skill, raw and fair, of each rate and lead time, (draws, cells, 2).
+# The mean CRPS over lead times, of an ensemble as it is and as if of endless members.
 CRPS, CRPS_FAIR = _mean_crps("squared_error"), _mean_crps("fair_error")
+# Of each rate and lead time, raw and fair, (draws, cells, 2); of `with_reference`.
 BRIER_SKILL = Statistic(BRIER_SUMS, CELLS, lambda sums, cells: _skill(sums))
 _CAME = Statistic(OF_BINS, ["threshold"], lambda sums, rates: _ratio(*_bins(sums)[[2, 0]]))
 
@@ -223,7 +215,7 @@ def _ratio(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
 
 
 def _skill(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brier skill from `BRIER_SUMS` (..., 4), raw and fair (..., 2)."""
+    """Brier skill from `BRIER_SUMS` (..., 3), raw and fair (..., 2)."""
     return 1 - _ratio(sums[..., :2], sums[..., 2:3])
 
 

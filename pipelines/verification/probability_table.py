@@ -12,11 +12,11 @@ from pipelines.verification.probabilities import (
     BRIER_SKILL,
     CRPS,
     CRPS_FAIR,
-    brier_sums,
     crps,
     few_rates,
     probability_scores,
     reliability,
+    with_reference,
 )
 from pipelines.verification.table import differences
 
@@ -56,13 +56,12 @@ def probability_section(
     rivals, networks
         See :func:`pipelines.verification.table.write_table`.
     """
-    sums = {name: brier_sums(of, tables.get(climatology)) for name, of in tables.items()}
     scores = {name: _scores(of, tables.get(climatology)) for name, of in tables.items()}
-    means = {name: mean_score(of, CRPS) for name, of in sums.items()}
-    fair = {name: mean_score(of, CRPS_FAIR) for name, of in sums.items() if of["members"].notna().any()}
+    means = {name: mean_score(of, CRPS) for name, of in tables.items()}
+    fair = {name: mean_score(of, CRPS_FAIR) for name, of in tables.items() if of["members"].notna().any()}
     values = {name: of.value for name, of in means.items()}
-    reference, to_reference = differences(sums, values, rivals, CRPS, min)
-    rival, to_rival = differences(sums, values, networks, CRPS, min)
+    reference, to_reference = differences(tables, values, rivals, CRPS, min)
+    rival, to_rival = differences(tables, values, networks, CRPS, min)
     ranked = sorted(values, key=lambda name: np.nan_to_num(values[name], nan=np.inf))
 
     any_table = tables[ranked[0]]
@@ -114,7 +113,7 @@ def probability_section(
 def _scores(sums: pd.DataFrame, reference: pd.DataFrame | None) -> pd.DataFrame:
     """Scores of each rate and lead time, with intervals of skill."""
     scores = probability_scores(sums, reference)
-    (_, low, high), _ = intervals(brier_sums(sums, reference), BRIER_SKILL)
+    (_, low, high), _ = intervals(with_reference(sums, reference), BRIER_SKILL)
     for end, of in (("low", low), ("high", high)):
         scores[[f"{skill}_{end}" for skill in SKILLS]] = of
     return scores

@@ -18,12 +18,12 @@ from pipelines.verification.probabilities import (
     CRPS,
     CRPS_FAIR,
     PROBABILITY_SUMS,
-    brier_sums,
     crps,
     probability_headline,
     probability_scores,
     reliability,
     score_probabilities,
+    with_reference,
 )
 
 RATES, MINUTES, MEMBERS = [0.5, 1.0, 2.0, 4.0], (5.0, 10.0), 7
@@ -143,20 +143,20 @@ def crps_of(p: np.ndarray, chosen: list[int]) -> float:
 
 def test_intervals_of_crps_are_those_of_all_draws_by_hand() -> None:
     ours, climatology = sums_of(SHARES, MEMBERS), sums_of(CLIMATOLOGY)
-    got = mean_score(brier_sums(ours), CRPS)
+    got = mean_score(ours, CRPS)
     assert (got.value, got.blocks) == (pytest.approx(crps_of(SHARES, [0, 1, 2])), 3)
     assert got.value == pytest.approx(crps(TABLE).mean())
     assert (got.low, got.high) == pytest.approx(ends_by_hand(lambda chosen: crps_of(SHARES, chosen)))
-    gain = paired_difference(brier_sums(ours), brier_sums(climatology), CRPS)
+    gain = paired_difference(ours, climatology, CRPS)
     ends = ends_by_hand(lambda chosen: crps_of(SHARES, chosen) - crps_of(CLIMATOLOGY, chosen))
     assert gain.value == pytest.approx(got.value - crps_of(CLIMATOLOGY, [0, 1, 2]))
     assert (gain.low, gain.high) == pytest.approx(ends)
     assert gain.shown and f"{gain:.4f}" == f"{gain.value:+.4f} [{gain.low:+.4f} to {gain.high:+.4f}]"
-    assert mean_score(brier_sums(ours), CRPS_FAIR).value == pytest.approx(crps(TABLE, "brier_fair").mean())
+    assert mean_score(ours, CRPS_FAIR).value == pytest.approx(crps(TABLE, "brier_fair").mean())
 
 
 def test_intervals_of_skill_draw_the_reference_along() -> None:
-    ends, _ = intervals(brier_sums(sums_of(SHARES, MEMBERS), sums_of(CLIMATOLOGY)), BRIER_SKILL)
+    ends, _ = intervals(with_reference(sums_of(SHARES, MEMBERS), sums_of(CLIMATOLOGY)), BRIER_SKILL)
     for (number, rate), (lead, minutes) in product(enumerate(RATES), enumerate(MINUTES)):
         value, low, high = ends[:, number * 2 + lead, 0]
         by_hand = ends_by_hand(
