@@ -303,6 +303,16 @@ def test_of_two_variables_of_one_quantity_the_user_chooses(tmp_path):
     wet_place(path, FileHints(variable="rr"))
 
 
+def test_a_threshold_of_probabilities_is_no_rain(tmp_path):
+    dataset = projected(mapping=pyproj.CRS(LAEA).to_cf())
+    threshold = ("threshold", [5.0, 10.0], {"standard_name": "rainfall_amount", "units": "mm"})
+    dataset["probability"] = dataset["rr"].expand_dims(threshold=2).astype(np.float32)
+    dataset["probability"].attrs = {"units": "1", "grid_mapping": "crs"}
+    dataset = dataset.assign_coords(threshold=threshold)
+    assert wet_place(written(dataset, tmp_path)) == pytest.approx(lonlat(LAEA, 4500.0, -1500.0), abs=1e-6)
+    assert refused(written(dataset.drop_vars("rr"), tmp_path)).startswith("no variable whose standard_name")
+
+
 def test_a_variable_by_the_users_word(tmp_path):
     dataset = projected(mapping=pyproj.CRS(LAEA).to_cf())
     dataset["other"] = dataset["rr"] * 2
