@@ -21,7 +21,7 @@ from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
 from pipelines.common.text import printable
 from pipelines.nowcast.specification import NAME
-from pipelines.operation.ledger import LEDGER, read_ledger
+from pipelines.operation.ledger import LEDGER, PROBABILITIES, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since
 from pipelines.operation.skill import below_extrapolation, counted, headlines
@@ -50,7 +50,7 @@ def score(domain: Domain, thresholds: list[float], now: np.datetime64) -> tuple[
 def track(domain: Domain) -> int:
     """Log rolling skill of the cycles of the last days that MLflow hasn't got yet; return how many points."""
     days = np.timedelta64(domain.skill_days, "D")
-    own = counted(_last(domain.out, 2 * days))
+    own, probabilities = counted(_last(domain.out, 2 * days)), _last(domain.out, 2 * days, PROBABILITIES)
     logged = 0
     if own.empty:
         return 0
@@ -58,8 +58,11 @@ def track(domain: Domain) -> int:
     for (model, version, method), of_model in recent.groupby(MODEL):
 
         def rolling(cycle: np.datetime64, of: tuple[str, str, str] = (model, version, method)) -> dict[str, float]:
-            times = own["reference_time"].to_numpy()
-            return headlines(own[(times > cycle - days) & (times <= cycle)], of)
+            fields, others = (
+                table if table.empty else table[table["reference_time"].between(cycle - days, cycle, inclusive="right")]
+                for table in (own, probabilities)
+            )
+            return headlines(fields, of, others)
 
         cycles = np.sort(of_model["reference_time"].unique().astype("datetime64[s]"))
         logged += log_skill(f"{NAME}-verification", domain.name, model, version, cycles, rolling)
@@ -102,7 +105,8 @@ def verify(domain: str, now: datetime | None = None) -> State:
             track(settings)
         except Unavailable as error:
             notes.append(f"skill isn't in MLflow yet: {error}")
-        poor = below_extrapolation(_last(out, np.timedelta64(settings.skill_days, "D")))
+        days = np.timedelta64(settings.skill_days, "D")
+        poor = below_extrapolation(_last(out, days), _last(out, days, PROBABILITIES))
         silence = silent_since(out, clock, settings.silent_minutes)
         alarms = {"skill-below-extrapolation": poor and f"{poor} in the last {settings.skill_days} days"}
         if silence:
@@ -117,7 +121,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
     return Failed(message=message) if on or wrong else Completed(message=message)
 
 
-def _last(out: Path, days: np.timedelta64) -> pd.DataFrame:
+def _last(out: Path, days: np.timedelta64, kind: str = LEDGER) -> pd.DataFrame:
     """Ledger of the last days up to the newest forecast: a replay of the past has its own."""
     published = published_times(out)
-    return read_ledger(out, published[-1] - days if published else None)
+    return read_ledger(out, published[-1] - days if published else None, kind=kind)

@@ -1,7 +1,10 @@
 """Rows of a ledger for tests, counted by hand."""
 
+from itertools import product
+
 import pandas as pd
 
+from pipelines.verification.probabilities import PROBABILITY_SUMS
 from pipelines.verification.scoring import SUMS
 from pipelines.verification.spatial import power_columns
 
@@ -21,3 +24,19 @@ def cycle(number: int, hits: dict[str, int], version: str = "3", **changed: obje
             of = dict(zip(("model_name", "model_version", "method"), ("radar-nowcast", version, "scs"), strict=True))
             rows.append(said | of | {"reference_time": reference} | sums | changed)
     return pd.DataFrame(rows)
+
+
+def probabilities(number: int, errors: dict[str, float], version: str = "3") -> pd.DataFrame:
+    """Rows of the same cycle in the ledger of probabilities: at 2 and 5 mm/h, 30 and 60 minutes, of 100 pixels.
+
+    ``errors`` are the squared errors of each forecaster, summed over the pixels of each.
+    """
+    rows = []
+    for name, error in errors.items():
+        for rate, minutes in product((2.0, 5.0), (30.0, 60.0)):
+            sums = dict.fromkeys(PROBABILITY_SUMS, 0.0) | {"squared_error": error, "count_0": 100.0, "came_0": 20.0}
+            said = {"minutes": minutes, "threshold": rate, "members": float("nan"), "forecaster": name}
+            rows.append(said | sums)
+    (row, *_) = cycle(number, GOOD, version).to_dict("records")
+    same = ("gap", "fallback", "model_name", "model_version", "method", "reference_time")
+    return pd.DataFrame(rows).assign(**{key: row[key] for key in same})

@@ -12,6 +12,10 @@ dataset for pandas, pyarrow or DuckDB. A row is a forecaster, a lead time and a 
 ``scored``                                          when the cycle was closed, UTC
 ``minutes``, ``threshold`` and the sums             see :func:`pipelines.verification.scoring.score_forecast`
 ==================================================  ==================================================================
+
+Beside it, and alike, ``OUT/ledger_probabilities`` of cycles with probabilities: the rows that were counted, a threshold
+being one of the model's rates, with the sums of :func:`pipelines.verification.probabilities.score_probabilities`, and a
+forecaster more, ``climatology``, where the model knows it.
 """
 
 from pathlib import Path
@@ -27,7 +31,7 @@ from pipelines.common.files import atomic_path
 from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.operation.products.dataset import stamp
 
-LEDGER = "ledger"
+LEDGER, PROBABILITIES = "ledger", "ledger_probabilities"
 FORMAT = 1  # version of what is described above, in each file's metadata
 COLUMNS = [
     *("domain", "reference_time", "valid_time", "model_name", "model_version", "method", "fallback"),
@@ -36,33 +40,41 @@ COLUMNS = [
 BY_DAY = ds.partitioning(pa.schema([("date", pa.string())]), flavor="hive")
 
 
-def ledger_file(out: Path, reference: np.datetime64) -> Path:
+def ledger_file(out: Path, reference: np.datetime64, kind: str = LEDGER) -> Path:
     """Path of a cycle's file, in the ledger of a domain whose forecasts are in ``out``."""
-    return out / LEDGER / f"date={reference.astype('datetime64[D]')}" / f"{stamp(reference)}.parquet"
+    return out / kind / f"date={reference.astype('datetime64[D]')}" / f"{stamp(reference)}.parquet"
 
 
-def append(out: Path, reference: np.datetime64, table: pd.DataFrame) -> None:
+def append(out: Path, reference: np.datetime64, table: pd.DataFrame, probabilities: pd.DataFrame | None = None) -> None:
     """Add a cycle's rows, all or none; raises UserError if the cycle is in the ledger."""
     path = ledger_file(out, reference)
     if path.exists():
         raise UserError(f"{path}: this cycle is in the ledger, and what is there stays as it is")
+    if probabilities is not None:
+        _write(probabilities, ledger_file(out, reference, PROBABILITIES))
+    _write(table, path)  # last: it says that the cycle is closed
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
     content = pa.Table.from_pandas(table, preserve_index=False)
     content = content.replace_schema_metadata({**(content.schema.metadata or {}), FORMAT_VERSION: str(FORMAT)})
     with atomic_path(path) as temporary:
         pq.write_table(content, temporary)
 
 
-def read_ledger(out: Path, since: np.datetime64 | None = None, until: np.datetime64 | None = None) -> pd.DataFrame:
+def read_ledger(
+    out: Path, since: np.datetime64 | None = None, until: np.datetime64 | None = None, kind: str = LEDGER
+) -> pd.DataFrame:
     """Read the rows of cycles of ``since`` < reference time <= ``until`` (UTC; open where None), in their order.
 
-    Empty, without columns, where nothing has been verified yet.
+    Of the ledger, or of `PROBABILITIES`. Empty, without columns, where nothing has been verified yet.
 
     Raises
     ------
     UserError
         If a file is of a newer format.
     """
-    folder = out / LEDGER
+    folder = out / kind
     if not any(folder.glob("date=*/*.parquet")):
         return pd.DataFrame()
     date, reference, chosen = ds.field("date"), ds.field("reference_time"), ds.scalar(True)

@@ -1,8 +1,12 @@
 """Rolling skill: what the ledger says of each model version, against the baselines of the same cycles."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 
-from pipelines.operation.verify import ISSUED, MODEL
+from pipelines.operation.verify import CLIMATOLOGY, ISSUED, MODEL
+from pipelines.verification.probabilities import probability_headline
 from pipelines.verification.scoring import mean_of, scores_of
 
 SHOWN = ["csi", "pod", "far", "bias", "fss_8km", "mae"]
@@ -34,29 +38,64 @@ def skill(ledger: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index, columns=["cycles", *SHOWN])
 
 
-def below_extrapolation(ledger: pd.DataFrame) -> str | None:
-    """Return in words by how much the newest model version is below extrapolation in mean CSI; None if it isn't.
+def probability_skill(probabilities: pd.DataFrame | None) -> pd.DataFrame:
+    """Scores of the probabilities of each model version in a ledger of them, and of the baselines on the same cycles.
 
-    None too for a model of less than `CYCLES` cycles, and where no rain was observed.
+    Returns
+    -------
+    DataFrame
+        Index as of :func:`skill`; columns cycles, and those of
+        :func:`pipelines.verification.probabilities.probability_headline`, pooled over cycles: ``crps`` in mm/h, and
+        Brier skill against the climatology of the model's training, where it knows that.
     """
-    table = skill(ledger)
-    if table.empty:
-        return None
+    rows = {}
+    for (*key, name), sums, reference in of_forecasters(probabilities):
+        rows[*key, name] = {"cycles": sums["time"].nunique()} | probability_headline(sums, reference)
+    index = pd.MultiIndex.from_tuples(rows, names=[*MODEL, "forecaster"])
+    return pd.DataFrame(list(rows.values()), index=index)
+
+
+def of_forecasters(
+    probabilities: pd.DataFrame | None,
+) -> Iterator[tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame | None]]:
+    """Yield each model version's forecasters, with their sums and those of its climatology, as scores want them."""
+    if probabilities is None or probabilities.empty:
+        return
+    own = counted(probabilities).assign(event=0, time=lambda rows: rows["reference_time"])
+    for key, of_model in own.groupby(MODEL):
+        by_name = dict(list(of_model.groupby("forecaster")))
+        for name, sums in by_name.items():
+            yield (*key, str(name)), sums, by_name.get(CLIMATOLOGY)
+
+
+def below_extrapolation(ledger: pd.DataFrame, probabilities: pd.DataFrame | None = None) -> str | None:
+    """Return in words by how much the newest model version is worse than extrapolation; None if it isn't.
+
+    In CRPS if its forecasts have probabilities, in mean CSI otherwise. None too for a model of less than `CYCLES`
+    cycles, and where no rain was observed.
+    """
     own = counted(ledger)
-    newest = own.iloc[own["reference_time"].argmax()][MODEL]
-    csi = table.loc[tuple(newest), "csi"].round(4)
-    cycles = int(table.loc[(*newest, ISSUED), "cycles"])
-    if cycles < CYCLES or not csi[ISSUED] < csi["extrapolation"]:
+    if own.empty:
         return None
-    name, version, method = newest
-    return (
-        f"{name} version {version} ({method}): mean CSI {csi[ISSUED]:.4f} over {cycles} cycles, below extrapolation's "
-        f"{csi['extrapolation']:.4f}"
-    )
+    newest = name, version, method = tuple(own.iloc[own["reference_time"].argmax()][MODEL])
+    csi, of_probabilities = skill(ledger).loc[newest], probability_skill(probabilities)
+    cycles = int(csi.loc[ISSUED, "cycles"])
+    issued, other = csi["csi"].round(4)[[ISSUED, "extrapolation"]]
+    worse, words = issued < other, f"mean CSI {issued:.4f} over {cycles} cycles, below extrapolation's {other:.4f}"
+    if newest in of_probabilities.index:
+        rain = np.isfinite(issued)
+        issued, other = of_probabilities.loc[newest, "crps"].round(4)[[ISSUED, "extrapolation"]]
+        worse = rain and issued > other
+        words = f"CRPS {issued:.4f} mm/h over {cycles} cycles, above extrapolation's {other:.4f}"
+    return f"{name} version {version} ({method}): {words}" if worse and cycles >= CYCLES else None
 
 
-def headlines(ledger: pd.DataFrame, model: tuple[str, str, str]) -> dict[str, float]:
-    """Scores of one model's cycles in a ledger by name, as MLflow's metrics: such as ``issued_csi``, and ``cycles``."""
-    of_model = skill(ledger).loc[model]
-    scores = {f"{name}_{score}": float(of_model.loc[name, score]) for name in of_model.index for score in SHOWN}
-    return scores | {"cycles": float(of_model["cycles"].max())}
+def headlines(
+    ledger: pd.DataFrame, model: tuple[str, str, str], probabilities: pd.DataFrame | None = None
+) -> dict[str, float]:
+    """Scores of one model's cycles by name, as MLflow's metrics: such as ``issued_csi``, and ``cycles``."""
+    tables = skill(ledger), probability_skill(probabilities)
+    scores = {"cycles": float(tables[0].loc[(*model, ISSUED), "cycles"])}
+    for table in (table.drop(columns="cycles").loc[model] for table in tables if model in table.index):
+        scores |= {f"{name}_{score}": float(value) for (name, score), value in table.stack().items()}
+    return scores

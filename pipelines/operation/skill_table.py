@@ -7,17 +7,19 @@ import pandas as pd
 
 from pipelines.common.errors import UserError
 from pipelines.common.markdown import table_head, table_row
-from pipelines.operation.ledger import read_ledger
+from pipelines.operation.ledger import PROBABILITIES, read_ledger
 from pipelines.operation.products.published import published_times
-from pipelines.operation.skill import SHOWN, counted, skill
+from pipelines.operation.skill import SHOWN, counted, of_forecasters, skill
 from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL, unverified
+from pipelines.verification.probabilities import crps, few_rates, probability_scores
 from pipelines.verification.scoring import mean_of, scores_of
 
 DAY = np.timedelta64(1, "D")
 OF_A_CYCLE = ["csi", "fss_8km", "mae"]
 HOW = (
     "Scores are pooled over the cycles, then the mean over thresholds and lead times at which such rain was observed; "
-    "MAE in mm/h. All three on the same pixels: observed at the valid time and known to each. nan: no such rain."
+    "MAE and CRPS in mm/h. All on the same pixels: observed at the valid time and known to each. nan: no such rain. "
+    "A forecaster without probabilities says 0 or 1; Brier skill is against the climatology that the model knows."
 )
 
 
@@ -55,6 +57,20 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
             for name in FORECASTERS:
                 cells = (mean_of(of_lead[name, minutes], score) for minutes in leads)
                 lines.append(table_row(_head(score), name, *(f"{cell:.3f}" for cell in cells)))
+    of_probabilities = list(of_forecasters(read_ledger(out, newest - np.timedelta64(days, "D"), newest, PROBABILITIES)))
+    if of_probabilities:
+        lines += ["", "Probabilities, by lead time, minutes:", ""]
+        leads = np.sort(of_probabilities[0][1]["minutes"].unique())
+        lines += table_head("model", "version", "score", "forecaster", "mean", *(f"{minutes:g}" for minutes in leads))
+        for (*model, _, name), sums, reference in of_probabilities:
+            scores = probability_scores(sums, reference)
+            rows = {"CRPS": crps(scores)}
+            if reference is not None and name == ISSUED:
+                skills = scores["brier_skill"].unstack("minutes")
+                rows |= {f"Brier skill, {rate:g} mm/h": skills.loc[rate] for rate in few_rates(skills.index)}
+            for score, by_lead in rows.items():
+                values = by_lead.mean(), *by_lead.reindex(leads)
+                lines.append(table_row(*model, score, name, *(f"{value:.3f}" for value in values)))
     date = newest.astype("datetime64[D]") if day is None else day
     lines += ["", f"Cycles of {date}; scores are {', '.join(FORECASTERS)}:", ""]
     lines += table_head("cycle, UTC", "made by", "lead times", "gaps", *map(_head, OF_A_CYCLE))

@@ -2,10 +2,11 @@
 
 A cycle is closed as soon as all its valid times are observed, or `WAIT` after the last of them; a valid time without a
 frame is then a gap, and stays one. The baselines are made anew from the frames that the forecast's attributes name,
-and all three are scored on the same pixels: those observed at the valid time and known to each of them.
+and all three are scored on the same pixels: those observed at the valid time and known to each of them. So are the
+probabilities of an issued one that has some, beside those of the baselines (0 and 1) and of its model's climatology.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,33 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError
+from pipelines.nowcast.methods.distribution import Exceedance, certain
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
 from pipelines.operation.ledger import COLUMNS, append, ledger_file
 from pipelines.operation.products.dataset import stamp
-from pipelines.operation.products.published import PublishedForecast, published_times, read_published
+from pipelines.operation.products.published import (
+    PublishedForecast,
+    published_times,
+    read_probabilities,
+    read_published,
+)
 from pipelines.params.operation import Domain
 from pipelines.radar.frame import Rain
+from pipelines.verification.probabilities import PROBABILITY_SUMS, score_probabilities
 from pipelines.verification.scoring import SUMS, score_forecast
 from pipelines.verification.spatial import power_columns
 
 WAIT = np.timedelta64(3, "h")  # after the last valid time; what isn't observed by then is a gap
 GIVE_UP = np.timedelta64(1, "D")  # after the reference time of a forecast that can't be read
 ISSUED, FORECASTERS = "issued", ("issued", "extrapolation", "persistence")
+CLIMATOLOGY = "climatology"  # a forecaster more, of probabilities
 MODEL = ["model_name", "model_version", "method"]
 NOT_THERE, BLIND = "no frame of this time", "the frame of this time has no valid pixel"
 INPUTS_GONE = "the frame that it was made from is gone from the live store"
+
+Columns = tuple[list[str], list[str]]  # of a ledger: its sums, and what is NaN where there is none
+OF_FIELDS: Columns = (SUMS, power_columns())
+OF_PROBABILITIES: Columns = (PROBABILITY_SUMS, ["members"])
 
 
 def unverified(out: Path) -> list[np.datetime64]:
@@ -59,19 +72,20 @@ def close_cycles(
     """
     for reference in unverified(domain.out):
         try:
-            table = score_cycle(domain, reference, stored, thresholds, now)
+            tables = score_cycle(domain, reference, stored, thresholds, now)
         except UserError as error:
             problems.append(str(error))
             continue
-        if table is not None:
-            append(domain.out, reference, table)
+        if tables is not None:
+            append(domain.out, reference, *tables)
+            table, _ = tables
             yield reference, table.loc[table["gap"] != "", "minutes"].nunique(dropna=False)
 
 
 def score_cycle(
     domain: Domain, reference: np.datetime64, stored: xr.Dataset, thresholds: Sequence[float], now: np.datetime64
-) -> pd.DataFrame | None:
-    """Score a domain's published cycle, as rows of the ledger; None while it is open.
+) -> tuple[pd.DataFrame, pd.DataFrame | None] | None:
+    """Score a domain's published cycle, as rows of the ledger and of that of probabilities; None while it is open.
 
     Raises
     ------
@@ -80,11 +94,12 @@ def score_cycle(
     """
     try:
         issued = read_published(domain.out / stamp(reference))
+        probabilities = read_probabilities(issued.folder) if issued.rates else None
     except UserError as error:
         if now < reference + GIVE_UP:
             raise
         lost = {"minutes": np.nan, "threshold": np.nan, "forecaster": ISSUED, "gap": str(error), "fallback": False}
-        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), domain.name, reference, now)
+        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), OF_FIELDS, domain.name, reference, now), None
     times = stored["time"].to_numpy().astype("datetime64[s]")
     if not np.isin(issued.valid, times).all() and now < issued.valid[-1] + WAIT:
         return None
@@ -97,7 +112,8 @@ def score_cycle(
     blind = ~np.isfinite(seen).any(axis=(1, 2))
     gaps[np.flatnonzero(gaps == "")[blind]] = BLIND
     counted, observed = gaps == "", seen[~blind]
-    tables = []
+    tables: list[pd.DataFrame] = []
+    of_probabilities: list[pd.DataFrame] = []
     if counted.any():
         newest = rain.sel(time=inputs).to_numpy()
         # Of one frame no motion is known.
@@ -108,17 +124,37 @@ def score_cycle(
             "persistence": persistence(newest, gaps.size)[counted],
         }
         mask = np.isfinite(observed) & np.all([np.isfinite(one) for one in of_lead.values()], axis=0)
+        minutes = issued.minutes[counted]
         for name in FORECASTERS:
-            minutes = issued.minutes[counted]
             one = score_forecast(of_lead[name], observed, mask, thresholds, pixel_m=issued.pixel_m, minutes=minutes)
             tables.append(one.assign(forecaster=name, gap=""))
+        if probabilities is not None:
+            exceedance = probabilities.exceedance[counted]
+            # The mask is that of rain: a model knows both at the same places.
+            for name, one in _exceedances(exceedance, probabilities.climatology, of_lead, issued.rates):
+                sums = score_probabilities(one, observed, mask, issued.rates, minutes=minutes)
+                of_probabilities.append(sums.assign(forecaster=name, gap=""))
     for name in FORECASTERS if not counted.all() else ():
         lost_leads = pd.DataFrame({"minutes": issued.minutes, "gap": gaps, "forecaster": name})[~counted]
         tables.append(lost_leads.merge(pd.DataFrame({"threshold": np.asarray(thresholds, float)}), how="cross"))
     attrs = issued.attributes.to_attrs()
     made_by = {name: attrs[name] for name in MODEL}
-    table = pd.concat(tables, ignore_index=True).assign(**made_by, fallback=issued.attributes.fallback is not None)
-    return _complete(table, domain.name, reference, now)
+
+    def complete(parts: list[pd.DataFrame], columns: Columns) -> pd.DataFrame:
+        table = pd.concat(parts, ignore_index=True).assign(**made_by, fallback=issued.attributes.fallback is not None)
+        return _complete(table, columns, domain.name, reference, now)
+
+    return complete(tables, OF_FIELDS), complete(of_probabilities, OF_PROBABILITIES) if of_probabilities else None
+
+
+def _exceedances(
+    issued: Exceedance, climatology: NDArray[np.float32] | None, of_lead: Mapping[str, Rain], rates: Sequence[float]
+) -> Iterator[tuple[str, Exceedance]]:
+    """Yield each forecaster's probabilities, one after the other: on a large grid each takes half a gigabyte."""
+    for name, field in of_lead.items():
+        yield name, issued if name == ISSUED else certain(field, rates)
+    if climatology is not None:
+        yield CLIMATOLOGY, np.broadcast_to(climatology[:, None, None], issued.shape)
 
 
 def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
@@ -132,13 +168,15 @@ def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> ND
     return wanted[: int(np.append(there, False).argmin())][::-1]
 
 
-def _complete(table: pd.DataFrame, domain: str, reference: np.datetime64, now: np.datetime64) -> pd.DataFrame:
+def _complete(
+    table: pd.DataFrame, columns: Columns, domain: str, reference: np.datetime64, now: np.datetime64
+) -> pd.DataFrame:
     """Return a cycle's table with the columns that all have, and sums of 0 where nothing was counted."""
-    reference = reference.astype("datetime64[ns]")
+    reference, (sums, others) = reference.astype("datetime64[ns]"), columns
     table = table.assign(
         domain=domain,
         reference_time=reference,
         valid_time=reference + pd.to_timedelta(table["minutes"], unit="min"),
         scored=now.astype("datetime64[ns]"),
-    ).reindex(columns=[*COLUMNS, *SUMS, *power_columns()])
-    return table.astype(dict.fromkeys(SUMS, float)).fillna(dict.fromkeys(SUMS, 0.0))
+    ).reindex(columns=[*COLUMNS, *sums, *others])
+    return table.astype(dict.fromkeys(sums, float)).fillna(dict.fromkeys(sums, 0.0))

@@ -131,6 +131,19 @@ def test_issued_forecasts_are_verified_as_frames_come_in(inbox: Path, server: Se
     assert run.data.metrics["cycles"] == 2 and 0 < run.data.metrics["persistence_csi"] < 1
 
 
+def test_probabilities_are_verified_and_their_crps_is_in_mlflow(inbox: Path, server: Served) -> None:
+    observe(*range(10))
+    after = np.stack([frame.rain_rate for frame in FRAMES[5:9]]).round(2)
+    rates = [0.105, 2.005]  # between the steps of what is stored
+    perfect = np.where(np.isnan(after)[:, None], np.nan, after[:, None] >= np.array(rates)[:, None, None])
+    write_issued(OUT, FRAMES[2:5], after, exceedance=(rates, perfect), climatology=[0.2, 0.1])
+    assert verified(at(12, 46)).message == "1 cycle(s) verified, 0 open"
+    (run,) = skill_runs(server, domain="there", model_version="3")
+    metrics = run.data.metrics
+    assert metrics["issued_crps"] == pytest.approx(0, abs=1e-6) and metrics["issued_csi"] == 1
+    assert 0 < metrics["extrapolation_crps"] < metrics["persistence_crps"] and metrics["climatology_crps"] > 0
+
+
 def test_silence_is_an_alarm_once_and_stays_on_until_a_forecast(inbox: Path) -> None:
     deploy_automation()
     deploy_automation()

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ledger_rows import GOOD, POOR, cycle
+from ledger_rows import GOOD, POOR, cycle, probabilities
 
 from pipelines.operation.ledger import append, read_ledger
-from pipelines.operation.skill import CYCLES, below_extrapolation, headlines, skill
+from pipelines.operation.skill import CYCLES, below_extrapolation, headlines, probability_skill, skill
 
 MODEL = ("radar-nowcast", "3", "scs")
 
@@ -50,6 +50,37 @@ def test_the_alarm_is_of_the_newest_model_and_of_enough_cycles() -> None:
     assert below_extrapolation(pd.concat([cycle(number, same) for number in range(CYCLES)])) is None
     # A new champion isn't blamed for the one before.
     assert below_extrapolation(pd.concat([*poor, cycle(CYCLES, GOOD, version="4")])) is None
+
+
+def test_a_probabilistic_models_skill_is_its_crps_and_brier_skill() -> None:
+    errors = {"issued": 10.0, "extrapolation": 12.0, "persistence": 18.0}
+    with_climate = [probabilities(number, errors | {"climatology": 16.0}) for number in (0, 1)]
+    ledger = pd.concat([*with_climate, probabilities(2, errors, version="4")])
+    table = probability_skill(ledger)
+    # 10 of 100 at 2 and at 5 mm/h: the integral over 3 mm/h of 0.1
+    issued = table.loc[(*MODEL, "issued")]
+    assert (issued["cycles"], issued["crps"], issued["crps_60min"]) == (2, pytest.approx(0.3), pytest.approx(0.3))
+    assert issued["brier_skill_5mm_60min"] == pytest.approx(1 - 10 / 16)
+    assert table.loc[(*MODEL, "persistence"), "crps"] == pytest.approx(0.54)
+    assert np.isnan(table.loc[("radar-nowcast", "4", "scs", "issued"), "brier_skill_5mm_60min"])
+    named = headlines(cycle(0, GOOD), MODEL, ledger)
+    assert named["issued_crps_30min"] == pytest.approx(0.3) and named["climatology_crps"] == pytest.approx(0.48)
+    assert named["issued_brier_skill_2mm_60min"] == pytest.approx(0.375) and named["cycles"] == 1
+    assert headlines(cycle(0, GOOD), MODEL).items() <= named.items()
+
+
+@pytest.mark.parametrize(("hits", "issued", "alarm"), [(POOR, 10.0, False), (GOOD, 13.0, True), (GOOD, 12.0, False)])
+def test_the_alarm_of_a_probabilistic_model_is_by_crps(hits: dict[str, int], issued: float, alarm: bool) -> None:
+    fields = pd.concat([cycle(number, hits) for number in range(CYCLES)])
+    of = pd.concat([probabilities(n, {"issued": issued, "extrapolation": 12.0}) for n in range(CYCLES)])
+    words = f"radar-nowcast version 3 (scs): CRPS 0.3900 mm/h over {CYCLES} cycles, above extrapolation's 0.3600"
+    assert below_extrapolation(fields, of) == (words if alarm else None)
+    assert below_extrapolation(fields[fields["reference_time"] > fields["reference_time"].min()], of) is None
+    dry = fields.assign(hits=0.0, misses=0.0)
+    assert below_extrapolation(dry, of) is None, "no rain, no alarm"
+    # A version without probabilities is judged as before, whatever the one before it had.
+    newer = pd.concat([fields, *(cycle(CYCLES + number, POOR, version="4") for number in range(CYCLES))])
+    assert "version 4 (scs): mean CSI" in str(below_extrapolation(newer, of))
 
 
 def test_where_it_rains_nowhere_nothing_is_said() -> None:

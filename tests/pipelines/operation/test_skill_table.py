@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from archive import moving_cells
 from conftest import write_params
+from domains import domain_in
 from issued_files import write_issued
 from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.common.errors import UserError
-from pipelines.operation.ledger import read_ledger
+from pipelines.operation.ledger import PROBABILITIES, read_ledger
 from pipelines.operation.live_store import LiveStore
-from pipelines.operation.skill import skill
+from pipelines.operation.skill import probability_skill, skill
+from pipelines.operation.skill_table import skill_table
 from pipelines.operation.verify import close_cycles
 from pipelines.params.read import read_params
 
@@ -52,7 +54,30 @@ def test_a_days_cycles_are_listed_with_gaps_fallbacks_and_what_is_open(
         ["| 00:05", "fallback: extrapolation", "3", "1"],
         ["| 00:10", "", "", "open"],
     ]
+    assert "Probabilities" not in shown.output
     before = CliRunner().invoke(app, ["skill", "here", "--day", "2024-06-01"]).output
     assert [line[:9] for line in before.splitlines() if line[:4] == "| 23"] == ["| 23:50 |"]
     shown = CliRunner().invoke(app, ["skill", "here", "--day", "yesterday"])
     assert str(shown.exception) == "--day: 'yesterday' is no date like 2020-10-31"
+
+
+@pytest.mark.parametrize("climatology", [None, [0.3, 0.2, 0.1]])
+def test_of_probabilities_crps_and_brier_skill_are_shown(tmp_path: Path, climatology: list[float] | None) -> None:
+    domain = domain_in(tmp_path)
+    live, rates = LiveStore.of(domain), [0.105, 2.005, 7.005]  # between the steps of what is stored
+    live.append(FRAMES)
+    after = np.stack([frame.rain_rate for frame in FRAMES[5:8]])
+    perfect = (after.round(2)[:, None] >= np.array(rates)[:, None, None]).astype(float)
+    perfect[np.isnan(after)[:, None].repeat(3, axis=1)] = np.nan
+    write_issued(domain.out, FRAMES[2:5], after, exceedance=(rates, perfect), climatology=climatology)
+    list(close_cycles(domain, live.open(), [1.0], LATER, []))
+    lines = skill_table(domain.out, 1).splitlines()
+    assert "| model | version | score | forecaster | mean | 5 | 10 | 15 |" in lines
+    assert "| radar-nowcast | 3 | CRPS | issued | 0.000 | 0.000 | 0.000 | 0.000 |" in lines
+    skill_is = [line for line in lines if "Brier skill, 2.005 mm/h" in line]
+    wanted = "| radar-nowcast | 3 | Brier skill, 2.005 mm/h | issued | 1.000 | 1.000 | 1.000 | 1.000 |"
+    assert skill_is == ([wanted] if climatology else [])
+    of = probability_skill(read_ledger(domain.out, kind=PROBABILITIES))["crps"].droplevel([0, 1, 2])
+    for name in ("extrapolation", "persistence", *(["climatology"] if climatology else [])):
+        assert f"| radar-nowcast | 3 | CRPS | {name} | {of[name]:.3f} |" in "\n".join(lines)
+        assert of[name] > 0.01

@@ -20,11 +20,13 @@ from scipy.ndimage import uniform_filter
 from scores.categorical import BasicContingencyManager, ThresholdEventOperator
 
 from pipelines.common.errors import UserError
-from pipelines.operation.ledger import append, ledger_file, read_ledger
+from pipelines.nowcast.methods.extrapolation import extrapolation
+from pipelines.operation.ledger import LEDGER, PROBABILITIES, append, ledger_file, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since
 from pipelines.operation.verify import close_cycles, unverified
 from pipelines.radar.frame import Frame
+from pipelines.verification.probabilities import crps, probability_scores
 from pipelines.verification.scoring import COUNTS, SUMS, scores_of
 
 LEADS = 4
@@ -137,6 +139,59 @@ def test_a_cycle_is_scored_as_by_hand_against_the_baselines_of_its_own_frames(ou
     assert (ledger["valid_time"] == ledger["reference_time"] + lead_times).all()
 
 
+def test_probabilities_are_scored_as_by_hand_against_baselines_of_0_and_1_and_climatology(
+    out: Path, live: LiveStore
+) -> None:
+    live.append(FRAMES)
+    issued = guess(4)
+    issued[:, 30:34, 30:34] = np.nan
+    rates, climatology = [0.1, 1.0, 5.0], [0.3, 0.125, 0.0625]
+    p = np.stack([np.where(issued >= rate, 0.8, (0.2, 0.1, 0.04)[k]) for k, rate in enumerate(rates)], axis=1)
+    p[np.isnan(issued)[:, None].repeat(3, axis=1)] = np.nan
+    write_issued(out, FRAMES[1:5], issued, exceedance=(rates, p), climatology=climatology)
+    write_issued(out, FRAMES[2:6], guess(5))  # of a model without probabilities
+    assert close(out, live) == ([(FRAMES[4].time, 0), (FRAMES[5].time, 0)], [])
+
+    ledger = read_ledger(out, kind=PROBABILITIES)
+    assert set(ledger["reference_time"]) == {FRAMES[4].time} and len(ledger) == 4 * LEADS * 3
+    assert len(read_ledger(out)) == 2 * 3 * LEADS * len(THRESHOLDS)
+    newest = np.stack([packed(frame) for frame in FRAMES[2:5]])
+    observed = np.stack([packed(frame) for frame in FRAMES[5:9]])
+    fields = {"extrapolation": extrapolation(newest, LEADS), "persistence": np.repeat(newest[-1:], LEADS, axis=0)}
+    mask = np.isfinite(observed) & np.isfinite(issued) & np.all([np.isfinite(one) for one in fields.values()], axis=0)
+    errors = ledger.set_index(["forecaster", "threshold", "minutes"])
+    for k, rate in enumerate(rates):
+        for lead in range(LEADS):
+            came = (observed[lead] >= rate)[mask[lead]]
+            said = {name: (field[lead] >= rate)[mask[lead]].astype(float) for name, field in fields.items()}
+            said |= {"issued": p[lead, k][mask[lead]], "climatology": np.full(came.shape, climatology[k])}
+            for name, probability in said.items():
+                row = errors.loc[(name, rate, 5.0 * (lead + 1))]
+                assert row["squared_error"] == pytest.approx(np.square(probability - came).sum(), rel=1e-5)
+                assert row[[f"count_{number}" for number in range(20)]].sum() == mask[lead].sum()
+    # Of a forecast of 0 and 1 the integral of the Brier score is the absolute error between the rates, on their steps.
+    crps_of = crps(probability_scores(ledger[ledger["forecaster"] == "persistence"].assign(event=0, time=0)))
+    steps = [np.stack([one >= rate for rate in rates]) for one in (fields["persistence"], observed)]
+    wrong = (steps[0] != steps[1]).astype(float)
+    by_hand = [np.trapezoid(wrong[:, lead][:, mask[lead]].mean(axis=1), rates) for lead in range(LEADS)]
+    assert crps_of.to_numpy() == pytest.approx(by_hand)
+    (row, *_) = ledger.itertuples()
+    assert (row.domain, row.model_version, row.gap, row.fallback) == ("here", "3", "", False)
+
+
+def test_probabilities_that_can_t_be_read_are_a_problem_for_a_day_and_then_a_gap(out: Path, live: LiveStore) -> None:
+    live.append(FRAMES)
+    issued = guess(4)
+    p = np.random.default_rng(0).random((LEADS, 1, *issued.shape[1:]))
+    path = write_issued(out, FRAMES[1:5], issued, exceedance=([1.0], p))
+    damage_pixels(path, "rainfall_flux_exceedance_probability")
+    closed, (problem,) = close(out, live)
+    assert closed == [] and problem.startswith(f"{path}: can't be read")
+    assert close(out, live, FRAMES[4].time + np.timedelta64(1, "D")) == ([(FRAMES[4].time, 1)], [])
+    assert read_ledger(out)["gap"][0].startswith(f"{path}: can't be read")
+    assert read_ledger(out, kind=PROBABILITIES).empty
+
+
 def test_a_cycle_is_closed_when_all_is_observed_and_is_then_closed_for_good(out: Path, live: LiveStore) -> None:
     live.append(FRAMES[:8])
     write_issued(out, FRAMES[1:4], guess(3))
@@ -231,13 +286,16 @@ def test_a_run_that_is_killed_anywhere_loses_and_doubles_nothing(out: Path, live
     """At the n-th file that a run writes, opens or renames below the ledger it is killed; the next one completes."""
     live.append(FRAMES)
     for number in (2, 3, 4):
-        write_issued(out, FRAMES[number - 2 : number + 1], guess(number, seed=number))
+        rain = guess(number, seed=number)
+        p = ([1.0, 2.0], (rain[:, None] >= [[[1.0]], [[2.0]]]).astype(float)) if number == 3 else None
+        write_issued(out, FRAMES[number - 2 : number + 1], rain, exceedance=p)
     stored = live.open().load()  # threads that read don't outlive a fork
     assert [gaps for _, gaps in close_by(out, stored)[0]] == [0, 0, 0]
-    undisturbed = read_ledger(out)
+    undisturbed = [read_ledger(out, kind=kind) for kind in (LEDGER, PROBABILITIES)]
+    assert len(undisturbed[1])
     killed = 0
-    for point in (1, 2, 4, 7, 10, 10_000):
-        for path in (out / "ledger").rglob("*.parquet"):
+    for point in (1, 2, 4, 7, 10, 13, 16, 10_000):
+        for path in out.rglob("*.parquet"):
             path.unlink()
         child = os.fork()
         if child == 0:
@@ -246,10 +304,11 @@ def test_a_run_that_is_killed_anywhere_loses_and_doubles_nothing(out: Path, live
             os._exit(0)
         killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
         close_by(out, stored)
-        pd.testing.assert_frame_equal(read_ledger(out), undisturbed)
-        left = [path.name for path in (out / "ledger").rglob("*") if path.is_file()]
-        assert sorted(left) == [f"20240601T12{minute}00Z.parquet" for minute in ("10", "15", "20")]
-    assert killed == 5
+        for kind, wanted in zip((LEDGER, PROBABILITIES), undisturbed, strict=True):
+            pd.testing.assert_frame_equal(read_ledger(out, kind=kind), wanted)
+        left = [path.name for path in out.glob("ledger*/**/*") if path.is_file()]
+        assert sorted(left) == [f"20240601T12{minute}00Z.parquet" for minute in ("10", "15", "15", "20")]
+    assert killed == 7
 
 
 def _kill_at(point: int, folder: Path) -> None:
