@@ -34,7 +34,8 @@ def probabilities(number: int, errors: dict[str, float], version: str = "3") -> 
     rows = []
     for name, error in errors.items():
         for rate, minutes in product((2.0, 5.0), (30.0, 60.0)):
-            sums = dict.fromkeys(PROBABILITY_SUMS, 0.0) | {"squared_error": error, "count_0": 100.0, "came_0": 20.0}
+            sums = dict.fromkeys(PROBABILITY_SUMS, 0.0) | {"pixels": 100.0, "squared_error": error, "fair_error": error}
+            sums |= {"count_0": 100.0, "came_0": 20.0}
             said = {"minutes": minutes, "threshold": rate, "members": float("nan"), "forecaster": name}
             rows.append(said | sums)
     (row, *_) = cycle(number, GOOD, version).to_dict("records")
