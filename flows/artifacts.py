@@ -22,6 +22,7 @@ WIDTH = 1000  # pixels; Prefect keeps every cycle's picture in its database
 def show_forecast(domain: Domain, published: PublishedForecast) -> None:
     """Make the artifact ``forecast-DOMAIN``: the picture, where the files are, and what they were made from."""
     attributes, minutes, folder = published.attributes, published.minutes, published.folder.resolve()
+    rates = published.rates
     attrs = attributes.to_attrs()
     model = literal(f"{attributes.model_name} version {attrs['model_version']}")
     server = printable(os.environ.get("MLFLOW_TRACKING_URI", ""))
@@ -34,6 +35,7 @@ def show_forecast(domain: Domain, published: PublishedForecast) -> None:
         "",
         f"- files: {', '.join(files)} in {literal(folder)}",
         f"- lead times: {minutes.size}, {minutes[0]:g} to {minutes[-1]:g} minutes",
+        *([f"- probabilities: of at least {', '.join(f'{one:g}' for one in rates)} mm/h"] if rates else []),
         f"- model: {model} ({literal(attributes.method)}), sha256 {code(attrs['model_sha256'][:12])}",
         f"- fallback: {literal(attrs['fallback'])}",
         f"- live store: {literal(domain.store.resolve())}, snapshot {code(attrs['live_store_snapshot'])}",

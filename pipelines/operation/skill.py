@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from pipelines.operation.verify import CLIMATOLOGY, ISSUED, MODEL
+from pipelines.operation.verify import CLIMATOLOGY, FORECASTERS, ISSUED, MODEL
 from pipelines.verification.probabilities import probability_headline
 from pipelines.verification.scoring import mean_of, scores_of
 
@@ -64,8 +64,9 @@ def of_forecasters(
     own = counted(probabilities).assign(event=0, time=lambda rows: rows["reference_time"])
     for key, of_model in own.groupby(MODEL):
         by_name = dict(list(of_model.groupby("forecaster")))
-        for name, sums in by_name.items():
-            yield (*key, str(name)), sums, by_name.get(CLIMATOLOGY)
+        for name in (*FORECASTERS, CLIMATOLOGY):
+            if name in by_name:
+                yield (*key, name), by_name[name], by_name.get(CLIMATOLOGY)
 
 
 def below_extrapolation(ledger: pd.DataFrame, probabilities: pd.DataFrame | None = None) -> str | None:

@@ -195,6 +195,8 @@ def test_a_method_over_the_memory_limit_isn_t_used() -> None:
     said = forecast(source_of(large), lambda: model, POLICY, memory_limit_mb=limit)[0].attrs
     assert said["fallback"].startswith("extrapolation: models:/radar-nowcast@champion needs ")
     assert f"MB on 960×960 pixels, and {limit} are allowed" in said["fallback"]
+    many = probabilistic(list(np.arange(1, 40.0)))  # 12 lead times of 39 rates, 4 bytes each, are 0.1 GB a copy
+    assert "needs" in forecast(source_of(large), lambda: many, POLICY, memory_limit_mb=limit)[0].attrs["fallback"]
 
 
 def test_a_stand_in_is_never_said_to_be_observed() -> None:
