@@ -15,11 +15,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.methods.distribution import Exceedance, certain
+from pipelines.nowcast.methods.distribution import certain
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
 from pipelines.operation.ledger import COLUMNS, append, ledger_file
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.published import (
+    Probabilities,
     PublishedForecast,
     published_times,
     read_probabilities,
@@ -124,16 +125,12 @@ def score_cycle(
             "persistence": persistence(newest, gaps.size)[counted],
         }
         mask = np.isfinite(observed) & np.all([np.isfinite(one) for one in of_lead.values()], axis=0)
-        minutes = issued.minutes[counted]
         for name in FORECASTERS:
+            minutes = issued.minutes[counted]
             one = score_forecast(of_lead[name], observed, mask, thresholds, pixel_m=issued.pixel_m, minutes=minutes)
             tables.append(one.assign(forecaster=name, gap=""))
         if probabilities is not None:
-            exceedance = probabilities.exceedance[counted]
-            # The mask is that of rain: a model knows both at the same places.
-            for name, one in _exceedances(exceedance, probabilities.climatology, of_lead, issued.rates):
-                sums = score_probabilities(one, observed, mask, issued.rates, minutes=minutes)
-                of_probabilities.append(sums.assign(forecaster=name, gap=""))
+            of_probabilities = list(_score_probabilities(issued, probabilities, counted, of_lead, observed, mask))
     for name in FORECASTERS if not counted.all() else ():
         lost_leads = pd.DataFrame({"minutes": issued.minutes, "gap": gaps, "forecaster": name})[~counted]
         tables.append(lost_leads.merge(pd.DataFrame({"threshold": np.asarray(thresholds, float)}), how="cross"))
@@ -147,14 +144,27 @@ def score_cycle(
     return complete(tables, OF_FIELDS), complete(of_probabilities, OF_PROBABILITIES) if of_probabilities else None
 
 
-def _exceedances(
-    issued: Exceedance, climatology: NDArray[np.float32] | None, of_lead: Mapping[str, Rain], rates: Sequence[float]
-) -> Iterator[tuple[str, Exceedance]]:
-    """Yield each forecaster's probabilities, one after the other: on a large grid each takes half a gigabyte."""
-    for name, field in of_lead.items():
-        yield name, issued if name == ISSUED else certain(field, rates)
-    if climatology is not None:
-        yield CLIMATOLOGY, np.broadcast_to(climatology[:, None, None], issued.shape)
+def _score_probabilities(
+    issued: PublishedForecast,
+    probabilities: Probabilities,
+    counted: NDArray[np.bool_],
+    fields: Mapping[str, Rain],
+    observed: Rain,
+    mask: NDArray[np.bool_],
+) -> Iterator[pd.DataFrame]:
+    """Yield what each forecaster's probabilities got right, on the mask of rain, which is also theirs.
+
+    Lead time by lead time: on a large grid all together take gigabytes.
+    """
+    for number, lead in enumerate(np.flatnonzero(counted)):
+        exceedance = {name: certain(field[[number]], issued.rates) for name, field in fields.items()}
+        exceedance[ISSUED] = probabilities.exceedance[[lead]]
+        if (climatology := probabilities.climatology) is not None:
+            exceedance[CLIMATOLOGY] = np.broadcast_to(climatology[:, None, None], exceedance[ISSUED].shape)
+        for name, one in exceedance.items():
+            minutes = [float(issued.minutes[lead])]
+            sums = score_probabilities(one, observed[[number]], mask[[number]], issued.rates, minutes=minutes)
+            yield sums.assign(forecaster=name, gap="")
 
 
 def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
