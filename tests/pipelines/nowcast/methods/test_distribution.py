@@ -79,7 +79,7 @@ def test_a_field_is_a_distribution_of_0_and_1_whose_crps_is_its_absolute_error()
     np.testing.assert_array_equal(distribution.fields["field"], newest)
     assert np.isnan(distribution.exceedance[0, :, :5]).all()
     sums = score_probabilities(distribution.exceedance, observed, np.isfinite(newest), rates, minutes=[5])
-    of_crps = crps(probability_scores(sums, sums)).item()
+    of_crps = crps(probability_scores(sums)).item()
     assert of_crps == pytest.approx(np.nanmean(np.abs(newest - observed)), abs=0.01)
 
 
