@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 # Two of the networks of params.yaml, as they are there. What has scores already is kept in step, so that a table is of
 # one state of the data; a name that is no stage (--glob) is passed over.
-DEMO := scs convlstm persistence extrapolation
+DEMO := scs convlstm persistence extrapolation climatology
 METHODS = $(sort $(DEMO) $(basename $(notdir $(wildcard data/scores/*.parquet))))
 
 demo: data/first_forecast

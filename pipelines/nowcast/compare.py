@@ -100,10 +100,14 @@ def main(scores: Path, examples: Path, metrics: Path, out: Path) -> None:
     """Compare all tables in the folder SCORES, with their EXAMPLES and their trainings' METRICS, into OUT."""
     params = read_params()
     tables = read_scores(scores, params)
-    missing = [name for name in [*BASELINES, *params.trained] if name not in tables]
+    missing = [name for name in [*params.baselines, *params.trained] if name not in tables]
     written = write_comparison(
         tables,
-        {name: read_examples(examples / f"{name}.nc") for name in [*BASELINES, *params.trained] if name in tables},
+        {
+            name: read_examples(examples / f"{name}.nc")
+            for name in [*params.baselines, *params.trained]
+            if name in tables
+        },
         out / "table.json",
         index=params.index,
         networks=[name for name in params.trained if params.models[name].cell != "scs"],

@@ -16,7 +16,7 @@ from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.methods.extrapolation import Forecaster
-from pipelines.nowcast.methods.interface import ForecasterFactory, factory
+from pipelines.nowcast.methods.interface import CLIMATOLOGY, ForecasterFactory, factory
 from pipelines.nowcast.scores import by_field, write_examples
 from pipelines.params.nowcast import BASELINES, Evaluate, Index
 from pipelines.params.read import read_params
@@ -97,7 +97,7 @@ def main(
     """Evaluate MODEL on the test events of WINDOWS into SCORES, PROBABILITIES (Parquet, sums), EXAMPLES and METRICS."""
     params = read_params()
     name = Path(model).name
-    make = factory(model, params.evaluate)
+    make = factory(model, params.evaluate, params.index.rates, windows.with_name(CLIMATOLOGY.name))
     identity = model if model in BASELINES else sha256(Path(model))
     with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
         tables = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)

@@ -5,6 +5,7 @@ never bridge a gap, and events share no frame, so the splits share none either. 
 its events are drawn together with those of other such stores.
 """
 
+import json
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, write_text
 from pipelines.common.stage import run
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
@@ -33,28 +34,36 @@ def corners(length: int, size: int, stride: int) -> NDArray[np.int64]:
     return np.unique(np.append(np.arange(0, last + 1, stride), last))
 
 
-def wet_area_ratios(rain: xr.DataArray, params: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def wet_area_ratios(
+    rain: xr.DataArray, params: Index
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return the wet area ratio of every frame, among valid pixels, and of every window of it, among all pixels.
+
+    And what a climatology is made of: pixels that reach a rain rate.
 
     Returns
     -------
     of_frames : ndarray of shape (T,)
         NaN where no pixel is valid: such a frame is a missing one.
     of_windows : ndarray of shape (T, rows of windows, columns of windows)
+    reached : ndarray of shape (T, 1 + K)
+        Valid pixels of every frame, and those of at least each of ``params.rates``.
     """
     T, H, W = rain.shape
     y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
     of_frames, of_windows = np.full(T, np.nan), np.zeros((T, y0.size, x0.size))
+    reached = np.zeros((T, 1 + len(params.rates)), np.int64)
     for t in track(range(T), "index", transient=True):
         frame = rain[t].to_numpy()
         wet = frame >= params.wet_rate
-        if valid := np.isfinite(frame).sum():
+        reached[t] = [np.isfinite(frame).sum(), *(np.count_nonzero(frame >= rate) for rate in params.rates)]
+        if valid := reached[t, 0]:
             of_frames[t] = wet.sum() / valid
         total = np.pad(wet, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
         south, east = y0 + params.size, x0 + params.size
         counts = total[np.ix_(south, east)] - total[np.ix_(y0, east)] - total[np.ix_(south, x0)]
         of_windows[t] = (counts + total[np.ix_(y0, x0)]) / params.size**2
-    return of_frames, of_windows
+    return of_frames, of_windows, reached
 
 
 def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: Index) -> NDArray[np.int64]:
@@ -113,8 +122,10 @@ def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params
     return starts[(starts - first) % params.time_stride == 0]
 
 
-def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
+def windows_of(store: Path, rain: xr.DataArray, params: Index) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """Return the windows of a store: one row each, columns `COLUMNS` but for the split; events are counted from 0.
+
+    The second is ``reached`` of :func:`wet_area_ratios`.
 
     Parameters
     ----------
@@ -130,7 +141,7 @@ def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
     if min(H, W) < params.size:
         raise UserError(f"index.size: {params.size} pixels, but {store} has a grid of {H}×{W}")
     time = rain["time"].to_numpy()
-    of_frames, of_windows = wet_area_ratios(rain, params)
+    of_frames, of_windows, reached = wet_area_ratios(rain, params)
     event = find_events(time, of_frames >= params.wet_share, params)
     event[np.isnan(of_frames)] = -1
     y0, x0 = np.meshgrid(corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij")
@@ -149,11 +160,14 @@ def windows_of(store: Path, rain: xr.DataArray, params: Index) -> pd.DataFrame:
         )
         for t0 in window_starts(time, event, params)
     ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS[:-1])
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS[:-1]), reached
 
 
 def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     """Write the windows of ``stores`` to the Parquet file ``windows``: one row a window, columns `COLUMNS`.
+
+    And beside it climatology.json: the shares of valid pixels at or above each of `Index.rates`, in the frames of the
+    windows of train, dry ones too.
 
     Parameters
     ----------
@@ -174,9 +188,9 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
         common = np.intersect1d(of_a["time"], of_b["time"])
         if common.size and not grid_of(of_a).difference(grid_of(of_b)):
             raise UserError(f"{a} and {b} both have a frame of {common[0]} UTC on one grid: it would be of two splits")
-    tables, drawn, events = [], [], 0
+    tables, drawn, events, reached = [], [], 0, {}
     for name, store in stores.items():
-        table = windows_of(store, frames[store]["rainfall_flux"], params)
+        table, reached[store.as_posix()] = windows_of(store, frames[store]["rainfall_flux"], params)
         table["event"] += events
         events = max(events, table["event"].max() + 1) if len(table) else events
         table["split"] = params.splits.get(name)
@@ -190,10 +204,16 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     for split in ("train", "validation", "test"):
         if not (table["split"] == split).any():
             raise UserError(f"index.splits: no event with whole windows is of the split {split}")
+    climate = np.zeros(1 + len(params.rates), np.int64)
+    for of_store, t0 in table[table["split"] == "train"].groupby("store")["t0"]:
+        in_windows = np.add.outer(t0.unique(), np.arange(params.inputs + params.leads))
+        climate += reached[of_store][np.unique(in_windows)].sum(axis=0)
     dry = (table["split"] == "train") & (table["wet_fraction"] < params.train_wet_share)
     table = table[~dry].reset_index(drop=True)
     if not (table["split"] == "train").any():
         raise UserError(f"index.train_wet_share: no window of the train events is {params.train_wet_share} wet")
+    shares = {"rates": params.rates, "exceedance": (climate[1:] / climate[0]).tolist()}
+    write_text(windows.with_name("climatology.json"), json.dumps(shares, indent=1))
     with atomic_path(windows) as temporary:
         table.to_parquet(temporary, index=False)
     counts = table.groupby("split").agg(events=("event", "nunique"), windows=("t0", "size"))
@@ -201,7 +221,7 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
 
 
 def main(folder: Path, windows: Path) -> None:
-    """Index the stores of params.yaml's ingest_radar.sources in FOLDER into WINDOWS with the section index."""
+    """Index the stores of params.yaml's ingest_radar.sources in FOLDER into WINDOWS, and climatology.json beside."""
     params = read_params()
     stores = {name: folder / f"{name}.zarr" for name in params.ingest_radar.sources}
     if stray := sorted(set(folder.glob("*.zarr")) - set(stores.values())):

@@ -8,7 +8,6 @@ import xarray as xr
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
-from pipelines.params.nowcast import BASELINES
 from pipelines.params.read import Params
 from pipelines.radar.frame import Rain
 
@@ -26,10 +25,10 @@ def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
     UserError
         If there are none of extrapolation, or of any model.
     """
-    files = {name: scores / f"{name}.parquet" for name in [*BASELINES, *params.trained]}
+    files = {name: scores / f"{name}.parquet" for name in [*params.baselines, *params.trained]}
     tables = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
     if "extrapolation" not in tables:
-        raise UserError(f"{files['extrapolation']}: no scores of extrapolation, which a network has to beat")
+        raise UserError(f"{scores}/extrapolation.parquet: no scores of extrapolation, which a network has to beat")
     if not tables.keys() & {*params.trained}:
         raise UserError(f"{scores}: no scores of any of params.yaml's trained: {', '.join(params.trained)}")
     return {label: rows for name, sums in tables.items() for label, rows in by_field(name, sums).items()}

@@ -11,9 +11,10 @@ from pipelines.params.training import Fit, Switched
 
 Cell = Literal["scs", "convlstm", "convgru", "trajgru"]
 Fallback = Literal["persistence", "extrapolation"]  # at hand where no model is
-Baseline = Literal[Fallback, "sprog", "steps"]  # what needs no training
+Probabilities = Literal["lagrangian_probability", "neighbourhood", "climatology"]  # whose field is but their mean
+Baseline = Literal[Fallback, "sprog", "steps", "linda", Probabilities]  # what needs no training
 BASELINES: tuple[str, ...] = get_args(Baseline)
-PYSTEPS = BASELINES[1:]  # what a network has to beat
+PYSTEPS = ("extrapolation", "sprog", "steps", "linda")  # what a network's field has to beat
 
 
 def _ascending(rates: list[float]) -> list[float]:
@@ -89,5 +90,5 @@ class Evaluate(Section):
 
     thresholds: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="rain rates, mm/h")
     time_stride: Positive = Field(description="frames from one test forecast to the next")
-    steps_members: int = Field(ge=2, description="members of the STEPS ensemble, whose mean is scored; 12 for a result")
-    seed: int = Field(ge=0, description="of STEPS' noise")
+    steps_members: int = Field(ge=2, description="members of STEPS and LINDA; 12 for a result")
+    seed: int = Field(ge=0, description="of their noise")

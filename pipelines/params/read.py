@@ -6,7 +6,7 @@ key is found by the first stage that runs, in one line that names it.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
-from pipelines.params.nowcast import BASELINES, Evaluate, Index, Model, Train
+from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
 from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
@@ -27,6 +27,11 @@ class Params(Section):
     simulate: Simulate
     ingest_radar: IngestRadar
     index: Index
+    baselines: list[Baseline] = Field(
+        default=["persistence", "extrapolation", "sprog", "steps", *get_args(Probabilities)],
+        min_length=1,
+        description="methods that need no training, to score",
+    )
     trained: list[ModelName] = Field(min_length=1, description="models to train")
     models: dict[ModelName, Model] = Field(min_length=1)
     train: Train

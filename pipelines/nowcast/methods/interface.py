@@ -1,16 +1,20 @@
 """The methods by name: those that need no training, the model in a folder, and any of them for a store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.common.errors import UserError, in_short
+from pipelines.nowcast.methods.climatology import Climatology, climatology
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
-from pipelines.nowcast.methods.steps import sprog, steps
+from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
+from pipelines.nowcast.methods.steps import linda, sprog, steps
 from pipelines.params.nowcast import BASELINES, Evaluate
 from pipelines.training.model_folder import load_weights
 
 FALLBACKS: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
+CLIMATOLOGY = Path("data/climatology.json")  # beside the windows
+ENSEMBLES = {"steps": steps, "linda": linda}
 INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames that each looks at
 
 # Pixel size (metres) and step from frame to frame (seconds) to the forecaster; raises UserError for another step than
@@ -18,14 +22,33 @@ INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames tha
 ForecasterFactory = Callable[[float, int], Forecaster]
 
 
-def baseline(name: str, params: Evaluate) -> ForecasterFactory:
-    """Return the factory of the baseline ``name``, one of `BASELINES`."""
+def baseline(name: str, params: Evaluate, rates: Sequence[float], climate: Path) -> ForecasterFactory:
+    """Return the factory of the baseline ``name``, one of `BASELINES`.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        Of the probabilities whose mean is the field of those that forecast nothing else.
+    climate : Path
+        climatology.json, which the baseline of that name reads.
+
+    Raises
+    ------
+    UserError
+        If it can't be read.
+    """
     if name == "sprog":
         return lambda pixel_m, step_s: sprog()
-    if name == "steps":
-        return lambda pixel_m, step_s: steps(
-            members=params.steps_members, seed=params.seed, pixel_m=pixel_m, step_s=step_s
-        )
+    if name in ENSEMBLES:
+        make, members, seed = ENSEMBLES[name], params.steps_members, params.seed
+        return lambda pixel_m, step_s: make(members=members, seed=seed, pixel_m=pixel_m, step_s=step_s)
+    if name == "lagrangian_probability":
+        return lambda pixel_m, step_s: lagrangian_probability(pixel_m=pixel_m, step_s=step_s, rates=rates)
+    if name == "neighbourhood":
+        return lambda pixel_m, step_s: neighbourhood(pixel_m=pixel_m, rates=rates)
+    if name == "climatology":
+        of_climate = climatology(Climatology.read(climate))
+        return lambda pixel_m, step_s: of_climate
     return lambda pixel_m, step_s: FALLBACKS[name]
 
 
@@ -40,10 +63,10 @@ def factory_from(forecaster: Forecaster, description: ModelDescription) -> Forec
     return make
 
 
-def factory(model: str, params: Evaluate) -> ForecasterFactory:
+def factory(model: str, params: Evaluate, rates: Sequence[float], climate: Path) -> ForecasterFactory:
     """Return the factory of a baseline by its name, or of the model in a folder; raises UserError if it is neither."""
     if model in BASELINES:
-        return baseline(model, params)
+        return baseline(model, params, rates, climate)
     return factory_from(*load_forecaster(Path(model)))
 
 

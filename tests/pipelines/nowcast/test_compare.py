@@ -24,7 +24,6 @@ from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.nowcast.methods.interface import factory
 from pipelines.nowcast.scores import read_examples, read_scores, wettest, write_examples
-from pipelines.params.nowcast import BASELINES
 from pipelines.params.read import Params, read_params
 from pipelines.radar.store import open_frames
 
@@ -55,7 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
-        for method in [*BASELINES, *(f"models/{network.name}" for network in networks)]:
+        for method in [*params.baselines, *(f"models/{network.name}" for network in networks)]:
             name = Path(method).name
             scores, probabilities = (Path(f"{of}/{name}.parquet") for of in ("scores", "probabilities"))
             outs = (scores, probabilities, Path(f"examples/{name}.nc"), Path(f"{name}.json"))
@@ -77,7 +76,7 @@ def test_the_stage_writes_two_tables_and_four_pictures(
     assert (one / "table.md").read_text() in capsys.readouterr().out
     data = json.loads((one / "table.json").read_text())
     scores = pd.DataFrame(data["scores"])
-    assert set(scores["method"]) == {*BASELINES, *read_params().trained}
+    assert set(scores["method"]) == {*read_params().baselines, *read_params().trained}
     assert scores.loc[scores["method"] == "persistence", "csi"].between(0, 1).any()
     assert {method["method"]: method.get("parameters") for method in data["methods"]}["scs"] == 123
     tall, wide = imread(one / "maps.png").shape[:2]
@@ -114,7 +113,9 @@ def test_the_example_is_the_forecast_that_each_method_makes_from_the_wettest_tim
     for name, method in {"steps": "steps", "scs": "models/scs"}.items():
         ((forecast, maps),) = read_examples(Path(f"examples/{name}.nc")).items()
         assert forecast == wettest(sums) == ("radar.zarr", t0)
-        np.testing.assert_array_equal(maps, factory(method, params.evaluate)(1000.0, 300)(seen, 4))
+        np.testing.assert_array_equal(
+            maps, factory(method, params.evaluate, params.index.rates, Path("climatology.json"))(1000.0, 300)(seen, 4)
+        )
 
 
 def test_a_store_that_not_all_methods_have_is_no_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

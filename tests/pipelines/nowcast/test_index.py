@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.index import COLUMNS, corners, draw_splits, find_events, index, window_starts
+from pipelines.nowcast.methods.climatology import Climatology
 from pipelines.nowcast.windows import RadarWindows
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
@@ -203,6 +204,24 @@ def test_rows_are_windows_of_the_store(store: Path, table: pd.DataFrame) -> None
         window = rain[row.t0 : row.t0 + 5, row.y0 : row.y0 + 32, row.x0 : row.x0 + 32]
         assert row.time == time[row.t0 + 2]
         assert row.wet_fraction == pytest.approx((window >= 0.1).mean())
+
+
+def test_the_climatology_is_of_every_frame_of_train_that_a_window_has(tmp_path: Path) -> None:
+    store = write_archive(tmp_path / "radar.zarr", shape=(40, 56))
+    other = write_store(tmp_path / "other.zarr", moving_cells("2024-07-01T12:00", 8, shape=(40, 56), seed=9))
+    stores, params = {"radar": store, "other": other}, settings(**SMALL, splits={"other": "train"}, rates=[0.1, 1, 5])
+    for wet_share in (0.0, 0.2):  # it leaves out windows, and no frame
+        index(stores, tmp_path / "windows.parquet", params.model_copy(update={"train_wet_share": wet_share}))
+        told = Climatology.read(tmp_path / "climatology.json")
+        splits = pd.read_parquet(tmp_path / "windows.parquet").groupby(["store", "event"])["split"].first()
+        pixels = []
+        for path in (store, other):
+            frames = open_frames(path)["rainfall_flux"].to_numpy().reshape(-1, 8 if path is other else 14, 40, 56)
+            pixels += [frames[i] for i, split in enumerate(splits[path.as_posix()]) if split == "train"]
+        rain = np.concatenate([event[np.isfinite(event)] for event in pixels])
+        assert told.rates == [0.1, 1.0, 5.0]
+        assert told.exceedance == pytest.approx([(rain >= rate).mean() for rate in (0.1, 1, 5)])
+        assert 1 > told.exceedance[0] > told.exceedance[1] > told.exceedance[2] > 0
 
 
 def test_only_dry_windows_of_train_are_left_out(store: Path, table: pd.DataFrame, tmp_path: Path) -> None:

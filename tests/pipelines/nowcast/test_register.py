@@ -16,7 +16,7 @@ from pipelines.common.provenance import sha256
 from pipelines.nowcast.archive_evaluation import load_method
 from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
-from pipelines.nowcast.methods.interface import BASELINES, FALLBACKS, baseline, factory
+from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, factory
 from pipelines.nowcast.methods.lagrangian import advect, motion
 from pipelines.nowcast.register import choose, main, register
 from pipelines.nowcast.registered_model import load
@@ -60,10 +60,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
         patch.chdir(folder)
         write_archive(STORE)
         index({"radar": STORE}, WINDOWS, params.index)
-        factories = {name: baseline(name, params.evaluate) for name in FALLBACKS}
+
+        def of(model: str) -> ForecasterFactory:
+            return factory(model, params.evaluate, params.index.rates, WINDOWS.with_name("climatology.json"))
+
+        factories = {name: of(name) for name in FALLBACKS}
         for name in params.trained:
             write_model(name, params, MODELS / name)
-            factories[name] = factory(str(MODELS / name), params.evaluate)
+            factories[name] = of(str(MODELS / name))
         tables = {
             name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)[0]
             for name, make in factories.items()
@@ -142,7 +146,7 @@ def test_an_experiment_moves_no_alias_and_leaves_no_decision(
 ) -> None:
     params, tables = workplace
     monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
-    for name in (*BASELINES, *params.trained):
+    for name in (*params.baselines, *params.trained):
         tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
     main(WINDOWS, tmp_path, MODELS)
     assert connect(NAME).get_registered_model(NAME).aliases == {}

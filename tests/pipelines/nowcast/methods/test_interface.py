@@ -9,8 +9,13 @@ from rigid_rain import rigid
 from small_model import NETWORK, untrained, write_model
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.methods.interface import FALLBACKS, load_forecaster
+from pipelines.nowcast.methods import lagrangian
+from pipelines.nowcast.methods.distribution import distribution_of
+from pipelines.nowcast.methods.extrapolation import extrapolation
+from pipelines.nowcast.methods.interface import FALLBACKS, baseline, load_forecaster
 from pipelines.nowcast.methods.network import NetworkForecaster
+from pipelines.params.nowcast import BASELINES
+from pipelines.params.read import read_params
 
 
 def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
@@ -18,8 +23,54 @@ def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
     frames = rigid(4, dx=1, dy=1, shape=(24, 40))
     expected = NetworkForecaster(untrained(), 4)(frames, 3)
     np.testing.assert_array_equal(load_forecaster(folder)[0](frames, 3), expected)
-    for name, baseline in FALLBACKS.items():
-        assert load_forecaster(write_model(tmp_path / name, {"method": name, "inputs": 3}))[0] is baseline
+    for name, forecaster in FALLBACKS.items():
+        assert load_forecaster(write_model(tmp_path / name, {"method": name, "inputs": 3}))[0] is forecaster
+
+
+@pytest.mark.parametrize("frames", ["rain", "dry", "one wet pixel", "unseen", "newest unseen"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_gives_a_distribution_wherever_both_motions_know_something(
+    tmp_path: Path, name: str, frames: str
+) -> None:
+    if (name, frames) == ("linda", "rain"):
+        pytest.skip("takes 10 s: tests/pipelines/nowcast/methods/test_steps.py has it")
+    rates, leads = [0.1, 1.0, 5.0], 3
+    climate = tmp_path / "climatology.json"
+    climate.write_text(json.dumps({"rates": rates, "exceedance": [0.1, 0.02, 0.001]}))
+    rain = rigid(3, dx=2, dy=-1, shape=(48, 64))
+    rain[:, 20:24, 30:34] = np.nan
+    if frames == "dry":
+        rain[np.isfinite(rain)] = 0
+    elif frames == "one wet pixel":
+        rain[np.isfinite(rain)] = 0
+        rain[:, 10, 10] = 7
+    elif frames == "unseen":
+        rain[:] = np.nan
+    elif frames == "newest unseen":
+        rain[-1] = np.nan
+    params = read_params(Path(__file__).parents[4] / "params.yaml").evaluate.model_copy(update={"steps_members": 3})
+    forecaster = baseline(name, params, rates, climate)(1000.0, 300)
+    exceedance, fields, _ = distribution_of(forecaster, rain, leads, rates)
+    assert exceedance.shape == (leads, 3, *rain.shape[1:])
+    assert exceedance.dtype == np.float32
+    # The mask of the scores: all methods say something there.
+    known = np.isfinite(extrapolation(rain, leads)) & np.isfinite(rain[-1])
+    known &= np.isfinite(lagrangian.advect(np.repeat(rain[-1:], leads, axis=0), lagrangian.motion(rain)))
+    assert known.any() == (frames not in ("unseen", "newest unseen"))
+    of_known = exceedance.swapaxes(0, 1)[:, known]
+    assert ((of_known >= 0) & (of_known <= 1)).all()
+    assert (np.diff(of_known, axis=0) <= 1e-6).all()
+    assert (np.isnan(exceedance).all(axis=1) == np.isnan(exceedance).any(axis=1)).all()
+    np.testing.assert_array_equal(next(iter(fields.values())), forecaster(rain, leads))
+    for field in fields.values():
+        assert np.isfinite(field[known]).all()
+    if name == "climatology":
+        np.testing.assert_allclose(of_known.T, np.broadcast_to([0.1, 0.02, 0.001], (known.sum(), 3)))
+    elif frames == "dry":
+        np.testing.assert_allclose(of_known, 0, atol=1e-6)
+    elif frames == "rain":
+        assert of_known[0].max() > 0.9
+        assert of_known[0].min() < 0.1
 
 
 @pytest.mark.parametrize(
