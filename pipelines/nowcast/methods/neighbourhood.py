@@ -11,7 +11,7 @@ from pipelines.nowcast.methods.distribution import Distribution, Exceedance
 from pipelines.nowcast.methods.extrapolation import extrapolation, lucas_kanade
 from pipelines.radar.frame import Rain
 
-# Of the square whose share `neighbourhood` counts. Of 5, 9, 17, 25, 33 and 49 km it was the best compromise in CRPS over
+# Of the square whose share `neighbourhood` counts: of 5, 9, 17, 25, 33 and 49 km the best compromise in CRPS over
 # 10 to 60 minutes on four archives (MeteoSwiss, KNMI, BoM); narrower ones were better at 10 minutes, wider ones at 60.
 SIDE_KM = 25.0
 
