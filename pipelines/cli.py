@@ -181,7 +181,7 @@ def evaluate(
 ) -> None:
     """Score models and baselines on all frames of SOURCE, without training.
 
-    Baselines: persistence, extrapolation, sprog, steps.
+    Baselines: persistence, extrapolation, sprog, steps, linda, lagrangian_probability, neighbourhood, climatology.
     """
     from pipelines.nowcast.archive_evaluation import evaluate_source
     from pipelines.params.read import read_params
