@@ -134,7 +134,12 @@ def forecast_dataset(
         coordinates["threshold"] = xr.Variable(
             "threshold",
             np.array(model.description.rates),
-            {"standard_name": "rainfall_flux", "long_name": "rain rate that is reached", "units": "kg m-2 h-1"},
+            {
+                "standard_name": "rainfall_flux",
+                "long_name": "rain rate that is reached",
+                "units": "kg m-2 h-1",
+                "spp__relative_to_threshold": "greater_than_or_equal_to",  # IMPROVER's word for it
+            },
         )
         variables[PROBABILITY] = xr.Variable(
             ("lead_time", "threshold", "y", "x"),

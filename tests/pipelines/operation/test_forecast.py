@@ -17,6 +17,7 @@ from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.distribution import Distribution
 from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
@@ -179,6 +180,25 @@ def test_probabilities_are_at_the_models_own_rates_and_the_field_is_of_the_same_
     np.testing.assert_array_equal(dataset["rainfall_flux"], wanted.fields["mean"])
     if what == "one wet pixel":  # that stands still: certain there, and nowhere else
         assert dataset[PROBABILITY].sum(("y", "x")).to_numpy() == pytest.approx(np.tile([1.0, 1.0, 0.0], (12, 1)))
+
+
+@pytest.mark.parametrize("method", ["neighbourhood", "lagrangian_probability"])
+def test_probabilities_of_a_dry_hour_and_of_one_wet_pixel(method: str) -> None:
+    rates = [0.1, 1.0, 5.0]
+    made = {
+        "neighbourhood": neighbourhood(pixel_m=1000.0, rates=rates),
+        "lagrangian_probability": lagrangian_probability(pixel_m=1000.0, step_s=300, rates=rates),
+    }
+    model = replace(probabilistic(rates), forecaster=made[method])
+    for wet in (0.0, 3.0):
+        rain = np.zeros((24, 32), np.float32)
+        rain[12, 16] = wet
+        dataset, _ = forecast(source_of([replace(frame, rain_rate=rain) for frame in FRAMES]), lambda: model, POLICY)
+        probability = dataset[PROBABILITY].to_numpy()
+        assert dataset.attrs["fallback"] == "none" and (probability[:, 2] == 0).all()
+        assert (probability.max(axis=(0, 2, 3)) > 0).tolist() == [wet > 0, wet > 0, False]
+        if wet and method == "neighbourhood":  # of 25 km, all 24 rows and 25 columns are on the grid
+            assert probability[:, :2, 12, 16] == pytest.approx(1 / (24 * 25))
 
 
 def test_a_method_over_the_memory_limit_isn_t_used() -> None:

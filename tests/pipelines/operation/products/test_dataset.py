@@ -150,6 +150,7 @@ def test_probabilities_are_packed_into_bytes_and_are_of_their_thresholds(publish
     assert (threshold.attrs["standard_name"], threshold.attrs["units"]) == ("rainfall_flux", "kg m-2 h-1")
     assert (probability.attrs["units"], probability.attrs["relation"]) == ("1", "greater than or equal")
     assert "standard_name" not in probability.attrs
+    assert threshold.attrs["spp__relative_to_threshold"] == "greater_than_or_equal_to"
     for number, rate in enumerate((0.1, 1.0, 5.0)):
         wanted = np.where(np.isnan(moved), np.nan, 0.75 * (moved >= rate) + 0.25 * (still >= rate))
         np.testing.assert_allclose(probability[:, number], wanted, atol=0.5 / 250)  # of one byte, rounded
