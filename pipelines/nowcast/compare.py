@@ -9,7 +9,14 @@ import numpy as np
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
-from pipelines.nowcast.scores import Examples, read_examples, read_scores, wettest
+from pipelines.nowcast.scores import (
+    CLIMATOLOGY,
+    Examples,
+    read_examples,
+    read_probabilities,
+    read_scores,
+    wettest,
+)
 from pipelines.params.nowcast import BASELINES, PYSTEPS, Index
 from pipelines.params.read import Params, read_params
 from pipelines.radar.cadence import open_frames_at
@@ -18,7 +25,16 @@ from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps
 from pipelines.radar.store import usual_step
 from pipelines.verification.bootstrap import Tables, common_forecasts
-from pipelines.verification.figures import draw_csi, draw_fss, draw_spectra
+from pipelines.verification.figures import (
+    draw_brier_skill,
+    draw_crps,
+    draw_csi,
+    draw_fss,
+    draw_reliability,
+    draw_spectra,
+)
+from pipelines.verification.probabilities import probability_scores
+from pipelines.verification.probability_table import probability_section
 from pipelines.verification.scoring import pooled
 from pipelines.verification.table import write_table
 
@@ -29,6 +45,7 @@ def write_comparison(
     table: Path,
     *,
     index: Index,
+    probabilities: Tables | None = None,
     networks: Sequence[str] = (),
     costs: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
@@ -40,11 +57,13 @@ def write_comparison(
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        Of :func:`pipelines.nowcast.hindcast.score_methods`, by the method's name.
+        Of :func:`pipelines.nowcast.hindcast.score_methods`, of fields, by the method's name.
     examples : mapping of str to Examples
-        Of the same methods.
+        Of the same methods; their further fields, "NAME (KIND)", have none.
     index : Index
         The frames of a forecast.
+    probabilities : mapping of str to DataFrame, optional
+        Of the same function, of probabilities; of none there is no second table, and no picture.
     networks, costs, notes
         See :func:`pipelines.verification.table.write_table`.
     """
@@ -56,8 +75,25 @@ def write_comparison(
     draw_fss(scores, pictures["fss"], BASELINES)
     draw_spectra(kept, pictures["spectra"], BASELINES)
     draw_example(wettest(kept[next(iter(kept))]), examples, pictures["maps"], index=index)
-    notes = [*left_out, *notes]
-    write_table(kept, scores, markdown, table, rivals=PYSTEPS, networks=networks, costs=costs, notes=notes)
+    in_brackets = ["In brackets: another field of the same run."] if tables.keys() - examples.keys() else []
+    notes = [*left_out, *in_brackets, *notes]
+    section = None
+    if probabilities:
+        common, _ = common_forecasts(probabilities)
+        section = probability_section(common, climatology=CLIMATOLOGY, rivals=BASELINES, networks=networks)
+        of_probabilities = {name: probability_scores(sums, common.get(CLIMATOLOGY)) for name, sums in common.items()}
+        pictures |= {name: table.parent / f"{name}.png" for name in ("crps", "brier_skill", "reliability")}
+        draw_crps(of_probabilities, pictures["crps"], BASELINES)
+        draw_brier_skill(of_probabilities, pictures["brier_skill"], BASELINES)
+        draw_reliability(common, pictures["reliability"], BASELINES)
+    write_table(
+        *(kept, scores, markdown, table),
+        rivals=PYSTEPS,
+        networks=networks,
+        costs=costs,
+        notes=notes,
+        probabilities=section,
+    )
     return [markdown, table, *pictures.values()]
 
 
@@ -96,20 +132,18 @@ def read_costs(metrics: Path, params: Params) -> dict[str, dict[str, float]]:
     return costs
 
 
-def main(scores: Path, examples: Path, metrics: Path, out: Path) -> None:
-    """Compare all tables in the folder SCORES, with their EXAMPLES and their trainings' METRICS, into OUT."""
+def main(scores: Path, probabilities: Path, examples: Path, metrics: Path, out: Path) -> None:
+    """Compare all tables in SCORES and PROBABILITIES, with their EXAMPLES and their trainings' METRICS, into OUT."""
     params = read_params()
     tables = read_scores(scores, params)
-    missing = [name for name in [*params.baselines, *params.trained] if name not in tables]
+    methods = [*params.baselines, *params.trained]
+    missing = [name for name in methods if name not in tables]
     written = write_comparison(
         tables,
-        {
-            name: read_examples(examples / f"{name}.nc")
-            for name in [*params.baselines, *params.trained]
-            if name in tables
-        },
+        {name: read_examples(examples / f"{name}.nc") for name in methods if name in tables},
         out / "table.json",
         index=params.index,
+        probabilities=read_probabilities(probabilities, methods),
         networks=[name for name in params.trained if params.models[name].cell != "scs"],
         costs=read_costs(metrics, params),
         notes=[f"Not evaluated yet: {', '.join(missing)}; `dvc repro` does that."] if missing else [],

@@ -21,6 +21,7 @@ from pipelines.nowcast.scores import by_field, write_examples
 from pipelines.params.nowcast import BASELINES, Evaluate, Index
 from pipelines.params.read import read_params
 from pipelines.radar.cadence import open_frames_at
+from pipelines.verification.probabilities import probability_headline
 from pipelines.verification.scoring import headline
 
 FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
@@ -106,7 +107,7 @@ def main(
                 table.to_parquet(temporary, index=False)
         sums = by_field(name, tables[0])[name]
         write_examples(examples_of(make, sums, index=params.index), examples)
-        write_text(metrics, json.dumps(headline(sums), indent=1))
+        write_text(metrics, json.dumps(headline(sums) | probability_headline(tables[1]), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What evaluation leaves of a method for comparison and registration: its sums, and examples of its forecasts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ from pipelines.common.files import atomic_path
 from pipelines.params.read import Params
 from pipelines.radar.frame import Rain
 
+CLIMATOLOGY = "climatology"  # the method that Brier skill is against
 # Store and first frame of a forecast to its maps at `pipelines.radar.lead_times.few_leads`, (lead times, H, W) in mm/h.
 Examples = Mapping[tuple[str, int], Rain]
 
@@ -32,6 +33,12 @@ def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
     if not tables.keys() & {*params.trained}:
         raise UserError(f"{scores}: no scores of any of params.yaml's trained: {', '.join(params.trained)}")
     return {label: rows for name, sums in tables.items() for label, rows in by_field(name, sums).items()}
+
+
+def read_probabilities(probabilities: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Return the sums of probabilities of those of ``names`` that have any: what older code scored has none."""
+    files = {name: probabilities / f"{name}.parquet" for name in names}
+    return {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
 
 
 def by_field(name: str, sums: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -62,14 +62,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_stage_writes_two_tables_and_four_pictures(
+def test_the_stage_writes_its_tables_and_pictures(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)
     one, two = tmp_path / "one", tmp_path / "two"
     for out in (one, two):
-        stage.main(Path("scores"), Path("examples"), Path("train"), out)
-    files = ["csi.png", "fss.png", "maps.png", "spectra.png", "table.json", "table.md"]
+        stage.main(Path("scores"), Path("probabilities"), Path("examples"), Path("train"), out)
+    pictures = ["brier_skill.png", "crps.png", "csi.png", "fss.png", "maps.png", "reliability.png", "spectra.png"]
+    files = [*pictures, "table.json", "table.md"]
     assert sorted(path.name for path in one.iterdir()) == files
     # DVC compares bytes: what depends on the outputs must not run again for nothing.
     assert [(one / file).read_bytes() for file in files] == [(two / file).read_bytes() for file in files]
@@ -79,8 +80,30 @@ def test_the_stage_writes_two_tables_and_four_pictures(
     assert set(scores["method"]) == {*read_params().baselines, *read_params().trained}
     assert scores.loc[scores["method"] == "persistence", "csi"].between(0, 1).any()
     assert {method["method"]: method.get("parameters") for method in data["methods"]}["scs"] == 123
+    of_probabilities = {method["method"]: method["crps"] for method in data["probabilities"]["methods"]}
+    assert of_probabilities.keys() == {*BASELINES, *read_params().trained}
+    # Of 0 and 1 it is the mean absolute error between the lowest and the highest rate, as far as trapezoids go.
+    mae = {method["method"]: method["mae"] for method in data["methods"]}
+    assert of_probabilities["persistence"]["value"] == pytest.approx(mae["persistence"], rel=0.15)
     tall, wide = imread(one / "maps.png").shape[:2]
     assert 0.5 < tall / wide < 2.0  # seven rows of five maps, nearly square
+
+
+def test_every_field_of_a_run_has_a_row_and_what_older_code_scored_no_probabilities(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    shutil.copytree("scores", tmp_path / "scores")
+    sums = pd.read_parquet("scores/scs.parquet")
+    other = pd.read_parquet("scores/persistence.parquet").assign(field="median")
+    pd.concat([sums, other]).to_parquet(tmp_path / "scores" / "scs.parquet")
+    stage.main(tmp_path / "scores", tmp_path / "none", Path("examples"), Path("train"), tmp_path)
+    text, data = (tmp_path / "table.md").read_text(), json.loads((tmp_path / "table.json").read_text())
+    mae = {method["method"]: method["mae"] for method in data["methods"]}
+    assert mae["scs (median)"] == mae["persistence"] != mae["scs"]
+    assert "In brackets: another field of the same run." in text
+    assert "Probabilities" not in text and "probabilities" not in data
+    assert not (tmp_path / "crps.png").exists()
 
 
 def test_what_has_no_scores_is_left_out_but_for_what_a_comparison_is_of(place: Path, tmp_path: Path) -> None:
