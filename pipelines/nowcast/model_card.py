@@ -2,20 +2,21 @@
 
 from collections.abc import Mapping
 
-import pandas as pd
+import numpy as np
 
 from pipelines.common.markdown import literal
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.promotion import METRIC, MIN_BLOCKS
-from pipelines.verification.bootstrap import common_forecasts, mean_score, paired_difference
+from pipelines.nowcast.promotion import CRPS, MEAN_CSI, MIN_BLOCKS
+from pipelines.verification.bootstrap import KEY, Tables, common_forecasts, mean_score, number_blocks, paired_difference
 
 SHOWN_EVENTS = 12
 
 
 def model_card(
+    name: str,
     description: ModelDescription,
-    sums: pd.DataFrame,
-    extrapolation: pd.DataFrame,
+    tables: Tables,
+    probabilities: Tables,
     scores: Mapping[str, float],
     *,
     windows: str,
@@ -27,10 +28,13 @@ def model_card(
 
     Parameters
     ----------
-    sums, extrapolation : DataFrame
-        Of :func:`pipelines.nowcast.evaluate.evaluate`, the model's and the baseline's.
+    name : str
+        Of the model in the tables.
+    tables, probabilities : mapping of str to DataFrame
+        Of :func:`pipelines.nowcast.evaluate.evaluate`, sums by the method's name: the model's and extrapolation's are
+        looked at, and of probabilities there may be none.
     scores : mapping
-        The model's, of :func:`pipelines.verification.scoring.headline`.
+        The model's, of the two functions ``headline`` of its sums.
     windows : str
         SHA-256 of the windows that it was scored on.
     latency : str
@@ -39,25 +43,32 @@ def model_card(
         Of the version, and of its run.
     """
     is_network = description.network is not None
-    kept, _ = common_forecasts({"model": sums, "extrapolation": extrapolation})
-    to_extrapolation = paired_difference(kept["model"], kept["extrapolation"])
-    of_model = mean_score(sums)
-    events = [str(event) for event in sums["event"].unique()]
+    of_metrics = []
+    for metric, sums in ((MEAN_CSI, tables), (CRPS, probabilities)):
+        if not {name, "extrapolation"} <= sums.keys():
+            continue
+        of_model = mean_score(sums[name], metric.statistic)
+        of_metrics += [f"- {metric.name} [95 %]: {of_model:{metric.digits}}; {of_model.blocks} block(s)"]
+        if is_network:
+            kept, _ = common_forecasts({key: sums[key] for key in (name, "extrapolation")})
+            difference = paired_difference(kept[name], kept["extrapolation"], metric.statistic)
+            less = ", less is better" if metric.less_is_better else ""
+            of_metrics += [f"- {metric.name} minus extrapolation's [95 %]{less}: {difference:{metric.digits}}"]
+    of_fields = tables[name]
+    events = [str(event) for event in of_fields["event"].unique()]
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
-    forecasts = len(sums[["event", "time"]].drop_duplicates())
+    forecasts = of_fields[KEY].drop_duplicates()
     lines = [f"# {literal(description.title)}", "", "## Data", ""]
     if is_network:
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
     lines += [
         f"- scored on the test split of windows (SHA-256) {windows}",
-        f"- {forecasts} forecasts of {len(events)} event(s): {literal(', '.join(events[:SHOWN_EVENTS]))}{more}",
+        f"- {len(forecasts)} forecasts of {len(events)} event(s): {literal(', '.join(events[:SHOWN_EVENTS]))}{more}",
         *("", "## Scores", ""),
-        f"- {METRIC} [95 %]: {of_model}; {of_model.blocks} block(s)",
+        *of_metrics,
     ]
-    if is_network:
-        lines += [f"- {METRIC} minus extrapolation's [95 %]: {to_extrapolation}"]
-    lines += [f"- {name} {value:.4f}" for name, value in scores.items() if name != "csi_mean"]
+    lines += [f"- {score} {value:.4f}" for score, value in scores.items() if score not in ("csi_mean", "crps")]
     lines += ["", "## Cost", "", f"- a forecast: {latency}"]
     if is_network:
         parameters, seconds = metrics.get("parameters"), metrics.get("training_seconds")
@@ -66,9 +77,11 @@ def model_card(
     lines += ["", "## Limits", "", f"- looks at {description.inputs} frames"]
     if description.step_seconds is not None:
         lines[-1] += f", {description.step_seconds} s apart, and refuses other steps"
-    longest, thresholds = sums["minutes"].max(), ", ".join(f"{one:g}" for one in sorted(sums["threshold"].unique()))
-    lines += [f"- beyond {longest:g} minutes, and at other rain rates than {thresholds} mm/h, nobody has scored it"]
+    scored = sorted({rate for sums in (tables, probabilities) if name in sums for rate in sums[name]["threshold"]})
+    longest, rates = of_fields["minutes"].max(), ", ".join(f"{rate:g}" for rate in scored)
+    lines += [f"- beyond {longest:g} minutes, and at other rain rates than {rates} mm/h, nobody has scored it"]
     lines += ["- other radars, climates and seasons than the events': score it on your own first"]
-    if to_extrapolation.blocks < MIN_BLOCKS:
-        lines += [f"- {to_extrapolation.blocks} block(s) of weather are too few to tell skill from chance"]
+    blocks = len(np.unique(number_blocks(forecasts)))
+    if blocks < MIN_BLOCKS:
+        lines += [f"- {blocks} block(s) of weather are too few to tell skill from chance"]
     return "\n".join([*lines, ""])

@@ -1,24 +1,50 @@
-"""The gate: a network becomes champion only if what it gains in mean CSI is no chance.
+"""The gate: a network becomes champion only if what it gains in its metric is no chance.
 
 By itself nothing moves the champion but :func:`judge`'s yes; by hand :func:`promote` and :func:`rollback` do, and
 are recorded as the same decisions.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.tracking import decisions
-from pipelines.verification.bootstrap import Difference, common_forecasts, paired_difference
-from pipelines.verification.scoring import mean_csi
+from pipelines.verification import bootstrap, probabilities
+from pipelines.verification.bootstrap import Difference, Statistic, common_forecasts, mean_score, paired_difference
 from pipelines.verification.table import without_nan
 
-METRIC = "mean CSI"  # of pipelines.verification.scoring.mean_csi
 MIN_BLOCKS = 8  # from fewer, a bootstrap's interval is too narrow to decide by itself
 LONGEST_REASON = 1000  # characters: MLflow's tags have an end
+
+
+class Metric(NamedTuple):
+    """What networks are chosen by: its name, the statistic of their sums, how it is written, whether less is better."""
+
+    name: str
+    statistic: Statistic
+    digits: str
+    less_is_better: bool = False
+
+    def value(self, sums: pd.DataFrame) -> float:
+        """Return it, NaN where it is undefined."""
+        return mean_score(sums, self.statistic, draws=0).value
+
+    def merit(self, value: float) -> float:
+        """Return a number that is the larger the better; an undefined value is worst."""
+        return -np.inf if np.isnan(value) else -value if self.less_is_better else value
+
+    def gain(self, sums: pd.DataFrame, others: pd.DataFrame) -> Difference:
+        """Return what is better by it than in ``others``: above 0 where more is, and where less is."""
+        pair = (others, sums) if self.less_is_better else (sums, others)
+        return paired_difference(*pair, self.statistic)
+
+
+MEAN_CSI = Metric("mean CSI", bootstrap.MEAN_CSI, ".3f")  # of the sums of fields
+CRPS = Metric("CRPS", probabilities.CRPS, ".4f", less_is_better=True)  # of those of probabilities
 
 
 @dataclass(frozen=True)
@@ -27,12 +53,15 @@ class Judgement:
 
     Parameters
     ----------
+    metric : Metric
     challenger, champion, extrapolation : float
-        Mean CSI.
+        Their values of it.
     to_champion, to_extrapolation : Difference
-        The challenger's minus theirs.
+        What the challenger gains on them: its value minus theirs, or theirs minus its where less is better.
     forecasts : int
     """
+
+    metric: Metric
 
     challenger: float
     champion: float
@@ -53,24 +82,29 @@ class Judgement:
 
     def __str__(self) -> str:
         few = "" if self.blocks >= MIN_BLOCKS else f", fewer than the {MIN_BLOCKS} that a decision takes"
+        gain, digits = "gain" if self.metric.less_is_better else "difference", self.metric.digits
         return (
-            f"{METRIC} {self.challenger:.4f} against the champion's {self.champion:.4f} and extrapolation's "
-            f"{self.extrapolation:.4f}; difference [95 %] {self.to_champion} to the champion, "
-            f"{self.to_extrapolation} to extrapolation; {self.forecasts} forecasts, {self.blocks} block(s){few}"
+            f"{self.metric.name} {self.challenger:.4f} against the champion's {self.champion:.4f} and extrapolation's "
+            f"{self.extrapolation:.4f}; {gain} [95 %] {self.to_champion:{digits}} to the champion, "
+            f"{self.to_extrapolation:{digits}} to extrapolation; {self.forecasts} forecasts, "
+            f"{self.blocks} block(s){few}"
         )
 
     def evidence(self) -> dict[str, Any]:
         """Return all numbers for JSON, null for what is undefined."""
-        return without_nan(asdict(self) | {"metric": METRIC, "min_blocks": MIN_BLOCKS, "blocks": self.blocks})
+        more = {"metric": self.metric.name, "min_blocks": MIN_BLOCKS, "blocks": self.blocks}
+        return without_nan(asdict(self) | more)
 
 
-def judge(challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.DataFrame) -> Judgement:
+def judge(
+    challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.DataFrame, metric: Metric = MEAN_CSI
+) -> Judgement:
     """Return the challenger's comparison with champion and extrapolation, by paired block bootstrap.
 
     Parameters
     ----------
     challenger, champion, extrapolation : DataFrame
-        Sums of :func:`pipelines.nowcast.evaluate.evaluate`; the latter two may be the same.
+        Sums of :func:`pipelines.nowcast.evaluate.evaluate` that the metric is of; the latter two may be the same.
 
     Raises
     ------
@@ -80,11 +114,12 @@ def judge(challenger: pd.DataFrame, champion: pd.DataFrame, extrapolation: pd.Da
     kept, _ = common_forecasts({"challenger": challenger, "champion": champion, "extrapolation": extrapolation})
     challenger, champion, extrapolation = kept["challenger"], kept["champion"], kept["extrapolation"]
     return Judgement(
-        challenger=mean_csi(challenger),
-        champion=mean_csi(champion),
-        extrapolation=mean_csi(extrapolation),
-        to_champion=paired_difference(challenger, champion),
-        to_extrapolation=paired_difference(challenger, extrapolation),
+        metric=metric,
+        challenger=metric.value(challenger),
+        champion=metric.value(champion),
+        extrapolation=metric.value(extrapolation),
+        to_champion=metric.gain(challenger, champion),
+        to_extrapolation=metric.gain(challenger, extrapolation),
         forecasts=len(challenger[["event", "time"]].drop_duplicates()),
     )
 

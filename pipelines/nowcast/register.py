@@ -9,9 +9,9 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
@@ -21,16 +21,17 @@ from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_ev
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, factory_from, load_forecaster
 from pipelines.nowcast.model_card import model_card
-from pipelines.nowcast.promotion import METRIC, judge
+from pipelines.nowcast.promotion import CRPS, MEAN_CSI, judge
 from pipelines.nowcast.registered_model import load
-from pipelines.nowcast.scores import by_field, read_scores
+from pipelines.nowcast.scores import CLIMATOLOGY, by_field, read_probabilities, read_scores
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
 from pipelines.tracking.registry import Version
 from pipelines.tracking.runs import log_comparison
-from pipelines.verification.bootstrap import common_forecasts
-from pipelines.verification.scoring import headline, mean_csi
+from pipelines.verification.bootstrap import Tables, common_forecasts
+from pipelines.verification.probabilities import probability_headline
+from pipelines.verification.scoring import headline
 
 
 def write_extrapolation(folder: Path) -> None:
@@ -40,10 +41,13 @@ def write_extrapolation(folder: Path) -> None:
     description.write(folder)
 
 
-def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *, params: Params) -> dict[str, Version]:
+def register(
+    tables: Tables, windows: Path, models: Path, *, params: Params, probabilities: Tables = MappingProxyType({})
+) -> dict[str, Version]:
     """Register extrapolation and every model in ``models`` that has scores, with these; return versions by name.
 
-    A new version gets its model card: ``tables`` are its scores on the test events of ``windows``.
+    A new version gets its model card: ``tables`` and ``probabilities`` are its scores on the test events of
+    ``windows``.
     """
     versions = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,6 +56,8 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
         folders = {"extrapolation": first} | {name: models / name for name in params.trained if name in tables}
         for name, folder in folders.items():
             scores = headline(tables[name])
+            if name in probabilities:
+                scores |= probability_headline(probabilities[name], probabilities.get(CLIMATOLOGY))
             versions[name] = version = RADAR.ensure_version(name, folder, scores, trained=name != "extrapolation")
             if not RADAR.has_card(version):
                 import torch  # here, not above: it takes seconds, and mostly there is nothing new
@@ -60,7 +66,7 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
                 forecaster, description = load_forecaster(folder)
                 seconds, shape = forecast_seconds(forecaster, windows, params.index)
                 card = model_card(
-                    *(description, tables[name], tables["extrapolation"], scores),
+                    *(name, description, tables, probabilities, scores),
                     windows=sha256(windows),
                     latency=f"{seconds:.2g} s for {shape[0]} lead times of {shape[1]} × {shape[2]} pixels, "
                     f"by {torch.get_num_threads()} thread(s) of the machine that registered it",
@@ -71,8 +77,8 @@ def register(tables: Mapping[str, pd.DataFrame], windows: Path, models: Path, *,
     return versions
 
 
-def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
-    """Evaluate a registered model on the present test events.
+def score_anew(version: Version, windows: Path, params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Evaluate a registered model on the present test events; return the sums of its first field, and of probabilities.
 
     Raises
     ------
@@ -83,25 +89,39 @@ def score_anew(version: Version, windows: Path, params: Params) -> pd.DataFrame:
     make = factory_from(model.forecaster, model.description)
     of = (model.method, version.sha256, windows)
     with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:
-        sums, _ = evaluate(make, model.method, windows, checkpoints, index=params.index, params=params.evaluate)
-    return by_field(model.method, sums)[model.method]
+        sums, of_probabilities = evaluate(
+            *(make, model.method, windows, checkpoints), index=params.index, params=params.evaluate
+        )
+    return by_field(model.method, sums)[model.method], of_probabilities
 
 
 def choose(
-    windows: Path, tables: Mapping[str, pd.DataFrame], versions: Mapping[str, Version], *, params: Params
+    windows: Path,
+    tables: Tables,
+    versions: Mapping[str, Version],
+    *,
+    params: Params,
+    probabilities: Tables = MappingProxyType({}),
 ) -> None:
     """Point ``challenger`` at the best network, and ``champion`` at it too if the gate says so.
 
-    See :func:`pipelines.nowcast.promotion.judge`. A champion that isn't among the present models is scored anew on the
-    same forecasts; one that can't be (it wants more frames, or other steps, or is lost) stays. What was decided once
-    on the same versions and scores isn't decided again, even if a hand has overruled it since.
+    See :func:`pipelines.nowcast.promotion.judge`. Where networks give probabilities, the best is one of them, by CRPS.
+    A champion that isn't among the present models is scored anew on the same forecasts; one that can't be (it wants
+    more frames, or other steps, or is lost) stays. What was decided once on the same versions and scores isn't decided
+    again, even if a hand has overruled it since.
     """
     decisions.catch_up(RADAR)
-    kept, _ = common_forecasts({name: tables[name] for name in params.trained if name in tables})
-    csi = {name: float(np.nan_to_num(mean_csi(sums), nan=-1.0)) for name, sums in kept.items()}
-    best = max(csi, key=lambda name: (csi[name], name))
+    networks = [name for name in params.trained if name in tables]
+    # Probabilities of 0 and 1 alone are those of a field.
+    probabilistic = [name for name in networks if name in probabilities and probabilities[name]["spread"].any()]
+    metric, tables, networks = (CRPS, probabilities, probabilistic) if probabilistic else (MEAN_CSI, tables, networks)
+    if "extrapolation" not in tables:
+        raise UserError("no probabilities of extrapolation, which a network has to beat: evaluate it again")
+    kept, _ = common_forecasts({name: tables[name] for name in networks})
+    values = {name: metric.value(sums) for name, sums in kept.items()}
+    best = max(values, key=lambda name: (metric.merit(values[name]), name))
     challenger = versions[best]
-    RADAR.set_alias("challenger", challenger, f"best {METRIC} of the networks, {csi[best]:.4f}")
+    RADAR.set_alias("challenger", challenger, f"best {metric.name} of the networks, {values[best]:.4f}")
     champion = RADAR.find_alias("champion")
     if champion is None:
         champion = versions["extrapolation"]
@@ -110,7 +130,8 @@ def choose(
         print(f"champion: version {champion.number} stays: it is the best network, {best}")
         return
 
-    present = next((name for name, version in versions.items() if version.sha256 == champion.sha256), None)
+    of_content = (name for name, version in versions.items() if version.sha256 == champion.sha256 and name in tables)
+    present = next(of_content, None)
     forecasts = {"windows_sha256": sha256(windows), "dvc_md5.windows": dvc_md5(windows)}
     upon = [challenger.sha256, champion.sha256, forecasts["windows_sha256"]]
     upon += [_digest(tables[name]) for name in dict.fromkeys((best, "extrapolation", present or best))]
@@ -123,8 +144,8 @@ def choose(
     evidence: dict[str, Any] = {"challenger": best, "challenger_version": challenger.number, **forecasts}
     versus = f"{best}, version {challenger.number}, against version {champion.number}"
     try:
-        of_champion = tables[present] if present else score_anew(champion, windows, params)
-        judgement = judge(tables[best], of_champion, tables["extrapolation"])
+        of_champion = tables[present] if present else score_anew(champion, windows, params)[metric is CRPS]
+        judgement = judge(tables[best], of_champion, tables["extrapolation"], metric)
     except UserError as error:
         chosen, words = champion, f"{versus}, which can't be scored on these forecasts: {error}"
     else:
@@ -143,17 +164,18 @@ def _digest(sums: pd.DataFrame) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(sums, index=False).to_numpy().tobytes()).hexdigest()
 
 
-def main(windows: Path, scores: Path, models: Path) -> None:
-    """Register the MODELS with their SCORES; an experiment (`dvc exp run`) never moves an alias."""
+def main(windows: Path, scores: Path, probabilities: Path, models: Path) -> None:
+    """Register the MODELS with their SCORES and PROBABILITIES; an experiment (`dvc exp run`) never moves an alias."""
     params = read_params()
     tables = read_scores(scores, params)
-    versions = register(tables, windows, models, params=params)
+    of_probabilities = read_probabilities(probabilities, tables)
+    versions = register(tables, windows, models, params=params, probabilities=of_probabilities)
     for name, version in versions.items():
         print(f"{name}: version {version.number}" + (", new" if version.new else ""))
     if "DVC_EXP_NAME" in os.environ:
         print("an experiment moves no alias")
     else:
-        choose(windows, tables, versions, params=params)
+        choose(windows, tables, versions, params=params, probabilities=of_probabilities)
         print(f"decision: {decisions.champion_periods(decisions.read_decisions(RADAR))[-1]}")
         log_comparison(RADAR, scores.parent / "comparison")
 

@@ -178,12 +178,12 @@ def paired_difference(
     return Difference(value, low, high, blocks)
 
 
-def mean_score(sums: pd.DataFrame, statistic: Statistic = MEAN_CSI) -> Interval:
+def mean_score(sums: pd.DataFrame, statistic: Statistic = MEAN_CSI, *, draws: int = DRAWS) -> Interval:
     """Return a statistic of one method, with its interval by block bootstrap; parameters are those of there.
 
     Where methods differ, the interval of :func:`paired_difference` says so sooner: the weather is the same for both.
     """
-    (drawn,), blocks = _drawn([sums], statistic, DRAWS)
+    (drawn,), blocks = _drawn([sums], statistic, draws)
     value, low, high = _percentiles(drawn).tolist()
     return Interval(value, low, high, blocks)
 

@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.common.errors import UserError
-from pipelines.nowcast.promotion import judge, promote, rollback
+from pipelines.nowcast.promotion import CRPS, judge, promote, rollback
 from pipelines.nowcast.register import choose
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
 from pipelines.tracking.registry import RegisteredModel, Version
 from pipelines.tracking.store import connect
+from pipelines.verification.probabilities import PROBABILITY_SUMS
 from pipelines.verification.scoring import SUMS
 
 NAMES = ("extrapolation", "scs", "convlstm")  # versions 1, 2, 3
@@ -124,6 +125,56 @@ def test_the_judgement_is_the_sums_by_hand() -> None:
     # The champion has the same wobble: it is 30 of 100 worse in every block.
     assert (judged.to_champion.low, judged.to_champion.high) == pytest.approx((0.30, 0.30))
     assert (judged.blocks, judged.forecasts, judged.promoted) == (8, 16, True)
+
+
+def probabilities(scs: float, convlstm: float = 20, blocks: int = 8) -> dict[str, pd.DataFrame]:
+    """Sums whose Brier score at 1 and 2 mm/h is ``LEVEL`` hundredths and about so many more: CRPS is that, too."""
+    wobble = np.resize([1, -1], blocks)
+    tables = {}
+    for name, more in {"extrapolation": 0 * wobble, "scs": scs + wobble, "convlstm": convlstm + wobble}.items():
+        rows = []
+        for event, error in enumerate(LEVEL[:blocks] + more):
+            about = {"event": f"e{event}", "time": pd.Timestamp(2024, 6, event + 1, 12), "members": np.nan}
+            sums = dict.fromkeys(PROBABILITY_SUMS, 0.0) | {"pixels": 100, "squared_error": error, "count_0": 100}
+            sums["spread"] = float(name != "extrapolation")
+            rows += [sums | about | {"minutes": lead, "threshold": rate} for lead in (5.0, 10.0) for rate in (1.0, 2.0)]
+        tables[name] = pd.DataFrame(rows)
+    return tables
+
+
+@pytest.mark.parametrize(("gain", "blocks", "expected"), [(10, 8, "2"), (10, 7, "1"), (0, 8, "1"), (-5, 8, "1")])
+def test_networks_that_give_probabilities_are_judged_by_crps(
+    params: Params, gain: float, blocks: int, expected: str
+) -> None:
+    of = probabilities(scs=-gain, blocks=blocks)
+    # By CSI it would be convlstm, and a champion.
+    choose(WINDOWS, tables(scs=-20, convlstm=20, blocks=blocks), versions(), params=params, probabilities=of)
+    assert RADAR.find_alias("challenger") == versions()["scs"]
+    assert champion() == expected
+    mean, gained = LEVEL[:blocks].mean() / 100, (gain - np.resize([1, -1], blocks)).mean() / 100
+    said = decisions.read_decisions(RADAR)[-1].words
+    assert f"CRPS {mean - gained:.4f} against the champion's {mean:.4f} and extrapolation's {mean:.4f}; gain" in said
+    judged = judge(of["scs"], of["convlstm"], of["extrapolation"], CRPS)
+    assert judged.to_extrapolation.value == pytest.approx(gained)
+    assert judged.to_extrapolation.low < gained < judged.to_extrapolation.high
+    assert judged.to_champion.low == pytest.approx((gain + 20) / 100)  # it has the same wobble
+    assert judged.evidence()["metric"] == "CRPS"
+
+
+def test_of_networks_of_both_kinds_the_best_one_that_gives_probabilities_is_the_challenger(params: Params) -> None:
+    of = probabilities(scs=5, convlstm=-20)
+    of["convlstm"]["spread"] = 0.0  # a field's 0 and 1
+    choose(WINDOWS, tables(scs=0, convlstm=20), versions(), params=params, probabilities=of)
+    assert RADAR.find_alias("challenger") == versions()["scs"]
+    assert champion() == "1"
+
+
+def test_without_probabilities_of_extrapolation_nothing_is_decided(params: Params) -> None:
+    of = probabilities(scs=-10)
+    del of["extrapolation"]
+    with pytest.raises(UserError, match=r"^no probabilities of extrapolation, .*: evaluate it again$"):
+        choose(WINDOWS, tables(scs=10), versions(), params=params, probabilities=of)
+    assert champion() is None
 
 
 def test_the_decision_is_kept_with_its_numbers(params: Params) -> None:

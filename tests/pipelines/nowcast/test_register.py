@@ -20,14 +20,17 @@ from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, fa
 from pipelines.nowcast.methods.lagrangian import advect, motion
 from pipelines.nowcast.register import choose, main, register
 from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.scores import read_probabilities
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params
 from pipelines.tracking import decisions
 from pipelines.tracking.store import connect
+from pipelines.verification.probabilities import crps, probability_scores
 from pipelines.verification.scoring import mean_csi
 from scs_model import EncoderForecaster
 
 STORE, WINDOWS, MODELS = Path("radar.zarr"), Path("windows.parquet"), Path("models")
+PROBABILITIES = Path("probabilities")  # folder of the tables of probabilities
 
 
 def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
@@ -68,10 +71,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, dic
         for name in params.trained:
             write_model(name, params, MODELS / name)
             factories[name] = of(str(MODELS / name))
-        tables = {
-            name: evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)[0]
-            for name, make in factories.items()
-        }
+        tables = {}
+        PROBABILITIES.mkdir()
+        for name, make in factories.items():
+            both = evaluate(make, name, WINDOWS, Path(name), index=params.index, params=params.evaluate)
+            tables[name] = both[0]
+            both[1].to_parquet(PROBABILITIES / f"{name}.parquet")
     return folder, params, tables
 
 
@@ -119,7 +124,8 @@ def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame
 
 def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
     params, tables = workplace
-    made = register(tables, WINDOWS, MODELS, params=params)
+    probabilities = read_probabilities(PROBABILITIES, tables)
+    made = register(tables, WINDOWS, MODELS, params=params, probabilities=probabilities)
 
     def card(name: str) -> str:
         return connect(NAME).get_model_version(NAME, made[name].number).description
@@ -127,6 +133,8 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
     of_network = card("scs")
     for said in (
         f"{mean_csi(tables['scs']):.3f}",
+        f"CRPS [95 %]: {crps(probability_scores(probabilities['scs'])).mean():.4f}, no interval from 1 block(s)",
+        "CRPS minus extrapolation's [95 %], less is better: ",
         hashlib.sha256(WINDOWS.read_bytes()).hexdigest(),
         *tables["scs"]["event"].unique(),
         "no interval from 1 block(s)",
@@ -148,7 +156,10 @@ def test_an_experiment_moves_no_alias_and_leaves_no_decision(
     monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
     for name in (*params.baselines, *params.trained):
         tables.get(name, tables["persistence"]).to_parquet(tmp_path / f"{name}.parquet")
-    main(WINDOWS, tmp_path, MODELS)
+    main(WINDOWS, tmp_path, PROBABILITIES, MODELS)
+    run = connect(NAME).get_run(str(connect(NAME).get_model_version(NAME, "1").run_id))
+    scores = probability_scores(pd.read_parquet(PROBABILITIES / "extrapolation.parquet"))
+    assert run.data.metrics["crps"] == pytest.approx(crps(scores).mean())
     assert connect(NAME).get_registered_model(NAME).aliases == {}
     assert decisions.read_decisions(RADAR) == []
 
@@ -169,6 +180,14 @@ def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
     assert f"version {made['scs'].number}" in said
     assert f"{mean_csi(tables['scs']):.4f}" in said
     assert "it may have seen these test events" in said
+    # Where networks give probabilities, by CRPS: here persistence's, said not to be of 0 and 1 alone.
+    of_persistence = pd.read_parquet(PROBABILITIES / "persistence.parquet").assign(spread=1.0)
+    probabilities = read_probabilities(PROBABILITIES, ["extrapolation", "scs"])
+    networks = dict.fromkeys(params.trained, of_persistence)
+    choose(WINDOWS, tables, others, params=params, probabilities=probabilities | networks)
+    said = capsys.readouterr().out
+    values = [crps(probability_scores(of)).mean() for of in (of_persistence, probabilities["scs"])]
+    assert f": CRPS {values[0]:.4f} against the champion's {values[1]:.4f} and extrapolation's " in said
 
 
 def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
