@@ -1,7 +1,8 @@
 """Scores of known forecasts, the mask that all methods share, and events with nothing in them."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from pipelines.nowcast.evaluate import evaluate, forecast_times
 from pipelines.nowcast.hindcast import score_methods
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.distribution import Distribution, certain
+from pipelines.nowcast.methods.distribution import Distribution, Exceedance, certain
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, baseline, factory_from
 from pipelines.nowcast.scores import by_field
@@ -228,6 +229,55 @@ def test_a_forecaster_that_is_silent_where_it_counts_is_refused(place: Path) -> 
 
     with pytest.raises(UserError, match=r"^ours: .*radar\.zarr: from frame 0: no forecast for some pixels that"):
         scored(place, silent_in_a_corner)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda p: np.where(p > 0, np.float32(np.nan), p), "isn't from 0 to 1"),
+        (lambda p: p * 1.5, "isn't from 0 to 1"),
+        (lambda p: -p, "isn't from 0 to 1"),
+        (lambda p: p[:, ::-1], "more likely than a lower rain rate"),
+    ],
+)
+def test_probabilities_that_are_no_distribution_are_refused(
+    place: Path, tmp_path: Path, fault: Callable[[Exceedance], Exceedance], words: str
+) -> None:
+    class Faulty:
+        def __call__(self, seen: Rain, leads: int) -> Rain:
+            return persistence(seen, leads)
+
+        def distribution(self, seen: Rain, leads: int, rates: Sequence[float]) -> Distribution:
+            field = persistence(seen, leads)
+            return Distribution(fault(certain(field, rates)), {"field": field})
+
+    params = read_params(place / "params.yaml")
+    factories = {"faulty": make(Faulty()), "ours": make(persistence)}
+    times = forecast_times(place / "windows.parquet", 2)
+    told = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
+    assert list(told.fields) == list(told.probabilities) == ["ours"]
+    assert re.search(
+        r"radar\.zarr: from frame 0: no distribution at 5 minutes and .* mm/h: .*" + words, told.refused["faulty"]
+    )
+
+
+@pytest.mark.parametrize("method", ["extrapolation", "steps", "lagrangian_probability", "neighbourhood", "climatology"])
+def test_probabilities_of_dry_and_unseen_events(place: Path, method: str) -> None:
+    """Where it stays dry all are right but climatology, whose Brier score is its own share squared."""
+    params, shares = read_params(place / "params.yaml"), np.geomspace(0.2, 0.0001, 11)
+    climate = {"rates": params.index.rates, "exceedance": shares.tolist()}
+    (place / "climatology.json").write_text(json.dumps(climate))
+    make_it = baseline(method, params.evaluate, params.index.rates, place / "climatology.json")
+    with TemporaryDirectory() as checkpoints:
+        of = {"index": params.index, "params": params.evaluate}
+        _, table = evaluate(make_it, method, place / "nothing.parquet", Path(checkpoints), **of)
+    dry, unseen = table[table["event"] == 2], table[table["event"] == 3]
+    assert len(dry) == len(unseen) == LEADS * 11
+    counts = [column for column in table if column.startswith("count_")]
+    assert (dry[counts].sum(axis=1) == SHAPE[0] * SHAPE[1]).all()
+    assert (unseen[[*counts, "squared_error"]] == 0).all(axis=None)
+    expected = shares**2 * SHAPE[0] * SHAPE[1] if method == "climatology" else np.zeros(11)
+    np.testing.assert_allclose(dry["squared_error"], np.tile(expected, LEADS), rtol=1e-4, atol=1e-6)
 
 
 def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path, tmp_path: Path) -> None:
