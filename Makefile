@@ -29,7 +29,7 @@ demo: data/first_forecast
 	@$(MAKE) --no-print-directory data/forecasts
 	@printf '%s\n' '' \
 	  'The table:        data/comparison/table.md (all lead times: table.json)' \
-	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png, fss.png and spectra.png beside them' \
+	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png, and crps.png, reliability.png and others beside them' \
 	  'The forecast:     data/forecasts/, one folder a reference time: forecast.nc, forecast.png' \
 	  'The MLflow store: mlflow/mlflow.db, mlflow/artifacts/; its UI: make ui, then http://127.0.0.1:5000' \
 	  'What comes next:  dvc repro, which trains and scores all that params.yaml names, radar and video: half an hour'
