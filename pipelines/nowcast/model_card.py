@@ -77,6 +77,9 @@ def model_card(
     lines += ["", "## Limits", "", f"- looks at {description.inputs} frames"]
     if description.step_seconds is not None:
         lines[-1] += f", {description.step_seconds} s apart, and refuses other steps"
+    if description.rates is not None:
+        rates = ", ".join(f"{rate:g}" for rate in description.rates)
+        lines += [f"- gives probabilities of a rain rate of at least {rates} mm/h, and of no other"]
     scored = sorted({rate for sums in (tables, probabilities) if name in sums for rate in sums[name]["threshold"]})
     longest, rates = of_fields["minutes"].max(), ", ".join(f"{rate:g}" for rate in scored)
     lines += [f"- beyond {longest:g} minutes, and at other rain rates than {rates} mm/h, nobody has scored it"]

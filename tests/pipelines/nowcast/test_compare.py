@@ -93,7 +93,9 @@ def test_every_field_of_a_run_has_a_row_and_what_older_code_scored_no_probabilit
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    shutil.copytree("scores", tmp_path / "scores")
+    (tmp_path / "scores").mkdir()
+    for name in ("persistence", "extrapolation"):
+        shutil.copy(f"scores/{name}.parquet", tmp_path / "scores")
     sums = pd.read_parquet("scores/scs.parquet")
     other = pd.read_parquet("scores/persistence.parquet").assign(field="median")
     pd.concat([sums, other]).to_parquet(tmp_path / "scores" / "scs.parquet")

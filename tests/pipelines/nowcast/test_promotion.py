@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.common.errors import UserError
+from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import CRPS, judge, promote, rollback
 from pipelines.nowcast.register import choose
 from pipelines.nowcast.specification import NAME, RADAR
@@ -159,6 +161,26 @@ def test_networks_that_give_probabilities_are_judged_by_crps(
     assert judged.to_extrapolation.low < gained < judged.to_extrapolation.high
     assert judged.to_champion.low == pytest.approx((gain + 20) / 100)  # it has the same wobble
     assert judged.evidence()["metric"] == "CRPS"
+
+
+def test_the_card_of_a_network_that_gives_probabilities_says_what_they_are_worth() -> None:
+    shape = {"cell": "scs", "widths": [8], "kernel": 3, "downsample": 1, "leads": 2}
+    about = {"method": "network", "name": "scs", "inputs": 3, "network": shape, "rates": [1.0, 2.0]}
+    skill = {"brier_skill_2mm_60min": 0.25}
+    of = (ModelDescription.model_validate(about), tables(scs=10), probabilities(scs=-10), skill)
+    card = model_card("scs", *of, windows="w", latency="l", tags={}, metrics={})
+    mean = LEVEL[:8].mean() / 100
+    for said in (
+        f"- mean CSI [95 %]: {mean + 0.1:.3f} [",
+        "- mean CSI minus extrapolation's [95 %]: +0.100 [",
+        f"- CRPS [95 %]: {mean - 0.1:.4f} [",
+        "- CRPS minus extrapolation's [95 %], less is better: -0.1000 [",
+        "- brier_skill_2mm_60min 0.2500",
+        "- gives probabilities of a rain rate of at least 1, 2 mm/h, and of no other",
+        "at other rain rates than 1, 2 mm/h, nobody has scored it",
+    ):
+        assert said in card
+    assert "too few to tell skill" not in card
 
 
 def test_of_networks_of_both_kinds_the_best_one_that_gives_probabilities_is_the_challenger(params: Params) -> None:
