@@ -25,7 +25,7 @@ from pipelines.params.read import Params, read_params
 from pipelines.radar.inspection import inspect_store
 
 ROOT = Path(__file__).parents[3]
-PICTURES = {"csi.png", "fss.png", "spectra.png", "maps.png"}
+PICTURES = {f"{name}.png" for name in ("csi", "fss", "spectra", "maps", "crps", "brier_skill", "reliability")}
 
 
 @pytest.fixture
