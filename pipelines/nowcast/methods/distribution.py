@@ -54,5 +54,6 @@ def distribution_of(forecaster: Forecaster, rain_rate: Rain, leads: int, rates: 
 
 def certain(field: Rain, rates: Sequence[float]) -> Exceedance:
     """Return a rain field (leads, H, W) as probabilities of 0 and 1; NaN where it is NaN."""
-    exceeds = field[:, None] >= np.array(rates, np.float32)[:, None, None]
-    return np.where(np.isnan(field)[:, None], np.float32(np.nan), exceeds.astype(np.float32))
+    exceedance = (field[:, None] >= np.array(rates, np.float32)[:, None, None]).astype(np.float32)
+    np.copyto(exceedance, np.nan, where=np.isnan(field)[:, None])
+    return exceedance
