@@ -74,7 +74,8 @@ def write_comparison(
     draw_csi(scores, pictures["csi"], BASELINES)
     draw_fss(scores, pictures["fss"], BASELINES)
     draw_spectra(kept, pictures["spectra"], BASELINES)
-    draw_example(wettest(kept[next(iter(kept))]), examples, pictures["maps"], index=index)
+    drawn = {name: of for name, of in examples.items() if name != CLIMATOLOGY} or examples  # it is the same everywhere
+    draw_example(wettest(kept[next(iter(kept))]), drawn, pictures["maps"], index=index)
     in_brackets = ["In brackets: another field of the same run."] if tables.keys() - examples.keys() else []
     notes = [*left_out, *in_brackets, *notes]
     section = None
