@@ -40,10 +40,10 @@ def cascade(frames: Tensor, downsample: int) -> tuple[Tensor, Tensor]:
     means = [frames]
     for _ in range(LEVELS - 1):
         means.append(avg_pool2d(means[-1], 2))
-    levels = [mean - _double(coarser) for mean, coarser in pairwise(means)] + means[-1:]
+    levels = [mean - double(coarser) for mean, coarser in pairwise(means)] + means[-1:]
     finest = round(log2(downsample))
-    fine = [_double(level, number) for number, level in enumerate(levels[:finest])]
-    coarse = [_double(level, number) for number, level in enumerate(levels[finest:])]
+    fine = [double(level, number) for number, level in enumerate(levels[:finest])]
+    coarse = [double(level, number) for number, level in enumerate(levels[finest:])]
     return torch.cat([frames[:, :0], *fine], 1), torch.cat(coarse, 1)  # there may be no fine ones
 
 
@@ -65,7 +65,7 @@ def recompose(weights: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
     of_fine, of_coarse, constant = weights.split([fine.shape[1], coarse.shape[1], 1], dim=2)
     smooth = (of_coarse * coarse).sum(2, keepdim=True) + constant
     cells = torch.cat([smooth, of_fine], 2).flatten(0, 1)
-    wide = _double(cells, round(log2(H / cells.shape[-2]))).unflatten(0, steps_B)  # as the levels were made
+    wide = double(cells, round(log2(H / cells.shape[-2]))).unflatten(0, steps_B)  # as the levels were made
     return wide[:, :, :1] + (wide[:, :, 1:] * fine).sum(2, keepdim=True)
 
 
@@ -101,7 +101,7 @@ def regress(samples: Iterable[tuple[Tensor, Tensor, Tensor]], downsample: int, *
     products = targets = torch.zeros((), dtype=torch.float64)
     for frames, future, counts in samples:
         fine, coarse = cascade(frames.double(), downsample)
-        wide = _double(coarse, round(log2(downsample)))
+        wide = double(coarse, round(log2(downsample)))
         features = torch.cat([fine, wide, torch.ones_like(wide[:, :1])], 1).transpose(0, 1).flatten(1)
         of_leads = zip(future.transpose(0, 1).flatten(1), counts.transpose(0, 1).flatten(1), strict=True)
         sums = [(X := features[:, at]) @ torch.cat([X, y[None, at]]).T for y, at in of_leads]
@@ -114,7 +114,7 @@ def regress(samples: Iterable[tuple[Tensor, Tensor, Tensor]], downsample: int, *
     return torch.linalg.solve(damped, targets).float()
 
 
-def _double(x: Tensor, times: int = 1) -> Tensor:
+def double(x: Tensor, times: int = 1) -> Tensor:
     """Return twice the rows and columns, ``times`` times."""
     for _ in range(times):
         x = interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -15,6 +15,7 @@ from scs_model.layers.sequence import check_open_paths
 from scs_model.layers.stack import Stack
 from scs_model.layers.trajgru import TrajGRU
 from scs_model.networks import cascade
+from scs_model.networks.exceedance import NEIGHBOURHOODS, Exceedance
 
 CELLS: dict[str, Any] = {
     "scs": SCS,
@@ -25,6 +26,7 @@ CELLS: dict[str, Any] = {
 }
 
 
+SHARES = 0.2  # of the shares' log-odds on the way in: they reach 7, and frames about 3
 CHANGE = 0.3  # of a cascade's weight for each unit that the head says: weights are of order one, and change slowly
 
 
@@ -34,7 +36,7 @@ class Streams(NamedTuple):
     Parameters
     ----------
     forecast : Tensor of shape (B, steps, 1, H, W)
-        The main stream's.
+        The main stream's; (B, steps, K, H, W) of a probabilistic network.
     reconstruction : Tensor of shape (B, 1, 1, H, W)
         T¹: the newest frame, from the spatial stream.
     motion : Tensor of shape (B, steps, 2, H / downsample, W / downsample)
@@ -56,6 +58,9 @@ class EncoderForecaster(nn.Module):
     weights, from place to place, the more the longer the lead time. A network that has learned nothing forecasts
     persistence.
 
+    With ``thresholds`` it is probabilistic: it forecasts how likely at least each of them is, what it changes is the
+    regression of `scs_model.networks.exceedance`, and it sees the shares of exceedance too.
+
     Parameters
     ----------
     cell : str
@@ -72,13 +77,17 @@ class EncoderForecaster(nn.Module):
         Whether each recurrent layer's input is added to its output, where their shapes are the same.
     subtasks : bool
         Whether to have heads for T¹ and T².
+    thresholds : list of float, optional
+        K values, ascending, in the units of the input.
 
     Attributes
     ----------
     divisor : int
         What rows and columns of the input must be divisible by.
+    exceedance : Exceedance or None
+        What makes a network probabilistic.
     weights : Tensor of shape (leads, WEIGHTS)
-        The cascade's weights before the network's change; not learned by gradient, see
+        Of a network that is not: the cascade's weights before the network's change; not learned by gradient, see
         `scs_model.networks.cascade.regress`.
     switch_layers : int
         Layers whose paths can be switched: the L of ``open_paths``. A layer of the encoder and the one of the
@@ -105,6 +114,7 @@ class EncoderForecaster(nn.Module):
         leads: int,
         residual: bool = False,
         subtasks: bool = False,
+        thresholds: list[float] | None = None,
     ) -> None:
         super().__init__()
         if cell not in CELLS:
@@ -123,12 +133,17 @@ class EncoderForecaster(nn.Module):
 
         self.downsample, self.leads = downsample, leads
         self.divisor = cascade.COARSEST
-        self.stem = nn.Conv2d(downsample**2, widths[0], 3, padding=1)
+        self.exceedance = None if thresholds is None else Exceedance(thresholds, leads, downsample)
+        seen, said = downsample**2, cascade.WEIGHTS
+        if self.exceedance is not None:
+            seen, said = seen + len(NEIGHBOURHOODS) * self.exceedance.channels // 2, self.exceedance.channels
+        else:
+            self.register_buffer("weights", cascade.persistence(leads))
+        self.stem = nn.Conv2d(seen, widths[0], 3, padding=1)
         self.encoder = stack([widths[0], *widths])
         self.forecaster = stack([widths[-1], *widths[::-1]])
-        self.head = nn.Conv2d(widths[0], cascade.WEIGHTS, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], said, 3, padding=1)
         self.lead = nn.Linear(1, widths[-1])
-        self.register_buffer("weights", cascade.persistence(leads))
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.switch_layers = len(widths) if self.encoder.is_scs else 0
@@ -166,6 +181,8 @@ class EncoderForecaster(nn.Module):
         Returns
         -------
         Tensor of shape (B, steps, 1, H, W), or Streams
+            Of a probabilistic network (B, steps, K, H, W): the logarithms of the odds of at least each threshold,
+            float32, never rising from one to the next.
 
         Raises
         ------
@@ -180,11 +197,15 @@ class EncoderForecaster(nn.Module):
             raise ValueError("the network was built without subtasks")
         frames = x.transpose(0, 1)
         self._check(frames, steps, open_paths)
-        z = self._embed(frames)
+        shares = None if self.exceedance is None else self.exceedance.shares(frames)
+        z = self._embed(frames, shares)
         change = self._change(z, steps, open_paths)
-        newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
-        weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps) * change
-        forecast = cascade.recompose(weights.float(), *cascade.cascade(newest, self.downsample)).transpose(0, 1)
+        if self.exceedance is not None and shares is not None:
+            forecast = self.exceedance(change, shares[-2:], frames[-1])
+        else:
+            newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
+            weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps) * change
+            forecast = cascade.recompose(weights.float(), *cascade.cascade(newest, self.downsample)).transpose(0, 1)
         if not with_subtasks:
             return forecast
         return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
@@ -193,9 +214,10 @@ class EncoderForecaster(nn.Module):
         """Forecast as `forward` does, time first: (T, B, 1, H, W) in, (steps, B, 1, H, W) out."""
         return self(x.transpose(0, 1), steps).transpose(0, 1)
 
-    def _embed(self, frames: Tensor) -> Tensor:
+    def _embed(self, frames: Tensor, shares: Tensor | None) -> Tensor:
         """Turn frames (T, B, 1, H, W) into cells (T, B, widths[0], H / downsample, W / downsample)."""
-        return leaky_relu(_each(self.stem, pixel_unshuffle(frames, self.downsample)), 0.2)
+        z = pixel_unshuffle(frames, self.downsample)
+        return leaky_relu(_each(self.stem, z if shares is None else torch.cat([z, SHARES * shares], 2)), 0.2)
 
     def _change(self, z: Tensor, steps: int, open_paths: Tensor | None) -> Tensor:
         """Run the main stream: what the head says for each lead time (steps, B, C, H, W), in cells."""
@@ -212,7 +234,7 @@ class EncoderForecaster(nn.Module):
 
     def _share(self, steps: int) -> Tensor:
         """Each lead time as a share of the longest, (steps, 1, 1, 1, 1)."""
-        numbers = torch.arange(1, steps + 1, dtype=self.weights.dtype, device=self.weights.device)
+        numbers = torch.arange(1, steps + 1, dtype=self.lead.weight.dtype, device=self.lead.weight.device)
         return numbers.view(-1, 1, 1, 1, 1) / self.leads
 
     def _reconstruct(self, z: Tensor) -> Tensor:

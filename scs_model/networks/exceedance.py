@@ -1,0 +1,115 @@
+"""Probabilities of at least each of several values: a regression of log-odds that a network changes by place.
+
+At each pixel, value and lead time the log-odds are linear in what is known there: by how much the newest frame exceeds
+the value (on the pixels, so that nothing is blurred where nothing need be), and in how large a share of neighbourhoods
+of several sizes it does, and how that has changed (on the cells of the network). The network adds to the constant, and
+to the weight of the pixel itself, for each cell: it says where persistence can be trusted, and where rain grows.
+"""
+
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from scs_model.networks.cascade import double
+
+NEIGHBOURHOODS = (0, 2, 3)  # log2 of their sides in cells
+FEATURES = 2 * len(NEIGHBOURHOODS) + 1  # shares, their changes and a constant
+SMALLEST = 0.05  # added to both values that are divided: below it there is nothing to tell apart
+FARTHEST = 2.5  # largest logarithm of a ratio
+LEAST = 1e-3  # share that counts as none
+CHANGE = 0.3  # of the weight of the pixel itself, for each unit that the head says
+
+
+class Exceedance(nn.Module):
+    """The log-odds, and the weights of their regression.
+
+    Parameters
+    ----------
+    thresholds : list of float
+        K values that are asked for, ascending, above 0, in the units of the network's input.
+    leads : int
+        Lead times.
+    downsample : int
+        Pixels to a cell, each way.
+
+    Attributes
+    ----------
+    channels : int
+        What a network's head has to give for each cell: K constants, then K weights of the pixel itself.
+    calibration : Tensor of shape (leads, K, 2)
+        Slope and constant of the last log-odds, found after the training: see `calibrate`.
+    cuts : Tensor of shape (leads, K)
+        Probability from which each threshold is forecast, in the field of the best CSI.
+
+    Raises
+    ------
+    ValueError
+        If the thresholds aren't such.
+    """
+
+    thresholds: Tensor
+    calibration: Tensor
+    cuts: Tensor
+
+    def __init__(self, thresholds: list[float], leads: int, downsample: int) -> None:
+        super().__init__()
+        if not thresholds or not all(low < high for low, high in pairwise([0.0, *thresholds])):
+            raise ValueError(f"thresholds are positive and ascending, one or more; got {thresholds}")
+        K = len(thresholds)
+        self.downsample, self.channels = downsample, 2 * K
+        self.register_buffer("thresholds", torch.tensor(thresholds).view(-1, 1, 1), persistent=False)
+        self.slope = nn.Parameter(torch.ones(leads, K, 1, 1))
+        self.weights = nn.Parameter(torch.zeros(leads, K, FEATURES))
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]).repeat(leads, K, 1))
+        self.register_buffer("cuts", torch.full((leads, K), 0.5))
+
+    def shares(self, frames: Tensor) -> Tensor:
+        """Return the log-odds of the shares in neighbourhoods, on cells.
+
+        Parameters
+        ----------
+        frames : Tensor of shape (..., 1, H, W)
+
+        Returns
+        -------
+        Tensor of shape (..., K · len(NEIGHBOURHOODS), H / downsample, W / downsample)
+            The neighbourhoods of each threshold beside each other.
+        """
+        exceeds = (frames >= self.thresholds).flatten(0, -4).to(frames.dtype)
+        of_cell = avg_pool2d(exceeds, self.downsample)
+        sizes = [double(avg_pool2d(of_cell, 2**size), size) for size in NEIGHBOURHOODS]
+        share = torch.stack(sizes, 2).flatten(1, 2)
+        return torch.logit(LEAST + (1 - 2 * LEAST) * share).unflatten(0, frames.shape[:-3])
+
+    def forward(self, change: Tensor, shares: Tensor, newest: Tensor) -> Tensor:
+        """Return log-odds (B, steps, K, H, W), which never rise from a threshold to the next.
+
+        Parameters
+        ----------
+        change : Tensor of shape (steps, B, channels, H / downsample, W / downsample)
+            What the head says.
+        shares : Tensor of shape (2, B, K · len(NEIGHBOURHOODS), H / downsample, W / downsample)
+            Those of the newest frame but one, and of the newest.
+        newest : Tensor of shape (B, 1, H, W)
+        """
+        with torch.autocast(change.device.type, enabled=False):  # a product of bfloat16 tells few probabilities apart
+            return self._log_odds(change.float(), shares.float(), newest.float())
+
+    def _log_odds(self, change: Tensor, shares: Tensor, newest: Tensor) -> Tensor:
+        before, now = shares.unflatten(2, (-1, len(NEIGHBOURHOODS)))
+        features = torch.cat([now, now - before, torch.ones_like(now[:, :, :1])], 2)
+        constants, weights = change.unflatten(2, (2, -1)).unbind(2)
+        constants = constants + torch.einsum("bkfhw,lkf->lbkhw", features, self.weights[: len(change)])
+        weights = self.slope[: len(change), None] + CHANGE * weights
+        ratio = torch.log((newest.clamp(min=0) + SMALLEST) / (self.thresholds + SMALLEST)).clamp(-FARTHEST, FARTHEST)
+        octaves = self.downsample.bit_length() - 1
+        of_leads = []
+        for lead, (constant, weight) in enumerate(
+            zip(constants, weights, strict=True)
+        ):  # one by one: it is much memory
+            slope, intercept = self.calibration[lead, ..., None, None].unbind(1)
+            log_odds = slope * (double(constant, octaves) + double(weight, octaves) * ratio) + intercept
+            of_leads.append(torch.stack(list(accumulate(log_odds.unbind(1), torch.minimum)), 1))
+        return torch.stack(of_leads, 1)
