@@ -137,6 +137,7 @@ def describe(
 ) -> None:
     """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
     from pipelines.common.errors import UserError
+    from pipelines.nowcast.methods.network import build_network, thresholds
     from pipelines.params.read import read_params
     from scs_model import EncoderForecaster
     from scs_model.networks.describe import describe as describe_network
@@ -146,7 +147,10 @@ def describe(
     params = read_params()
     if of_params := params.models.get(model):
         network = EncoderForecaster(
-            **of_params.network, subtasks=of_params.subtasks is not None, leads=params.index.leads
+            **of_params.network,
+            subtasks=of_params.subtasks is not None,
+            leads=params.index.leads,
+            thresholds=thresholds(params.index.rates) if of_params.probabilistic else None,
         )
         inputs = params.index.inputs
     elif ":" not in model and "/" not in model:
@@ -157,7 +161,7 @@ def describe(
         description = load(model).description
         if description.network is None:
             raise UserError(f"{model}: {description.method}, which is no network")
-        network, inputs = EncoderForecaster(**description.network.model_dump()), description.inputs
+        network, inputs = build_network(description), description.inputs
     numbers = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
     flow = ", and further wherever its flows point" if numbers.follows_flow else ""
     heads = f", and {numbers.other_parameters:,} of the subtasks' heads in training" if numbers.other_parameters else ""

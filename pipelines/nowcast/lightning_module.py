@@ -1,11 +1,12 @@
 """The training step of an encoder–forecaster, for every cell the same."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipelines.nowcast.loss import SkillLoss, event_counts
+from pipelines.nowcast.loss import CRPSLoss, SkillLoss
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.params.training import Subtasks, Switch
 from pipelines.radar.frame import DRY
@@ -30,6 +31,8 @@ class NowcastTraining(SwitchedTraining):
         Weights of T¹ and T²; with them a batch is (windows, motion), see pipelines.nowcast.windows.
     inputs : int
         Observed frames of a window; the others are to forecast.
+    rates : sequence of float, optional
+        mm/h, of a probabilistic network: the rates of its thresholds.
     """
 
     def __init__(
@@ -41,11 +44,16 @@ class NowcastTraining(SwitchedTraining):
         inputs: int,
         learning_rate: float,
         seed: int,
+        rates: Sequence[float] | None = None,
     ) -> None:
         super().__init__(switch, learning_rate=learning_rate, seed=seed)
         self.network, self.subtasks, self.inputs = network, subtasks, inputs
-        self.counts = torch.zeros(())  # of validation
-        self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
+        self.sums = torch.zeros(())  # of validation
+        if rates:
+            self.loss: SkillLoss | CRPSLoss = CRPSLoss(rates)
+            self.t1_loss: Any = self.loss.reconstruction_error
+        else:
+            self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         """Loss of one batch, with the gradients of this step's draw."""
@@ -70,16 +78,14 @@ class NowcastTraining(SwitchedTraining):
         return loss
 
     def validation_step(self, windows: Tensor, _: int) -> None:
-        """Count the events of one batch; nothing is drawn."""
+        """Score one batch; nothing is drawn."""
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
-        counts = event_counts(self.network(normalise(observed), future.shape[1]), future)
-        self.counts = self.counts + counts
+        self.sums = self.sums + self.loss.sums(self.network(normalise(observed), future.shape[1]), future)
 
     def on_validation_epoch_start(self) -> None:
-        """Count anew."""
-        self.counts = torch.zeros((), dtype=torch.float64, device=self.device)
+        """Begin anew."""
+        self.sums = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
-        """Log 1 - mean CSI over those rates and lead times at which something fell or was forecast."""
-        hits, unions = mean_over_ranks(self.counts)
-        self.log("validation_loss", 1.0 - (hits / unions)[unions > 0].mean().float(), prog_bar=True)
+        """Log the loss of all batches together."""
+        self.log("validation_loss", self.loss.of_sums(mean_over_ranks(self.sums)), prog_bar=True)

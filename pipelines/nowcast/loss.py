@@ -1,4 +1,6 @@
-"""The loss that forecasts are trained on: the critical success index, made smooth."""
+"""The losses that forecasts are trained on: a field's is CSI made smooth, probabilities' is CRPS."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +77,81 @@ class SkillLoss(nn.Module):
         gain = (hits - csi.clamp(min=FALSE_ALARM) * false_alarms) / union
         return (1.0 - csi - (gain - gain.detach())).mean() + AMOUNT * weighted_error(forecast, rain_rate)
 
+    def sums(self, forecast: Tensor, rain_rate: Tensor) -> Tensor:
+        """Return hits, and hits, misses and false alarms together, (2, leads, rates), which add up over batches.
+
+        Parameters are those of :meth:`forward`.
+        """
+        at = torch.tensor(RATES, device=forecast.device).view(-1, 1, 1, 1, 1, 1)
+        said, observed = (forecast.float() >= normalise(at)) & rain_rate.isfinite(), rain_rate >= at
+        return torch.stack([(said & observed).sum((1, 3, 4, 5)).T, (said | observed).sum((1, 3, 4, 5)).T]).double()
+
+    def of_sums(self, sums: Tensor) -> Tensor:
+        """Return 1 - mean CSI over those rates and lead times at which something fell or was forecast."""
+        hits, unions = sums
+        return 1.0 - (hits / unions)[unions > 0].mean().float()
+
+
+class CRPSLoss(nn.Module):
+    """CRPS between the lowest and the highest of ``rates``, mm/h: Brier scores, integrated over them by trapezoids.
+
+    A proper score: what is thought likely is best said. The logarithmic score is proper too, but one pixel that nobody
+    expected outweighs there all others, and what is scored in the end is this one.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        K of them, mm/h, ascending.
+
+    References
+    ----------
+    Hersbach 2000, doi:10.1175/1520-0434(2000)015<0559:DOTCRP>2.0.CO;2; `pipelines.verification.probabilities.crps`.
+    """
+
+    rates: Tensor
+    widths: Tensor
+
+    def __init__(self, rates: Sequence[float]) -> None:
+        super().__init__()
+        at = torch.tensor(rates)
+        edges = torch.cat([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
+        self.register_buffer("rates", at.view(-1, 1, 1), persistent=False)
+        self.register_buffer("widths", edges.diff(), persistent=False)
+
+    def forward(self, log_odds: Tensor, rain_rate: Tensor) -> Tensor:
+        """Loss of one batch.
+
+        Parameters
+        ----------
+        log_odds : Tensor of shape (B, leads, K, H, W)
+            Of at least each rate.
+        rain_rate : Tensor of shape (B, leads, 1, H, W)
+            Observed, mm/h; NaN doesn't count.
+        """
+        valid = rain_rate.isfinite()
+        squares = self._squared_error(log_odds, rain_rate, valid).sum((0, 1, 3, 4))
+        return (self.widths * squares).sum() / valid.sum().clamp(min=1)
+
+    def reconstruction_error(self, frame: Tensor, rain_rate: Tensor) -> Tensor:
+        """Return the same score of a field, (B, 1, 1, H, W) in ln(1 + R): absolute error up to the highest rate."""
+        highest = self.rates[-1, 0, 0]
+        error = (torch.expm1(frame.float().minimum(normalise(highest))) - rain_rate.clamp(max=float(highest))).abs()
+        return error.nan_to_num(0.0).sum() / rain_rate.isfinite().sum().clamp(min=1)
+
+    def sums(self, log_odds: Tensor, rain_rate: Tensor) -> Tensor:
+        """Return squared errors and their number, (2, leads, K), which add up over batches."""
+        valid = rain_rate.isfinite()
+        squares = self._squared_error(log_odds, rain_rate, valid).sum((0, 3, 4))
+        return torch.stack([squares, valid.sum((0, 3, 4)).expand_as(squares)]).double()
+
+    def of_sums(self, sums: Tensor) -> Tensor:
+        """Return the mean CRPS over lead times."""
+        squares, counts = sums
+        return (self.widths * (squares / counts.clamp(min=1))).sum(-1).mean().float()
+
+    def _squared_error(self, log_odds: Tensor, rain_rate: Tensor, valid: Tensor) -> Tensor:
+        return (torch.sigmoid(log_odds.float()) - (rain_rate >= self.rates).float()).square() * valid
+
 
 def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
     """Return the mean of absolute plus squared error of ln(1 + R), valid pixels weighted by 1 + R up to `HEAVY`.
@@ -93,13 +170,3 @@ def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:
     error = (forecast - normalise(rain_rate)).float()
     weight = (1.0 + rain_rate.nan_to_num(0.0).clamp(0.0, HEAVY)) * valid
     return (weight * (error.abs() + error.square())).sum() / weight.sum().clamp(min=1.0)
-
-
-def event_counts(forecast: Tensor, rain_rate: Tensor) -> Tensor:
-    """Return hits, and hits, misses and false alarms together: (2, leads, rates), for CSI over many batches.
-
-    Parameters are those of :class:`SkillLoss`.
-    """
-    at = torch.tensor(RATES, device=forecast.device).view(-1, 1, 1, 1, 1, 1)
-    said, observed = (forecast.float() >= normalise(at)) & rain_rate.isfinite(), rain_rate >= at
-    return torch.stack([(said & observed).sum((1, 3, 4, 5)).T, (said | observed).sum((1, 3, 4, 5)).T]).double()

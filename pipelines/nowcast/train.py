@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import typer
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
@@ -16,8 +17,11 @@ from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import dvc_md5, sha256
 from pipelines.common.stage import run
+from pipelines.nowcast.calibration import calibrate, count_events
 from pipelines.nowcast.lightning_module import NowcastTraining
+from pipelines.nowcast.methods.climatology import Climatology
 from pipelines.nowcast.methods.description import ModelDescription, Network
+from pipelines.nowcast.methods.network import thresholds
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.nowcast.specification import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
@@ -85,26 +89,38 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         "index": index.model_dump(include={"step_s", "inputs", "leads", "size"}),
     }
     checkpoints = checkpoint_folder(name, settings, data_sha256)
+    rates = index.rates if model.probabilistic else None
     shape = {**model.network, "leads": index.leads}
+    built = {**shape, "thresholds": thresholds(rates) if rates else None}
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
-    network = EncoderForecaster(**shape, subtasks=model.subtasks is not None)
+    network = EncoderForecaster(**built, subtasks=model.subtasks is not None)
     module = NowcastTraining(
-        network, model.switch, model.subtasks, inputs=index.inputs, learning_rate=params.learning_rate, seed=params.seed
+        *(network, model.switch, model.subtasks),
+        inputs=index.inputs,
+        learning_rate=params.learning_rate,
+        seed=params.seed,
+        rates=rates,
     )
     of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
 
     def cut(rows: pd.DataFrame) -> RadarWindows:
         return RadarWindows(rows, index.inputs, index.leads, index.size, index.step_s)
 
-    network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
+    if rates is None:
+        network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
     samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
     share = part_of_batch(params.batch_size, params.devices)
     train_loader: DataLoader[Any] = DataLoader(
         WithMotion(samples) if model.subtasks else samples,
         batch_size=share,
         sampler=DistributedSamplerWrapper(
-            EpochSampler(of_train["wet_fraction"].to_numpy(), params.epoch_steps * params.batch_size, params.seed)
+            EpochSampler(
+                of_train["wet_fraction"].to_numpy(),
+                params.epoch_steps * params.batch_size,
+                params.seed,
+                of_train["store"].to_numpy() if params.even_archives else None,
+            )
         ),
     )
     validation_loader = DataLoader(seen, batch_size=share, sampler=DistributedSamplerWrapper(SequentialSampler(seen)))
@@ -118,8 +134,15 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     }
 
     def describe(weights: dict[str, Tensor]) -> tuple[ModelDescription, dict[str, Tensor], int]:
-        forecaster = EncoderForecaster(**shape)  # without the subtasks' heads
-        kept = {name: weights[name] for name in forecaster.state_dict()}
+        forecaster = EncoderForecaster(**built).eval()  # without the subtasks' heads
+        forecaster.load_state_dict(kept := {name: weights[name] for name in forecaster.state_dict()})
+        of_rates: dict[str, Any] = {}
+        if rates:
+            batches = track(DataLoader(seen, batch_size=share), "calibrate", transient=True)
+            calibrate(forecaster, count_events(forecaster, batches, rates, index.inputs), len(seen))
+            kept = forecaster.state_dict()
+            climate = Climatology.read(windows.with_name("climatology.json"))
+            of_rates = {"rates": rates, "field": model.field, "climatology": climate.exceedance}
         frames = open_frames_at(Path(stores[0]), index.step_s)
         description = ModelDescription(
             method="network",
@@ -128,6 +151,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             step_seconds=usual_step(frames["time"].to_numpy()),
             pixel_metres=pixel_metres(grid_of(frames)),
             network=Network(**shape),
+            **of_rates,
         )
         return description, kept, sum(weight.numel() for weight in kept.values())
 

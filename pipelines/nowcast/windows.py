@@ -114,11 +114,14 @@ class EpochSampler(Sampler[Draw]):
     """``samples`` draws an epoch, a function of (seed, epoch) alone, so that a resumed run draws what it would have.
 
     Windows are drawn with replacement and varied, each with a probability that grows with its wet fraction: dry windows
-    teach little and are many.
+    teach little and are many. With ``archives``, the archive of each, every archive is drawn from as often.
     """
 
-    def __init__(self, wet_area_ratio: np.ndarray, samples: int, seed: int) -> None:
-        self.probability = (wet_area_ratio + 0.05) / (wet_area_ratio + 0.05).sum()
+    def __init__(self, wet_area_ratio: np.ndarray, samples: int, seed: int, archives: np.ndarray | None = None) -> None:
+        weight = pd.Series(wet_area_ratio + 0.05)
+        if archives is not None:
+            weight /= weight.groupby(archives).transform("sum")
+        self.probability = (weight / weight.sum()).to_numpy()
         self.samples, self.seed, self.epoch = samples, seed, 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -9,6 +9,7 @@ from pipelines.params.base import Positive, Section, Share
 from pipelines.params.radar import ArchiveName
 from pipelines.params.training import Fit, Switched
 
+FieldKind = Literal["matched", "mean", "median", "optimal"]  # that stand for a distribution
 Cell = Literal["scs", "convlstm", "convgru", "trajgru"]
 Fallback = Literal["persistence", "extrapolation"]  # at hand where no model is
 Probabilities = Literal["lagrangian_probability", "neighbourhood", "climatology"]  # whose field is but their mean
@@ -68,6 +69,8 @@ class Model(Switched):
     kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
     downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
     residual: bool = Field(description="whether a recurrent layer's input is added to its output")
+    probabilistic: bool = Field(default=False, description="whether it gives probabilities at index.rates")
+    field: FieldKind = Field(default="matched", description="rain field that a probabilistic one forecasts")
     steps: Positive | None = Field(
         default=None, description="optimiser steps in place of train.steps: for cells that are to take the same time"
     )
@@ -83,6 +86,9 @@ class Train(Fit):
     """How a network that forecasts is trained."""
 
     validation_windows: Positive = Field(description="windows of the validation split to look at, evenly chosen")
+    even_archives: bool = Field(
+        default=False, description="whether every archive is drawn from as often, however long; false: every window"
+    )
 
 
 class Evaluate(Section):

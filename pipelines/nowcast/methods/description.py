@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from pipelines.params.base import ModelName, Positive, Section, Share
-from pipelines.params.nowcast import Fallback, Rates
+from pipelines.params.nowcast import Fallback, FieldKind, Rates
 from pipelines.training.model_folder import Description
 
 
@@ -44,6 +44,8 @@ class ModelDescription(Description):
         How it is built, if it is one.
     rates : list of float, optional
         Rain rates whose probabilities of exceedance it gives, mm/h, ascending; None gives none.
+    field : {"matched", "mean", "median", "optimal"}
+        Rain field that stands for them, see `pipelines.nowcast.methods.fields`.
     climatology : list of float, optional
         Share of the training archives' pixels at or above each of them, which skill is measured against.
     """
@@ -55,6 +57,7 @@ class ModelDescription(Description):
     pixel_metres: float | None = None
     network: Network | None = None
     rates: Rates | None = None
+    field: FieldKind = "matched"
     climatology: list[Share] | None = None
 
     @model_validator(mode="after")

@@ -82,12 +82,14 @@ def load_forecaster(folder: Path) -> tuple[Forecaster, ModelDescription]:
     if description.network is None:
         return FALLBACKS[description.method], description
     # Here, not above: torch takes seconds to import, and a baseline needs none.
-    from pipelines.nowcast.methods.network import NetworkForecaster
-    from scs_model import EncoderForecaster
+    from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster, build_network
 
     try:
-        network = EncoderForecaster(**description.network.model_dump())
+        network = build_network(description)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
-    return NetworkForecaster(network, description.inputs), description
+    if description.rates is None:
+        return NetworkForecaster(network, description.inputs), description
+    forecaster = ProbabilisticNetworkForecaster(network, description.inputs, description.rates, description.field)
+    return forecaster, description

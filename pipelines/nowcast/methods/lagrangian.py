@@ -94,19 +94,25 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
     """Return a frame's values at positions, bilinearly or those of the nearest pixel; NaN outside the frame.
 
     Between a pixel that is seen and one that isn't, the nearer says whether there is a value.
+
+    Parameters
+    ----------
+    frame : ndarray of shape (H, W), or, bilinearly, (K, H, W) that is NaN at all K or at none
+    position : ndarray of shape (h, w, 2)
     """
     if nearest:
         border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
         return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
+    planes = frame.reshape(-1, *frame.shape[-2:])
     # Without NaN, within or at the border: where it counts 0 times, 0 · NaN is NaN.
-    values = _between(np.nan_to_num(frame), position)
-    seen = np.isfinite(frame)
+    values = np.stack([_between(np.nan_to_num(plane), position) for plane in planes])
+    seen = np.isfinite(planes[0])
     if not seen.all():
         weight = _between(seen.astype(np.float32), position)
-        values = np.where(weight >= 0.5, values / np.maximum(weight, 0.5), np.float32(np.nan))
-    last = np.array(frame.shape[::-1], np.float32) - 1
-    values[((position < 0) | (position > last)).any(-1)] = np.nan
-    return values
+        values /= np.where(weight >= 0.5, weight, np.float32(np.nan))
+    last = np.array(seen.shape[::-1], np.float32) - 1
+    values[:, ((position < 0) | (position > last)).any(-1)] = np.nan
+    return values.reshape(*frame.shape[:-2], *position.shape[:2])
 
 
 def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:
@@ -154,16 +160,16 @@ def advect(forecast: Rain, motion: Displacement) -> Rain:
 
     Parameters
     ----------
-    forecast : ndarray of shape (steps, H, W)
+    forecast : ndarray of shape (steps, H, W), or (steps, K, H, W) that is NaN at all K or at none
     motion : ndarray of shape (H, W, 2)
 
     Returns
     -------
-    ndarray of shape (steps, H, W)
+    ndarray of the same shape
         NaN where the rain comes from outside the grid.
     """
-    steps, H, W = forecast.shape
-    ways = trajectories(motion, steps, slice(0, H), slice(0, W), backward=True)
+    H, W = forecast.shape[-2:]
+    ways = trajectories(motion, len(forecast), slice(0, H), slice(0, W), backward=True)
     return np.stack([sample(field, way) for field, way in zip(forecast, ways, strict=True)])
 
 

@@ -8,19 +8,25 @@ import torch
 from archive import moving_cells
 
 from pipelines.nowcast.lightning_module import NowcastTraining
+from pipelines.nowcast.methods.network import thresholds
 from pipelines.nowcast.windows import echo_motion
 from pipelines.params.read import read_params
 from scs_model import EncoderForecaster
 
 
-@pytest.mark.parametrize("name", ["scs", "scs_stsgd", "scs_astsgd", "convlstm", "convgru", "trajgru"])
+@pytest.mark.parametrize(
+    "name", ["scs", "scs_stsgd", "scs_astsgd", "convlstm", "convgru", "trajgru", "scs_probabilities"]
+)
 def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str) -> None:
     """A few steps on one batch make the main loss smaller, whatever the cell, the switch and the subtasks."""
     params = read_params(Path(__file__).parents[3] / "params.yaml")
     model = params.models[name]
     torch.manual_seed(0)
-    network = EncoderForecaster(**model.network, subtasks=model.subtasks is not None, leads=4)
-    module = NowcastTraining(network, model.switch, model.subtasks, inputs=4, learning_rate=0.003, seed=1)
+    rates = params.index.rates if model.probabilistic else None
+    network = EncoderForecaster(
+        **model.network, subtasks=model.subtasks is not None, leads=4, thresholds=thresholds(rates) if rates else None
+    )
+    module = NowcastTraining(network, model.switch, model.subtasks, inputs=4, learning_rate=0.003, seed=1, rates=rates)
     module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer here
     frames = np.stack([frame.rain_rate for frame in moving_cells("2024-06-01T12:00:00", 8)])[None, :, None]
     windows = torch.from_numpy(frames)

@@ -1,13 +1,15 @@
-"""The smooth CSI against its formula, and counts against the `scores` library's."""
+"""The smooth CSI against its formula, counts against the `scores` library's, and CRPS against verification's."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
 from scores.categorical import ThresholdEventOperator
 
-from pipelines.nowcast.loss import AMOUNT, RATES, SHARPNESS, SkillLoss, event_counts, weighted_error
+from pipelines.nowcast.loss import AMOUNT, RATES, SHARPNESS, CRPSLoss, SkillLoss, weighted_error
 from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.verification.probabilities import crps, probability_scores, score_probabilities
 
 
 def rain(seed: int, leads: int = 2) -> torch.Tensor:
@@ -56,7 +58,7 @@ def test_what_is_not_seen_doesn_t_count() -> None:
     other = forecast.clone()
     other[:, :, :, 3:5] = 7.0
     assert torch.equal(SkillLoss(2)(forecast, observed), SkillLoss(2)(other, observed))
-    assert torch.equal(event_counts(forecast, observed), event_counts(other, observed))
+    assert torch.equal(SkillLoss(1).sums(forecast, observed), SkillLoss(1).sums(other, observed))
     nothing = SkillLoss(2)(forecast.requires_grad_(), torch.full_like(observed, torch.nan))
     nothing.backward()
     assert nothing.isfinite()
@@ -65,9 +67,40 @@ def test_what_is_not_seen_doesn_t_count() -> None:
 
 def test_counts_are_those_of_scores() -> None:
     observed, forecast = rain(4), rain(5)
-    hits, unions = event_counts(normalise(forecast), observed).numpy()
+    hits, unions = SkillLoss(1).sums(normalise(forecast), observed).numpy()
     for number, rate in enumerate(RATES):
         fields = [xr.DataArray(x[:, :, 0].numpy(), dims=("case", "lead", "y", "x")) for x in (forecast, observed)]
         manager = ThresholdEventOperator().make_contingency_manager(*fields, event_threshold=rate)
         csi = manager.transform(preserve_dims=["lead"]).critical_success_index()
         assert hits[:, number] / unions[:, number] == pytest.approx(csi.to_numpy())
+
+
+def test_crps_is_that_of_verification() -> None:
+    """The integral of Brier scores, as `scores` is held against in verification."""
+    rates = [0.2, 1.0, 5.0]
+    observed = rain(2)
+    observed[:, :, :, 2:4] = torch.nan
+    log_odds = torch.randn(*observed.shape[:2], 3, *observed.shape[3:]).cummin(2).values
+    tables = []
+    for one, truth in zip(torch.sigmoid(log_odds).numpy(), observed[:, :, 0].numpy(), strict=True):
+        tables.append(score_probabilities(one, truth, np.isfinite(truth), rates, minutes=range(len(truth))))
+    by_hand = crps(probability_scores(pd.concat(tables)))
+    loss = CRPSLoss(rates)
+    assert loss(log_odds, observed).item() == pytest.approx(by_hand.mean(), rel=1e-5)
+    halves = loss.sums(log_odds[:1], observed[:1]) + loss.sums(log_odds[1:], observed[1:])
+    assert loss.of_sums(halves).item() == pytest.approx(by_hand.mean(), rel=1e-5)
+
+
+def test_a_sure_forecast_costs_its_absolute_error() -> None:
+    """CRPS of a point is its absolute error: of a field as of probabilities of 0 and 1, between the rates."""
+    rates = np.arange(0.01, 30.0, 0.01).tolist()
+    observed, field = rain(6).clamp(0.01, 29.99), rain(7).clamp(0.01, 29.99)
+    loss = CRPSLoss(rates)
+    sure = torch.where(field >= torch.tensor(rates).view(-1, 1, 1), 1e4, -1e4)
+    expected = (field - observed).abs().mean().item()
+    assert loss(sure, observed).item() == pytest.approx(expected, abs=0.02)
+    frame, truth = normalise(field[:, :1]).requires_grad_(), observed[:, :1]
+    error = loss.reconstruction_error(frame, truth)
+    assert error.item() == pytest.approx((field[:, :1] - truth).abs().mean().item(), abs=0.02)
+    error.backward()
+    assert frame.grad is not None and (frame.grad != 0).float().mean() > 0.9

@@ -15,6 +15,9 @@ from small_training import ROOT, only_run, small_params
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.nowcast.index import index
+from pipelines.nowcast.methods.climatology import Climatology
+from pipelines.nowcast.methods.distribution import ProbabilisticForecaster
+from pipelines.nowcast.methods.interface import load_forecaster
 from pipelines.nowcast.train import train
 from pipelines.params.read import Params
 
@@ -39,7 +42,7 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         torch.testing.assert_close(a[key], b[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["scs_stsgd", "convlstm"])
+@pytest.mark.parametrize("name", ["scs_stsgd", "convlstm", "scs_probabilities"])
 def test_training_learns_and_is_one_run(workplace: Path, name: str) -> None:
     params = small_params(workplace, steps=300, checkpoint_steps=50, learning_rate=0.005)
     write_archive(workplace / "radar.zarr", shape=(32, 32), growth=0.1)
@@ -58,6 +61,17 @@ def test_training_learns_and_is_one_run(workplace: Path, name: str) -> None:
     assert min(losses) < losses[0]
     assert run.data.metrics["training_seconds"] > 0
     assert not list((workplace / "data" / "checkpoints").iterdir())
+
+
+def test_a_probabilistic_model_says_its_rates_and_its_climate(workplace: Path) -> None:
+    params = small_params(workplace)
+    weights = trained(params, "scs_probabilities", workplace / "models" / "scs_probabilities")
+    forecaster, description = load_forecaster(workplace / "models" / "scs_probabilities")
+    assert isinstance(forecaster, ProbabilisticForecaster)
+    assert description.rates == params.index.rates
+    assert description.climatology == Climatology.read(Path("climatology.json")).exceedance
+    assert weights["exceedance.calibration"].shape == (params.index.leads, len(params.index.rates), 2)
+    assert not torch.equal(weights["exceedance.cuts"], torch.full_like(weights["exceedance.cuts"], 0.5))
 
 
 def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:

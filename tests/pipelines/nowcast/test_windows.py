@@ -104,6 +104,13 @@ def test_wet_windows_are_drawn_more_often() -> None:
     np.testing.assert_allclose(counts, np.array([0.05, 0.05, 0.5, 1.0]) / 1.6, atol=0.01)
 
 
+def test_archives_are_drawn_from_as_often_however_long_they_are() -> None:
+    wet, archives = np.array([0.45, 0.95, 0.0, 0.0]), np.array(["long", "long", "short", "long"])
+    draws = rows(drawn(EpochSampler(wet, 20_000, seed=0, archives=archives), 0))
+    shares = np.bincount(draws, minlength=4) / 20_000
+    np.testing.assert_allclose(shares, np.array([0.5, 1.0, 1.55, 0.05]) / 3.1, atol=0.01)
+
+
 def test_dry_windows_alone_can_be_drawn_too() -> None:
     assert set(rows(drawn(EpochSampler(np.zeros(3), 100, seed=0), 0))) == {0, 1, 2}
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from rigid_rain import rigid
 from small_model import NETWORK, untrained
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.network import NetworkForecaster
+from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster, thresholds
 from scs_model import EncoderForecaster
 
 
@@ -50,3 +51,59 @@ def test_a_network_takes_the_newest_frames_that_it_was_trained_on_and_no_fewer()
     np.testing.assert_array_equal(network(frames, 2), network(frames[2:], 2))
     with pytest.raises(UserError, match="wants 4 frames, and got 3"):
         network(frames[3:], 2)
+
+
+RATES = [0.1, 1.0, 5.0]
+
+
+def probabilistic(field: str = "mean") -> ProbabilisticNetworkForecaster:
+    torch.manual_seed(0)
+    network = EncoderForecaster(**NETWORK, thresholds=thresholds(RATES))
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    return ProbabilisticNetworkForecaster(network, 4, RATES, field)  # type: ignore[arg-type]
+
+
+def test_probabilities_are_a_distribution_where_anything_is_known() -> None:
+    frames = rigid(4, dx=2, dy=-1, shape=(37, 51))
+    frames[:, 20:24, 30:34] = np.nan
+    forecaster = probabilistic()
+    exceedance, fields, members = forecaster.distribution(frames, 14, RATES)
+    assert members is None
+    assert exceedance.shape == (14, 3, 37, 51)
+    known = np.isfinite(exceedance).all(axis=1)
+    assert (np.isnan(exceedance).all(axis=1) == ~known).all()
+    moved = NetworkForecaster(EncoderForecaster(**NETWORK), 4)(frames, 14)
+    np.testing.assert_array_equal(known, np.isfinite(moved))
+    assert np.nanmin(exceedance) >= 0 and np.nanmax(exceedance) <= 1
+    assert (np.diff(exceedance, axis=1)[known.repeat(2).reshape(14, 37, 51, 2).transpose(0, 3, 1, 2)] <= 0).all()
+    assert list(fields) == ["mean", "matched", "median", "optimal"]
+    for kind, field in fields.items():
+        np.testing.assert_array_equal(np.isfinite(field), known, err_msg=kind)
+
+
+def test_a_call_gives_the_field_that_was_chosen() -> None:
+    frames = rigid(4, dx=1, dy=1, shape=(32, 32))
+    for kind in ("matched", "mean", "median", "optimal"):
+        forecaster = probabilistic(kind)
+        np.testing.assert_array_equal(forecaster(frames, 3), forecaster.distribution(frames, 3, RATES).fields[kind])
+
+
+def test_rates_are_asked_for_in_order_and_only_those_that_it_has() -> None:
+    frames = rigid(4, dx=1, dy=1, shape=(32, 32))
+    forecaster = probabilistic()
+    every = forecaster.distribution(frames, 2, RATES).exceedance
+    np.testing.assert_array_equal(forecaster.distribution(frames, 2, [0.1, 5.0]).exceedance, every[:, [0, 2]])
+    for wrong, words in (([1.0, 2.0], r"not of \[2.0\]"), ([5.0, 1.0], "ascending order")):
+        with pytest.raises(UserError, match=words):
+            forecaster.distribution(frames, 2, wrong)
+
+
+def test_an_untrained_network_says_of_the_first_lead_what_moves_in() -> None:
+    """Persistence in moving coordinates: what exceeds a rate upstream is likely, and the rest is not."""
+    frames = rigid(4, dx=1, dy=0, shape=(64, 64))
+    network = EncoderForecaster(**NETWORK, thresholds=thresholds(RATES))
+    exceedance = ProbabilisticNetworkForecaster(network, 4, RATES, "mean").distribution(frames, 1, RATES).exceedance
+    moved = lagrangian.advect(frames[-1:], lagrangian.motion(frames))[0]
+    for k, rate in enumerate(RATES):
+        sure = np.isfinite(moved) & (np.abs(np.log(np.maximum(moved, 0.01) / rate)) > 0.7)
+        assert ((exceedance[0, k] >= 0.5) == (moved >= rate))[sure].mean() > 0.99
