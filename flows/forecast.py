@@ -72,7 +72,7 @@ def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Da
     log, source = get_run_logger(), of_store(live.open(snapshot), str(live.path))
     result, observed = nowcast.forecast(
         source,
-        partial(load, domain.model),
+        partial(load, domain.model, domain.device),
         domain.policy,
         minutes=domain.minutes,
         memory_limit_mb=domain.memory_limit_mb,

@@ -56,7 +56,7 @@ def forecast(
     from pipelines.operation.sources import of_folder
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
-    loaded = fallback_model(cast(Fallback, model)) if model in FALLBACKS else load(model)
+    loaded = fallback_model(cast(Fallback, model)) if model in FALLBACKS else load(model, settings.device)
     limit = settings.memory_limit_mb
     source = of_folder(folder, params.ingest_radar, settings if domain else SILENT)
     result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)

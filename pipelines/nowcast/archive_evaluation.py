@@ -44,12 +44,12 @@ def load_method(model: str, params: Params) -> Method:
         return Method(model, model, make, MOTION_FRAMES)
     if ":" not in model:
         folder = Path(model)
-        forecaster, description = load_forecaster(folder)
+        forecaster, description = load_forecaster(folder, params.evaluate.device)
         return Method(folder.name, sha256(folder), factory_from(forecaster, description), description.inputs)
     # Here, not above: MLflow takes seconds to import.
     from pipelines.nowcast.registered_model import load
 
-    loaded = load(model)
+    loaded = load(model, params.evaluate.device)
     name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version or 'none'}"
     description = loaded.description
     return Method(name, loaded.sha256 or model, factory_from(loaded.forecaster, description), description.inputs)

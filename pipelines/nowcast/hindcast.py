@@ -152,7 +152,8 @@ def _score_time(
                 distribution = Distribution(certain(moved, index.rates), {"field": moved})
             else:
                 distribution = distribution_of(forecaster, seen, index.leads, index.rates)
-            if not all(np.isfinite(field[mask]).all() for field in distribution.fields.values()):
+            rain = dict(distribution.fields)  # some are made when they are looked at
+            if not all(np.isfinite(field[mask]).all() for field in rain.values()):
                 raise UserError("no forecast for some pixels that the radar sees")
             exceedance, members = distribution.exceedance, distribution.members
             of_method = score_probabilities(exceedance, future, mask, index.rates, minutes=minutes, members=members)
@@ -160,11 +161,11 @@ def _score_time(
             unable[name] = str(error)
             continue
         about = {"method": name, "fell_back": getattr(forecaster, "fell_back", False)}
-        for kind, field in distribution.fields.items():
+        for kind, field in rain.items():
             of_field = score_forecast(field, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
             sums[0].append(of_field.assign(**about, field=kind))
         sums[1].append(of_method.assign(**about))
-        del distribution, exceedance  # half a gigabyte on a national grid
+        del distribution, exceedance, rain  # half a gigabyte on a national grid
     fields, probabilities = (pd.concat(tables) if tables else pd.DataFrame({"method": []}) for tables in sums)
     return fields, probabilities, unable
 

@@ -63,7 +63,7 @@ def register(
                 import torch  # here, not above: it takes seconds, and mostly there is nothing new
 
                 tags, metrics = RADAR.tags_and_metrics(version)
-                forecaster, description = load_forecaster(folder)
+                forecaster, description = load_forecaster(folder, "cpu")
                 seconds, shape = forecast_seconds(forecaster, windows, params.index)
                 card = model_card(
                     *(name, description, tables, probabilities, scores),
@@ -85,7 +85,7 @@ def score_anew(version: Version, windows: Path, params: Params) -> tuple[pd.Data
     UserError
         If it is lost, or wants more frames or other steps than these windows have.
     """
-    model = load(f"models:/{NAME}/{version.number}")
+    model = load(f"models:/{NAME}/{version.number}", params.evaluate.device)
     make = factory_from(model.forecaster, model.description)
     of = (model.method, version.sha256, windows)
     with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:

@@ -7,6 +7,7 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.nowcast.methods.interface import load_forecaster
 from pipelines.nowcast.specification import NAME, RADAR
+from pipelines.params.base import Device
 from pipelines.tracking.registry import ModelLocation
 from pipelines.tracking.store import briefly
 
@@ -41,8 +42,8 @@ class LoadedModel:
 
 
 @briefly()
-def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
-    """Load a forecaster by its MLflow URI. A version is loaded once, and kept.
+def load(uri: str = f"models:/{NAME}@champion", device: Device = "auto") -> LoadedModel:
+    """Load a forecaster by its MLflow URI, to forecast on a device. A version is loaded once, and kept.
 
     For a server that is silent it waits 10 s: a forecast has to be there in a minute.
 
@@ -54,13 +55,13 @@ def load(uri: str = f"models:/{NAME}@champion") -> LoadedModel:
     location = RADAR.locate(uri)
     # What another URI names may change; a version doesn't.
     read = _read if location.version is None else _read_once
-    return LoadedModel(uri, location.name, location.version, *read(location))
+    return LoadedModel(uri, location.name, location.version, *read(location, device))
 
 
-def _read(location: ModelLocation) -> tuple[str, Forecaster, ModelDescription]:
+def _read(location: ModelLocation, device: Device) -> tuple[str, Forecaster, ModelDescription]:
     """Return a model's hash, forecaster and description."""
     folder, sha256 = location.download()
-    return sha256, *load_forecaster(folder)
+    return sha256, *load_forecaster(folder, device)
 
 
 _read_once = lru_cache(maxsize=4)(_read)

@@ -1,6 +1,6 @@
 """What all sections of params.yaml have in common."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +9,9 @@ Positive = Annotated[int, Field(ge=1)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]  # it becomes a folder's
 # A process with the libraries that decode takes 700 MB of address space before it has a file.
 Memory = Annotated[int, Field(ge=1024, description="memory that a process that decodes files may take, MB")]
+
+# What a network computes on; auto: the GPU where there is one.
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class Section(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipelines.params.base import Positive, Section, Share
+from pipelines.params.base import Device, Positive, Section, Share
 from pipelines.params.radar import ArchiveName
 from pipelines.params.training import Fit, Switched
 
@@ -98,3 +98,4 @@ class Evaluate(Section):
     time_stride: Positive = Field(description="frames from one test forecast to the next")
     steps_members: int = Field(ge=2, description="members of STEPS and LINDA; 12 for a result")
     seed: int = Field(ge=0, description="of their noise")
+    device: Device = Field(default="auto", description="what networks forecast on; auto: the GPU where there is one")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipelines.params.base import Positive, Section, Share
+from pipelines.params.base import Device, Positive, Section, Share
 from pipelines.params.nowcast import Fallback
 from pipelines.params.radar import FileHints
 
@@ -45,6 +45,7 @@ class Domain(FileHints):
     store: Folder = Field(description="the live store's folder")
     license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
     model: str = Field(min_length=1, description="MLflow URI of a registered model")
+    device: Device = Field(default="auto", description="what it forecasts on; auto: the GPU where there is one")
     cron: str = Field(min_length=1, description="when to forecast, UTC: minute, hour, day, month, weekday")
     minutes: Positive = Field(description="longest lead time, minutes")
     policy: Policy

@@ -9,6 +9,7 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
 from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
 from pipelines.nowcast.methods.steps import linda, sprog, steps
+from pipelines.params.base import Device
 from pipelines.params.nowcast import BASELINES, Evaluate
 from pipelines.training.model_folder import load_weights
 
@@ -67,28 +68,34 @@ def factory(model: str, params: Evaluate, rates: Sequence[float], climate: Path)
     """Return the factory of a baseline by its name, or of the model in a folder; raises UserError if it is neither."""
     if model in BASELINES:
         return baseline(model, params, rates, climate)
-    return factory_from(*load_forecaster(Path(model)))
+    return factory_from(*load_forecaster(Path(model), params.device))
 
 
-def load_forecaster(folder: Path) -> tuple[Forecaster, ModelDescription]:
+def load_forecaster(folder: Path, device: Device = "auto") -> tuple[Forecaster, ModelDescription]:
     """Return the forecaster in ``folder``, from ``model.json`` and for a network ``weights.safetensors``.
 
     Raises
     ------
     UserError
-        If the folder holds no model, or its weights don't fit.
+        If the folder holds no model, its weights don't fit, or a network is to compute on a GPU that isn't there.
     """
     description = ModelDescription.read(folder)
     if description.network is None:
         return FALLBACKS[description.method], description
     # Here, not above: torch takes seconds to import, and a baseline needs none.
-    from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster, build_network
+    from pipelines.nowcast.methods.network import (
+        NetworkForecaster,
+        ProbabilisticNetworkForecaster,
+        build_network,
+        torch_device,
+    )
 
     try:
         network = build_network(description)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
+    network.to(torch_device(device))
     if description.rates is None:
         return NetworkForecaster(network, description.inputs), description
     forecaster = ProbabilisticNetworkForecaster(network, description.inputs, description.rates, description.field)

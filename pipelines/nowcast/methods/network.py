@@ -12,6 +12,7 @@ from pipelines.nowcast.methods import fields, lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution
 from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.params.base import Device
 from pipelines.params.nowcast import FieldKind
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
@@ -27,6 +28,13 @@ def build_network(description: ModelDescription) -> EncoderForecaster:
 def thresholds(rates: Sequence[float]) -> list[float]:
     """Return rain rates, mm/h, in the units of a network's input."""
     return normalise(torch.tensor(rates)).tolist()
+
+
+def torch_device(device: Device) -> str:
+    """Return what torch calls a device: auto is the GPU where there is one; raises UserError for cuda without one."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: cuda, and torch finds no GPU here")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 class NetworkForecaster:
@@ -62,8 +70,9 @@ class NetworkForecaster:
         motion = lagrangian.motion(rain_rate)
         x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
         divisor = self.network.divisor
+        x = x.to(next(self.network.parameters()).device)
         x = pad(x, (0, -W % divisor, 0, -H % divisor))
-        return self.network(x, min(leads, self.leads))[0, ..., :H, :W], motion
+        return self.network(x, min(leads, self.leads))[0, ..., :H, :W].cpu(), motion
 
     @staticmethod
     def _advect(forecast: Rain, motion: lagrangian.Displacement, newest: Rain, leads: int) -> Rain:
@@ -104,7 +113,7 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
             raise UserError(f"rain rates are asked for in ascending order, each once; got {list(rates)}")
         log_odds, motion = self._run(rain_rate, leads)
         still = torch.sigmoid(log_odds).numpy()
-        newest, cuts = rain_rate[-1], self.network.exceedance.cuts.numpy()  # type: ignore[union-attr]
+        newest, cuts = rain_rate[-1], self.network.exceedance.cuts.cpu().numpy()  # type: ignore[union-attr]
         moved = self._advect(still, motion, newest, leads)
         cuts = cuts[np.minimum(np.arange(leads), len(cuts) - 1)]
         makers: dict[str, Callable[[], Rain]] = {

@@ -110,6 +110,8 @@ def at(key: str, value: object) -> Callable[[Content], None]:
         ("train.precision", 16, "'bf16' or 'float32'"),
         ("evaluate.thresholds", [], "at least 1 item"),
         ("train", None, "section of keys"),
+        ("evaluate.device", "gpu", "'cpu' or 'cuda'"),
+        ("domains.simulated.device", 0, "'cpu' or 'cuda'"),
         ("baselines", [], "at least 1 item"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rigid_rain import rigid
 from small_model import NETWORK, untrained, write_model
 
@@ -25,6 +26,18 @@ def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_forecaster(folder)[0](frames, 3), expected)
     for name, forecaster in FALLBACKS.items():
         assert load_forecaster(write_model(tmp_path / name, {"method": name, "inputs": 3}))[0] is forecaster
+
+
+def test_a_network_computes_where_it_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", {"method": "network", "inputs": 4, "network": NETWORK})
+    frames = rigid(4, dx=1, dy=1, shape=(24, 40))
+    on_cpu, of_auto = (load_forecaster(folder, device)[0] for device in ("cpu", "auto"))
+    np.testing.assert_allclose(of_auto(frames, 3), on_cpu(frames, 3), rtol=1e-3, atol=1e-3)
+    devices = [next(of.network.parameters()).device.type for of in (on_cpu, of_auto)]
+    assert devices == ["cpu", "cuda" if torch.cuda.is_available() else "cpu"]
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"^device: cuda, and torch finds no GPU here$"):
+            load_forecaster(folder, "cuda")
 
 
 @pytest.mark.parametrize("frames", ["rain", "dry", "one wet pixel", "unseen", "newest unseen"])
