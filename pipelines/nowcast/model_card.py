@@ -62,6 +62,8 @@ def model_card(
     if is_network:
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
+        if description.rates is not None:
+            lines += ["- probabilities calibrated on windows of their validation split, which training hasn't seen"]
     lines += [
         f"- scored on the test split of windows (SHA-256) {windows}",
         f"- {len(forecasts)} forecasts of {len(events)} event(s): {literal(', '.join(events[:SHOWN_EVENTS]))}{more}",
@@ -80,6 +82,7 @@ def model_card(
     if description.rates is not None:
         rates = ", ".join(f"{rate:g}" for rate in description.rates)
         lines += [f"- gives probabilities of a rain rate of at least {rates} mm/h, and of no other"]
+        lines += [f"- the rain field that it gives with them: {description.field}"]
     scored = sorted({rate for sums in (tables, probabilities) if name in sums for rate in sums[name]["threshold"]})
     longest, rates = of_fields["minutes"].max(), ", ".join(f"{rate:g}" for rate in scored)
     lines += [f"- beyond {longest:g} minutes, and at other rain rates than {rates} mm/h, nobody has scored it"]

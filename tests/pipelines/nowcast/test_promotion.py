@@ -165,7 +165,9 @@ def test_networks_that_give_probabilities_are_judged_by_crps(
 
 def test_the_card_of_a_network_that_gives_probabilities_says_what_they_are_worth() -> None:
     shape = {"cell": "scs", "widths": [8], "kernel": 3, "downsample": 1, "leads": 2}
-    about = {"method": "network", "name": "scs", "inputs": 3, "network": shape, "rates": [1.0, 2.0]}
+    about = {"method": "network", "name": "scs", "inputs": 3, "network": shape, "rates": [1.0, 2.0]} | {
+        "field": "median"
+    }
     skill = {"brier_skill_2mm_60min": 0.25}
     of = (ModelDescription.model_validate(about), tables(scs=10), probabilities(scs=-10), skill)
     card = model_card("scs", *of, windows="w", latency="l", tags={}, metrics={})
@@ -177,6 +179,8 @@ def test_the_card_of_a_network_that_gives_probabilities_says_what_they_are_worth
         "- CRPS minus extrapolation's [95 %], less is better: -0.1000 [",
         "- brier_skill_2mm_60min 0.2500",
         "- gives probabilities of a rain rate of at least 1, 2 mm/h, and of no other",
+        "- the rain field that it gives with them: median",
+        "- probabilities calibrated on windows of their validation split",
         "at other rain rates than 1, 2 mm/h, nobody has scored it",
     ):
         assert said in card

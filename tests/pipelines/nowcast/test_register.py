@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -16,11 +17,12 @@ from pipelines.common.provenance import sha256
 from pipelines.nowcast.archive_evaluation import load_method
 from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
-from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, factory
+from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, factory, factory_from, load_forecaster
 from pipelines.nowcast.methods.lagrangian import advect, motion
+from pipelines.nowcast.methods.network import thresholds
 from pipelines.nowcast.register import choose, main, register
 from pipelines.nowcast.registered_model import load
-from pipelines.nowcast.scores import read_probabilities
+from pipelines.nowcast.scores import by_field, read_probabilities
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params
 from pipelines.tracking import decisions
@@ -33,11 +35,14 @@ STORE, WINDOWS, MODELS = Path("radar.zarr"), Path("windows.parquet"), Path("mode
 PROBABILITIES = Path("probabilities")  # folder of the tables of probabilities
 
 
-def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
-    """Write an untrained network, which forecasts persistence plus a little that depends on ``seed``."""
+def write_model(name: str, params: Params, folder: Path, seed: int = 0, rates: list[float] | None = None) -> None:
+    """Write an untrained network, which forecasts persistence plus a little that depends on ``seed``.
+
+    With ``rates`` it gives their probabilities.
+    """
     torch.manual_seed(seed)
     shape = {**params.models[name].network, "leads": params.index.leads}
-    network = EncoderForecaster(**shape)
+    network = EncoderForecaster(**shape, thresholds=thresholds(rates) if rates else None)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -49,6 +54,7 @@ def write_model(name: str, params: Params, folder: Path, seed: int = 0) -> None:
         "inputs": params.index.inputs,
         "step_seconds": 300,
         "network": shape,
+        "rates": rates,
     }
     (folder / "model.json").write_text(json.dumps(description))
 
@@ -188,6 +194,35 @@ def test_a_champion_of_another_day_is_scored_anew_on_the_same_forecasts(
     said = capsys.readouterr().out
     values = [crps(probability_scores(of)).mean() for of in (of_persistence, probabilities["scs"])]
     assert f": CRPS {values[0]:.4f} against the champion's {values[1]:.4f} and extrapolation's " in said
+
+
+def test_a_network_of_probabilities_is_registered_and_chosen_by_their_crps(
+    workplace: tuple[Params, dict[str, pd.DataFrame]], tmp_path: Path
+) -> None:
+    """A real one, from forecast to alias; champion of one day, it is scored anew on the next."""
+    params, tables = workplace
+    first, other = params.trained[:2]
+    probabilities = read_probabilities(PROBABILITIES, [*FALLBACKS, first, other])
+    write_model(first, params, tmp_path / first, rates=params.index.rates)
+    forecaster, description = load_forecaster(tmp_path / first)
+    make = factory_from(forecaster, description)
+    both = evaluate(make, first, WINDOWS, tmp_path / "work", index=params.index, params=params.evaluate)
+    shutil.copytree(MODELS / other, tmp_path / other)
+    only = params.model_copy(update={"trained": [first, other]})
+    of = probabilities | {first: both[1]}
+    made = register(tables | by_field(first, both[0]), WINDOWS, tmp_path, params=only, probabilities=of)
+    choose(WINDOWS, tables, made, params=only, probabilities=of)
+    assert RADAR.find_alias("challenger").number == made[first].number
+    tags = connect(NAME).get_model_version(NAME, made[first].number).tags
+    value = crps(probability_scores(both[1])).mean()
+    assert tags["challenger_because"] == f"best CRPS of the networks, {value:.4f}"
+    assert f"CRPS [95 %]: {value:.4f}, " in connect(NAME).get_model_version(NAME, made[first].number).description
+
+    connect(NAME).set_registered_model_alias(NAME, "champion", made[first].number)
+    present = {name: version for name, version in made.items() if name != first}
+    of[other] = of[other].assign(spread=1.0)
+    choose(WINDOWS, tables, present, params=only.model_copy(update={"trained": [other]}), probabilities=of)
+    assert f"against the champion's {value:.4f} and" in decisions.read_decisions(RADAR)[-1].words
 
 
 def test_a_champion_that_can_t_be_scored_stays_and_is_told_of(
