@@ -9,7 +9,7 @@ from pipelines.nowcast.methods.normalisation import normalise
 from scs_model import EncoderForecaster
 
 EDGE, BINS = 8.0, 160  # log-odds beyond ±EDGE are taken as that
-SAMPLES = 1.0  # that a window of validation counts as: its pixels are of one rain
+SAMPLES = 4.0  # that a block of weather counts as: its pixels and hours are of one rain
 PRIOR = 0.5  # standard deviation of what the calibration is thought to be before anything is seen
 
 
@@ -40,24 +40,24 @@ def count_events(network: EncoderForecaster, windows: Iterable[Tensor], rates: S
     return counts.view(2, leads, K, BINS)
 
 
-def calibrate(network: EncoderForecaster, counts: Tensor, windows: int) -> None:
+def calibrate(network: EncoderForecaster, counts: Tensor, blocks: int) -> None:
     """Give a network the slope and constant of log-odds that fit what came true, and the cuts of the best CSI.
 
-    Slope and constant maximise the likelihood with a Gaussian prior around those that change nothing: few windows
-    change little (Platt 1999, with a prior). The field of the best CSI is then the one that says "at least this much"
-    from the cut on (Hogan & Mason 2012, doi:10.1002/9781119960003.ch3).
+    Slope and constant maximise the likelihood with a Gaussian prior around those that change nothing: a few hours of
+    rain change little (Platt 1999, with a prior). The field of the best CSI then says "at least this much" from the cut
+    on (Hogan & Mason 2012, doi:10.1002/9781119960003.ch3).
 
     Parameters
     ----------
     counts : Tensor of shape (2, leads, K, BINS)
         Of :func:`count_events`, of the network before it is calibrated.
-    windows : int
-        Their number.
+    blocks : int
+        Independent pieces of weather that they are from, see `pipelines.verification.bootstrap.number_blocks`.
     """
     assert network.exceedance is not None  # it is probabilistic
     count, came = counts
     centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) * (2 * EDGE / BINS) - EDGE
-    share = SAMPLES * windows / count.sum(-1).clamp(min=1)
+    share = SAMPLES * blocks / count.sum(-1).clamp(min=1)
     change = torch.zeros(*count.shape[:-1], 2, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([change], max_iter=200, line_search_fn="strong_wolfe")
 

@@ -34,6 +34,7 @@ from pipelines.radar.store import frames_digest, open_frames, usual_step
 from pipelines.tracking.runs import training_run
 from pipelines.training.ddp import DistributedSamplerWrapper, part_of_batch
 from pipelines.training.fit import fit
+from pipelines.verification.bootstrap import number_blocks
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
 
@@ -139,7 +140,8 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         of_rates: dict[str, Any] = {}
         if rates:
             batches = track(DataLoader(seen, batch_size=share), "calibrate", transient=True)
-            calibrate(forecaster, count_events(forecaster, batches, rates, index.inputs), len(seen))
+            blocks = len(np.unique(number_blocks(seen.windows)))
+            calibrate(forecaster, count_events(forecaster, batches, rates, index.inputs), blocks)
             kept = forecaster.state_dict()
             climate = Climatology.read(windows.with_name("climatology.json"))
             of_rates = {"rates": rates, "field": model.field, "climatology": climate.exceedance}

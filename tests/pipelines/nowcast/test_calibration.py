@@ -26,7 +26,7 @@ def test_slope_and_constant_are_those_that_forecasts_were_wrong_by() -> None:
         counts[0, lead, k] = torch.from_numpy(np.bincount(number[lead, k], minlength=BINS))
         counts[1, lead, k] = torch.from_numpy(np.bincount(number[lead, k], came[lead, k], minlength=BINS))
     many, few = network(), network()
-    calibrate(many, counts, windows=100_000)
+    calibrate(many, counts, blocks=100_000)
     found = many.exceedance.calibration  # type: ignore[union-attr]
     torch.testing.assert_close(found, torch.tensor([0.6, -0.8]).expand(2, 2, 2), atol=0.03, rtol=0)
     # By hand: CSI of every cut of the calibrated probability.
@@ -36,16 +36,16 @@ def test_slope_and_constant_are_those_that_forecasts_were_wrong_by() -> None:
     cut = float(many.exceedance.cuts[0, 0])  # type: ignore[union-attr]
     at_cut = (came[0, 0] & (p >= cut)).sum() / (came[0, 0] | (p >= cut)).sum()
     assert at_cut == pytest.approx(csi[best], abs=0.002)
-    calibrate(few, counts, windows=1)
+    calibrate(few, counts, blocks=1)
     change = few.exceedance.calibration[..., 0] - 1  # type: ignore[union-attr]
-    assert (change.abs() < 0.2).all(), "one window is no proof"
+    assert (change.abs() < 0.2).all(), "one shower is no proof"
 
 
 def test_where_nothing_came_the_cut_stays_and_the_odds_fall_a_little() -> None:
     counts = torch.zeros(2, 2, 2, BINS, dtype=torch.float64)
     counts[0, ..., BINS // 2] = 1000
     model = network()
-    calibrate(model, counts, windows=4)
+    calibrate(model, counts, blocks=4)
     assert torch.equal(model.exceedance.cuts, torch.full((2, 2), 0.5))  # type: ignore[union-attr]
     constant = model.exceedance.calibration[..., 1]  # type: ignore[union-attr]
     assert ((constant < 0) & (constant > -2)).all()
