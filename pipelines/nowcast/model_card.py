@@ -63,7 +63,7 @@ def model_card(
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
         if description.rates is not None:
-            lines += ["- probabilities calibrated on windows of their validation split, which training hasn't seen"]
+            lines += ["- probabilities calibrated on windows of their validation split"]
     lines += [
         f"- scored on the test split of windows (SHA-256) {windows}",
         f"- {len(forecasts)} forecasts of {len(events)} event(s): {literal(', '.join(events[:SHOWN_EVENTS]))}{more}",
