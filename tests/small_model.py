@@ -14,25 +14,26 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, certain
 from pipelines.nowcast.methods.extrapolation import extrapolation, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS
+from pipelines.nowcast.methods.network import thresholds
 from pipelines.nowcast.registered_model import LoadedModel
 from scs_model import EncoderForecaster
 
 NETWORK: dict[str, Any] = {"cell": "convlstm", "widths": [4], "kernel": 3, "downsample": 4, "leads": 12}
 
 
-def untrained(seed: int = 0) -> EncoderForecaster:
+def untrained(seed: int = 0, rates: Sequence[float] | None = None) -> EncoderForecaster:
     """A network that forecasts something of its own: its last layer isn't zero."""
     torch.manual_seed(seed)
-    network = EncoderForecaster(**NETWORK)
+    network = EncoderForecaster(**NETWORK, thresholds=thresholds(rates) if rates else None)
     torch.nn.init.normal_(network.head.weight, std=0.1)
     return network
 
 
-def write_model(folder: Path, description: object, *, seed: int = 0) -> Path:
+def write_model(folder: Path, description: Any, *, seed: int = 0) -> Path:
     """Write an untrained network's weights beside ``description``."""
     folder.mkdir(parents=True)
     (folder / "model.json").write_text(json.dumps(description))
-    save_file(untrained(seed).state_dict(), folder / "weights.safetensors")
+    save_file(untrained(seed, dict(description).get("rates")).state_dict(), folder / "weights.safetensors")
     return folder
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,15 +17,19 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import get_client
 from prefect.client.schemas.objects import State
+from small_model import NETWORK, write_model
 from waiting import eventually
 
 from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
 from flows.verify import verify
 from pipelines.common.files import exclusive
-from pipelines.operation.ledger import append, read_ledger
+from pipelines.nowcast.methods.fields import mean
+from pipelines.nowcast.specification import RADAR
+from pipelines.operation.ledger import PROBABILITIES, append, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.latest import read_latest
+from pipelines.operation.products.published import read_probabilities, read_published
 from pipelines.operation.skill import CYCLES, headlines
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 10, shape=(96, 96))
@@ -131,17 +136,31 @@ def test_issued_forecasts_are_verified_as_frames_come_in(inbox: Path, server: Se
     assert run.data.metrics["cycles"] == 2 and 0 < run.data.metrics["persistence_csi"] < 1
 
 
-def test_probabilities_are_verified_and_their_crps_is_in_mlflow(inbox: Path, server: Served) -> None:
-    observe(*range(10))
-    after = np.stack([frame.rain_rate for frame in FRAMES[5:9]]).round(2)
-    rates = [0.105, 2.005]  # between the steps of what is stored
-    perfect = np.where(np.isnan(after)[:, None], np.nan, after[:, None] >= np.array(rates)[:, None, None])
-    write_issued(OUT, FRAMES[2:5], after, exceedance=(rates, perfect), climatology=[0.2, 0.1])
-    assert verified(at(12, 46)).message == "1 cycle(s) verified, 0 open"
-    (run,) = skill_runs(server, domain="there", model_version="3")
-    metrics = run.data.metrics
-    assert metrics["issued_crps"] == pytest.approx(0, abs=1e-6) and metrics["issued_csi"] == 1
-    assert 0 < metrics["extrapolation_crps"] < metrics["persistence_crps"] and metrics["climatology_crps"] > 0
+def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, server: Served) -> None:
+    rates, climatology = [0.105, 1.005, 5.005], [0.3, 0.2, 0.1]
+    said = {"method": "network", "inputs": 4, "name": "small", "network": NETWORK, "rates": rates, "field": "mean"}
+    folder = write_model(inbox.parents[2] / "small", said | {"climatology": climatology})
+    uri = f"models:/radar-nowcast/{RADAR.ensure_version('small', folder, {}).number}"
+    write_params(inbox.parents[2], {"there": {"minutes": 20, "model": uri}})
+    issue(inbox, 0, 1, 2, 3)
+    observe(4, 5, 6, 7)
+    assert verified(at(12, 36)).message == "1 cycle(s) verified, 0 open"
+
+    published = read_published(OUT / "20240601T121500Z")
+    assert (published.attributes.fallback, published.rates) == (None, rates)
+    frames = LiveStore(Path("data/store/there"), "CC0-1.0").open()["rainfall_flux"][:4].to_numpy()
+    field = mlflow.pyfunc.load_model(uri).predict(frames, {"leads": 4})
+    np.testing.assert_allclose(published.rain_rate, field, atol=1e-4)
+    np.testing.assert_allclose(mean(read_probabilities(published.folder).exceedance, rates), field, atol=0.002 * 6)
+    with get_client(sync_client=True) as client:
+        (shown,) = [artifact.data for artifact in client.read_artifacts() if artifact.key == "forecast-there"][-1:]
+    assert "- probabilities: of at least 0.105, 1.005, 5.005 mm/h" in shown
+    ledger = read_ledger(OUT, kind=PROBABILITIES)
+    assert ledger.groupby("forecaster").size().to_dict() == dict.fromkeys(
+        ("issued", "extrapolation", "persistence", "climatology"), 4 * 3
+    )
+    (run,) = skill_runs(server, domain="there", model_version=uri.rpartition("/")[2])
+    assert 0 < run.data.metrics["issued_crps"] < run.data.metrics["climatology_crps"]
 
 
 def test_silence_is_an_alarm_once_and_stays_on_until_a_forecast(inbox: Path) -> None:
