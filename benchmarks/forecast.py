@@ -1,11 +1,11 @@
 """A network's forecast of a whole composite, against pysteps' extrapolation.
 
-    python benchmarks/forecast.py [--model scs] [--steps-members 24]
+    python benchmarks/forecast.py [--model scs]
 
 From four frames of 1226 × 760 pixels in memory to 12 lead times, motion included on both sides, with the threads that
 torch and OpenCV take by themselves. The weights are not trained: the time doesn't depend on them. Memory is the
 process's peak after the network's forecasts and before pysteps is imported. Times are the best of three rounds in which
-every side runs once. STEPS is timed once, for comparison, where its members are asked for.
+every side runs once.
 """
 
 import argparse
@@ -47,7 +47,6 @@ def seconds(call: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="scs", help="key of params.yaml's section models")
-    parser.add_argument("--steps-members", type=int, default=0, help="members of pysteps' STEPS; 0 leaves it out")
     asked = parser.parse_args()
     params = read_params(Path(__file__).parents[1] / "params.yaml")
     network = NetworkForecaster(EncoderForecaster(**params.models[asked.model].network, leads=LEADS), FRAMES)
@@ -64,12 +63,6 @@ def main() -> None:
     print(f"seconds: network {ours:.2f}, pysteps extrapolation {theirs:.2f}")
     claim("forecast network / pysteps extrapolation", ours / theirs, "<=", 2.0)
     claim("forecast peak memory, GB", peak, "<=", 4.0)
-    if asked.steps_members:
-        from pipelines.nowcast.methods.steps import steps
-
-        print(
-            f"STEPS, {asked.steps_members} members: {seconds(lambda: steps(frames, LEADS, asked.steps_members)):.0f} s"
-        )
     sys.exit(status())
 
 

@@ -104,14 +104,15 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
         border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
         return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
     planes = frame.reshape(-1, *frame.shape[-2:])
-    # Without NaN, within or at the border: where it counts 0 times, 0 · NaN is NaN.
-    values = np.stack([_between(np.nan_to_num(plane), position) for plane in planes])
     seen = np.isfinite(planes[0])
-    if not seen.all():
-        weight = _between(seen.astype(np.float32), position)
-        values /= np.where(weight >= 0.5, weight, np.float32(np.nan))
     last = np.array(seen.shape[::-1], np.float32) - 1
-    values[:, ((position < 0) | (position > last)).any(-1)] = np.nan
+    known = ((position >= 0) & (position <= last)).all(-1)
+    weight = _between(seen.astype(np.float32), position)
+    divisor = np.where(known & (weight >= 0.5), weight, np.float32(np.nan))
+    values = np.empty((len(planes), *position.shape[:2]), np.float32)
+    for plane, into in zip(planes, values, strict=True):
+        # Without NaN: where it counts 0 times, 0 · NaN is NaN.
+        np.divide(_between(np.where(seen, plane, np.float32(0)), position), divisor, out=into)
     return values.reshape(*frame.shape[:-2], *position.shape[:2])
 
 
@@ -170,7 +171,10 @@ def advect(forecast: Rain, motion: Displacement) -> Rain:
     """
     H, W = forecast.shape[-2:]
     ways = trajectories(motion, len(forecast), slice(0, H), slice(0, W), backward=True)
-    return np.stack([sample(field, way) for field, way in zip(forecast, ways, strict=True)])
+    moved = np.empty(forecast.shape, np.float32)
+    for field, way, into in zip(forecast, ways, moved, strict=True):
+        into[...] = sample(field, way)
+    return moved
 
 
 def _flow(brightness: NDArray[np.float32]) -> NDArray[np.float32]:

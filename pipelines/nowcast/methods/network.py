@@ -77,11 +77,13 @@ class NetworkForecaster:
     @staticmethod
     def _advect(forecast: Rain, motion: lagrangian.Displacement, newest: Rain, leads: int) -> Rain:
         """Move a forecast (leads or fewer, ..., H, W) on to ``leads`` valid times, where the newest frame is seen."""
-        seen = np.isfinite(newest)
-        forecast = np.concatenate([forecast, np.repeat(forecast[-1:], leads - len(forecast), axis=0)])
-        return np.where(
-            seen, lagrangian.advect(np.where(seen, forecast, np.float32(np.nan)), motion), np.float32(np.nan)
-        )
+        unseen = np.isnan(newest)
+        np.copyto(forecast, np.float32(np.nan), where=unseen)
+        if leads > len(forecast):
+            forecast = np.concatenate([forecast, np.repeat(forecast[-1:], leads - len(forecast), axis=0)])
+        moved = lagrangian.advect(forecast, motion)
+        np.copyto(moved, np.float32(np.nan), where=unseen)
+        return moved
 
 
 class ProbabilisticNetworkForecaster(NetworkForecaster):
