@@ -30,5 +30,6 @@ def needed_mb(description: ModelDescription, shape: tuple[int, int], leads: int)
         channels = max(network.widths) / network.downsample**2  # of each pixel, in the widest layer
         times = inputs + leads
         bytes_a_pixel = 45 + 29 * leads + 12 * inputs + 4 * CELL_NUMBERS[network.cell] * channels * times
-    bytes_a_pixel += 24.0 * leads * len(description.rates or ())  # probabilities, while they are moved and packed
+    # Probabilities, while they are moved and packed: the network's own numbers are gone by then.
+    bytes_a_pixel = max(bytes_a_pixel, 16.0 * leads * len(description.rates or ()))
     return bytes_a_pixel * shape[0] * shape[1] / 1e6
