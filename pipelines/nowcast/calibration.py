@@ -52,7 +52,7 @@ def calibrate(network: EncoderForecaster, counts: Tensor, blocks: int) -> None:
     counts : Tensor of shape (2, leads, K, BINS)
         Of :func:`count_events`, of the network before it is calibrated.
     blocks : int
-        Independent pieces of weather that they are from, see `pipelines.verification.bootstrap.number_blocks`.
+        Independent pieces of weather that they are from, see `pipelines.verification.blocks.number_blocks`.
     """
     assert network.exceedance is not None  # it is probabilistic
     count, came = counts

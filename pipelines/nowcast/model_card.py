@@ -7,7 +7,8 @@ import numpy as np
 from pipelines.common.markdown import literal
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.promotion import CRPS, MEAN_CSI, MIN_BLOCKS
-from pipelines.verification.bootstrap import KEY, Tables, common_forecasts, mean_score, number_blocks, paired_difference
+from pipelines.verification.blocks import number_blocks
+from pipelines.verification.bootstrap import KEY, Tables, common_forecasts, mean_score, paired_difference
 
 SHOWN_EVENTS = 12
 

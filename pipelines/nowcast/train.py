@@ -34,7 +34,7 @@ from pipelines.radar.store import frames_digest, open_frames, usual_step
 from pipelines.tracking.runs import training_run
 from pipelines.training.ddp import DistributedSamplerWrapper, part_of_batch
 from pipelines.training.fit import fit
-from pipelines.verification.bootstrap import number_blocks
+from pipelines.verification.blocks import number_blocks
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
 

@@ -9,13 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError
+from pipelines.verification.blocks import number_blocks
 from pipelines.verification.scoring import SUMS, scores_from
 
 Tables = Mapping[str, pd.DataFrame]  # sums by the method's name
 KEY = ["event", "time"]  # what tells one forecast from another, for all methods the same
 CELLS = ("threshold", "minutes")  # over which a mean is
 DRAWS, SEED = 2000, 1
-BLOCK_HOURS = 2.0  # forecasts closer than this are of the same rain, and no independent witnesses
 
 
 @dataclass(frozen=True)
@@ -74,25 +74,6 @@ def common_forecasts(tables: Tables) -> tuple[dict[str, pd.DataFrame], list[str]
     left_out = max(len(of_method) for of_method in forecasts.values()) - len(common)
     notes = [f"{left_out} forecasts that not every method has are left out."] if left_out else []
     return {name: sums.merge(common, on=KEY) for name, sums in tables.items()}, notes
-
-
-def number_blocks(forecasts: pd.DataFrame, hours: float = BLOCK_HOURS) -> NDArray[np.int64]:
-    """Return the number of each forecast's block: consecutive issue times of one event, of at least ``hours``.
-
-    Parameters
-    ----------
-    forecasts : DataFrame
-        Columns event and time (of issue). An event is cut evenly into as many blocks of ``hours`` as fit; a shorter
-        one is one block.
-    """
-    time = pd.to_datetime(forecasts["time"])
-    of_event = time.groupby(forecasts["event"])
-    first = of_event.transform("min")
-    span = (of_event.transform("max") - first) / pd.Timedelta(hours=hours)
-    count = np.maximum(np.floor(span), 1.0)
-    share = ((time - first) / pd.Timedelta(hours=hours) / span.where(span > 0, 1.0)).to_numpy()
-    piece = np.minimum(np.floor(share * count.to_numpy()), count.to_numpy() - 1)
-    return forecasts.assign(piece=piece).groupby(["event", "piece"]).ngroup().to_numpy()
 
 
 class Statistic(NamedTuple):

@@ -10,8 +10,8 @@ import pandas as pd
 
 from pipelines.common.files import write_text
 from pipelines.common.markdown import table_head, table_row
+from pipelines.verification.blocks import BLOCK_HOURS, number_blocks
 from pipelines.verification.bootstrap import (
-    BLOCK_HOURS,
     KEY,
     MEAN_CSI,
     Difference,
@@ -19,7 +19,6 @@ from pipelines.verification.bootstrap import (
     Tables,
     mean_over_cells,
     mean_score,
-    number_blocks,
     paired_difference,
 )
 from pipelines.verification.scoring import SUMS, mean_of, scores_from, scores_of

@@ -41,8 +41,8 @@ def test_each_stage_has_its_data_and_all_files_of_its_closure_and_no_other() -> 
         ),
         (
             "pipelines.nowcast.train",
-            "radar/store nowcast/loss training/fit",
-            "nowcast/methods/steps verification operation",
+            "radar/store nowcast/loss training/fit verification/blocks",
+            "nowcast/methods/steps verification/bootstrap verification/scoring operation",
         ),
         ("pipelines.action.train", "video/clips training/fit", "video/decode radar nowcast verification"),
         ("pipelines.action.compare", "action/scores", "action/recognizer training video"),

@@ -6,7 +6,8 @@ import pytest
 from sums import LEADS, counts
 
 from pipelines.common.errors import UserError
-from pipelines.verification.bootstrap import Difference, common_forecasts, mean_score, number_blocks, paired_difference
+from pipelines.verification.blocks import number_blocks
+from pipelines.verification.bootstrap import Difference, common_forecasts, mean_score, paired_difference
 from pipelines.verification.scoring import SUMS
 
 
