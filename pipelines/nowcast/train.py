@@ -108,8 +108,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     def cut(rows: pd.DataFrame) -> RadarWindows:
         return RadarWindows(rows, index.inputs, index.leads, index.size, index.step_s)
 
-    if rates is None:
-        network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
+    network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
     samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
     share = part_of_batch(params.batch_size, params.devices)
     train_loader: DataLoader[Any] = DataLoader(

@@ -87,7 +87,7 @@ class EncoderForecaster(nn.Module):
     exceedance : Exceedance or None
         What makes a network probabilistic.
     weights : Tensor of shape (leads, WEIGHTS)
-        Of a network that is not: the cascade's weights before the network's change; not learned by gradient, see
+        The cascade's weights before the network's change; not learned by gradient, see
         `scs_model.networks.cascade.regress`.
     switch_layers : int
         Layers whose paths can be switched: the L of ``open_paths``. A layer of the encoder and the one of the
@@ -136,9 +136,8 @@ class EncoderForecaster(nn.Module):
         self.exceedance = None if thresholds is None else Exceedance(thresholds, leads, downsample)
         seen, said = downsample**2, cascade.WEIGHTS
         if self.exceedance is not None:
-            seen, said = seen + len(NEIGHBOURHOODS) * self.exceedance.channels // 2, self.exceedance.channels
-        else:
-            self.register_buffer("weights", cascade.persistence(leads))
+            seen, said = seen + len(NEIGHBOURHOODS) * self.exceedance.channels // 3, self.exceedance.channels
+        self.register_buffer("weights", cascade.persistence(leads))
         self.stem = nn.Conv2d(seen, widths[0], 3, padding=1)
         self.encoder = stack([widths[0], *widths])
         self.forecaster = stack([widths[-1], *widths[::-1]])
@@ -200,12 +199,18 @@ class EncoderForecaster(nn.Module):
         shares = None if self.exceedance is None else self.exceedance.shares(frames)
         z = self._embed(frames, shares)
         change = self._change(z, steps, open_paths)
+        weights = self.weights[:steps, None, :, None, None]
+        if self.exceedance is None:
+            weights = weights + CHANGE * self._share(steps) * change
+        newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
+        levels = cascade.cascade(newest, self.downsample)
+        if shares is not None:  # the weights are the same in all cells of all samples
+            weights = weights.expand(-1, len(newest), -1, *levels[1].shape[-2:])
+        forecast = cascade.recompose(weights.float(), *levels)
         if self.exceedance is not None and shares is not None:
-            forecast = self.exceedance(change, shares[-2:], frames[-1])
+            forecast = self.exceedance(change, shares[-2:], frames[-1], forecast)
         else:
-            newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
-            weights = self.weights[:steps, None, :, None, None] + CHANGE * self._share(steps) * change
-            forecast = cascade.recompose(weights.float(), *cascade.cascade(newest, self.downsample)).transpose(0, 1)
+            forecast = forecast.transpose(0, 1)
         if not with_subtasks:
             return forecast
         return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))

@@ -1,9 +1,10 @@
 """Probabilities of at least each of several values: a regression of log-odds that a network changes by place.
 
 At each pixel, value and lead time the log-odds are linear in what is known there: by how much the newest frame exceeds
-the value (on the pixels, so that nothing is blurred where nothing need be), and in how large a share of neighbourhoods
-of several sizes it does, and how that has changed (on the cells of the network). The network adds to the constant, and
-to the weight of the pixel itself, for each cell: it says where persistence can be trusted, and where rain grows.
+the value, and the best forecast from its cascade (on the pixels, so that nothing is blurred where nothing need be); and
+in how large a share of neighbourhoods of several sizes it does, and how that has changed (on the cells of the network).
+The network adds to the constant and to the two weights of the pixel, for each cell: it says where persistence can be
+trusted, where only larger scales can, and where rain grows.
 """
 
 from itertools import accumulate, pairwise
@@ -19,7 +20,7 @@ FEATURES = 2 * len(NEIGHBOURHOODS) + 1  # shares, their changes and a constant
 SMALLEST = 0.05  # added to both values that are divided: below it there is nothing to tell apart
 FARTHEST = 2.5  # largest logarithm of a ratio
 LEAST = 1e-3  # share that counts as none
-CHANGE = 0.3  # of the weight of the pixel itself, for each unit that the head says
+CHANGE = 0.3  # of a pixel's weight, for each unit that the head says
 
 
 class Exceedance(nn.Module):
@@ -37,7 +38,8 @@ class Exceedance(nn.Module):
     Attributes
     ----------
     channels : int
-        What a network's head has to give for each cell: K constants, then K weights of the pixel itself.
+        What a network's head has to give for each cell: K constants, K weights of the newest frame, and K of the
+        cascade's forecast.
     calibration : Tensor of shape (leads, K, 2)
         Slope and constant of the last log-odds, found after the training: see `calibrate`.
     cuts : Tensor of shape (leads, K)
@@ -58,9 +60,9 @@ class Exceedance(nn.Module):
         if not thresholds or not all(low < high for low, high in pairwise([0.0, *thresholds])):
             raise ValueError(f"thresholds are positive and ascending, one or more; got {thresholds}")
         K = len(thresholds)
-        self.downsample, self.channels = downsample, 2 * K
+        self.downsample, self.channels = downsample, 3 * K
         self.register_buffer("thresholds", torch.tensor(thresholds).view(-1, 1, 1), persistent=False)
-        self.slope = nn.Parameter(torch.ones(leads, K, 1, 1))
+        self.slopes = nn.Parameter(torch.full((leads, 2 * K, 1, 1), 0.5))
         self.weights = nn.Parameter(torch.zeros(leads, K, FEATURES))
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]).repeat(leads, K, 1))
         self.register_buffer("cuts", torch.full((leads, K), 0.5))
@@ -83,7 +85,7 @@ class Exceedance(nn.Module):
         share = torch.stack(sizes, 2).flatten(1, 2)
         return torch.logit(LEAST + (1 - 2 * LEAST) * share).unflatten(0, frames.shape[:-3])
 
-    def forward(self, change: Tensor, shares: Tensor, newest: Tensor) -> Tensor:
+    def forward(self, change: Tensor, shares: Tensor, newest: Tensor, forecast: Tensor) -> Tensor:
         """Return log-odds (B, steps, K, H, W), which never rise from a threshold to the next.
 
         Parameters
@@ -93,23 +95,30 @@ class Exceedance(nn.Module):
         shares : Tensor of shape (2, B, K · len(NEIGHBOURHOODS), H / downsample, W / downsample)
             Those of the newest frame but one, and of the newest.
         newest : Tensor of shape (B, 1, H, W)
+        forecast : Tensor of shape (steps, B, 1, H, W)
+            That of the cascade.
         """
         with torch.autocast(change.device.type, enabled=False):  # a product of bfloat16 tells few probabilities apart
-            return self._log_odds(change.float(), shares.float(), newest.float())
+            return self._log_odds(change.float(), shares.float(), newest.float(), forecast.float())
 
-    def _log_odds(self, change: Tensor, shares: Tensor, newest: Tensor) -> Tensor:
-        before, now = shares.unflatten(2, (-1, len(NEIGHBOURHOODS)))
+    def _log_odds(self, change: Tensor, shares: Tensor, newest: Tensor, forecast: Tensor) -> Tensor:
+        K, steps = len(self.thresholds), len(change)
+        before, now = shares.unflatten(2, (K, -1))
         features = torch.cat([now, now - before, torch.ones_like(now[:, :, :1])], 2)
-        constants, weights = change.unflatten(2, (2, -1)).unbind(2)
-        constants = constants + torch.einsum("bkfhw,lkf->lbkhw", features, self.weights[: len(change)])
-        weights = self.slope[: len(change), None] + CHANGE * weights
-        ratio = torch.log((newest.clamp(min=0) + SMALLEST) / (self.thresholds + SMALLEST)).clamp(-FARTHEST, FARTHEST)
-        octaves = self.downsample.bit_length() - 1
+        constants = change[:, :, :K] + torch.einsum("bkfhw,lkf->lbkhw", features, self.weights[:steps])
+        slopes = self.slopes[:steps, None] + CHANGE * change[:, :, K:]
+        on_cells = torch.cat([constants, slopes], 2)
+        of_newest = self._ratio(newest)
         of_leads = []
-        for lead, (constant, weight) in enumerate(
-            zip(constants, weights, strict=True)
-        ):  # one by one: it is much memory
+        for lead in range(steps):  # one by one: much memory
+            constant, *weights = double(on_cells[lead], self.downsample.bit_length() - 1).split(K, 1)
+            log_odds = constant + weights[0] * of_newest + weights[1] * self._ratio(forecast[lead])
             slope, intercept = self.calibration[lead, ..., None, None].unbind(1)
-            log_odds = slope * (double(constant, octaves) + double(weight, octaves) * ratio) + intercept
-            of_leads.append(torch.stack(list(accumulate(log_odds.unbind(1), torch.minimum)), 1))
+            ordered = accumulate((slope * log_odds + intercept).unbind(1), torch.minimum)
+            of_leads.append(torch.stack(list(ordered), 1))
         return torch.stack(of_leads, 1)
+
+    def _ratio(self, frame: Tensor) -> Tensor:
+        """Return how much a frame (B, 1, H, W) exceeds each threshold by, (B, K, H, W)."""
+        ratio = (frame.clamp(min=0) + SMALLEST) / (self.thresholds + SMALLEST)
+        return torch.log(ratio).clamp(-FARTHEST, FARTHEST)
