@@ -13,14 +13,18 @@ from pipelines.nowcast.windows import echo_motion
 from pipelines.params.read import read_params
 from scs_model import EncoderForecaster
 
+NAMES = ["scs", "scs_stsgd", "scs_astsgd", "convlstm", "convgru", "trajgru", "scs_probabilities"]
+WITH_PROBABILITIES = ["scs_astsgd", "convlstm", "convgru"]
+
 
 @pytest.mark.parametrize(
-    "name", ["scs", "scs_stsgd", "scs_astsgd", "convlstm", "convgru", "trajgru", "scs_probabilities"]
+    ("name", "probabilistic"), [(name, False) for name in NAMES] + [(name, True) for name in WITH_PROBABILITIES]
 )
-def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str) -> None:
-    """A few steps on one batch make the main loss smaller, whatever the cell, the switch and the subtasks."""
+def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str, probabilistic: bool) -> None:
+    """A few steps on one batch make the main loss smaller, whatever the cell, the switch, the subtasks and the head."""
     params = read_params(Path(__file__).parents[3] / "params.yaml")
     model = params.models[name]
+    model = model.model_copy(update={"probabilistic": probabilistic or model.probabilistic})
     torch.manual_seed(0)
     rates = params.index.rates if model.probabilistic else None
     network = EncoderForecaster(
