@@ -132,11 +132,12 @@ class EncoderForecaster(nn.Module):
             return Stack((CELLS[cell](*pair, kernel) for pair in pairwise(channels)), residual=residual)
 
         self.downsample, self.leads = downsample, leads
-        self.divisor = cascade.COARSEST
-        self.exceedance = None if thresholds is None else Exceedance(thresholds, leads, downsample)
-        seen, said = downsample**2, cascade.WEIGHTS
-        if self.exceedance is not None:
-            seen, said = seen + len(NEIGHBOURHOODS) * self.exceedance.channels // 3, self.exceedance.channels
+        self.divisor, seen, said = cascade.COARSEST, downsample**2, cascade.WEIGHTS
+        self.exceedance = None
+        if thresholds is not None:
+            self.exceedance = Exceedance(thresholds, leads, downsample)
+            self.divisor = max(self.divisor, downsample << NEIGHBOURHOODS[-1])
+            seen, said = seen + len(NEIGHBOURHOODS) * len(thresholds), self.exceedance.channels
         self.register_buffer("weights", cascade.persistence(leads))
         self.stem = nn.Conv2d(seen, widths[0], 3, padding=1)
         self.encoder = stack([widths[0], *widths])
@@ -199,18 +200,17 @@ class EncoderForecaster(nn.Module):
         shares = None if self.exceedance is None else self.exceedance.shares(frames)
         z = self._embed(frames, shares)
         change = self._change(z, steps, open_paths)
-        weights = self.weights[:steps, None, :, None, None]
+        newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
+        fine, coarse = cascade.cascade(newest, self.downsample)
+        weights = self.weights[:steps, None, :, None, None].float()
         if self.exceedance is None:
             weights = weights + CHANGE * self._share(steps) * change
-        newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
-        levels = cascade.cascade(newest, self.downsample)
-        if shares is not None:  # the weights are the same in all cells of all samples
-            weights = weights.expand(-1, len(newest), -1, *levels[1].shape[-2:])
-        forecast = cascade.recompose(weights.float(), *levels)
-        if self.exceedance is not None and shares is not None:
-            forecast = self.exceedance(change, shares[-2:], frames[-1], forecast)
+            forecast = cascade.recompose(weights.float(), fine, coarse).transpose(0, 1)
         else:
-            forecast = forecast.transpose(0, 1)
+            assert shares is not None  # it is probabilistic
+            everywhere = weights.expand(-1, len(newest), -1, *coarse.shape[-2:])
+            of_cascade = cascade.recompose(everywhere, fine, coarse)
+            forecast = self.exceedance(change, shares[-2:], frames[-1], of_cascade)
         if not with_subtasks:
             return forecast
         return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))

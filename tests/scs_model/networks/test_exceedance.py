@@ -53,6 +53,13 @@ def test_shares_are_those_of_blocks_of_4_16_and_32_pixels():
             assert shares[k, number].std() < shares[k, number - 1].std()
 
 
+@pytest.mark.parametrize("downsample", [1, 2, 8])
+def test_a_grid_of_the_divisor_is_enough(downsample):
+    network = build(downsample=downsample).eval()
+    x = torch.rand(1, 3, 1, network.divisor, network.divisor)
+    assert network(x, 2).shape == (1, 2, 4, network.divisor, network.divisor)
+
+
 def test_the_calibration_is_the_last_thing():
     network = build()
     x = torch.rand(1, 3, 1, 32, 32)
