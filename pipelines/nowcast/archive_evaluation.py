@@ -76,8 +76,6 @@ def all_times(store: Path, index: Index) -> pd.DataFrame:
         If no run of frames is long enough.
     """
     time = open_frames_at(store, index.step_s)["time"].to_numpy()
-    if time.size < 2:
-        raise UserError(f"{time.size} frame(s), and a forecast wants {index.inputs} and {index.leads} to score it")
     event = runs_of(time, index.max_event_hours)
     starts = window_starts(time, event, index)
     if starts.size == 0:

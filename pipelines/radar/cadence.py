@@ -25,11 +25,21 @@ def open_frames_at(store: Path, step_s: int | None) -> xr.Dataset:
     Raises
     ------
     UserError
-        If there is no store of frames, or its frames can't be brought to the step.
+        If there is no store of frames, its frames can't be brought to the step, or fewer than two are left.
     """
     frames = open_frames(store)
+    if step_s is not None and frames.sizes["time"] > 1:
+        frames = _at_step(frames, store, step_s)
+    if (count := frames.sizes["time"]) < 2:
+        at = "" if step_s is None else f" at index.step_s of {step_s} s"
+        raise UserError(f"{store}: {count} frame(s){at}, and two at least are needed")
+    return frames
+
+
+def _at_step(frames: xr.Dataset, store: Path, step_s: int) -> xr.Dataset:
+    """Return two frames or more, of ``store``, at a step."""
     time = frames["time"].to_numpy().astype("datetime64[s]")
-    if step_s is None or time.size < 2 or (own := usual_step(time)) == step_s:
+    if (own := usual_step(time)) == step_s:
         return frames
     if step_s % own:
         raise UserError(f"{store}: its step is {own} s, and {step_s} s is no multiple of it: index.step_s")

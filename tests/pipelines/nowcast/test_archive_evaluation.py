@@ -105,6 +105,7 @@ def test_models_of_a_folder_and_of_the_registry_on_radar_files(
 
 def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path, params: Params) -> None:
     store = write_store(tmp_path / "radar.zarr", moving_cells("2024-06-01T12:00", 10, shape=(48, 56)))
+    one = write_store(tmp_path / "one.zarr", moving_cells("2024-06-01T12:00", 1, shape=(48, 56)))
     short = write_store(tmp_path / "short.zarr", moving_cells("2024-06-01T12:00", 5, shape=(48, 56)))
     hourly = {"method": "network", "inputs": 3, "network": NETWORK, "step_seconds": 3600}
     model = str(write_model(tmp_path / "hourly", hourly))
@@ -112,6 +113,7 @@ def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path, params: Param
     for said, models, source, to, minutes in (
         (r"^nothing: no such folder or store$", ["persistence"], Path("nothing"), out, 20),
         (r"^nobody/model\.json: ", ["nobody"], store, out, 20),
+        (r"one\.zarr: 1 frame\(s\), and two at least are needed$", ["persistence"], one, out, 20),
         (r"short\.zarr: no 7 frames of 300 s in a row", ["persistence"], short, out, 20),
         (r"steps are longer than 4 minutes$", ["persistence"], store, out, 4),
         (r"no method can forecast it: hourly has no scores: its steps", [model], store, out, 20),

@@ -83,3 +83,15 @@ def test_what_has_no_mean_is_refused(tmp_path: Path) -> None:
         open_frames_at(store(tmp_path, "instant"), 420)
     with pytest.raises(UserError, match="accumulations over other times than its step of 300 s have no mean"):
         open_frames_at(store(tmp_path / "hourly", "end", interval_s=3600), 600)
+
+
+def test_one_frame_or_none_has_no_step_and_is_refused(tmp_path: Path) -> None:
+    path = store(tmp_path, "instant", first="2024-06-01T12:05", count=2)
+    for step, words in (
+        (600, r"radar\.zarr: 1 frame\(s\) at index\.step_s of 600 s, and two at least are needed$"),
+        (1800, r"radar\.zarr: 0 frame\(s\) at index\.step_s of 1800 s, and two at least are needed$"),
+    ):
+        with pytest.raises(UserError, match=words):
+            open_frames_at(path, step)
+    with pytest.raises(UserError, match=r"radar\.zarr: 1 frame\(s\), and two at least are needed$"):
+        open_frames_at(store(tmp_path / "one", "instant", count=1), None)
