@@ -115,7 +115,7 @@ class PystepsEnsemble:
 
         def nowcast(decibels: NDArray[np.float64], velocity: NDArray[np.float64], leads: int) -> NDArray[np.float64]:
             self.ensemble(decibels, velocity, leads, keep)
-            return 10 * np.log10(np.stack(means))
+            return 10 * np.log10(np.stack(means).clip(DRY / 10))  # dry, where no member rains, and not unknown
 
         of_mean = PystepsNowcast(nowcast)
         field = of_mean(rain_rate, leads)

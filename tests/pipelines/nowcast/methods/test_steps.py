@@ -106,8 +106,10 @@ def test_steps_gives_the_mean_and_the_shares_of_the_members_that_pysteps_makes()
     amounts = np.where(members > 10 * np.log10(DRY), 10 ** (members / 10), 0.0)
     amounts[np.isnan(members)] = np.nan
     mean, shares = amounts.mean(axis=0), np.stack([(amounts >= rate).mean(axis=0) for rate in rates], axis=1)
-    wet = mean > DRY
+    wet, dry = mean > DRY, mean == 0
     np.testing.assert_allclose(distribution.fields["mean"][wet], mean[wet], rtol=1e-5)
+    assert (extrapolation(rain, LEADS)[dry] > DRY).any()  # where no member rains it is dry, whatever comes along
+    assert (distribution.fields["mean"][dry] == 0).all()
     np.testing.assert_array_equal(distribution.fields["mean"], ours(rain, LEADS))
     known = np.repeat(np.isfinite(mean)[:, None], 4, axis=1)
     np.testing.assert_allclose(distribution.exceedance[known], shares[known], rtol=1e-6)
