@@ -18,7 +18,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.distribution import certain
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
 from pipelines.operation.ledger import COLUMNS, append, ledger_file
-from pipelines.operation.products.dataset import stamp
+from pipelines.operation.products.dataset import NETCDF, stamp
 from pipelines.operation.products.published import (
     Probabilities,
     PublishedForecast,
@@ -91,16 +91,29 @@ def score_cycle(
     Raises
     ------
     UserError
-        If the published file can't be read, until `GIVE_UP` after its reference time.
+        If the published file can't be read, or what it has is no distribution, until `GIVE_UP` after its reference
+        time.
     """
     try:
         issued = read_published(domain.out / stamp(reference))
         probabilities = read_probabilities(issued.folder) if issued.rates else None
+        return _score_issued(domain, issued, probabilities, stored, thresholds, now)
     except UserError as error:
         if now < reference + GIVE_UP:
             raise
         lost = {"minutes": np.nan, "threshold": np.nan, "forecaster": ISSUED, "gap": str(error), "fallback": False}
         return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), OF_FIELDS, domain.name, reference, now), None
+
+
+def _score_issued(
+    domain: Domain,
+    issued: PublishedForecast,
+    probabilities: Probabilities | None,
+    stored: xr.Dataset,
+    thresholds: Sequence[float],
+    now: np.datetime64,
+) -> tuple[pd.DataFrame, pd.DataFrame | None] | None:
+    """Score what was issued, as :func:`score_cycle` does; raises UserError if its probabilities are none."""
     times = stored["time"].to_numpy().astype("datetime64[s]")
     if not np.isin(issued.valid, times).all() and now < issued.valid[-1] + WAIT:
         return None
@@ -139,7 +152,7 @@ def score_cycle(
 
     def complete(parts: list[pd.DataFrame], columns: Columns) -> pd.DataFrame:
         table = pd.concat(parts, ignore_index=True).assign(**made_by, fallback=issued.attributes.fallback is not None)
-        return _complete(table, columns, domain.name, reference, now)
+        return _complete(table, columns, domain.name, issued.reference, now)
 
     return complete(tables, OF_FIELDS), complete(of_probabilities, OF_PROBABILITIES) if of_probabilities else None
 
@@ -163,7 +176,10 @@ def _score_probabilities(
             exceedance[CLIMATOLOGY] = np.broadcast_to(climatology[:, None, None], exceedance[ISSUED].shape)
         for name, one in exceedance.items():
             minutes = [float(issued.minutes[lead])]
-            sums = score_probabilities(one, observed[[number]], mask[[number]], issued.rates, minutes=minutes)
+            try:
+                sums = score_probabilities(one, observed[[number]], mask[[number]], issued.rates, minutes=minutes)
+            except UserError as error:
+                raise UserError(f"{issued.folder / NETCDF}: {error}") from None
             yield sums.assign(forecaster=name, gap="")
 
 

@@ -192,6 +192,19 @@ def test_probabilities_that_can_t_be_read_are_a_problem_for_a_day_and_then_a_gap
     assert read_ledger(out, kind=PROBABILITIES).empty
 
 
+def test_probabilities_that_are_no_distribution_are_a_problem_for_a_day_and_then_a_gap(
+    out: Path, live: LiveStore
+) -> None:
+    live.append(FRAMES)
+    issued = guess(4)
+    rising = np.stack([np.full(issued.shape, 0.25), np.full(issued.shape, 0.5)], axis=1)
+    path = write_issued(out, FRAMES[1:5], issued, exceedance=([1.0, 2.0], rising))
+    words = f"{path}: no distribution at 5 minutes and 2 mm/h: more likely than a lower rain rate"
+    assert close(out, live) == ([], [words])
+    assert close(out, live, FRAMES[4].time + np.timedelta64(1, "D")) == ([(FRAMES[4].time, 1)], [])
+    assert read_ledger(out)["gap"].tolist() == [words] and read_ledger(out, kind=PROBABILITIES).empty
+
+
 def test_a_cycle_is_closed_when_all_is_observed_and_is_then_closed_for_good(out: Path, live: LiveStore) -> None:
     live.append(FRAMES[:8])
     write_issued(out, FRAMES[1:4], guess(3))
