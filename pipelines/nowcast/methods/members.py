@@ -1,0 +1,181 @@
+"""Members: rain fields that a distribution's probabilities are the shares of, with the structure of rain.
+
+A Gaussian field says of each pixel how far up in its distribution a member is. It is the noise of STEPS without STEPS'
+forecast: what a scale of the newest frame has forgotten by a lead time is drawn anew, so that errors are small-scale at
+first and grow into the spectrum of the frame itself. It is correlated in time in coordinates that move with the rain.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.signal.windows import tukey
+from scipy.special import ndtr
+
+from pipelines.nowcast.methods import lagrangian
+from pipelines.nowcast.methods.distribution import Exceedance
+from pipelines.nowcast.methods.steps import FEWEST_WET
+from pipelines.radar.frame import DRY, Rain
+
+OLDEST = 3  # frames back: the longest memory that is measured, which errs less at an hour than that of a step
+LAGS = 8.0  # of the frame's shorter side one part is the standard deviation of the window over lags
+TAIL = 0.5  # of the highest rate: by so much rain beyond it exceeds it, on average
+
+
+class Spectrum(NamedTuple):
+    """Structure of rain on a torus, by wavenumber as of rfft2, (M, N // 2 + 1).
+
+    Parameters
+    ----------
+    power : ndarray
+        Of the newest frame.
+    memory : ndarray
+        Correlation from a frame to the next in moving coordinates, 0 to less than 1.
+    """
+
+    power: NDArray[np.float32]
+    memory: NDArray[np.float32]
+
+
+def draw_members(
+    exceedance: Exceedance, rates: Sequence[float], rain_rate: Rain, *, count: int, seed: int
+) -> Iterator[Rain]:
+    """Yield members of a forecast, one after the other.
+
+    Each reaches a rate at a pixel with the probability that was forecast. Between rates its rain is interpolated in the
+    logarithm, below the lowest it is 0, beyond the highest exponential with a mean excess of `TAIL` of that rate.
+
+    Parameters
+    ----------
+    exceedance : ndarray of shape (leads, K, H, W)
+    rates : sequence of K floats
+        mm/h, ascending.
+    rain_rate : ndarray of shape (T, H, W), mm/h with NaN
+        The observed frames that it was forecast from, two or more.
+    count : int
+    seed : int
+        The same one draws the same members, of which a larger ``count`` only draws more.
+
+    Yields
+    ------
+    ndarray of shape (leads, H, W), mm/h
+        NaN where the exceedance is.
+
+    References
+    ----------
+    Bowler et al. 2006, doi:10.1256/qj.04.100 (STEPS); Schefzik et al. 2013, doi:10.1214/13-STS443 (copulas).
+    """
+    leads, _, H, W = exceedance.shape
+    motion = lagrangian.motion(rain_rate)
+    ways = lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True)
+    spectrum = spectrum_of(rain_rate[-1 - OLDEST :], motion)
+    for number in range(count):
+        noise = gaussian_fields(spectrum, np.random.default_rng((seed, number)))
+        member = np.empty((leads, H, W), np.float32)
+        for into, of_lead, way, field in zip(member, exceedance, ways, noise, strict=False):
+            # The nearest pixel: between pixels noise would vary less.
+            here = cv2.remap(field, way, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
+            into[...] = quantiles(of_lead, rates, ndtr(-here))
+        yield member
+
+
+def gaussian_fields(spectrum: Spectrum, rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+    """Yield noise (M, N) of variance 1 for lead time after lead time, without end.
+
+    In each wavenumber what is remembered fades by its memory and what is new comes in; at first all is remembered.
+    """
+    power, memory = spectrum
+    width = power.shape[1]
+    # Inner columns stand for their conjugates too; of the first and the last irfft2 takes the real part alone.
+    edge = np.arange(width) % (width - 1) == 0
+    amplitude, weights = np.sqrt(power) * np.where(edge, np.sqrt(2), 1).astype(np.float32), np.where(edge, 2, 4) * power
+    forgotten = 1 - memory**2
+    new = np.sqrt(forgotten)
+    variance = np.zeros_like(power)
+    error: NDArray[np.complex64] = np.zeros(power.shape, np.complex64)
+    while True:
+        drawn = rng.standard_normal((*power.shape, 2), np.float32).view(np.complex64)[..., 0]
+        error *= memory
+        error += new * drawn
+        variance = memory**2 * variance + forgotten
+        scale = np.float32(1 / np.sqrt((weights * variance).sum(dtype=np.float64)))
+        yield fft.irfft2(error * (scale * amplitude), (len(power), 2 * (width - 1)), norm="forward")
+
+
+def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
+    """Return the structure of the newest of some frames, and how much of it those before knew.
+
+    Of decibels under a taper. Power is smooth, as that of lags within reach (Blackman and Tukey); memory is of octaves.
+    Of a frame with less than `FEWEST_WET` pixels of rain, and of a single frame's memory, nothing can be estimated:
+    power is then k^-2.5 and memory exp(-(4.5 k)^1.5), k in cycles a pixel, as it was on average of composites of 1 km
+    and 5 minutes (MeteoSwiss, KNMI, FMI).
+
+    Parameters
+    ----------
+    rain_rate : ndarray of shape (T, H, W), mm/h with NaN
+    motion : ndarray of shape (H, W, 2)
+    """
+    H, W = rain_rate.shape[1:]
+    M, N = fft.next_fast_len(H), 2 * fft.next_fast_len(-(-W // 2))
+    rows, columns = fft.fftfreq(M).astype(np.float32)[:, None], fft.rfftfreq(N).astype(np.float32)
+    wavenumber = np.hypot(rows, columns)
+    wavenumber[0, 0] = min(1 / M, 1 / N)
+    power, memory = wavenumber**-2.5, np.exp(-((4.5 * wavenumber) ** 1.5))
+    if (rain_rate[-1] >= DRY).sum() >= FEWEST_WET:
+        taper = np.outer(tukey(H, 0.5), tukey(W, 0.5)).astype(np.float32)
+        aligned = lagrangian.align(rain_rate, motion, slice(0, H), slice(0, W))
+        newest, oldest = (_transform(frame, taper, (M, N)) for frame in aligned[[-1, 0]])
+        lags = np.hypot(rows * M, fft.fftfreq(N).astype(np.float32) * N)
+        window = np.exp(-((lags / (min(H, W) / LAGS)) ** 2) / 2)
+        power = fft.rfft2(fft.irfft2(np.abs(newest) ** 2, (M, N)) * window).real.clip(0)
+        if len(rain_rate) > 1 and (rain_rate[0] >= DRY).sum() >= FEWEST_WET:
+            memory = _memory(newest, oldest, wavenumber, len(rain_rate) - 1)
+    return Spectrum(power, memory.clip(0, 0.999))
+
+
+def _transform(frame: Rain, taper: Rain, shape: tuple[int, int]) -> NDArray[np.complex64]:
+    """Fourier transform of a frame's decibels over those of dryness, less their mean."""
+    decibels = 5 + 10 * np.log10(np.maximum(np.nan_to_num(frame), DRY) / DRY)
+    decibels[~(frame >= DRY)] = 0
+    return fft.rfft2((decibels - (decibels * taper).sum() / taper.sum()) * taper, shape)
+
+
+def _memory(
+    newest: NDArray[np.complex64], oldest: NDArray[np.complex64], wavenumber: NDArray[np.float32], steps: int
+) -> NDArray[np.float32]:
+    """Correlation a step from that of octaves over some ``steps``, linear in the octave between their centres."""
+    octave = -np.log2(wavenumber)
+    number = octave.astype(np.intp).ravel()
+    together, first, second = (
+        np.bincount(number, (a * b.conj()).real.ravel())
+        for a, b in ((newest, oldest), (newest, newest), (oldest, oldest))
+    )
+    known = first * second > 0
+    correlation = (together[known] / np.sqrt(first * second)[known]).clip(1e-3) ** (1 / steps)
+    return np.interp(octave, np.flatnonzero(known) + 0.5, correlation).astype(np.float32)
+
+
+def quantiles(exceedance: Exceedance, rates: Sequence[float], level: NDArray[np.float32]) -> Rain:
+    """Return the rain rate that is exceeded with the probability ``level``, (H, W); see :func:`draw_members`.
+
+    Parameters
+    ----------
+    exceedance : ndarray of shape (K, H, W)
+    level : ndarray of shape (H, W), 0 to 1
+    """
+    rain = exceedance[0] * np.float32(0)
+    wet = np.flatnonzero(level < exceedance[0])
+    u, p = level.ravel()[wet], exceedance.reshape(len(rates), -1)[:, wet]
+    reached = (u < p).sum(axis=0) - 1
+    pixel = np.arange(len(wet))
+    above, below = p[reached, pixel], p[np.minimum(reached + 1, len(rates) - 1), pixel]
+    lowest = np.array(rates, np.float32)
+    logs = np.log(np.append(lowest, lowest[-1]))
+    share = (above - u) / np.maximum(above - below, np.float32(1e-6))
+    between = np.exp(logs[reached] + share * np.diff(logs)[reached])
+    beyond = lowest[-1] * (1 + np.float32(TAIL) * np.log(above / np.maximum(u, np.float32(1e-9))))
+    rain.ravel()[wet] = np.where(reached == len(rates) - 1, beyond, between)
+    return rain
