@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from pipelines.radar.frame import Rain
@@ -17,14 +18,33 @@ SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over
 NORM = BoundaryNorm(BOUNDS, SCALE.N)
 
 
+class Scale(NamedTuple):
+    """Colours of maps, and the bar that explains them: its ticks and their names, and what stands below."""
+
+    colours: Colormap
+    norm: BoundaryNorm
+    extend: Literal["max", "both"]
+    ticks: Sequence[float]
+    names: Sequence[str]
+    label: str
+
+
+RAIN = Scale(SCALE, NORM, "max", BOUNDS, [f"{bound:g}" for bound in BOUNDS], "mm/h; grey: not known")
+
+
 def draw_maps(
-    rows: Mapping[str, Sequence[Rain]], columns: Sequence[str], grid: Grid, title: str, path: Path | BytesIO
+    rows: Mapping[str, Sequence[Rain]],
+    columns: Sequence[str],
+    grid: Grid,
+    title: str,
+    path: Path | BytesIO,
+    scale: Scale = RAIN,
 ) -> None:
-    """Draw rain rate maps side by side with one scale in mm/h; grey is where nothing is known.
+    """Draw maps side by side with one scale, of rain rate in mm/h unless it is another; grey: nothing is known.
 
     Parameters
     ----------
-    rows : mapping of str to sequence of ndarray (H, W), mm/h
+    rows : mapping of str to sequence of ndarray (H, W)
         Name of a row, and its maps, one for each column.
     columns : sequence of str
         What stands above the columns.
@@ -47,18 +67,18 @@ def draw_maps(
     figure = Figure(figsize=size, dpi=120, layout="compressed")
     axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
     for row, (name, maps) in enumerate(rows.items()):
-        for column, rain_rate in enumerate(maps):
+        for column, field in enumerate(maps):
             ax = axes[row, column]
-            image = ax.imshow(rain_rate, cmap=SCALE, norm=NORM, extent=extent, aspect=stretch)
+            image = ax.imshow(field, cmap=scale.colours, norm=scale.norm, extent=extent, aspect=stretch)
             ax.tick_params(labelsize=7)
         axes[row, 0].set_ylabel(name, fontsize=10)
     for column, heading in enumerate(columns):
         axes[0, column].set_title(heading, fontsize=9)
         axes[-1, column].set_xlabel("km" if metres else "degrees", fontsize=8)
     pad = 0.3 / size[1]  # inches below the maps, whatever their height
-    bar = figure.colorbar(
-        image, ax=axes, location="bottom", extend="max", ticks=BOUNDS, shrink=0.6, aspect=50, pad=pad, format="%g"
-    )
-    bar.set_label("mm/h; grey: not known")
+    bar = figure.colorbar(image, ax=axes, location="bottom", extend=scale.extend, shrink=0.6, aspect=50, pad=pad)
+    bar.set_ticks(scale.ticks, labels=scale.names)
+    bar.minorticks_off()
+    bar.set_label(scale.label)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, bbox_inches="tight", pad_inches=0.1)

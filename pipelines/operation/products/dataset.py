@@ -168,11 +168,13 @@ def forecast_dataset(
 
 
 def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
-    """Return each rain variable of a forecast with the valid times, or the ends of the periods, of its fields."""
-    rain = {"rainfall_flux": "time"} | {
-        f"rainfall_amount_{minutes}min": f"time_{minutes}min" for minutes in PERIODS_MIN
+    """Return each variable of maps with the valid times, or the ends of the periods, of its fields."""
+    axes = {"lead_time": "time"} | {f"period_{minutes}min": f"time_{minutes}min" for minutes in PERIODS_MIN}
+    return {
+        str(name): forecast[axes[variable.dims[0]]].to_numpy()
+        for name, variable in forecast.data_vars.items()
+        if variable.dims[-1:] == ("x",) and variable.dims[0] in axes
     }
-    return {name: forecast[time].to_numpy() for name, time in rain.items() if name in forecast}
 
 
 def _attributes(

@@ -12,21 +12,15 @@ from rasterio.transform import from_origin
 from pipelines.operation.products.dataset import stamp, valid_times
 from pipelines.radar.cf_grid import grid_of
 
-# Predictor 3 is that of floating point. An overview's pixel is the mean of what is known in it.
-OPTIONS: dict[str, Any] = {
-    "driver": "COG",
-    "dtype": "float32",
-    "nodata": float("nan"),
-    "compress": "deflate",
-    "level": 1,
-    "predictor": 3,
-    "overview_resampling": "average",
-}
+# An overview's pixel is the mean of what is known in it.
+OPTIONS: dict[str, Any] = {"driver": "COG", "compress": "deflate", "level": 1, "overview_resampling": "average"}
 TAGS = ("title", "source", "fallback", "missing_frames")
 
 
 def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
     """Write a file for each valid time and each period, NAME_STAMP.tif: the variable, and the time or period's end.
+
+    One of probabilities or percentiles has a band for each; packed as in the netCDF, with GDAL's scale.
 
     Parameters
     ----------
@@ -41,19 +35,31 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
     place = {
         "height": H,
         "width": W,
-        "count": 1,
         "crs": CRS.from_wkt(grid.crs.to_wkt()),
         "transform": from_origin(grid.x[0] - dx / 2, grid.y[0] + dy / 2, dx, dy),
     }
     issued = np.datetime_as_string(forecast["forecast_reference_time"].to_numpy(), "s")
     for name, times in valid_times(forecast).items():
-        rain = forecast[name]
-        about = {key: rain.attrs[key] for key in ("standard_name", "long_name", "units")}
+        variable = forecast[name]
+        about = {key: variable.attrs[key] for key in ("standard_name", "long_name", "units") if key in variable.attrs}
         about |= {key: forecast.attrs[key] for key in TAGS}
-        for field, time in zip(rain.to_numpy(), times, strict=True):
-            with rasterio.open(folder / f"{name}_{stamp(time)}.tif", "w", **OPTIONS, **place) as file:
-                file.write(np.asarray(field, np.float32), 1)
+        label = f"{variable.attrs['long_name']}, {variable.attrs['units']}"
+        bands = [label]
+        if variable.ndim == 4:
+            of_band = forecast[variable.dims[1]]
+            bands = [f"{label}: {of_band.attrs['long_name']} {one:g} {of_band.attrs['units']}" for one in of_band]
+        packing = variable.encoding
+        dtype, scale = np.dtype(packing.get("dtype", "float32")), packing.get("scale_factor", 1)
+        kind = {"dtype": dtype, "nodata": packing["_FillValue"], "predictor": 3 if dtype.kind == "f" else 2}
+        for field, time in zip(variable.to_numpy(), times, strict=True):
+            pixels = field.reshape(len(bands), *grid.shape)
+            if dtype.kind != "f":
+                pixels = np.where(np.isnan(pixels), packing["_FillValue"], np.rint(pixels / scale))
+            path = folder / f"{name}_{stamp(time)}.tif"
+            with rasterio.open(path, "w", count=len(bands), **OPTIONS, **kind, **place) as file:
+                file.write(pixels.astype(dtype, copy=False))
                 valid = np.datetime_as_string(time, "s")
                 # With both, no reader takes it for an observation.
                 file.update_tags(valid_time=f"{valid}Z", forecast_reference_time=f"{issued}Z", **about)
-                file.set_band_description(1, f"{rain.attrs['long_name']}, {rain.attrs['units']}")
+                file.descriptions = bands
+                file.scales = [scale] * len(bands)

@@ -3,8 +3,10 @@
 ========================  =============================================================================================
 ``forecast.nc``           the dataset of `pipelines.operation.products.dataset`, CF netCDF
 ``forecast.zarr``         the same, Zarr: format 2 and without shards, which GDAL reads as well
-``cog/NAME_STAMP.tif``    its fields, Cloud-Optimized GeoTIFF: rain rate for each valid time, amount for each period
+``cog/NAME_STAMP.tif``    its fields, Cloud-Optimized GeoTIFF, for each valid time or period: rain rate, amount, and of
+                          probabilities a band for each threshold
 ``forecast.png``          the newest observed frame and four lead times at a glance
+``probabilities.png``     of a forecast that has some, at the same lead times
 ``maps/KIND_STAMP.png``   a map for each observed frame and each lead time
 ``forecast.gif``          these maps, one after the other
 ========================  =============================================================================================
@@ -20,13 +22,15 @@ import xarray as xr
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.operation.products.animation import write_maps
-from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.geotiff import write_cogs
+from pipelines.operation.products.probability_maps import draw_probabilities
 from pipelines.radar.frame import Frame
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps
 
 ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecast.gif", "cog", "maps"
+PROBABILITIES = "probabilities.png"
 
 
 def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> None:
@@ -47,6 +51,8 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> No
             forecast.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
             write_cogs(forecast, temporary / COGS)
             draw_forecast(forecast, observed[-1], temporary / PICTURE)
+            if PROBABILITY in forecast:
+                draw_probabilities(forecast, PROBABILITY, temporary / PROBABILITIES)
             write_maps(forecast, observed, temporary / MAPS, temporary / ANIMATION)
     except OSError as error:
         raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error

@@ -25,7 +25,8 @@ from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.operation.products.latest import describe, read_latest, update_latest
-from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, ZARR, publish
+from pipelines.operation.products.probability_maps import SCALE, in_words
+from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, PROBABILITIES, ZARR, publish
 from pipelines.operation.products.published import read_published
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
@@ -80,7 +81,7 @@ def test_with_probabilities_the_other_products_are_of_the_field(tmp_path: Path) 
     small = moving_cells("2024-06-01T23:40", 4, shape=(40, 50))
     dataset, observed = made(small, 10, probabilistic())
     publish(dataset, observed, tmp_path / "out")
-    assert len(names(tmp_path / "out" / COGS)) == 2 and len(names(tmp_path / "out" / MAPS)) == 3 + 2
+    assert len(names(tmp_path / "out" / COGS)) == 2 + 2 and len(names(tmp_path / "out" / MAPS)) == 3 + 2
     for path in (tmp_path / "out" / NETCDF, tmp_path / "out" / ZARR):
         with pytest.raises(UnreadableFile, match="a nowcast of 23:55 for 00:"):  # and threshold is no rain
             read_header(path)
@@ -89,6 +90,42 @@ def test_with_probabilities_the_other_products_are_of_the_field(tmp_path: Path) 
             np.testing.assert_array_equal(file.read(2), dataset["rainfall_flux"][1])
     with rasterio.open(f"netcdf:{tmp_path}/out/{NETCDF}:{PROBABILITY}") as file:
         assert (file.count, file.nodata, file.scales[0]) == (2 * 3, 255, pytest.approx(1 / 250))
+        packed = file.read([4, 5, 6])
+    with rasterio.open(tmp_path / "out" / COGS / f"{PROBABILITY}_20240602T000500Z.tif") as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert (file.count, file.nodata, file.scales) == (3, 255, (pytest.approx(1 / 250),) * 3)
+        assert [text.split(": ")[1] for text in file.descriptions] == [
+            f"rain rate that is reached {rate} kg m-2 h-1" for rate in ("0.1", "1", "5")
+        ]
+        np.testing.assert_array_equal(file.read(), packed)
+    said = describe(read_published(tmp_path / "out"))["files"]
+    assert said["probabilities"] == "out/probabilities.png" and (tmp_path / said["probabilities"]).exists()
+    assert [Path(one["file"]).name for one in said["geotiffs"][PROBABILITY]] == names(tmp_path / "out" / COGS)[2:]
+
+
+def test_maps_of_probabilities_are_coloured_by_tenths_and_never_say_none_or_all(tmp_path: Path) -> None:
+    small = moving_cells("2024-06-01T23:40", 4, shape=(96, 128), speed=(0.0, 0.0))
+    dataset, observed = made(small, 10, probabilistic())
+    given = np.full(dataset[PROBABILITY].shape, 0.02, np.float32)
+    given[:, :, :24], given[:, :, 24:48], given[:, :, 48:72] = 0.3, 0.97, np.nan
+    dataset[PROBABILITY].data = given
+    publish(dataset, observed, tmp_path / "out")
+    picture = np.round(255 * imread(tmp_path / "out" / PROBABILITIES)[..., :3]).astype(int)
+    third = SCALE.colours(2, bytes=True)[:3]
+    bar = picture.shape[0] * 85 // 100
+    counts = [np.all(picture[:bar] == one, axis=-1).sum() for one in (third, (0x12, 0, 0x1A), (0xD9,) * 3)]
+    assert counts == pytest.approx([counts[0]] * 3, rel=0.1), "a quarter of the grid each"
+    assert counts[0] > 3 * 2 * 0.2 * 300 * 200
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [(0.0, "fewer than 1 of 20"), (0.049, "fewer than 1 of 20"), (0.05, "1 of 10"), (0.3, "3 of 10"),
+     (0.349, "3 of 10"), (0.35, "4 of 10"), (0.95, "9 of 10"),
+     (0.951, "more than 19 of 20"), (1.0, "more than 19 of 20")],
+)  # fmt: skip
+def test_a_probability_is_counted(probability: float, words: str) -> None:
+    assert in_words(probability) == f"in {words} such forecasts"
 
 
 def test_every_geotiff_is_a_cog_that_says_the_same_as_the_netcdf(folder: Path) -> None:
