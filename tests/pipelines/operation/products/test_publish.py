@@ -111,11 +111,11 @@ def test_maps_of_probabilities_are_coloured_by_tenths_and_never_say_none_or_all(
     dataset[PROBABILITY].data = given
     publish(dataset, observed, tmp_path / "out")
     picture = np.round(255 * imread(tmp_path / "out" / PROBABILITIES)[..., :3]).astype(int)
-    third = SCALE.colours(2, bytes=True)[:3]
+    third = np.array(SCALE.colours(2, bytes=True)[:3], int)
     bar = picture.shape[0] * 85 // 100
-    counts = [np.all(picture[:bar] == one, axis=-1).sum() for one in (third, (0x12, 0, 0x1A), (0xD9,) * 3)]
+    counts = [np.all(np.abs(picture[:bar] - one) < 3, axis=-1).sum() for one in (third, (0x12, 0, 0x1A), (0xD9,) * 3)]
     assert counts == pytest.approx([counts[0]] * 3, rel=0.1), "a quarter of the grid each"
-    assert counts[0] > 3 * 2 * 0.2 * 300 * 200
+    assert counts[0] > 0.1 * picture.size / 3
 
 
 @pytest.mark.parametrize(
