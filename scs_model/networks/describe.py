@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from scs_model.networks.cascade import COARSEST
 from scs_model.networks.encoder_forecaster import EncoderForecaster
+from scs_model.networks.exceedance import NEIGHBOURHOODS
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,29 @@ def describe(network: EncoderForecaster, *, inputs: int, steps: int, height: int
         multiply_adds_per_frame=counter.get_total_flops() / 2 * cells / side**2 / (inputs + steps),
         receptive_field_pixels=_receptive_field(network, inputs - 1, steps - 1),
         newest_receptive_field_pixels=_receptive_field(network, 0, 0),
-        follows_flow=any(hasattr(layer, "links") for layer in network.encoder.layers),
+        follows_flow=_follows_flow(network),
         wants=(
             f"(B, T, 1, H, W), T = {inputs} frames, oldest first, normalised and finite; "
             f"H and W divisible by {network.divisor}"
         ),
     )
+
+
+def halo(network: EncoderForecaster, *, inputs: int, steps: int) -> int | None:
+    """Return how many pixels around a tile its forecast depends on, a multiple of `EncoderForecaster.divisor`.
+
+    For tiles whose surroundings begin at multiples of it: means over blocks are the whole grid's then, and what is
+    interpolated between them reaches no further than the next. None where a network sees any distance (TrajGRU).
+    """
+    if _follows_flow(network):
+        return None
+    radius = _receptive_field(network, inputs - 1, steps - 1) // 2 + network.downsample  # cells are interpolated
+    blocks = 0 if network.exceedance is None else network.downsample << NEIGHBOURHOODS[-1]  # that cells see
+    return -(-max(radius + blocks, COARSEST) // network.divisor) * network.divisor
+
+
+def _follows_flow(network: EncoderForecaster) -> bool:
+    return any(hasattr(layer, "links") for layer in network.encoder.layers)
 
 
 def _receptive_field(network: EncoderForecaster, past: int, future: int) -> int:

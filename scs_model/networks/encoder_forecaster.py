@@ -1,5 +1,6 @@
 """The encoder–forecaster: the same around every recurrent layer."""
 
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -196,6 +197,19 @@ class EncoderForecaster(nn.Module):
         if with_subtasks and not self.subtasks:
             raise ValueError("the network was built without subtasks")
         frames = x.transpose(0, 1)
+        z, of_lead = self._prepare(frames, steps, open_paths)
+        forecast = torch.stack([of_lead(lead) for lead in range(steps)], 1)
+        if not with_subtasks:
+            return forecast
+        return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
+
+    def each_lead(self, x: Tensor, steps: int) -> Iterator[Tensor]:
+        """Forecast as `forward` does, one lead time (B, K, H, W) after the other: all of them take much memory."""
+        _, of_lead = self._prepare(x.transpose(0, 1), steps, None)
+        return map(of_lead, range(steps))
+
+    def _prepare(self, frames: Tensor, steps: int, open_paths: Tensor | None) -> tuple[Tensor, Callable[[int], Tensor]]:
+        """Compute what is on cells; return the frames' (T, B, widths[0], ...), and what gives a lead time's pixels."""
         self._check(frames, steps, open_paths)
         shares = None if self.exceedance is None else self.exceedance.shares(frames)
         z = self._embed(frames, shares)
@@ -204,16 +218,12 @@ class EncoderForecaster(nn.Module):
         fine, coarse = cascade.cascade(newest, self.downsample)
         weights = self.weights[:steps, None, :, None, None].float()
         if self.exceedance is None:
-            weights = weights + CHANGE * self._share(steps) * change
-            forecast = cascade.recompose(weights.float(), fine, coarse).transpose(0, 1)
-        else:
-            assert shares is not None  # it is probabilistic
-            everywhere = weights.expand(-1, len(newest), -1, *coarse.shape[-2:])
-            of_cascade = cascade.recompose(everywhere, fine, coarse)
-            forecast = self.exceedance(change, shares[-2:], frames[-1], of_cascade)
-        if not with_subtasks:
-            return forecast
-        return Streams(forecast, self._reconstruct(z[-1:]).transpose(0, 1), self._move(z, steps).transpose(0, 1))
+            weights = (weights + CHANGE * self._share(steps) * change).float()
+            return z, lambda lead: cascade.recompose(weights[lead : lead + 1], fine, coarse)[0]
+        assert shares is not None  # it is probabilistic
+        everywhere = weights.expand(-1, len(newest), -1, *coarse.shape[-2:])
+        log_odds = self.exceedance(change, shares[-2:], frames[-1])
+        return z, lambda lead: log_odds(lead, cascade.recompose(everywhere[lead : lead + 1], fine, coarse)[0])
 
     def forecast(self, x: Tensor, steps: int) -> Tensor:
         """Forecast as `forward` does, time first: (T, B, 1, H, W) in, (steps, B, 1, H, W) out."""

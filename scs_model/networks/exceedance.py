@@ -7,6 +7,8 @@ The network adds to the constant and to the two weights of the pixel, for each c
 trusted, where only larger scales can, and where rain grows.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import accumulate, pairwise
 
 import torch
@@ -85,8 +87,10 @@ class Exceedance(nn.Module):
         share = torch.stack(sizes, 2).flatten(1, 2)
         return torch.logit(LEAST + (1 - 2 * LEAST) * share).unflatten(0, frames.shape[:-3])
 
-    def forward(self, change: Tensor, shares: Tensor, newest: Tensor, forecast: Tensor) -> Tensor:
-        """Return log-odds (B, steps, K, H, W), which never rise from a threshold to the next.
+    def forward(self, change: Tensor, shares: Tensor, newest: Tensor) -> Callable[[int, Tensor], Tensor]:
+        """Return what gives a lead time's log-odds (B, K, H, W), which never rise from a threshold to the next.
+
+        It takes the lead time's number and the cascade's forecast (B, 1, H, W): all lead times at once are much memory.
 
         Parameters
         ----------
@@ -95,28 +99,31 @@ class Exceedance(nn.Module):
         shares : Tensor of shape (2, B, K · len(NEIGHBOURHOODS), H / downsample, W / downsample)
             Those of the newest frame but one, and of the newest.
         newest : Tensor of shape (B, 1, H, W)
-        forecast : Tensor of shape (steps, B, 1, H, W)
-            That of the cascade.
         """
-        with torch.autocast(change.device.type, enabled=False):  # a product of bfloat16 tells few probabilities apart
-            return self._log_odds(change.float(), shares.float(), newest.float(), forecast.float())
+        exact = partial(torch.autocast, change.device.type, enabled=False)  # bfloat16 tells few probabilities apart
+        with exact():
+            on_cells, of_newest = self._on_cells(change.float(), shares.float()), self._ratio(newest.float())
 
-    def _log_odds(self, change: Tensor, shares: Tensor, newest: Tensor, forecast: Tensor) -> Tensor:
+        def log_odds(lead: int, forecast: Tensor) -> Tensor:
+            with exact():
+                return self._log_odds(lead, on_cells[lead], of_newest, self._ratio(forecast.float()))
+
+        return log_odds
+
+    def _on_cells(self, change: Tensor, shares: Tensor) -> Tensor:
+        """Return constants and both slopes on cells, (steps, B, 3 K, H / downsample, W / downsample)."""
         K, steps = len(self.thresholds), len(change)
         before, now = shares.unflatten(2, (K, -1))
         features = torch.cat([now, now - before, torch.ones_like(now[:, :, :1])], 2)
         constants = change[:, :, :K] + torch.einsum("bkfhw,lkf->lbkhw", features, self.weights[:steps])
-        slopes = self.slopes[:steps, None] + CHANGE * change[:, :, K:]
-        on_cells = torch.cat([constants, slopes], 2)
-        of_newest = self._ratio(newest)
-        of_leads = []
-        for lead in range(steps):  # one by one: much memory
-            constant, *weights = double(on_cells[lead], self.downsample.bit_length() - 1).split(K, 1)
-            log_odds = constant + weights[0] * of_newest + weights[1] * self._ratio(forecast[lead])
-            slope, intercept = self.calibration[lead, ..., None, None].unbind(1)
-            ordered = accumulate((slope * log_odds + intercept).unbind(1), torch.minimum)
-            of_leads.append(torch.stack(list(ordered), 1))
-        return torch.stack(of_leads, 1)
+        return torch.cat([constants, self.slopes[:steps, None] + CHANGE * change[:, :, K:]], 2)
+
+    def _log_odds(self, lead: int, on_cells: Tensor, of_newest: Tensor, of_forecast: Tensor) -> Tensor:
+        constant, *weights = double(on_cells, self.downsample.bit_length() - 1).chunk(3, 1)
+        log_odds = constant + weights[0] * of_newest + weights[1] * of_forecast
+        slope, intercept = self.calibration[lead, ..., None, None].unbind(1)
+        ordered = accumulate((slope * log_odds + intercept).unbind(1), torch.minimum)
+        return torch.stack(list(ordered), 1)
 
     def _ratio(self, frame: Tensor) -> Tensor:
         """Return how much a frame (B, 1, H, W) exceeds each threshold by, (B, K, H, W)."""

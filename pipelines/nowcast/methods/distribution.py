@@ -1,6 +1,6 @@
 """What a method knows of the rain to come: probabilities of exceedance, and the fields that stand for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +10,7 @@ from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.radar.frame import Rain
 
 # (leads, K, H, W): probability of a rain rate of at least each of K rates; NaN at all of them where nothing is known.
+# Of a continent, whose probabilities no memory holds, a dask array of such: `np.asarray(exceedance[lead])` takes both.
 Exceedance = NDArray[np.float32]
 
 
@@ -28,6 +29,22 @@ class Distribution(NamedTuple):
     exceedance: Exceedance
     fields: Mapping[str, Rain]
     members: int | None = None
+
+
+class Fields(Mapping[str, Rain]):
+    """Fields that are made when they are looked at: who wants one waits for one."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Rain]]) -> None:
+        self.makers = makers
+
+    def __getitem__(self, kind: str) -> Rain:
+        return self.makers[kind]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
 
 
 @runtime_checkable

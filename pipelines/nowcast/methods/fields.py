@@ -1,7 +1,6 @@
 """Rain fields that stand for a distribution, (leads, K, H, W) of exceedance to (leads, H, W) mm/h; NaN stays NaN."""
 
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from itertools import pairwise
 
 import numpy as np
@@ -49,20 +48,6 @@ def optimal(exceedance: Exceedance, rates: Sequence[float], cuts: ArrayLike) -> 
     return field
 
 
-def matched(exceedance: Exceedance, rates: Sequence[float], newest: Rain) -> Rain:
-    """Return the amounts of the newest observed frame (H, W) in the order of each lead time's mean.
-
-    See :func:`probability_matching`; NaN also where the newest frame is.
-    """
-    order = mean(exceedance, rates)
-    known = np.isfinite(order) & np.isfinite(newest)
-    fields = [
-        probability_matching(np.where(seen, of_lead, 0), np.where(seen, newest, np.float32(np.nan)))
-        for of_lead, seen in zip(order, known, strict=True)
-    ]
-    return np.where(known, np.stack(fields), np.float32(np.nan))
-
-
 def probability_matching(forecast: Rain, observed: Rain) -> Rain:
     """Return the rain rates of the newest observed frame in the order of a forecast (probability matching).
 
@@ -79,17 +64,24 @@ def probability_matching(forecast: Rain, observed: Rain) -> Rain:
     Returns
     -------
     ndarray of shape (H, W), mm/h
-        Zero where the observed is NaN.
+        NaN where either is. As pysteps' nonparam_match_empirical_cdf gives, which sorts what is dry too: a tenth of the
+        time, and of the memory.
 
     References
     ----------
     Ebert 2001, doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2; pysteps' nonparam_match_empirical_cdf.
     """
-    with redirect_stdout(None):
-        from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
-
-    seen = np.isfinite(observed)
-    matched = np.zeros_like(observed)
-    if (observed[seen] > 0).any():
-        matched[seen] = nonparam_match_empirical_cdf(forecast[seen], observed[seen])
+    known = np.isfinite(forecast) & np.isfinite(observed)
+    matched = np.full_like(observed, np.nan)
+    if not known.any():
+        return matched
+    order, amounts = forecast[known], observed[known]
+    least = amounts.min()
+    wet = np.sort(amounts[amounts > least])
+    amounts[:] = least
+    # No more than the forecast tells apart from its least.
+    if count := min(len(wet), int((order > order.min()).sum())):
+        highest = np.argpartition(order, -count)[-count:]
+        amounts[highest[np.argsort(order[highest])]] = wet[-count:]
+    matched[known] = amounts
     return matched

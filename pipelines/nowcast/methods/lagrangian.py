@@ -5,8 +5,9 @@ each frame as it lies in the coordinates of the newest observed one, and forecas
 to its valid time. What is left to learn is growth and decay, and how wrong the motion is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,18 +52,20 @@ def motion(rain_rate: Rain) -> Displacement:
     ndarray of shape (H, W, 2)
         x and y displacement, pixels a frame: optical flow averaged over its surroundings, weighted by the echo there.
     """
-    brightness = _brightness(rain_rate[-PAIRS - 1 :])
-    echo = [_blur(np.maximum(a, b), ECHO) + 1e-6 for a, b in pairwise(brightness)]
-    flows = _flow(brightness)
-    total = np.sum([_blur(flow * weight[..., None], SMOOTH) for flow, weight in zip(flows, echo, strict=True)], axis=0)
-    weights = np.sum([_blur(weight, SMOOTH) for weight in echo], axis=0)
+    total: Any = 0
+    weights: Any = 0
+    for pair in pairwise(rain_rate[-PAIRS - 1 :]):  # one by one: on a continent each of these arrays has 0.2 GB
+        brightness = _brightness(np.stack(pair))
+        echo = _blur(brightness.max(0), ECHO) + 1e-6
+        total = total + _blur(_flow(brightness)[0] * echo[..., None], SMOOTH)
+        weights = weights + _blur(echo, SMOOTH)
     return np.asarray(total / weights[..., None], np.float32)
 
 
 def trajectories(
     motion: Displacement, steps: int, rows: slice, columns: slice, *, backward: bool
-) -> list[Displacement]:
-    """Return the ways along the motion from each pixel of a rectangle, by the midpoint rule.
+) -> Iterator[Displacement]:
+    """Give the ways along the motion from each pixel of a rectangle, by the midpoint rule.
 
     Parameters
     ----------
@@ -74,20 +77,18 @@ def trajectories(
     backward : bool
         Whether to go back in time.
 
-    Returns
-    -------
-    list of ndarrays of shape (h, w, 2)
+    Yields
+    ------
+    ndarray of shape (h, w, 2)
         x and y of where one gets after each step, as maps for :func:`sample`.
     """
     y, x = np.mgrid[rows, columns]
     position = np.stack([x, y], -1).astype(np.float32)
     sign = np.float32(-1 if backward else 1)
-    positions = []
     for _ in range(steps):
         half = position + sign / 2 * _between(motion, position)
         position = position + sign * _between(motion, half)
-        positions.append(position)
-    return positions
+        yield position
 
 
 def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rain:
@@ -103,7 +104,9 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
     if nearest:
         border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
         return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
-    planes = frame.reshape(-1, *frame.shape[-2:])
+    rows, columns = reached([position], frame.shape[-2:])
+    position = position - np.array([columns.start, rows.start], np.float32)
+    planes = frame[..., rows, columns].reshape(-1, rows.stop - rows.start, columns.stop - columns.start)
     seen = np.isfinite(planes[0])
     last = np.array(seen.shape[::-1], np.float32) - 1
     known = ((position >= 0) & (position <= last)).all(-1)
@@ -114,6 +117,15 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
         # Without NaN: where it counts 0 times, 0 · NaN is NaN.
         np.divide(_between(np.where(seen, plane, np.float32(0)), position), divisor, out=into)
     return values.reshape(*frame.shape[:-2], *position.shape[:2])
+
+
+def reached(ways: Iterable[Displacement], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and columns of a grid of ``shape`` (H, W) that values at positions come from."""
+    corners = np.array([[(way[..., axis].min(), way[..., axis].max()) for axis in (1, 0)] for way in ways])
+    ends = zip(corners[..., 0].min(0), corners[..., 1].max(0), shape, strict=True)
+    # A pixel more on either side: positions are rounded, and what lies between two pixels comes from both.
+    rows, columns = (slice(int(np.clip(low - 1, 0, n - 1)), int(np.clip(high + 3, 1, n))) for low, high, n in ends)
+    return rows, columns
 
 
 def align(rain_rate: Sequence[Rain] | Rain, motion: Displacement, rows: slice, columns: slice) -> Rain:

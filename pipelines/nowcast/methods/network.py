@@ -1,21 +1,28 @@
 """A trained network as a forecaster: on any grid, in moving coordinates."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import fields, lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.distribution import Distribution
+from pipelines.nowcast.methods.distribution import Distribution, Exceedance, Fields
 from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.nowcast.methods.tiles import Bytes, Tile, cut
 from pipelines.params.base import Device
 from pipelines.params.nowcast import FieldKind
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
+from scs_model.networks.describe import halo
+
+WHOLE, SIDE = 1 << 21, 1024  # pixels
 
 
 def build_network(description: ModelDescription) -> EncoderForecaster:
@@ -40,54 +47,83 @@ def torch_device(device: Device) -> str:
 class NetworkForecaster:
     """A trained network as a forecaster.
 
+    On a grid of more than `WHOLE` pixels it runs tile by tile, each with what its forecast depends on around it: the
+    same forecast, in the memory of a tile. Motion and amounts are of the whole grid. A TrajGRU, which sees any
+    distance, runs on the whole of any grid.
+
     Parameters
     ----------
     network : EncoderForecaster
     inputs : int
         Frames that it was trained on; older ones are not used.
+
+    Attributes
+    ----------
+    whole : int
+        Pixels of the largest grid that isn't cut.
+    side : int
+        Rows and columns of a tile at most.
     """
 
     def __init__(self, network: EncoderForecaster, inputs: int) -> None:
         self.network, self.inputs, self.leads = network.eval(), inputs, network.leads
+        self.whole, self.side, self.halo = WHOLE, SIDE, halo(network, inputs=inputs, steps=network.leads)
 
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
         """Forecast; NaN where the newest frame is NaN, and where the rain would come from outside of what it shows.
 
         After the last lead time that the network was trained for, its rain only moves on.
         """
-        said, motion = self._run(rain_rate, leads)
-        newest = rain_rate[-1]
-        matched = np.stack([fields.probability_matching(field, newest) for field in said[:, 0].numpy()])
-        return self._advect(matched, motion, newest, leads)
+        motion = self._motion(rain_rate)
+        order = np.empty((leads, *motion.shape[:2]), np.float32)
+        for tile in self._tiles(order.shape[1:]):
+            for lead, still in enumerate(self._still(rain_rate, motion, tile, leads)):
+                order[lead][tile] = still[0].numpy()
+        return self._matched(order, motion, rain_rate[-1])
 
-    @torch.inference_mode()
-    def _run(self, rain_rate: Rain, leads: int) -> tuple[Tensor, lagrangian.Displacement]:
-        """Return what the network says (leads or fewer, C, H, W), in moving coordinates, and the motion."""
+    def _motion(self, rain_rate: Rain) -> lagrangian.Displacement:
         if len(rain_rate) < self.inputs:
             raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
-        _, H, W = rain_rate.shape
-        newest = np.ascontiguousarray(rain_rate[-self.inputs :])
-        motion = lagrangian.motion(rain_rate)
-        x = normalise(torch.from_numpy(lagrangian.align(newest, motion, slice(0, H), slice(0, W))))[None, :, None]
-        divisor = self.network.divisor
-        x = x.to(next(self.network.parameters()).device)
-        x = pad(x, (0, -W % divisor, 0, -H % divisor))
-        return self.network(x, min(leads, self.leads))[0, ..., :H, :W].cpu(), motion
+        return lagrangian.motion(rain_rate)
 
-    @staticmethod
-    def _advect(forecast: Rain, motion: lagrangian.Displacement, newest: Rain, leads: int) -> Rain:
-        """Move a forecast (leads or fewer, ..., H, W) on to ``leads`` valid times, where the newest frame is seen."""
-        unseen = np.isnan(newest)
-        np.copyto(forecast, np.float32(np.nan), where=unseen)
-        if leads > len(forecast):
-            forecast = np.concatenate([forecast, np.repeat(forecast[-1:], leads - len(forecast), axis=0)])
-        moved = lagrangian.advect(forecast, motion)
-        np.copyto(moved, np.float32(np.nan), where=unseen)
-        return moved
+    def _tiles(self, shape: tuple[int, ...]) -> list[Tile]:
+        H, W = shape
+        return cut((H, W), self.side if self.halo is not None and self.whole < H * W else max(H, W))
+
+    def _still(self, rain_rate: Rain, motion: lagrangian.Displacement, tile: Tile, leads: int) -> Iterator[Tensor]:
+        """Give what the network says of a tile (C, h, w), in moving coordinates, a lead time after the other."""
+        shape, divisor = motion.shape[:2], self.network.divisor
+        outer = tile.around(self.halo or sum(shape), divisor, shape)
+        aligned = lagrangian.align(rain_rate[-self.inputs :], motion, *outer)
+        x = normalise(torch.from_numpy(aligned))[None, :, None].to(next(self.network.parameters()).device)
+        h, w = outer.shape
+        x = pad(x, (0, -w % divisor, 0, -h % divisor))
+        with torch.inference_mode():
+            each = self.network.each_lead(x, min(leads, self.leads))
+        rows, columns = tile.within(outer)
+        said = torch.empty(0)
+        for lead in range(leads):
+            if lead < self.leads:  # the last of them goes on
+                with torch.inference_mode():
+                    said = next(each)[0, :, rows, columns].cpu()
+            yield said
+
+    def _matched(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
+        """Give fields (leads, H, W) in moving coordinates the newest frame's amounts and move them on, in place."""
+        whole = slice(0, order.shape[1]), slice(0, order.shape[2])
+        for lead, way in enumerate(lagrangian.trajectories(motion, len(order), *whole, backward=True)):
+            if lead < self.leads:
+                matched = fields.probability_matching(order[lead], newest)
+            order[lead] = lagrangian.sample(matched, way)
+        np.copyto(order, np.float32(np.nan), where=np.isnan(newest))
+        return order
 
 
 class ProbabilisticNetworkForecaster(NetworkForecaster):
     """A trained network that gives probabilities, as a `pipelines.nowcast.methods.distribution` forecaster.
+
+    On a grid that is cut it gives one field, and probabilities in steps of 1 / 250 that are computed from bytes when
+    they are looked at.
 
     Parameters
     ----------
@@ -113,33 +149,46 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
             raise UserError(f"the model knows rain rates of {self.rates} mm/h, and not of {unknown}")
         if list(rates) != sorted(set(rates)):
             raise UserError(f"rain rates are asked for in ascending order, each once; got {list(rates)}")
-        log_odds, motion = self._run(rain_rate, leads)
-        still = torch.sigmoid(log_odds).numpy()
-        newest, cuts = rain_rate[-1], self.network.exceedance.cuts.cpu().numpy()  # type: ignore[union-attr]
-        moved = self._advect(still, motion, newest, leads)
+        motion, newest = self._motion(rain_rate), rain_rate[-1]
+        cuts = self.network.exceedance.cuts.cpu().numpy()  # type: ignore[union-attr]
         cuts = cuts[np.minimum(np.arange(leads), len(cuts) - 1)]
-        makers: dict[str, Callable[[], Rain]] = {
-            "matched": lambda: self._advect(fields.matched(still, self.rates, newest), motion, newest, leads),
-            "mean": lambda: fields.mean(moved, self.rates),
-            "median": lambda: fields.median(moved, self.rates),
-            "optimal": lambda: fields.optimal(moved, self.rates, cuts),
+        of_moved: dict[str, Callable[[Exceedance, NDArray[np.float32]], Rain]] = {
+            "mean": lambda moved, cuts: fields.mean(moved, self.rates),
+            "median": lambda moved, cuts: fields.median(moved, self.rates),
+            "optimal": lambda moved, cuts: fields.optimal(moved, self.rates, cuts),
         }
+        tiles, shape = self._tiles(newest.shape), (leads, len(self.rates), *newest.shape)
+        whole = len(tiles) == 1
+        exceedance: Any = np.empty(shape, np.float32) if whole else Bytes(shape, tiles[0])
+        field = np.empty((leads, *newest.shape), np.float32)  # as it will be, or what gives its order
+        for tile in tiles:
+            for lead, (still, moved) in enumerate(self._moved(rain_rate, motion, tile, leads)):
+                exceedance[(lead, slice(None), *tile)] = moved
+                if whole or self.field == "matched":
+                    field[lead][tile] = fields.mean(still[None], self.rates)[0]
+                else:
+                    field[lead][tile] = of_moved[self.field](moved[None], cuts[[lead]])[0]
+        if whole:
+            makers = {"matched": lambda: self._matched(field.copy(), motion, newest)}
+            makers |= {kind: partial(make, exceedance, cuts) for kind, make in of_moved.items()}
+            given: Mapping[str, Rain] = Fields({self.field: makers[self.field], **makers})
+        else:
+            exceedance = exceedance.array()
+            given = {self.field: self._matched(field, motion, newest) if self.field == "matched" else field}
         asked = [self.rates.index(rate) for rate in rates]
-        exceedance = moved if len(asked) == len(self.rates) else moved[:, asked]
-        return Distribution(exceedance, Fields({self.field: makers[self.field], **makers}))
+        return Distribution(exceedance if len(asked) == len(self.rates) else exceedance[:, asked], given)
 
-
-class Fields(Mapping[str, Rain]):
-    """Fields that are made when they are looked at: who wants one waits for one."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], Rain]]) -> None:
-        self.makers = makers
-
-    def __getitem__(self, kind: str) -> Rain:
-        return self.makers[kind]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.makers)
-
-    def __len__(self) -> int:
-        return len(self.makers)
+    def _moved(
+        self, rain_rate: Rain, motion: lagrangian.Displacement, tile: Tile, leads: int
+    ) -> Iterator[tuple[Rain, Rain]]:
+        """Give a tile's probabilities (K, h, w) in moving coordinates and moved on, a lead time after the other."""
+        newest, ways = rain_rate[-1], partial(lagrangian.trajectories, motion, leads, *tile, backward=True)
+        outer = tile.with_other(Tile(*lagrangian.reached(ways(), newest.shape)))
+        corner = np.array([outer.columns.start, outer.rows.start], np.float32)
+        unseen, inner = np.isnan(newest[outer]), tile.within(outer)
+        for log_odds, way in zip(self._still(rain_rate, motion, outer, leads), ways(), strict=True):
+            still = torch.sigmoid(log_odds).numpy()
+            np.copyto(still, np.float32(np.nan), where=unseen)
+            moved = lagrangian.sample(still, way - corner)
+            np.copyto(moved, np.float32(np.nan), where=unseen[inner])
+            yield still[:, *inner], moved

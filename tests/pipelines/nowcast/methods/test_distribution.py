@@ -64,8 +64,20 @@ def test_optimal_is_the_highest_rate_at_its_cut_or_more_at_each_lead_time() -> N
 def test_matched_has_the_newest_frame_s_amounts_in_the_order_of_the_mean() -> None:
     newest = np.array([[3.0, 0.0, 0.0, 8.0, 1.0, np.nan, 5.0]], np.float32)
     # Known of both are 0, 0, 1, 3 and 8 mm/h, for the first five; their means ascend but for the second and third.
-    matched = fields.matched(PIXELS, RATES, newest)
-    np.testing.assert_allclose(matched[0, 0], [0, 1, 0, 3, 8, np.nan, np.nan], atol=1e-6)
+    matched = fields.probability_matching(fields.mean(PIXELS, RATES)[0], newest)
+    np.testing.assert_allclose(matched[0], [0, 1, 0, 3, 8, np.nan, np.nan], atol=1e-6)
+
+
+@pytest.mark.parametrize("dry", [0.0, 0.4, 0.9, 1.0])
+def test_matching_is_that_of_pysteps(dry: float) -> None:
+    from pysteps.postprocessing.probmatching import nonparam_match_empirical_cdf
+
+    rng = np.random.default_rng(3)
+    forecast, observed = rng.gamma(0.5, 2.0, (2, 40, 50)).astype(np.float32)
+    forecast[rng.random((40, 50)) < 0.5] = 0.0  # more or less than is dry: the rest is cut
+    observed[rng.random((40, 50)) < dry] = 0.0
+    wanted = nonparam_match_empirical_cdf(forecast, observed)
+    np.testing.assert_allclose(fields.probability_matching(forecast, observed), wanted, rtol=1e-6)
 
 
 def test_a_field_is_a_distribution_of_0_and_1_whose_crps_is_its_absolute_error() -> None:
@@ -106,11 +118,11 @@ def test_matched_rates_are_those_of_the_newest_frame_in_its_own_order() -> None:
     forecast = np.nan_to_num(forecast, nan=1.0) ** 2 + 0.1
     matched = fields.probability_matching(forecast, observed)
     seen = np.isfinite(observed)
-    order = np.argsort(forecast[seen])
+    order = np.lexsort((matched[seen], forecast[seen]))
     assert (np.diff(matched[seen][order]) >= 0).all()
     np.testing.assert_allclose(np.sort(matched[seen]), np.sort(observed[seen]), atol=1e-3)
-    assert not matched[~seen].any()
+    assert np.isnan(matched[~seen]).all()
     # What a forecast says is its order alone.
     np.testing.assert_array_equal(fields.probability_matching(forecast * 4.0, observed), matched)
     assert not fields.probability_matching(forecast, np.zeros_like(observed)).any()
-    assert not fields.probability_matching(forecast, np.full_like(observed, np.nan)).any()
+    assert np.isnan(fields.probability_matching(forecast, np.full_like(observed, np.nan))).all()
