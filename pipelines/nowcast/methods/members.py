@@ -70,7 +70,7 @@ def draw_members(
     """
     leads, _, H, W = exceedance.shape
     motion = lagrangian.motion(rain_rate)
-    ways = lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True)
+    ways = list(lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True))
     spectrum = spectrum_of(rain_rate[-1 - OLDEST :], motion)
     for number in range(count):
         noise = gaussian_fields(spectrum, np.random.default_rng((seed, number)))
