@@ -88,6 +88,19 @@ def test_a_call_gives_the_field_that_was_chosen() -> None:
         np.testing.assert_array_equal(forecaster(frames, 3), forecaster.distribution(frames, 3, RATES).fields[kind])
 
 
+def test_each_lead_time_has_cuts_of_its_own_and_later_ones_those_of_the_last() -> None:
+    frames = rigid(4, dx=1, dy=1, shape=(32, 32))
+    forecaster = probabilistic("optimal")
+    assert forecaster.network.exceedance is not None
+    forecaster.network.exceedance.cuts.copy_(torch.linspace(0.2, 0.8, 12)[:, None].expand(12, 3))
+    exceedance, fields, _ = forecaster.distribution(frames, 14, RATES)
+    for lead, cut in ((0, 0.2), (5, 0.2 + 0.6 * 5 / 11), (11, 0.8), (13, 0.8)):
+        likely = (exceedance[lead] >= cut).sum(axis=0)  # how many rates are
+        assert (likely > 0).any()
+        known = np.isfinite(fields["optimal"][lead])
+        np.testing.assert_array_equal(fields["optimal"][lead][known], np.float32([0, *RATES])[likely][known])
+
+
 def test_rates_are_asked_for_in_order_and_only_those_that_it_has() -> None:
     frames = rigid(4, dx=1, dy=1, shape=(32, 32))
     forecaster = probabilistic()
