@@ -12,14 +12,17 @@ WET_RATE, WET_AREA_RATIO = 0.1, 0.01  # mm/h, and the share of the square that m
 MOST = 3.0  # of |log10 ratio|: a forecast without any rain is a thousand times too smooth, and not infinitely so
 
 
-def fss_sums(forecast: NDArray[np.bool_], observed: NDArray[np.bool_], size: int) -> tuple[float, float]:
+def fss_sums(
+    forecast: NDArray[np.bool_] | NDArray[np.float32], observed: NDArray[np.bool_], size: int
+) -> tuple[float, float]:
     """Return numerator and denominator of FSS = 1 - error / reference; each may be summed over forecasts before.
 
     Parameters
     ----------
     forecast, observed : ndarray of shape (H, W)
-        Where there is an event. A masked pixel, as what lies beyond the grid, is none in either: beside such pixels
-        the fractions of both are smaller and count for less, and the same for every method.
+        Where there is an event, or of a forecast its probability. A masked pixel, as what lies beyond the grid, is none
+        in either: beside such pixels the fractions of both are smaller and count for less, and the same for every
+        method.
     size : int
         Rows and columns of the neighbourhood, pixels.
 
