@@ -130,7 +130,10 @@ def probability_scores(sums: pd.DataFrame, reference: pd.DataFrame | None = None
 
 
 def roc_area(count: NDArray[np.float64], came: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the area under the ROC curve from bins of probability, (..., BINS) forecasts and events; by trapezoids."""
+    """Return the area under the ROC curve from bins of probability, (..., BINS) forecasts and events; by trapezoids.
+
+    A lower bound: what lies in one bin isn't told apart, and of rare events nearly all lies in the lowest.
+    """
     of = [np.flip(np.cumsum(np.flip(part, -1), -1), -1) for part in (came, count - came)]
     pod, pofd = (np.concatenate([_ratio(part, part[..., :1]), np.zeros_like(part[..., :1])], -1) for part in of)
     return -np.trapezoid(pod, pofd, axis=-1)

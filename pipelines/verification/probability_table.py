@@ -23,10 +23,11 @@ from pipelines.verification.table import differences
 HOW = (
     "Probabilities of a rain rate of at least {rates} mm/h, of {forecasts} forecasts on the mask of above. CRPS: the "
     "Brier scores of the sums over all forecasts, integrated over these rates by trapezoids, mean over the lead times, "
-    "mm/h; less is better. That of a method which says 0 and 1 alone is its mean absolute error between the lowest and "
-    "the highest of these rates. Fair: as if an ensemble had endless members (Ferro 2014). {skill} ROC area: over 20 "
-    "bins of probability. Sharpness: mean p (1 - p), 0 for 0 and 1 alone. Intervals of 95 % are by the same bootstrap "
-    "over {blocks} block(s)."
+    "mm/h; less is better. That of a method which says 0 and 1 alone is about its mean absolute error between the "
+    "lowest and the highest of these rates. Fair: as if an ensemble had endless members (Ferro 2014). {skill} ROC "
+    "area: over 20 even bins of probability; for rates so rare that little is said above 0.05 it is more than that. "
+    "Sharpness: mean p (1 - p), 0 for 0 and 1 alone. Intervals of 95 % are by the same bootstrap over {blocks} "
+    "block(s)."
 )
 SKILL = "Brier skill: 1 - Brier score / that of {climatology} of the same forecasts."
 NO_SKILL = "There are no forecasts of {climatology} that Brier skill could be against."

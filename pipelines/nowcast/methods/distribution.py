@@ -61,7 +61,7 @@ class ProbabilisticForecaster(Protocol):
 def distribution_of(forecaster: Forecaster, rain_rate: Rain, leads: int, rates: Sequence[float]) -> Distribution:
     """Return any method's distribution: of one that gives no probabilities its field's, of 0 and 1.
 
-    The CRPS of such a one is its mean absolute error between the lowest and the highest rate.
+    The CRPS of such a one is about its mean absolute error between the lowest and the highest rate.
     """
     if isinstance(forecaster, ProbabilisticForecaster):
         return forecaster.distribution(rain_rate, leads, rates)

@@ -112,6 +112,17 @@ def test_roc_area_is_that_of_scores() -> None:
         np.testing.assert_allclose(TABLE["roc_area"].loc[rate], theirs["AUC"].to_numpy(), atol=1e-6)
 
 
+def test_of_rare_events_roc_area_is_a_lower_bound() -> None:
+    p = RNG.beta(0.05, 6, (1, 1, 200, 200)).astype(np.float32)
+    observed = np.where(RNG.random(p.shape[1:]) < p[0], 30, 0).astype(np.float32)
+    sums = score_probabilities(p, observed, np.ones(observed.shape, bool), [10.0], minutes=[30.0])
+    ours = probability_scores(issued(sums))["roc_area"].item()
+    said, came = (xr.DataArray(one.ravel(), dims="pixel") for one in (p, observed >= 10))
+    thresholds = [0.0, *np.geomspace(1e-6, 1, 200)]
+    theirs = scores.probability.roc_curve_data(said, came.astype(float), thresholds)["AUC"].item()
+    assert 0.5 < ours < theirs - 0.05, "nearly all that is said lies in the lowest bin"
+
+
 def test_reliability_is_that_of_pysteps() -> None:
     table = reliability(sums_of(SHARES))
     p, seen = SHARES[:, :, 1][MASK], OBSERVED[MASK]
