@@ -1,0 +1,55 @@
+"""Members of a whole composite from a network's probabilities, against those of pysteps' STEPS.
+
+    python benchmarks/members.py [--model scs_probabilities] [--members 24]
+
+From four frames of 1226 × 760 pixels in memory to as many members on both sides at 12 lead times, motion and the
+network's probabilities included, with the threads that each side takes by itself. No side keeps its members. The
+weights are not trained: the time doesn't depend on them. Memory is the process's peak after ours and before pysteps is
+imported. Each side runs once: STEPS takes minutes.
+"""
+
+import argparse
+import resource
+import sys
+from pathlib import Path
+
+from claims import claim, say_where, status
+from forecast import FRAMES, LEADS, SHAPE, moving_rain, seconds
+
+from pipelines.nowcast.methods.members import draw_members
+from pipelines.nowcast.methods.network import ProbabilisticNetworkForecaster, thresholds
+from pipelines.nowcast.methods.steps import steps
+from pipelines.params.read import read_params
+from scs_model import EncoderForecaster
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="scs_probabilities", help="a probabilistic key of params.yaml's models")
+    parser.add_argument("--members", type=int, default=24, help="of both sides")
+    asked = parser.parse_args()
+    params = read_params(Path(__file__).parents[1] / "params.yaml")
+    rates = params.index.rates
+    built = EncoderForecaster(**params.models[asked.model].network, leads=LEADS, thresholds=thresholds(rates))
+    network = ProbabilisticNetworkForecaster(built, FRAMES, rates, "mean")
+    frames = moving_rain()
+    say_where()
+
+    def draw() -> None:
+        exceedance = network.distribution(frames, LEADS, rates).exceedance
+        for _ in draw_members(exceedance, rates, frames, count=asked.members, seed=1):
+            pass
+
+    ours = seconds(draw)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    ensemble = steps(members=asked.members, seed=1, pixel_m=1000.0, step_s=300)
+    theirs = seconds(lambda: ensemble.distribution(frames, LEADS, []))
+    print(f"{SHAPE[0]}×{SHAPE[1]}, {LEADS} lead times, {asked.members} members")
+    print(f"seconds: ours {ours:.1f}, STEPS {theirs:.0f}")
+    claim("members / STEPS", ours / theirs, "<=", 0.25)
+    claim("members peak memory, GB", peak, "<=", 4.0)
+    sys.exit(status())
+
+
+if __name__ == "__main__":
+    main()
