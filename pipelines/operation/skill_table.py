@@ -60,7 +60,7 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
     of_probabilities = list(of_forecasters(read_ledger(out, newest - np.timedelta64(days, "D"), newest, PROBABILITIES)))
     if of_probabilities:
         lines += ["", "Probabilities, by lead time, minutes:", ""]
-        leads = np.sort(of_probabilities[0][1]["minutes"].unique())
+        leads = np.unique(np.concatenate([sums["minutes"] for _, sums, _ in of_probabilities]))
         lines += table_head("model", "version", "score", "forecaster", "mean", *(f"{minutes:g}" for minutes in leads))
         for (*model, _, name), sums, reference in of_probabilities:
             scores = probability_scores(sums, reference)

@@ -81,3 +81,20 @@ def test_of_probabilities_crps_and_brier_skill_are_shown(tmp_path: Path, climato
     for name in ("extrapolation", "persistence", *(["climatology"] if climatology else [])):
         assert f"| radar-nowcast | 3 | CRPS | {name} | {of[name]:.3f} |" in "\n".join(lines)
         assert of[name] > 0.01
+
+
+def test_every_lead_time_of_any_model_has_a_column(tmp_path: Path) -> None:
+    domain = domain_in(tmp_path)
+    live, rates = LiveStore.of(domain), [0.105, 2.005]
+    live.append(FRAMES)
+    for newest, leads, version in ((4, 2, "3"), (5, 4, "4")):
+        after = np.stack([frame.rain_rate for frame in FRAMES[newest + 1 : newest + 1 + leads]])
+        said = np.where(np.isnan(after), np.nan, 0.5)[:, None].repeat(2, axis=1)
+        frames = FRAMES[newest - 2 : newest + 1]
+        write_issued(domain.out, frames, after, exceedance=(rates, said), model_version=version)
+    list(close_cycles(domain, live.open(), [1.0], LATER, []))
+    lines = skill_table(domain.out, 1).splitlines()
+    assert "| model | version | score | forecaster | mean | 5 | 10 | 15 | 20 |" in lines
+    for version, undefined in (("3", 2), ("4", 0)):
+        (row,) = (line for line in lines if line.startswith(f"| radar-nowcast | {version} | CRPS | issued |"))
+        assert row.count("| nan") == undefined and row.count("|") == 10
