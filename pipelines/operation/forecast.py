@@ -6,6 +6,7 @@ The command `scs forecast` and the hourly flow both come through here.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -151,21 +152,22 @@ def run(model: LoadedModel, inputs: Inputs, leads: int) -> tuple[Rain, Exceedanc
     return rain_rate, exceedance
 
 
-def _array(model: LoadedModel, given: object, wanted: tuple[int, ...]) -> NDArray[np.float32]:
-    array = np.asarray(given)
+def _array(model: LoadedModel, given: Any, wanted: tuple[int, ...]) -> NDArray[np.float32]:
+    array = given if hasattr(given, "dask") else np.asarray(given)  # a large grid's probabilities are in tiles
     if array.shape != wanted or array.dtype.kind != "f":
         raise UserError(f"{model.uri}: it gives {array.dtype} of shape {array.shape}, not {wanted}")
     return array
 
 
 def _no_distribution(exceedance: Exceedance, rain_rate: Rain) -> Iterator[tuple[bool, str]]:
-    """Tell what probabilities can't be; rate by rate, since all of them take gigabytes on a large grid."""
-    lower, unknown = np.float32(1), np.isnan(rain_rate)
-    for of_rate in exceedance.swapaxes(0, 1):
-        yield not np.array_equal(np.isnan(of_rate), unknown), "probabilities in other places than rain"
-        yield bool((of_rate < -ROUNDING).any() or (of_rate > 1 + ROUNDING).any()), "probabilities beyond 0 to 1"
-        yield bool((of_rate > lower + ROUNDING).any()), "heavier rain that is likelier than lighter"
-        lower = of_rate
+    """Tell what probabilities can't be; plane by plane, since all of them take gigabytes on a large grid."""
+    for of_lead, rain in zip(exceedance, rain_rate, strict=True):
+        lower: Any = np.float32(1)
+        for of_rate in map(np.asarray, of_lead):
+            yield not np.array_equal(np.isnan(of_rate), np.isnan(rain)), "probabilities in other places than rain"
+            yield bool((of_rate < -ROUNDING).any() or (of_rate > 1 + ROUNDING).any()), "probabilities beyond 0 to 1"
+            yield bool((of_rate > lower + ROUNDING).any()), "heavier rain that is likelier than lighter"
+            lower = of_rate
 
 
 @contextmanager

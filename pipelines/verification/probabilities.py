@@ -5,6 +5,7 @@ tables of many are concatenated, :func:`probability_scores` pools and scores the
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def score_probabilities(
         pixels = np.flatnonzero(counts)
         seen, lower = observed[lead].ravel()[pixels], np.float32(1)
         for number, rate in enumerate(rates):
-            narrow = exceedance[lead, number].ravel()[pixels]
+            narrow: Any = np.asarray(exceedance[lead, number]).ravel()[pixels]
             at = f"no distribution at {minutes[lead]:g} minutes and {rate:g} mm/h: "
             if narrow.size and not (narrow.min() >= -ORDER and narrow.max() <= 1 + ORDER):
                 raise UserError(f"{at}a probability that isn't from 0 to 1")

@@ -78,7 +78,7 @@ def draw_members(
         for into, of_lead, way, field in zip(member, exceedance, ways, noise, strict=False):
             # The nearest pixel: between pixels noise would vary less.
             here = cv2.remap(field, way, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
-            into[...] = quantiles(of_lead, rates, ndtr(-here))
+            into[...] = quantiles(np.asarray(of_lead), rates, ndtr(-here))
         yield member
 
 

@@ -38,9 +38,9 @@ def amounts(
     steps = period_s // step_s
     count = len(rain_rate) // steps if steps and period_s % step_s == 0 else 0
     lasts = steps * np.arange(1, count + 1) - 1
-    parts = rain_rate[: steps * count]
-    if instants:
-        before = np.concatenate([observed[None], rain_rate[:-1]])[: steps * count]
-        parts = np.asarray((before + parts) / 2, np.float32)
-    total = parts.reshape(count, max(steps, 1), *rain_rate.shape[1:]).sum(axis=1)
-    return np.asarray(total * (step_s / 3600), np.float32), lasts
+    total, before = np.zeros((count, *rain_rate.shape[1:]), np.float32), observed
+    for number, rain in enumerate(rain_rate[: steps * count]):  # one by one: a continent's fields are a gigabyte
+        total[number // steps] += (before + rain) / 2 if instants else rain
+        before = rain
+    total *= np.float32(step_s / 3600)
+    return total, lasts

@@ -87,7 +87,7 @@ def forecast_dataset(
     variables = {
         "rainfall_flux": xr.Variable(
             ("lead_time", "y", "x"),
-            rain_rate.astype(np.float32),
+            rain_rate.astype(np.float32, copy=False),
             {
                 "standard_name": "rainfall_flux",
                 "long_name": "forecast rain rate",

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from archive import moving_cells
 from domains import SIMULATED
-from small_model import NETWORK, Mixture, loaded, probabilistic
+from small_model import NETWORK, Mixture, loaded, probabilistic, untrained
 
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.nowcast.methods.description import ModelDescription, Network
@@ -18,6 +20,7 @@ from pipelines.nowcast.methods.distribution import Distribution
 from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
+from pipelines.nowcast.methods.network import ProbabilisticNetworkForecaster
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
@@ -180,6 +183,22 @@ def test_probabilities_are_at_the_models_own_rates_and_the_field_is_of_the_same_
     np.testing.assert_array_equal(dataset["rainfall_flux"], wanted.fields["mean"])
     if what == "one wet pixel":  # that stands still: certain there, and nowhere else
         assert dataset[PROBABILITY].sum(("y", "x")).to_numpy() == pytest.approx(np.tile([1.0, 1.0, 0.0], (12, 1)))
+
+
+def test_probabilities_of_a_grid_in_tiles_are_those_of_the_whole_and_are_written(tmp_path: Path) -> None:
+    rates = [0.1, 1.0, 5.0]
+    forecaster = ProbabilisticNetworkForecaster(untrained(rates=rates), 3, rates, "mean")
+    model = replace(probabilistic(), forecaster=forecaster)
+    whole, _ = forecast(source_of(FRAMES), lambda: model, POLICY)
+    forecaster.whole, forecaster.side = 0, 16
+    tiled, _ = forecast(source_of(FRAMES), lambda: model, POLICY)
+    tiled.to_netcdf(tmp_path / "forecast.nc")
+    assert tiled.attrs["fallback"] == "none"
+    with xr.open_dataset(tmp_path / "forecast.nc", decode_timedelta=False) as written:
+        np.testing.assert_allclose(written[PROBABILITY], whole[PROBABILITY], atol=0.002 + 1e-6)
+        np.testing.assert_allclose(written["rainfall_flux"], whole["rainfall_flux"], atol=1e-4)
+        np.testing.assert_allclose(written["rainfall_amount_60min"], whole["rainfall_amount_60min"], atol=1e-4)
+    assert np.nanstd(whole[PROBABILITY]) > 0.1
 
 
 @pytest.mark.parametrize("method", ["neighbourhood", "lagrangian_probability"])
