@@ -33,6 +33,8 @@ def open_frames_at(store: Path, step_s: int | None) -> xr.Dataset:
     if (count := frames.sizes["time"]) < 2:
         at = "" if step_s is None else f" at index.step_s of {step_s} s"
         raise UserError(f"{store}: {count} frame(s){at}, and two at least are needed")
+    if step_s not in (None, step := usual_step(frames["time"].to_numpy())):
+        raise UserError(f"{store}: brought to {step_s} s, its frames are mostly {step} s apart: index.step_s")
     return frames
 
 

@@ -95,3 +95,10 @@ def test_one_frame_or_none_has_no_step_and_is_refused(tmp_path: Path) -> None:
             open_frames_at(path, step)
     with pytest.raises(UserError, match=r"radar\.zarr: 1 frame\(s\), and two at least are needed$"):
         open_frames_at(store(tmp_path / "one", "instant", count=1), None)
+
+
+def test_where_whole_steps_are_rarely_neighbours_the_step_is_another_one_and_refused(tmp_path: Path) -> None:
+    """Of every 20 minutes the frame of the last 5 is lost, and with it a step of 10."""
+    path = store(tmp_path, "end", first="2024-06-01T12:05", count=24, without=tuple(range(3, 24, 4)))
+    with pytest.raises(UserError, match=r"radar\.zarr: brought to 600 s, its frames are mostly 1200 s apart"):
+        open_frames_at(path, 600)
