@@ -57,6 +57,12 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _extrapolation_is_scored(self) -> "Params":
+        if "extrapolation" not in self.baselines:
+            raise ValueError("baselines: extrapolation is none of them, which a network has to beat")
+        return self
+
+    @model_validator(mode="after")
     def _splits_are_of_archives(self) -> "Params":
         if unknown := self.index.splits.keys() - self.ingest_radar.sources.keys():
             raise ValueError(f"index.splits: {', '.join(sorted(unknown))}: no such key in ingest_radar.sources")

@@ -166,6 +166,7 @@ def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
             {"index.validation_share": 0.5, "index.test_share": 0.5},
             "^index: validation_share and test_share .* below 1",
         ),
+        ({"baselines": ["persistence", "steps"]}, r"baselines: extrapolation is none of them, which a network"),
         ({"models.up/there": {}}, r"^models\.up/there\."),
     ],
 )
