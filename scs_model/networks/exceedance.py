@@ -102,25 +102,24 @@ class Exceedance(nn.Module):
         """
         exact = partial(torch.autocast, change.device.type, enabled=False)  # bfloat16 tells few probabilities apart
         with exact():
-            on_cells, of_newest = self._on_cells(change.float(), shares.float()), self._ratio(newest.float())
+            change = change.float()
+            before, now = shares.float().unflatten(2, (len(self.thresholds), -1))
+            features = torch.cat([now, now - before, torch.ones_like(now[:, :, :1])], 2)
+            of_newest = self._ratio(newest.float())
 
         def log_odds(lead: int, forecast: Tensor) -> Tensor:
             with exact():
-                return self._log_odds(lead, on_cells[lead], of_newest, self._ratio(forecast.float()))
+                return self._log_odds(lead, change[lead], features, of_newest, self._ratio(forecast.float()))
 
         return log_odds
 
-    def _on_cells(self, change: Tensor, shares: Tensor) -> Tensor:
-        """Return constants and both slopes on cells, (steps, B, 3 K, H / downsample, W / downsample)."""
-        K, steps = len(self.thresholds), len(change)
-        before, now = shares.unflatten(2, (K, -1))
-        features = torch.cat([now, now - before, torch.ones_like(now[:, :, :1])], 2)
-        constants = change[:, :, :K] + torch.einsum("bkfhw,lkf->lbkhw", features, self.weights[:steps])
-        return torch.cat([constants, self.slopes[:steps, None] + CHANGE * change[:, :, K:]], 2)
-
-    def _log_odds(self, lead: int, on_cells: Tensor, of_newest: Tensor, of_forecast: Tensor) -> Tensor:
-        constant, *weights = double(on_cells, self.downsample.bit_length() - 1).chunk(3, 1)
-        log_odds = constant + weights[0] * of_newest + weights[1] * of_forecast
+    def _log_odds(self, lead: int, change: Tensor, features: Tensor, of_newest: Tensor, of_forecast: Tensor) -> Tensor:
+        K, times = len(self.thresholds), self.downsample.bit_length() - 1
+        constants = change[:, :K] + torch.einsum("bkfhw,kf->bkhw", features, self.weights[lead])
+        slopes = (self.slopes[lead] + CHANGE * change[:, K:]).split(K, 1)
+        log_odds = double(constants, times)
+        for slope, ratio in zip(slopes, (of_newest, of_forecast), strict=True):  # one by one: much memory
+            log_odds = log_odds + double(slope, times) * ratio
         slope, intercept = self.calibration[lead, ..., None, None].unbind(1)
         ordered = accumulate((slope * log_odds + intercept).unbind(1), torch.minimum)
         return torch.stack(list(ordered), 1)

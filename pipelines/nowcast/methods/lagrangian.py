@@ -85,8 +85,8 @@ def trajectories(
     ndarray of shape (h, w, 2)
         x and y of where one gets after each step, as maps for :func:`sample`.
     """
-    y, x = np.mgrid[rows, columns]
-    position = np.stack([x, y], -1).astype(np.float32)
+    x, y = (np.arange(span.start, span.stop, dtype=np.float32) for span in (columns, rows))
+    position = np.stack(np.meshgrid(x, y), -1)
     sign = np.float32(-1 if backward else 1)
     for _ in range(steps):
         half = position + sign / 2 * _between(motion, position)

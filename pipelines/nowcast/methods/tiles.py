@@ -1,5 +1,8 @@
 """Large grids in tiles, and their probabilities in bytes."""
 
+import shutil
+import tempfile
+import weakref
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -48,13 +51,17 @@ def cut(shape: tuple[int, int], side: int) -> list[Tile]:
 
 
 class Bytes:
-    """Probabilities (leads, K, H, W) in steps of 1 / `STEPS`, compressed in memory, a tile at a time.
+    """Probabilities (leads, K, H, W) in steps of 1 / `STEPS`, compressed on disk, a tile at a time.
 
-    Of a continent they are 9 to 13 GB as numbers; most of it is dry or isn't seen.
+    Of a continent they are 9 to 13 GB as numbers. Their temporary folder goes with the last that refers to them.
     """
 
     def __init__(self, shape: tuple[int, ...], tile: Tile) -> None:
-        self._bytes = zarr.create_array({}, shape=shape, chunks=(1, 1, *tile.shape), dtype="uint8", fill_value=UNKNOWN)
+        folder = tempfile.mkdtemp(prefix="probabilities-")
+        self._bytes = zarr.create_array(
+            folder, shape=shape, chunks=(1, 1, *tile.shape), dtype="uint8", fill_value=UNKNOWN
+        )
+        weakref.finalize(self._bytes, shutil.rmtree, folder, ignore_errors=True)
 
     def __setitem__(self, at: Any, probability: NDArray[np.float32]) -> None:
         """Round and keep them."""
