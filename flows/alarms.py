@@ -15,7 +15,9 @@ from prefect.events import emit_event
 from pipelines.operation.products.latest import read_latest, update_latest
 from pipelines.params.operation import Domain
 
-Kind = Literal["no-forecast", "stale-input", "fallback", "model-changed", "skill-below-extrapolation"]
+Kind = Literal[
+    "no-forecast", "stale-input", "fallback", "model-changed", "products-left-out", "skill-below-extrapolation"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AUTOMATION, WATCH = "scs alarms", "scs watch {}"
 KEPT = {"name", "description", "enabled", "tags", "actions", "actions_on_trigger", "actions_on_resolve"}

@@ -11,8 +11,8 @@ from prefect.artifacts import create_markdown_artifact
 
 from pipelines.common.markdown import code, literal
 from pipelines.common.text import printable
-from pipelines.operation.products.dataset import NETCDF
-from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, PROBABILITIES, ZARR
+from pipelines.operation.products.latest import SOME, WHOLE
+from pipelines.operation.products.publish import COGS, MAPS, PICTURE
 from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain
 
@@ -29,7 +29,7 @@ def show_forecast(domain: Domain, published: PublishedForecast) -> None:
     if server.startswith("http") and attributes.model_version is not None:
         page = f"models/{quote(attributes.model_name, '')}/versions/{quote(attributes.model_version, '')}"
         model = f"[{model}]({server.rstrip('/')}/#/{page})"
-    names = (NETCDF, ZARR, COGS, PICTURE, PROBABILITIES, ANIMATION, MAPS)
+    names = (*WHOLE.values(), *SOME.values(), COGS, MAPS)
     files = [f"[{name}]({(folder / name).as_uri()})" for name in names if (folder / name).exists()]
     lines = [
         f"![{literal(attributes.title)}]({_small(folder / PICTURE)})",

@@ -75,6 +75,8 @@ def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Da
         partial(load, domain.model, domain.device),
         domain.policy,
         minutes=domain.minutes,
+        members=domain.members,
+        areas=domain.areas,
         memory_limit_mb=domain.memory_limit_mb,
         snapshot=snapshot,
     )
@@ -89,8 +91,10 @@ def announce(domain: Domain, folder: Path) -> None:
     published = read_published(folder)
     fallback = published.attributes.fallback
     changed = fallback if fallback and CHANGED in fallback else None
+    left_out = "; ".join(published.attributes.left_out) or None
     show_forecast(domain, published)
-    tell(domain, {"no-forecast": None, "stale-input": None, "fallback": fallback, "model-changed": changed})
+    alarms = {"fallback": fallback, "model-changed": changed, "products-left-out": left_out}
+    tell(domain, {"no-forecast": None, "stale-input": None} | alarms)
     update_latest(domain, forecast=describe(published), alarms={})
 
 

@@ -48,6 +48,18 @@ class Unavailable(UserError):  # noqa: N818 - a condition of a service or a lock
     """Something that may be there in a minute isn't: a lock that another holds, a server that doesn't answer."""
 
 
+@contextmanager
+def as_user_error(what: str) -> Iterator[None]:
+    """Turn whatever is raised into a `UserError`: nothing that a model does may keep the next method from its turn."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = in_short(error)
+        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error
+
+
 def in_short(error: Exception) -> str:
     """Return what a library's error says, in one line of 200 characters at most."""
     return printable(" ".join(str(error).split()))[:200]

@@ -4,24 +4,25 @@ The command `scs forecast` and the hourly flow both come through here.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipelines.common.errors import UserError, in_short
+from pipelines.common.errors import UserError, as_user_error
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Exceedance, ProbabilisticForecaster
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
+from pipelines.operation.products.additions import add_what_is_asked_for
 from pipelines.operation.products.dataset import forecast_dataset
 from pipelines.params.nowcast import Fallback
-from pipelines.params.operation import Policy
+from pipelines.params.operation import Members, Policy
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import pixel_metres
 
@@ -35,6 +36,8 @@ def forecast(
     policy: Policy,
     *,
     minutes: int = 60,
+    members: Members | None = None,
+    areas: Path | None = None,
     memory_limit_mb: int | None = None,
     snapshot: str | None = None,
 ) -> tuple[xr.Dataset, list[Frame]]:
@@ -50,6 +53,10 @@ def forecast(
         Gives the model; may raise.
     minutes : int
         Longest lead time.
+    members : Members, optional
+        To draw of a model with probabilities.
+    areas : Path, optional
+        GeoJSON of those whose mean rain is told.
     memory_limit_mb : int, optional
         A method that needs more isn't used; see :func:`pipelines.nowcast.methods.memory.needed_mb`.
     snapshot : str, optional
@@ -87,6 +94,9 @@ def forecast(
         fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else None
         dataset = forecast_dataset(
             rain_rate, inputs, step_s, model, policy, exceedance=exceedance, fallback=fallback, snapshot=snapshot
+        )
+        dataset = add_what_is_asked_for(
+            dataset, exceedance, inputs, step_s, members=members, areas=areas, memory_limit_mb=memory_limit_mb
         )
         return dataset, inputs.observed
     if len(refusals) == 1:
@@ -168,15 +178,3 @@ def _no_distribution(exceedance: Exceedance, rain_rate: Rain) -> Iterator[tuple[
             yield bool((of_rate < -ROUNDING).any() or (of_rate > 1 + ROUNDING).any()), "probabilities beyond 0 to 1"
             yield bool((of_rate > lower + ROUNDING).any()), "heavier rain that is likelier than lighter"
             lower = of_rate
-
-
-@contextmanager
-def as_user_error(what: str) -> Iterator[None]:
-    """Turn whatever is raised into a `UserError`: nothing that a model does may keep the next method from its turn."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = in_short(error)
-        raise UserError(f"{what}: {type(error).__name__}: {reason}") from error

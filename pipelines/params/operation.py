@@ -6,17 +6,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from pipelines.params.base import Device, Positive, Section, Share
-from pipelines.params.nowcast import Fallback
+from pipelines.params.nowcast import Fallback, Rates
 from pipelines.params.radar import FileHints
 
 
-def _folder(given: Any) -> Path:
-    if not isinstance(given, str | Path) or not str(given):
-        raise ValueError("should be the path of a folder")
-    return Path(given)
+def _path_of(kind: str) -> BeforeValidator:
+    def path(given: Any) -> Path:
+        if not isinstance(given, str | Path) or not str(given):
+            raise ValueError(f"should be the path of a {kind}")
+        return Path(given)
+
+    return BeforeValidator(path)
 
 
-Folder = Annotated[Path, BeforeValidator(_folder)]
+Folder = Annotated[Path, _path_of("folder")]
+File = Annotated[Path, _path_of("file")]
 
 
 class Policy(Section):
@@ -37,6 +41,16 @@ class Policy(Section):
     )
 
 
+class Members(Section):
+    """Members of a forecast with probabilities: what amounts, and the rain of areas, are told from."""
+
+    count: int = Field(ge=2, le=1000)
+    seed: int = Field(default=1, ge=0, description="of their draws, with the time of the newest frame")
+    keep: bool = Field(default=False, description="whether they are published themselves, too")
+    amounts: Rates = Field(default=[1.0, 5.0, 10.0, 20.0], description="whose probabilities are told, mm, ascending")
+    max_seconds: Positive = Field(default=300, description="those that are done by then are all")
+
+
 class Domain(FileHints):
     """A radar's area: where its frames come in, what their files don't say, and what goes out when."""
 
@@ -49,6 +63,10 @@ class Domain(FileHints):
     cron: str = Field(min_length=1, description="when to forecast, UTC: minute, hour, day, month, weekday")
     minutes: Positive = Field(description="longest lead time, minutes")
     policy: Policy
+    members: Members | None = Field(default=None, description="of a model with probabilities; null for none")
+    areas: File | None = Field(
+        default=None, description="GeoJSON of catchments or districts whose mean rain is told; null for none"
+    )
     memory_limit_mb: Positive | None = Field(
         description="a method that needs more on the grid isn't used, MB; null for no limit"
     )

@@ -37,9 +37,10 @@ class MissingFrame(BaseModel):
 class ForecastAttributes(BaseModel):
     """Attributes of a forecast; ``ForecastAttributes.model_validate(dataset.attrs)`` reads them from its dataset.
 
-    ``fallback`` says which method was used in the model's place, and why; None if it is the model's own. A model from
-    outside the registry has no version and no hash, a forecast from a folder of files no snapshot. What has a default
-    isn't in the oldest files.
+    ``fallback`` says which method was used in the model's place, and why; None if it is the model's own.
+    ``left_out`` are products that were asked for and couldn't be made, a line each. A model from outside the registry
+    has no version and no hash, a forecast from a folder of files no snapshot. What has a default isn't in the oldest
+    files.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +58,7 @@ class ForecastAttributes(BaseModel):
     missing_frames: Annotated[list[MissingFrame], BeforeValidator(_parsed)] = []
     policy: Annotated[dict[str, Any], BeforeValidator(_parsed)] = {}
     fallback: Annotated[str | None, BeforeValidator(_or_none)] = None
+    left_out: Annotated[list[str], BeforeValidator(_parsed)] = []
 
     def to_attrs(self) -> dict[str, str]:
         """Return them as they are in files: text, JSON for what has parts, ``none`` where there is nothing to say."""
@@ -68,10 +70,8 @@ class ForecastAttributes(BaseModel):
     @property
     def warnings(self) -> list[str]:
         """What one has to know before one trusts the forecast, a line each."""
-        lines = [] if self.fallback is None else [f"fallback: {self.fallback}"]
-        return lines + [
-            f"input of {one.time} UTC: {one.why}; in its place {one.stand_in}" for one in self.missing_frames
-        ]
+        gaps = [f"input of {one.time} UTC: {one.why}; in its place {one.stand_in}" for one in self.missing_frames]
+        return [*([] if self.fallback is None else [f"fallback: {self.fallback}"]), *gaps, *self.left_out]
 
     @property
     def short_warning(self) -> str:

@@ -13,16 +13,14 @@ from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.operation.products.attributes import ForecastAttributes, InputFrame, MissingFrame
+from pipelines.operation.products.variables import TIMES, chunked, probabilities, threshold
 from pipelines.params.operation import Policy
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
 
 NETCDF = "forecast.nc"
+RATE = "rainfall_flux"
 PROBABILITY, CLIMATOLOGY = "rainfall_flux_exceedance_probability", "rainfall_flux_exceedance_climatology"
-# For netCDF and for Zarr: each takes what it knows.
-PACKED = {"_FillValue": np.float32(np.nan), "zlib": True, "complevel": 1}
-# A byte each, in steps of 0.004: a forecast of probabilities is K times one of rain.
-BYTES = {"dtype": "uint8", "scale_factor": np.float32(1 / 250), "_FillValue": np.uint8(255)}
 SECONDS = {"dtype": "int64", "units": "seconds since 1970-01-01", "calendar": "standard", "_FillValue": None}
 
 
@@ -131,27 +129,12 @@ def forecast_dataset(
             {"coordinates": rain.encoding["coordinates"].replace(" time", f" {time}")},
         )
     if exceedance is not None:
-        coordinates["threshold"] = xr.Variable(
-            "threshold",
-            np.array(model.description.rates),
-            {
-                "standard_name": "rainfall_flux",
-                "long_name": "rain rate that is reached",
-                "units": "kg m-2 h-1",
-                "spp__relative_to_threshold": "greater_than_or_equal_to",  # IMPROVER's word for it
-            },
+        rates = list(model.description.rates or ())
+        coordinates["threshold"] = threshold(
+            "threshold", rates, "rainfall_flux", "rain rate that is reached", "kg m-2 h-1"
         )
-        variables[PROBABILITY] = xr.Variable(
-            ("lead_time", "threshold", "y", "x"),
-            exceedance,
-            {
-                "long_name": "probability of a rain rate of at least the threshold",
-                "relation": "greater than or equal",
-                "units": "1",
-                "grid_mapping": "crs",
-            },
-            BYTES | {"coordinates": variables["rainfall_flux"].encoding["coordinates"]},
-        )
+        words = "probability of a rain rate of at least the threshold"
+        variables[PROBABILITY] = probabilities(variables["rainfall_flux"], "threshold", exceedance, words)
         if (climatology := model.description.climatology) is not None:
             variables[CLIMATOLOGY] = xr.Variable(
                 "threshold",
@@ -159,9 +142,7 @@ def forecast_dataset(
                 {"long_name": "share of such rain in the training archives, without time and place", "units": "1"},
             )
     for variable in variables.values():
-        if "y" in variable.dims:
-            chunk = (*(1 for _ in variable.dims[:-2]), *newest.grid.shape)
-            variable.encoding = PACKED | {"chunksizes": chunk, "chunks": chunk} | variable.encoding
+        chunked(variable)
     for variable in coordinates.values():
         variable.encoding |= dict(SECONDS) if np.issubdtype(variable.dtype, np.datetime64) else {"_FillValue": None}
     return xr.Dataset(variables, coordinates, _attributes(inputs, model, policy, fallback=fallback, snapshot=snapshot))
@@ -169,11 +150,10 @@ def forecast_dataset(
 
 def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
     """Return each variable of maps with the valid times, or the ends of the periods, of its fields."""
-    axes = {"lead_time": "time"} | {f"period_{minutes}min": f"time_{minutes}min" for minutes in PERIODS_MIN}
     return {
-        str(name): forecast[axes[variable.dims[0]]].to_numpy()
+        str(name): forecast[TIMES[str(variable.dims[0])]].to_numpy()
         for name, variable in forecast.data_vars.items()
-        if variable.dims[-1:] == ("x",) and variable.dims[0] in axes
+        if variable.dims[-1:] == ("x",) and variable.dims[0] in TIMES
     }
 
 

@@ -41,7 +41,11 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
     issued = np.datetime_as_string(forecast["forecast_reference_time"].to_numpy(), "s")
     for name, times in valid_times(forecast).items():
         variable = forecast[name]
-        about = {key: variable.attrs[key] for key in ("standard_name", "long_name", "units") if key in variable.attrs}
+        about = {
+            key: variable.attrs[key]
+            for key in ("standard_name", "long_name", "units", "members")
+            if key in variable.attrs
+        }
         about |= {key: forecast.attrs[key] for key in TAGS}
         label = f"{variable.attrs['long_name']}, {variable.attrs['units']}"
         bands = [label]
@@ -51,13 +55,14 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
         packing = variable.encoding
         dtype, scale = np.dtype(packing.get("dtype", "float32")), packing.get("scale_factor", 1)
         kind = {"dtype": dtype, "nodata": packing["_FillValue"], "predictor": 3 if dtype.kind == "f" else 2}
-        for field, time in zip(variable.to_numpy(), times, strict=True):
-            pixels = field.reshape(len(bands), *grid.shape)
-            if dtype.kind != "f":
-                pixels = np.where(np.isnan(pixels), packing["_FillValue"], np.rint(pixels / scale))
+        for number, time in enumerate(times):
             path = folder / f"{name}_{stamp(time)}.tif"
             with rasterio.open(path, "w", count=len(bands), **OPTIONS, **kind, **place) as file:
-                file.write(pixels.astype(dtype, copy=False))
+                for band in range(len(bands)):  # plane by plane: those of a continent take gigabytes
+                    pixels = variable[number, band].to_numpy() if variable.ndim == 4 else variable[number].to_numpy()
+                    if dtype.kind != "f":
+                        pixels = np.where(np.isnan(pixels), packing["_FillValue"], np.rint(pixels / scale))
+                    file.write(pixels.astype(dtype, copy=False), band + 1)
                 valid = np.datetime_as_string(time, "s")
                 # With both, no reader takes it for an observation.
                 file.update_tags(valid_time=f"{valid}Z", forecast_reference_time=f"{issued}Z", **about)

@@ -20,12 +20,23 @@ import numpy as np
 
 from pipelines.common.files import exclusive, write_text
 from pipelines.operation.products.dataset import NETCDF, stamp
-from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, PROBABILITIES, ZARR
+from pipelines.operation.products.publish import (
+    AMOUNTS,
+    ANIMATION,
+    AREAS_CSV,
+    AREAS_JSON,
+    COGS,
+    MAPS,
+    PICTURE,
+    PROBABILITIES,
+    ZARR,
+)
 from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain
 
 LATEST = "latest.json"
-WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "probabilities": PROBABILITIES, "animation": ANIMATION}
+WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "animation": ANIMATION}
+SOME = {"probabilities": PROBABILITIES, "amounts": AMOUNTS, "areas_csv": AREAS_CSV, "areas_json": AREAS_JSON}
 TEXTS = (
     *("title", "method", "model_name", "model_version", "model_sha256", "code_commit", "live_store_snapshot"),
     *("source", "fallback"),
@@ -85,7 +96,11 @@ def describe(published: PublishedForecast) -> dict[str, Any]:
         **{name: attrs[name] for name in TEXTS},
         **{name: parts[name] for name in ("policy", "input_frames", "missing_frames")},
         "files": {
-            **{kind: f"{folder.name}/{name}" for kind, name in WHOLE.items() if (folder / name).exists()},
+            **{
+                kind: f"{folder.name}/{name}"
+                for kind, name in (WHOLE | SOME).items()
+                if kind in WHOLE or (folder / name).exists()
+            },
             "maps": [path.relative_to(folder.parent).as_posix() for path in maps],
             "geotiffs": {
                 name: [

@@ -10,10 +10,12 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from pipelines.operation.products.dataset import valid_times
 from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.grid import Grid
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import Scale, draw_maps
 
 RARE = 0.05
+LONGEST = 1000  # pixels of a map
 TENTHS = np.arange(1, 10)
 # From light to dark and of one order to the colour-blind, too; it has no grey, which is what isn't known.
 COLOURS = ListedColormap(colormaps["viridis_r"](np.linspace(0.03, 0.93, TENTHS.size))).with_extremes(
@@ -48,19 +50,16 @@ def draw_probabilities(forecast: xr.Dataset, name: str, path: Path) -> None:
     shown = few_leads(len(times))
     start = np.datetime64(forecast["forecast_reference_time"].item(), "ns")
     minutes = (times[shown] - start) // np.timedelta64(60, "s")
-    draw_maps(
-        {
-            f"≥ {threshold[k].item():g} {'mm/h' if 'h' in threshold.attrs['units'] else 'mm'}": list(
-                variable[shown, k].to_numpy()
-            )
-            for k in few_leads(count)
-        },
-        [f"+{m} min, {_clock(t)}" for m, t in zip(minutes, times[shown], strict=True)],
-        grid_of(forecast),
-        f"{variable.attrs['long_name'].capitalize()}\n{forecast.attrs['source']}, from {_clock(start)}",
-        path,
-        SCALE,
-    )
+    grid = grid_of(forecast)
+    few = slice(None, None, max(1, max(grid.shape) // LONGEST))  # of a continent's pixels, which no picture shows
+    units = "mm/h" if threshold.name == "threshold" else "mm"
+    rows = {
+        f"≥ {threshold[k].item():g} {units}": [variable[at, k, few, few].to_numpy() for at in shown]
+        for k in few_leads(count)
+    }
+    columns = [f"+{m} min, {_clock(t)}" for m, t in zip(minutes, times[shown], strict=True)]
+    title = f"{variable.attrs['long_name'].capitalize()}\n{forecast.attrs['source']}, from {_clock(start)}"
+    draw_maps(rows, columns, Grid(grid.crs, grid.x[few], grid.y[few]), title, path, SCALE)
 
 
 def _clock(time: np.datetime64) -> str:

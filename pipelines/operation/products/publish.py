@@ -7,6 +7,8 @@
                           probabilities a band for each threshold
 ``forecast.png``          the newest observed frame and four lead times at a glance
 ``probabilities.png``     of a forecast that has some, at the same lead times
+``amounts.png``           those of amounts over 30 minutes, of a forecast with members
+``areas.csv``, ``.json``   rain of areas, where the domain has some
 ``maps/KIND_STAMP.png``   a map for each observed frame and each lead time
 ``forecast.gif``          these maps, one after the other
 ========================  =============================================================================================
@@ -25,12 +27,14 @@ from pipelines.operation.products.animation import write_maps
 from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.geotiff import write_cogs
 from pipelines.operation.products.probability_maps import draw_probabilities
+from pipelines.operation.products.regions import NAMES, write_tables
 from pipelines.radar.frame import Frame
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps
 
 ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecast.gif", "cog", "maps"
-PROBABILITIES = "probabilities.png"
+AMOUNT_PROBABILITY = "rainfall_amount_30min_exceedance_probability"
+PROBABILITIES, AMOUNTS, AREAS_CSV, AREAS_JSON = "probabilities.png", "amounts.png", "areas.csv", "areas.json"
 
 
 def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> None:
@@ -51,8 +55,11 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> No
             forecast.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
             write_cogs(forecast, temporary / COGS)
             draw_forecast(forecast, observed[-1], temporary / PICTURE)
-            if PROBABILITY in forecast:
-                draw_probabilities(forecast, PROBABILITY, temporary / PROBABILITIES)
+            for name, picture in ((PROBABILITY, PROBABILITIES), (AMOUNT_PROBABILITY, AMOUNTS)):
+                if name in forecast:
+                    draw_probabilities(forecast, name, temporary / picture)
+            if NAMES in forecast:
+                write_tables(forecast, temporary / AREAS_CSV, temporary / AREAS_JSON)
             write_maps(forecast, observed, temporary / MAPS, temporary / ANIMATION)
     except OSError as error:
         raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error

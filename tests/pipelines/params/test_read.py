@@ -162,6 +162,12 @@ def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
         ({"domains.simulated.archive": "data/inbox/simulated/old"}, r"domains: simulated\.archive lies in"),
         ({"domains.simulated.name": "other"}, r"domains: simulated\.name: unknown key"),
         ({"domains.simulated.inbox": ""}, r"domains\.simulated\.inbox: should be the path of a folder"),
+        ({"domains.simulated.areas": ""}, r"domains\.simulated\.areas: should be the path of a file"),
+        (
+            {"domains.simulated.members": {"count": 1}},
+            r"domains\.simulated\.members\.count: .* greater than or equal to 2",
+        ),
+        ({"domains.simulated.members": {"count": 2, "amounts": [5.0, 1.0]}}, r"domains\.simulated\.members\.amounts: "),
         (
             {"index.validation_share": 0.5, "index.test_share": 0.5},
             "^index: validation_share and test_share .* below 1",

@@ -1,13 +1,12 @@
 """Mean rain of polygons: shares of pixels against points that are counted, and every file that is none in words."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyproj
 import pytest
 from archive import GRID_CRS
+from geojson import box, feature, written
 from matplotlib.path import Path as Outline
 
 from pipelines.common.errors import UserError
@@ -17,19 +16,6 @@ from pipelines.radar.grid import Grid
 
 DEGREES = Grid.from_edges(pyproj.CRS.from_epsg(4326), left=5.0, top=52.0, dx=0.5, dy=0.25, shape=(4, 6))
 METRES = Grid.from_edges(GRID_CRS, left=0.0, top=0.0, dx=4000.0, dy=4000.0, shape=(60, 50))
-
-
-def feature(name: object, *rings: list[list[float]], kind: str = "Polygon", **more: object) -> dict[str, Any]:
-    return {"type": "Feature", "properties": {"name": name}, "geometry": {"type": kind, "coordinates": rings}} | more
-
-
-def box(west: float, south: float, east: float, north: float) -> list[list[float]]:
-    return [[west, south], [east, south], [east, north], [west, north], [west, south]]
-
-
-def written(path: Path, *features: object, **more: object) -> Path:
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features} | more))
-    return path
 
 
 def test_a_mean_is_of_shares_of_pixels_that_are_known(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -11,6 +12,7 @@ import rasterio
 import xarray as xr
 from archive import moving_cells
 from domains import SIMULATED, domain_in
+from geojson import box, feature, written
 from matplotlib.image import imread
 from PIL import Image, ImageSequence
 from small_model import loaded, probabilistic, untrained
@@ -28,6 +30,7 @@ from pipelines.operation.products.latest import describe, read_latest, update_la
 from pipelines.operation.products.probability_maps import SCALE, in_words
 from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, PROBABILITIES, ZARR, publish
 from pipelines.operation.products.published import read_published
+from pipelines.params.operation import Members
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import COLOURS
@@ -42,10 +45,12 @@ FRAMES = moving_cells("2024-06-01T23:40", 4, shape=SHAPE, speed=(6.0, 3.0))
 PERSISTENCE = loaded("persistence")
 
 
-def made(frames: list[Frame], minutes: int = 60, model: LoadedModel = PERSISTENCE) -> tuple[xr.Dataset, list[Frame]]:
+def made(
+    frames: list[Frame], minutes: int = 60, model: LoadedModel = PERSISTENCE, **asked: Any
+) -> tuple[xr.Dataset, list[Frame]]:
     by_time = {frame.time: frame for frame in frames}
     source = Source("radar", np.array(list(by_time)), by_time.__getitem__)
-    return forecast(source, lambda: model, POLICY, minutes=minutes)
+    return forecast(source, lambda: model, POLICY, minutes=minutes, **asked)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +84,10 @@ def test_no_product_is_taken_for_an_observation(folder: Path) -> None:
 
 def test_with_probabilities_the_other_products_are_of_the_field(tmp_path: Path) -> None:
     small = moving_cells("2024-06-01T23:40", 4, shape=(40, 50))
-    dataset, observed = made(small, 10, probabilistic())
+    areas = written(tmp_path / "areas.geojson", feature("all", box(10.05, 54.7, 10.5, 54.95)))
+    dataset, observed = made(small, 10, probabilistic(), areas=areas)
     publish(dataset, observed, tmp_path / "out")
-    assert len(names(tmp_path / "out" / COGS)) == 2 + 2 and len(names(tmp_path / "out" / MAPS)) == 3 + 2
+    assert len(names(tmp_path / "out" / COGS)) == 2 * 2 and len(names(tmp_path / "out" / MAPS)) == 3 + 2
     for path in (tmp_path / "out" / NETCDF, tmp_path / "out" / ZARR):
         with pytest.raises(UnreadableFile, match="a nowcast of 23:55 for 00:"):  # and threshold is no rain
             read_header(path)
@@ -100,7 +106,11 @@ def test_with_probabilities_the_other_products_are_of_the_field(tmp_path: Path) 
         np.testing.assert_array_equal(file.read(), packed)
     said = describe(read_published(tmp_path / "out"))["files"]
     assert said["probabilities"] == "out/probabilities.png" and (tmp_path / said["probabilities"]).exists()
-    assert [Path(one["file"]).name for one in said["geotiffs"][PROBABILITY]] == names(tmp_path / "out" / COGS)[2:]
+    assert [Path(one["file"]).name for one in said["geotiffs"][PROBABILITY]] == names(tmp_path / "out" / COGS)[2:4]
+    assert {"areas_csv", "areas_json"} <= said.keys() and "amounts" not in said, "of members, and there are none"
+    publish(*made(small, 30, probabilistic(), members=Members(count=3)), tmp_path / "more")
+    said = describe(read_published(tmp_path / "more"))["files"]
+    assert "areas_csv" not in said and imread(tmp_path / said["amounts"]).shape[0] > 200
 
 
 def test_maps_of_probabilities_are_coloured_by_tenths_and_never_say_none_or_all(tmp_path: Path) -> None:
