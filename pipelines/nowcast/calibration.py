@@ -10,6 +10,7 @@ from scs_model import EncoderForecaster
 
 EDGE, BINS = 8.0, 160  # log-odds beyond ±EDGE are taken as that
 SAMPLES = 4.0  # that a block of weather counts as: its pixels and hours are of one rain
+FLATTEST = 0.1  # slope: what is thought likelier stays so, whatever a few hours of rain say
 PRIOR = 0.5  # standard deviation of what the calibration is thought to be before anything is seen
 
 
@@ -62,7 +63,7 @@ def calibrate(network: EncoderForecaster, counts: Tensor, blocks: int) -> None:
     optimizer = torch.optim.LBFGS([change], max_iter=200, line_search_fn="strong_wolfe")
 
     def calibrated() -> Tensor:
-        return (1 + change[..., :1]) * centres + change[..., 1:]
+        return (1 + change[..., :1]).clamp(min=FLATTEST) * centres + change[..., 1:]
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -80,5 +81,6 @@ def calibrate(network: EncoderForecaster, counts: Tensor, blocks: int) -> None:
     best = csi.max(-1)
     cuts = said.gather(-1, best.indices[..., None])[..., 0]
     exceedance = network.exceedance
-    exceedance.calibration.copy_(change.detach() + torch.tensor([1.0, 0.0]))
+    found = change.detach()
+    exceedance.calibration.copy_(torch.stack([(1 + found[..., 0]).clamp(min=FLATTEST), found[..., 1]], -1))
     exceedance.cuts.copy_(cuts.where(best.values > 0, 0.5))

@@ -77,9 +77,15 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     Raises
     ------
     UserError
-        If the loss becomes NaN.
+        If the loss becomes NaN, the network can't take windows of this size, or the climatology is of other rates.
     """
     params = params.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))
+    rates = index.rates if model.probabilistic else None
+    climate = Climatology.read(windows.with_name("climatology.json")) if rates else None
+    if climate and climate.rates != rates:
+        raise UserError(
+            f"{windows.with_name('climatology.json')}: of other rates than index.rates: run the stage index"
+        )
     table = pd.read_parquet(windows)
     stores = sorted(table["store"].unique())
     digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
@@ -87,15 +93,18 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     settings = {
         "model": model.model_dump(exclude={"steps", "seed"}),
         "train": params.model_dump(),
-        "index": index.model_dump(include={"step_s", "inputs", "leads", "size"}),
+        "index": index.model_dump(include={"step_s", "inputs", "leads", "size"} | ({"rates"} if rates else set())),
     }
     checkpoints = checkpoint_folder(name, settings, data_sha256)
-    rates = index.rates if model.probabilistic else None
     shape = {**model.network, "leads": index.leads}
     built = {**shape, "thresholds": thresholds(rates) if rates else None}
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
     network = EncoderForecaster(**built, subtasks=model.subtasks is not None)
+    if index.size % network.divisor:
+        raise UserError(
+            f"index.size: {index.size} pixels aren't divisible by {network.divisor}, as models.{name} wants"
+        )
     module = NowcastTraining(
         *(network, model.switch, model.subtasks),
         inputs=index.inputs,
@@ -137,12 +146,11 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         forecaster = EncoderForecaster(**built).eval()  # without the subtasks' heads
         forecaster.load_state_dict(kept := {name: weights[name] for name in forecaster.state_dict()})
         of_rates: dict[str, Any] = {}
-        if rates:
+        if rates and climate:
             batches = track(DataLoader(seen, batch_size=share), "calibrate", transient=True)
             blocks = len(np.unique(number_blocks(seen.windows)))
             calibrate(forecaster, count_events(forecaster, batches, rates, index.inputs), blocks)
             kept = forecaster.state_dict()
-            climate = Climatology.read(windows.with_name("climatology.json"))
             of_rates = {"rates": rates, "field": model.field, "climatology": climate.exceedance}
         frames = open_frames_at(Path(stores[0]), index.step_s)
         description = ModelDescription(

@@ -16,7 +16,10 @@ from pipelines.radar.frame import Rain
 from pipelines.verification.bootstrap import CELLS, KEY, Statistic, intervals, mean_of_known
 
 ORDER = 1e-6  # by which a probability may be off: rounding of float32
-BINS = 20  # of probability, even, the last one closed; for reliability and ROC
+# Of bins of probability, thousandths, the last one closed; fine where rare rates are said; for reliability and ROC.
+EDGES = np.array([0, 1, 2, 5, 10, 20, *range(50, 1001, 50)])
+BINS = len(EDGES) - 1
+BIN_OF = np.searchsorted(EDGES[1:-1], np.arange(EDGES[-1] + 1), side="right").astype(np.uint8)
 OF_BINS = [f"{what}_{number}" for what in ("count", "said", "came") for number in range(BINS)]
 FEW_RATES = (0.5, 2.0, 5.0, 10.0)  # mm/h, of those that there are: shown where all were too many
 PROBABILITY_SUMS = ["pixels", "squared_error", "fair_error", "spread", *OF_BINS]
@@ -79,7 +82,8 @@ def score_probabilities(
                 raise UserError(f"{at}more likely than a lower rain rate")
             lower, p = narrow, narrow.astype(np.float64)  # one plane alone: grids have millions of pixels
             # One number for the bin and for what came: each pixel is counted once.
-            of_bin = np.minimum((narrow * BINS).astype(np.uint8), BINS - 1) + BINS * (seen >= rate).astype(np.uint8)
+            thousandth = (narrow * EDGES[-1]).clip(0, EDGES[-1]).astype(np.uint16)
+            of_bin = BIN_OF[thousandth] + BINS * (seen >= rate).astype(np.uint8)
             count = np.bincount(of_bin, minlength=2 * BINS).reshape(2, BINS)
             said = np.bincount(of_bin, p, 2 * BINS).reshape(2, BINS)
             square = p @ p

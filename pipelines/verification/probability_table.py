@@ -25,7 +25,7 @@ HOW = (
     "Brier scores of the sums over all forecasts, integrated over these rates by trapezoids, mean over the lead times, "
     "mm/h; less is better. That of a method which says 0 and 1 alone is about its mean absolute error between the "
     "lowest and the highest of these rates. Fair: as if an ensemble had endless members (Ferro 2014). {skill} ROC "
-    "area: over 20 even bins of probability; for rates so rare that little is said above 0.05 it is more than that. "
+    "area: over bins of probability, the lowest up to 0.001; where little is said above it, it is more than that. "
     "Sharpness: mean p (1 - p), 0 for 0 and 1 alone. Intervals of 95 % are by the same bootstrap over {blocks} "
     "block(s)."
 )

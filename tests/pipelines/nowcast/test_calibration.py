@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.nowcast.calibration import BINS, EDGE, calibrate, count_events
+from pipelines.nowcast.calibration import BINS, EDGE, FLATTEST, calibrate, count_events
 from pipelines.nowcast.methods.network import thresholds
 from scs_model import EncoderForecaster
 
@@ -49,6 +49,17 @@ def test_where_nothing_came_the_cut_stays_and_the_odds_fall_a_little() -> None:
     assert torch.equal(model.exceedance.cuts, torch.full((2, 2), 0.5))  # type: ignore[union-attr]
     constant = model.exceedance.calibration[..., 1]  # type: ignore[union-attr]
     assert ((constant < 0) & (constant > -2)).all()
+
+
+def test_what_is_thought_likelier_stays_so() -> None:
+    """Where the unlikely came and the likely didn't, the odds get flat, and never turn round."""
+    counts = torch.zeros(2, 2, 2, BINS, dtype=torch.float64)
+    counts[0] = 1000
+    counts[1, ..., : BINS // 2] = 900
+    model = network()
+    calibrate(model, counts, blocks=1000)
+    slope = model.exceedance.calibration[..., 0]  # type: ignore[union-attr]
+    torch.testing.assert_close(slope, torch.full((2, 2), FLATTEST))
 
 
 def test_every_pixel_that_is_seen_is_counted_once() -> None:

@@ -74,6 +74,16 @@ def test_a_probabilistic_model_says_its_rates_and_its_climate(workplace: Path) -
     assert not torch.equal(weights["exceedance.cuts"], torch.full_like(weights["exceedance.cuts"], 0.5))
 
 
+def test_rates_and_sizes_that_do_not_fit_are_refused_before_the_training(workplace: Path) -> None:
+    params = small_params(workplace)
+    other = params.index.model_copy(update={"rates": [0.3, *params.index.rates[1:]]})
+    with pytest.raises(UserError, match=r"climatology\.json: of other rates than index\.rates"):
+        trained(params.model_copy(update={"index": other}), "scs_probabilities", workplace / "other")
+    params.models["scs_probabilities"] = params.models["scs_probabilities"].model_copy(update={"downsample": 8})
+    with pytest.raises(UserError, match=r"index\.size: 32 pixels aren't divisible by models.*64"):
+        trained(params, "scs_probabilities", workplace / "small")
+
+
 def test_same_seed_same_weights_other_seed_others(workplace: Path) -> None:
     first = trained(small_params(workplace), "scs", workplace / "models" / "first")
     again = trained(small_params(workplace), "scs", workplace / "models" / "again")
