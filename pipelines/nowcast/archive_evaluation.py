@@ -143,7 +143,9 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
             times = all_times(store, index)
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
-        scored, probabilities, refused = score_methods(factories, times, work, index=index, params=params.evaluate)
+        scored, probabilities, members, refused = score_methods(
+            factories, times, work, index=index, params=params.evaluate
+        )
         tables = {label: rows for name, sums in scored.items() for label, rows in by_field(name, sums).items()}
         notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
         if bad:
@@ -151,7 +153,9 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         if not tables:
             raise UserError(f"{source}: no method can forecast it: {' '.join(notes)}")
         examples = {name: examples_of(factories[name], tables[name], index=index) for name in scored}
-        return write_comparison(tables, examples, out, index=index, probabilities=probabilities, notes=notes)
+        return write_comparison(
+            tables, examples, out, index=index, probabilities=probabilities, members=members, notes=notes
+        )
 
 
 def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:

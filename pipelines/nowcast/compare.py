@@ -33,6 +33,7 @@ from pipelines.verification.figures import (
     draw_reliability,
     draw_spectra,
 )
+from pipelines.verification.member_table import member_section
 from pipelines.verification.probabilities import probability_scores
 from pipelines.verification.probability_table import probability_section
 from pipelines.verification.scoring import pooled
@@ -46,6 +47,7 @@ def write_comparison(
     *,
     index: Index,
     probabilities: Tables | None = None,
+    members: Tables | None = None,
     networks: Sequence[str] = (),
     costs: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
@@ -64,6 +66,8 @@ def write_comparison(
         The frames of a forecast.
     probabilities : mapping of str to DataFrame, optional
         Of the same function, of probabilities; of none there is no second table, and no picture.
+    members : mapping of str to DataFrame, optional
+        Of the same function, of members, in a third table.
     networks, costs, notes
         See :func:`pipelines.verification.table.write_table`.
     """
@@ -78,22 +82,26 @@ def write_comparison(
     draw_example(wettest(kept[next(iter(kept))]), drawn, pictures["maps"], index=index)
     in_brackets = ["In brackets: another field of the same run."] if tables.keys() - examples.keys() else []
     notes = [*left_out, *in_brackets, *notes]
-    section = None
+    sections = {}
     if probabilities:
         common, _ = common_forecasts(probabilities)
-        section = probability_section(common, climatology=CLIMATOLOGY, rivals=BASELINES, networks=networks)
+        sections["probabilities"] = probability_section(
+            common, climatology=CLIMATOLOGY, rivals=BASELINES, networks=networks
+        )
         of_probabilities = {name: probability_scores(sums, common.get(CLIMATOLOGY)) for name, sums in common.items()}
         pictures |= {name: table.parent / f"{name}.png" for name in ("crps", "brier_skill", "reliability")}
         draw_crps(of_probabilities, pictures["crps"], BASELINES)
         draw_brier_skill(of_probabilities, pictures["brier_skill"], BASELINES)
         draw_reliability(common, pictures["reliability"], BASELINES)
+    if members:
+        sections["members"] = member_section(common_forecasts(members)[0], rivals=BASELINES)
     write_table(
         *(kept, scores, markdown, table),
         rivals=PYSTEPS,
         networks=networks,
         costs=costs,
         notes=notes,
-        probabilities=section,
+        sections=sections,
     )
     return [markdown, table, *pictures.values()]
 
@@ -133,8 +141,8 @@ def read_costs(metrics: Path, params: Params) -> dict[str, dict[str, float]]:
     return costs
 
 
-def main(scores: Path, probabilities: Path, examples: Path, metrics: Path, out: Path) -> None:
-    """Compare all tables in SCORES and PROBABILITIES, with their EXAMPLES and their trainings' METRICS, into OUT."""
+def main(scores: Path, probabilities: Path, members: Path, examples: Path, metrics: Path, out: Path) -> None:
+    """Compare all tables in SCORES, PROBABILITIES, MEMBERS, with EXAMPLES and their trainings' METRICS, into OUT."""
     params = read_params()
     tables = read_scores(scores, params)
     methods = [*params.baselines, *params.trained]
@@ -145,6 +153,7 @@ def main(scores: Path, probabilities: Path, examples: Path, metrics: Path, out: 
         out / "table.json",
         index=params.index,
         probabilities=read_probabilities(probabilities, methods),
+        members=read_probabilities(members, methods),
         networks=[name for name in params.trained if params.models[name].cell != "scs"],
         costs=read_costs(metrics, params),
         notes=[f"Not evaluated yet: {', '.join(missing)}; `dvc repro` does that."] if missing else [],

@@ -68,8 +68,10 @@ def unfinished_evaluation(
 
 def evaluate(
     make: ForecasterFactory, name: str, windows: Path, checkpoints: Path, *, index: Index, params: Evaluate
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one method's sums on the test windows, of fields and of probabilities; see :func:`score_methods`.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return one method's sums on the test windows, of fields, probabilities and members; see :func:`score_methods`.
+
+    Those of members are empty for a method that has none, or where ``evaluate.members`` is null.
 
     A store of other steps than the method's is left out, and told of.
 
@@ -79,12 +81,14 @@ def evaluate(
         If the method can't forecast from any store, or says nothing about a pixel that counts.
     """
     times = forecast_times(windows, params.time_stride)
-    fields, probabilities, refused = score_methods({name: make}, times, checkpoints, index=index, params=params)
+    fields, probabilities, members, refused = score_methods(
+        {name: make}, times, checkpoints, index=index, params=params
+    )
     if name not in fields:
         raise UserError(f"{name}: {refused[name]}" if refused else f"{windows}: no test windows")
     for words in refused.values():
         print(f"{name}: left out: {words}")
-    return fields[name], probabilities[name]
+    return fields[name], probabilities[name], members.get(name, pd.DataFrame())
 
 
 def main(
@@ -92,17 +96,18 @@ def main(
     windows: Path,
     scores: Path,
     probabilities: Path,
+    members: Path,
     examples: Annotated[Path, typer.Argument(help="netCDF of the wettest forecast, for pictures")],
     metrics: Annotated[Path, typer.Argument(help="JSON of a few scores")],
 ) -> None:
-    """Evaluate MODEL on the test events of WINDOWS into SCORES, PROBABILITIES (Parquet, sums), EXAMPLES and METRICS."""
+    """Evaluate MODEL on the test events of WINDOWS: SCORES, PROBABILITIES, MEMBERS (all sums), EXAMPLES, METRICS."""
     params = read_params()
     name = Path(model).name
     make = factory(model, params.evaluate, params.index.rates, windows.with_name(CLIMATOLOGY.name))
     identity = model if model in BASELINES else sha256(Path(model))
     with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
         tables = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)
-        for table, file in zip(tables, (scores, probabilities), strict=True):
+        for table, file in zip(tables, (scores, probabilities, members), strict=True):
             with atomic_path(file) as temporary:
                 table.to_parquet(temporary, index=False)
         sums = by_field(name, tables[0])[name]

@@ -10,6 +10,7 @@ from rich.progress import track
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
+from pipelines.nowcast.member_scores import MemberScores
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.distribution import Distribution, certain, distribution_of
 from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
@@ -25,7 +26,7 @@ from pipelines.radar.store import usual_step
 from pipelines.verification.probabilities import score_probabilities
 from pipelines.verification.scoring import score_forecast
 
-KINDS = ("fields", "probabilities")  # of tables
+KINDS = ("fields", "probabilities", "members")  # of tables; the last where members are scored
 
 
 class Scored(NamedTuple):
@@ -40,6 +41,9 @@ class Scored(NamedTuple):
     probabilities : dict of str to DataFrame
         The sums of :func:`pipelines.verification.probabilities.score_probabilities` of the same forecasts at
         ``index.rates``, with the columns store, event, t0, time and fell_back.
+    members : dict of str to DataFrame
+        Those of :class:`pipelines.nowcast.member_scores.MemberScores` with the same columns, of methods that have
+        members; none unless ``evaluate.members`` asks for them.
     refused : dict of str to str
         Why a method has no tables, or none of a store: its steps aren't the store's, it wants more frames, says nothing
         about a pixel that counts, or its probabilities are no distribution.
@@ -47,6 +51,7 @@ class Scored(NamedTuple):
 
     fields: dict[str, pd.DataFrame]
     probabilities: dict[str, pd.DataFrame]
+    members: dict[str, pd.DataFrame]
     refused: dict[str, str]
 
 
@@ -68,8 +73,9 @@ def score_methods(
         Columns store, event and t0, the first of ``index.inputs`` observed frames, which ``index.leads`` to forecast
         follow at the store's own step.
     checkpoints : Path
-        Folder of what was scored so far, two files for each time: of the same methods, times and parameters.
+        Folder of what was scored so far, a file of each kind for each time: of the same methods, times and parameters.
     """
+    kinds = KINDS if params.members else KINDS[:2]
     failures = checkpoints / "failed.parquet"
     failed: dict[str, str] = dict(_kept(failures).to_numpy())
     refused: dict[str, str] = {}
@@ -89,24 +95,25 @@ def score_methods(
             able = {name: method for name, method in methods.items() if name not in failed}
             if not able:
                 break
-            files = [checkpoints / f"{number}-{row.t0}.{kind}.parquet" for kind in KINDS]
+            files = [checkpoints / f"{number}-{row.t0}.{kind}.parquet" for kind in kinds]
             scored = [_kept(file) for file in files]
-            if any(table.empty for table in scored):
+            if any("store" not in table for table in scored):
                 window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
-                *sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
+                sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
                 if unable:
                     failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
                     with atomic_path(failures) as temporary:
                         pd.DataFrame(failed.items(), columns=["method", "words"]).to_parquet(temporary, index=False)
                 about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
-                for table, file in zip(sums, files, strict=True):
+                for table, file in zip(sums, files, strict=False):
                     with atomic_path(file) as temporary:
                         table.assign(**about).to_parquet(temporary, index=False)
                 scored = [pd.read_parquet(file) for file in files]
             parts.append(scored)
     names = [name for name in factories if name not in failed]
-    fields, probabilities = (_by_method([of_time[kind] for of_time in parts], names) for kind in range(len(KINDS)))
-    return Scored(fields, probabilities, refused | failed)
+    tables = [_by_method([of_time[kind] for of_time in parts], names) for kind in range(len(kinds))]
+    fields, probabilities, members = [*tables, {}][:3]
+    return Scored(fields, probabilities, members, refused | failed)
 
 
 def _by_method(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -132,10 +139,10 @@ def _score_time(
     *,
     index: Index,
     params: Evaluate,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+) -> tuple[list[pd.DataFrame], dict[str, str]]:
     """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none.
 
-    Returns the sums of fields and those of probabilities, with a column method, and the reasons.
+    Returns the sums of each of `KINDS`, with a column method, and the reasons.
     """
     seen, future = window[: index.inputs], window[index.inputs :]
     moved = extrapolation(seen, index.leads)
@@ -144,12 +151,17 @@ def _score_time(
     newest = np.repeat(seen[-1:], index.leads, axis=0)
     known = lagrangian.advect(newest, lagrangian.motion(seen))
     mask = np.isfinite(future) & np.isfinite(seen[-1]) & np.isfinite(moved) & np.isfinite(known)
-    sums: list[list[pd.DataFrame]] = [[], []]
+    sums: list[list[pd.DataFrame]] = [[] for _ in KINDS]
     unable = {}
     for name, forecaster in methods.items():
+        members_of = (
+            MemberScores(future, mask, moved, minutes, pixel_m, index=index, params=params) if params.members else None
+        )
         try:
             if forecaster is extrapolation:
                 distribution = Distribution(certain(moved, index.rates), {"field": moved})
+            elif members_of:
+                distribution = members_of.forecast(forecaster, seen)
             else:
                 distribution = distribution_of(forecaster, seen, index.leads, index.rates)
             rain = dict(distribution.fields)  # some are made when they are looked at
@@ -165,9 +177,10 @@ def _score_time(
             of_field = score_forecast(field, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
             sums[0].append(of_field.assign(**about, field=kind))
         sums[1].append(of_method.assign(**about))
-        del distribution, exceedance, rain  # half a gigabyte on a national grid
-    fields, probabilities = (pd.concat(tables) if tables else pd.DataFrame({"method": []}) for tables in sums)
-    return fields, probabilities, unable
+        if members_of:
+            sums[2].append(members_of.table().assign(**about))
+        del distribution, exceedance, rain, members_of  # half a gigabyte on a national grid
+    return [pd.concat(tables) if tables else pd.DataFrame({"method": []}) for tables in sums], unable
 
 
 def examples_of(make: ForecasterFactory, sums: pd.DataFrame, *, index: Index) -> dict[tuple[str, int], Rain]:

@@ -88,9 +88,10 @@ def score_anew(version: Version, windows: Path, params: Params) -> tuple[pd.Data
     model = load(f"models:/{NAME}/{version.number}", params.evaluate.device)
     make = factory_from(model.forecaster, model.description)
     of = (model.method, version.sha256, windows)
-    with unfinished_evaluation(*of, index=params.index, params=params.evaluate) as checkpoints:
-        sums, of_probabilities = evaluate(
-            *(make, model.method, windows, checkpoints), index=params.index, params=params.evaluate
+    settings = params.evaluate.model_copy(update={"members": None})  # no version is chosen by them
+    with unfinished_evaluation(*of, index=params.index, params=settings) as checkpoints:
+        sums, of_probabilities, _ = evaluate(
+            *(make, model.method, windows, checkpoints), index=params.index, params=settings
         )
     return by_field(model.method, sums)[model.method], of_probabilities
 

@@ -36,9 +36,10 @@ def read_scores(scores: Path, params: Params) -> dict[str, pd.DataFrame]:
 
 
 def read_probabilities(probabilities: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Return the sums of probabilities of those of ``names`` that have any: what older code scored has none."""
+    """Return the sums of probabilities, or of members, of those of ``names`` that have any: older code scored none."""
     files = {name: probabilities / f"{name}.parquet" for name in names}
-    return {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
+    tables = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
+    return {name: table for name, table in tables.items() if not table.empty}
 
 
 def by_field(name: str, sums: pd.DataFrame) -> dict[str, pd.DataFrame]:

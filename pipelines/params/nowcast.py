@@ -98,4 +98,7 @@ class Evaluate(Section):
     time_stride: Positive = Field(description="frames from one test forecast to the next")
     steps_members: int = Field(ge=2, description="members of STEPS and LINDA; 12 for a result")
     seed: int = Field(ge=0, description="of their noise")
+    members: int | None = Field(
+        default=None, ge=2, description="drawn of every other probabilistic method, and all are scored; null: none are"
+    )
     device: Device = Field(default="auto", description="what networks forecast on; auto: the GPU where there is one")

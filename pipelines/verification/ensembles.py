@@ -180,7 +180,7 @@ def rank_histogram(sums: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranks(sums: pd.DataFrame) -> list[str]:
-    return [name for name in sums if name.startswith("rank_")]
+    return [name for name in sums if name.startswith("rank_") and sums[name].notna().any()]
 
 
 def _without_drizzle(rain: Rain, mask: NDArray[np.bool_]) -> Rain:

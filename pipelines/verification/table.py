@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def write_table(
     networks: Sequence[str] = (),
     costs: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
-    probabilities: tuple[Sequence[str], Mapping[str, Any]] | None = None,
+    sections: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]] = MappingProxyType({}),
 ) -> None:
     """Write the comparison to ``markdown`` and ``data`` (JSON).
 
@@ -126,8 +127,8 @@ def write_table(
         For those methods of which it is known: parameters, training_seconds.
     notes : sequence of str
         What else a reader must know, a sentence each.
-    probabilities : tuple, optional
-        Of :func:`pipelines.verification.probability_table.probability_section`; it stands below.
+    sections : mapping of str to tuple, optional
+        What stands below, by its key in the JSON: `pipelines.verification.probability_table.Section`.
     """
     costs = costs or {}
     of_events = {name: scores_of(sums, ["event", "threshold", "minutes"]) for name, sums in tables.items()}
@@ -186,7 +187,7 @@ def write_table(
         f"{name} could not forecast from {n} of them, and extrapolation stood in." for name, n in fell_back.items() if n
     ]
     how = " ".join([how, *told, *notes])
-    below, of_probabilities = probabilities or ((), None)
+    below = [line for lines_below, _ in sections.values() for line in lines_below]
     write_text(markdown, "\n".join([*lines, "", how, *below, ""]))
 
     content: dict[str, Any] = {"how": how, "reference": reference, "rival": rival, "blocks": blocks}
@@ -202,8 +203,7 @@ def write_table(
         for of_method, pooling in ((scores[name], "all events"), (of_events[name], "one event")):
             rows = of_method.reset_index().rename(columns={"minutes": "lead_minutes"})
             content["scores"] += rows.assign(method=name, pooling=pooling).to_dict("records")
-    if of_probabilities is not None:
-        content["probabilities"] = of_probabilities
+    content |= {name: of_section for name, (_, of_section) in sections.items()}
     write_text(data, json.dumps(without_nan(content), indent=1))
 
 

@@ -104,11 +104,18 @@ class PystepsEnsemble:
         """Forecast the mean (leads, H, W) mm/h from (T_in, H, W) mm/h."""
         return self.distribution(rain_rate, leads, ()).fields["mean"]
 
-    def distribution(self, rain_rate: Rain, leads: int, rates: Sequence[float]) -> Distribution:
-        """Forecast the shares of the members that reach each of ``rates``, and their mean."""
+    def distribution(
+        self, rain_rate: Rain, leads: int, rates: Sequence[float], tell: Tell | None = None
+    ) -> Distribution:
+        """Forecast the shares of the members that reach each of ``rates``, and their mean.
+
+        Who wants the members gives ``tell``: it gets those of lead time after lead time, as far as there are any.
+        """
         means, shares = [], []
 
         def keep(members: NDArray[np.float64]) -> None:
+            if tell:
+                tell(members)
             means.append(members.mean(axis=0))
             of_rates = [(members >= rate).mean(axis=0) for rate in rates]
             shares.append(np.reshape(of_rates, (len(rates), *members.shape[1:])))

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 def small_params(folder: Path, **changes: int) -> Params:
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content["index"] |= {"inputs": 3, "leads": 4, "size": 32, "stride": 32, "train_wet_share": 0.0} | changes
-    content["evaluate"] |= {"thresholds": [0.5, 2.0], "steps_members": 2}
+    content["evaluate"] |= {"thresholds": [0.5, 2.0], "steps_members": 2, "members": 3}
     content["trained"] = ["scs", "convlstm"]
     YAML().dump(content, folder / "params.yaml")
     return read_params(folder / "params.yaml")
@@ -56,8 +56,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
         for method in [*params.baselines, *(f"models/{network.name}" for network in networks)]:
             name = Path(method).name
-            scores, probabilities = (Path(f"{of}/{name}.parquet") for of in ("scores", "probabilities"))
-            outs = (scores, probabilities, Path(f"examples/{name}.nc"), Path(f"{name}.json"))
+            tables = [Path(f"{of}/{name}.parquet") for of in ("scores", "probabilities", "members")]
+            outs = (*tables, Path(f"examples/{name}.nc"), Path(f"{name}.json"))
             evaluation.main(method, Path("windows.parquet"), *outs)
     return folder
 
@@ -68,7 +68,7 @@ def test_the_stage_writes_its_tables_and_pictures(
     monkeypatch.chdir(place)
     one, two = tmp_path / "one", tmp_path / "two"
     for out in (one, two):
-        stage.main(Path("scores"), Path("probabilities"), Path("examples"), Path("train"), out)
+        stage.main(*(Path(of) for of in ("scores", "probabilities", "members", "examples", "train")), out)
     pictures = ["brier_skill.png", "crps.png", "csi.png", "fss.png", "maps.png", "reliability.png", "spectra.png"]
     files = [*pictures, "table.json", "table.md"]
     assert sorted(path.name for path in one.iterdir()) == files
@@ -85,6 +85,14 @@ def test_the_stage_writes_its_tables_and_pictures(
     # Of 0 and 1 it is the mean absolute error between the lowest and the highest rate, as far as trapezoids go.
     mae = {method["method"]: method["mae"] for method in data["methods"]}
     assert of_probabilities["persistence"]["value"] == pytest.approx(mae["persistence"], rel=0.15)
+    members = data["members"]
+    of_methods = pd.DataFrame(members["scores"]).groupby("method")
+    assert of_methods.ngroups == 4  # steps draws its own, and of three baselines' probabilities members are drawn
+    error = of_methods["error"].mean()
+    rmse = {method["method"]: method["rmse"] for method in data["methods"]}
+    assert error["steps"] == pytest.approx(rmse["steps"], rel=0.1)  # of the mean, where STEPS itself could forecast
+    assert {row["method"] for row in members["areas"]["methods"]} == {*error.index}
+    assert "## Members" in (one / "table.md").read_text()
     tall, wide = imread(one / "maps.png").shape[:2]
     assert 0.5 < tall / wide < 2.0  # seven rows of five maps, nearly square
 
@@ -99,12 +107,13 @@ def test_every_field_of_a_run_has_a_row_and_what_older_code_scored_no_probabilit
     sums = pd.read_parquet("scores/scs.parquet")
     other = pd.read_parquet("scores/persistence.parquet").assign(field="median")
     pd.concat([sums, other]).to_parquet(tmp_path / "scores" / "scs.parquet")
-    stage.main(tmp_path / "scores", tmp_path / "none", Path("examples"), Path("train"), tmp_path)
+    stage.main(tmp_path / "scores", *[tmp_path / "none"] * 2, Path("examples"), Path("train"), tmp_path)
     text, data = (tmp_path / "table.md").read_text(), json.loads((tmp_path / "table.json").read_text())
     mae = {method["method"]: method["mae"] for method in data["methods"]}
     assert mae["scs (median)"] == mae["persistence"] != mae["scs"]
     assert "In brackets: another field of the same run." in text
     assert "Probabilities" not in text and "probabilities" not in data
+    assert "Members" not in text and "members" not in data
     assert not (tmp_path / "crps.png").exists()
 
 

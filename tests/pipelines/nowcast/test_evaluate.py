@@ -23,6 +23,8 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, certain
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, baseline, factory_from
+from pipelines.nowcast.methods.neighbourhood import ExceedanceForecaster
+from pipelines.nowcast.methods.steps import PystepsEnsemble
 from pipelines.nowcast.scores import by_field
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame, Rain
@@ -144,7 +146,7 @@ def test_probabilities_and_every_field_of_one_run_are_scored_on_the_same_mask(pl
     params = read_params(place / "params.yaml")
     times = forecast_times(place / "windows.parquet", 2)
     factories = {"half": make(Half()), "persistence": make(persistence)}
-    tables, probabilities, refused = score_methods(
+    tables, probabilities, _, refused = score_methods(
         factories, times, tmp_path, index=params.index, params=params.evaluate
     )
     assert not refused
@@ -270,7 +272,7 @@ def test_probabilities_of_dry_and_unseen_events(place: Path, method: str) -> Non
     make_it = baseline(method, params.evaluate, params.index.rates, place / "climatology.json")
     with TemporaryDirectory() as checkpoints:
         of = {"index": params.index, "params": params.evaluate}
-        _, table = evaluate(make_it, method, place / "nothing.parquet", Path(checkpoints), **of)
+        _, table, _ = evaluate(make_it, method, place / "nothing.parquet", Path(checkpoints), **of)
     dry, unseen = table[table["event"] == 2], table[table["event"] == 3]
     assert len(dry) == len(unseen) == LEADS * 11
     counts = [column for column in table if column.startswith("count_")]
@@ -280,6 +282,35 @@ def test_probabilities_of_dry_and_unseen_events(place: Path, method: str) -> Non
     np.testing.assert_allclose(dry["squared_error"], np.tile(expected, LEADS), rtol=1e-4, atol=1e-6)
 
 
+def test_members_are_an_ensemble_s_own_or_drawn_from_probabilities(place: Path, tmp_path: Path) -> None:
+    def four(decibels: Rain, velocity: Rain, leads: int, tell: Callable[[Rain], None]) -> None:
+        for _ in range(leads):
+            tell(np.stack([share * 10 ** (decibels[-1] / 10) for share in (0.8, 0.9, 1.0, 1.1)]))
+
+    def half(seen: Rain, leads: int, rates: Sequence[float]) -> Exceedance:
+        return np.full((leads, len(rates), *SHAPE), 0.5, np.float32)
+
+    params = read_params(place / "params.yaml")
+    of = {"index": params.index, "params": params.evaluate.model_copy(update={"members": 30})}
+    methods = {"four": PystepsEnsemble(four, 4), "half": ExceedanceForecaster(half, [1.0]), "ours": persistence}
+    for _ in range(2):  # the second time from what was kept
+        factories = {name: make(method) for name, method in methods.items()}
+        told = score_methods(factories, forecast_times(place / "windows.parquet", 2), tmp_path, **of)
+        methods["half"] = persistence  # not asked again
+    assert not told.refused
+    assert list(told.members) == ["four", "half"]
+    keys = ["time", "minutes", "threshold"]
+    rates = {name: sums[sums["of"] == "rates"].set_index(keys) for name, sums in told.members.items()}
+    fields = told.fields["four"].set_index(keys).loc[rates["four"].index]
+    np.testing.assert_allclose(rates["four"]["squared_error"], fields["squared_error"], rtol=1e-3)
+    assert (rates["four"]["members"] == 4).all()
+    assert (rates["half"]["members"] == 30).all()
+    # Half of the members have 20 mm/h or more at a pixel, and an area's mean is about that: sure of 1 mm in 20 minutes.
+    areas = told.members["half"].query("of == 'areas' and threshold == 1.0")
+    assert 0 < areas["pixels"].max() <= (SHAPE[0] // 16) * (SHAPE[1] // 16)
+    assert areas.filter(like="said_").to_numpy().sum() > 0.9 * areas["pixels"].sum()
+
+
 def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path, tmp_path: Path) -> None:
     params = read_params(place / "params.yaml")
     factories = {
@@ -287,7 +318,7 @@ def test_a_model_of_other_steps_is_refused_and_the_others_are_scored(place: Path
         "ours": make(persistence),
     }
     times = forecast_times(place / "windows.parquet", 2)
-    tables, _, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
+    tables, _, _, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     pd.testing.assert_frame_equal(tables["ours"], scored(place, "persistence"))
     assert list(tables) == ["ours"]
     assert list(refused) == ["hourly"]
@@ -319,7 +350,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(place: Path, tmp_path: P
         score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     assert len(list(tmp_path.glob("0-*.parquet"))) == 6
     (tmp_path / f"0-{times['t0'][0]}.probabilities.parquet").write_bytes(b"PAR1")
-    tables, _, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
+    tables, _, _, refused = score_methods(factories, times, tmp_path, index=params.index, params=params.evaluate)
     assert len(times) == 5
     assert (asked.count("ours"), asked.count("failing")) == (7, 2)
     assert list(tables) == ["ours", "persistence"]
@@ -334,14 +365,19 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
     monkeypatch.chdir(place)
     for windows in ("windows.parquet", "nothing.parquet"):
         table, metrics = tmp_path / "persistence.parquet", tmp_path / "metrics" / "persistence.json"
-        stage.main("persistence", Path(windows), table, tmp_path / "p.parquet", tmp_path / "e.nc", metrics)
+        stage.main(
+            "persistence", Path(windows), table, *(tmp_path / of for of in ("p.parquet", "m.parquet", "e.nc")), metrics
+        )
         pd.testing.assert_frame_equal(pd.read_parquet(table), scored(place, "persistence", windows))
         of_times = [set(pd.read_parquet(file)["t0"]) for file in (table, tmp_path / "p.parquet")]
         assert of_times[0] == of_times[1]
+        assert pd.read_parquet(tmp_path / "m.parquet").empty  # nobody asked for members
         scores = json.loads(metrics.read_text(), parse_constant=pytest.fail)  # no NaN: it is no JSON
         assert scores.get("csi_mean") == (mean_csi(pd.read_parquet(table)) if windows[0] == "w" else None)
     with pytest.raises(UserError, match=r"^nobody/model\.json: "):
-        stage.main("nobody", Path("windows.parquet"), *(tmp_path / f"n.{of}" for of in ("parquet", "p", "nc", "json")))
+        stage.main(
+            "nobody", Path("windows.parquet"), *(tmp_path / f"n.{of}" for of in ("parquet", "p", "m", "nc", "json"))
+        )
     assert not (tmp_path / "n.parquet").exists()
 
 

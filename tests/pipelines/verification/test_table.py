@@ -12,9 +12,11 @@ import pytest
 from sums import counts
 
 from pipelines.params.nowcast import PYSTEPS
+from pipelines.verification.member_table import member_section
 from pipelines.verification.probabilities import BINS, score_probabilities
 from pipelines.verification.probability_table import probability_section
-from pipelines.verification.scoring import pooled
+from pipelines.verification.scoring import FSS_SUMS, pooled
+from pipelines.verification.spatial import power_columns
 from pipelines.verification.table import write_table
 
 
@@ -162,7 +164,7 @@ def test_probabilities_by_hand(tmp_path: Path) -> None:
         alone = probability_section({"scs": tables["scs"]}, climatology="climatology", rivals=["steps"])
         fields = {"scs": counts(1, 30, 10)}
         written = (tmp_path / "table.md", tmp_path / "table.json")
-        write_table(fields, {"scs": pooled(fields["scs"])}, *written, rivals=(), probabilities=section)
+        write_table(fields, {"scs": pooled(fields["scs"])}, *written, rivals=(), sections={"probabilities": section})
 
     def brier(p: Sequence[float], event: int) -> np.ndarray:
         share = np.array(came[event]) / 100
@@ -204,3 +206,37 @@ def test_probabilities_by_hand(tmp_path: Path) -> None:
     first = next(one for one in data["reliability"] if one["count"] and one["method"] == "scs")
     assert (first["said"], first["came"], first["low"], first["high"]) == pytest.approx((0.5, 0.5, 0.4, 0.6))
     assert "no forecasts of climatology" in alone.lines[-1] and alone.lines[5].endswith("| – | – |")
+
+
+def test_members_by_hand() -> None:
+    def of(share: float, variance: float, event: int) -> pd.DataFrame:
+        """Ten pixels, of whose amounts all reach 1 mm and a share of two members does."""
+        row: dict[str, Any] = {"minutes": 60.0, "threshold": 2.0, "members": 2, "pixels": 10, "squared_error": 30.0}
+        row |= {"variance": variance, "rank_0": 1, "rank_1": 6, "rank_2": 3} | dict.fromkeys(
+            power_columns(("member", "observed")), 2.0
+        )
+        row |= {name: 1.0 if "error" in name else 4.0 for name in FSS_SUMS} | {"of": "rates"}
+        shares, observed = np.full((1, 2, 1, 10), share), np.full((1, 1, 10), 3.0)
+        amounts = score_probabilities(shares, observed, observed > 0, (1.0, 2.0), minutes=[60.0], members=2)
+        rows = [pd.DataFrame([row]), amounts.assign(of="amounts"), amounts.assign(of="areas")]
+        return pd.concat(rows).assign(event=event, time=pd.Timestamp(2024, 6, event))
+
+    tables = {
+        name: pd.concat(of(share, variance, event) for event in (1, 2))
+        for name, share, variance in (("steps", 0.5, 20.0), ("scs", 1.0, 5.0))
+    }
+    lines, content = member_section(tables, rivals=["steps"])
+    head = lines.index("## Members") + 2
+    # Variance 20 · 3/2 = 30 is the error. 4 of 10 ranks are beyond, of which 2 of 3 should be.
+    spread = "spread/error · outliers, 60 min"
+    assert cells(lines[head:], "steps") == {"method": "steps", "members": "2", spread: "1.00 · 0.60"}
+    assert cells(lines[head:], "scs")[spread] == "0.50 · 0.60"
+    waves = " · ".join(["1.00"] * 9)
+    assert f"| steps | {waves}, 0.75 · 0.75 · 0.75 |" in lines
+    # Half of 1 mm from 1 to 2 mm is missed wholly or by a half; two members that differ are forgiven all of it.
+    for kind in ("amounts", "areas"):
+        steps, scs = (next(of for of in content[kind]["methods"] if of["method"] == name) for name in ("steps", "scs"))
+        assert (steps["crps"]["value"], steps["crps_fair"]["value"]) == (0.25, 0.0)
+        assert (scs["crps"]["value"], scs["difference"]["value"]) == (0.0, -0.25)
+    assert {row["0"] for row in content["ranks"]} == {0.1}
+    assert "2 forecasts" in content["how"]
