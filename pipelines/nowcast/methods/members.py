@@ -109,9 +109,9 @@ def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
     """Return the structure of the newest of some frames, and how much of it those before knew.
 
     Of decibels under a taper. Power is smooth, as that of lags within reach (Blackman and Tukey); memory is of octaves.
-    Of a frame with less than `FEWEST_WET` pixels of rain, and of a single frame's memory, nothing can be estimated:
-    power is then k^-2.5 and memory exp(-(4.5 k)^1.5), k in cycles a pixel, as it was on average of composites of 1 km
-    and 5 minutes (MeteoSwiss, KNMI, FMI).
+    Of a frame with less than `FEWEST_WET` pixels of rain, or the same everywhere, nothing can be estimated, nor a
+    single frame's memory: power is then k^-2.5 and memory exp(-(4.5 k)^1.5), k in cycles a pixel, as it was on average
+    of composites of 1 km and 5 minutes (MeteoSwiss, KNMI, FMI).
 
     Parameters
     ----------
@@ -124,16 +124,21 @@ def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
     wavenumber = np.hypot(rows, columns)
     wavenumber[0, 0] = min(1 / M, 1 / N)
     power, memory = wavenumber**-2.5, np.exp(-((4.5 * wavenumber) ** 1.5))
-    if (rain_rate[-1] >= DRY).sum() >= FEWEST_WET:
-        taper = np.outer(tukey(H, 0.5), tukey(W, 0.5)).astype(np.float32)
+    if _has_structure(rain_rate[-1]):
+        taper = np.outer(tukey(H, 0.5, sym=False), tukey(W, 0.5, sym=False)).astype(np.float32)
         aligned = lagrangian.align(rain_rate, motion, slice(0, H), slice(0, W))
         newest, oldest = (_transform(frame, taper, (M, N)) for frame in aligned[[-1, 0]])
         lags = np.hypot(rows * M, fft.fftfreq(N).astype(np.float32) * N)
         window = np.exp(-((lags / (min(H, W) / LAGS)) ** 2) / 2)
         power = fft.rfft2(fft.irfft2(np.abs(newest) ** 2, (M, N)) * window).real.clip(0)
-        if len(rain_rate) > 1 and (rain_rate[0] >= DRY).sum() >= FEWEST_WET:
+        if len(rain_rate) > 1 and _has_structure(rain_rate[0]):
             memory = _memory(newest, oldest, wavenumber, len(rain_rate) - 1)
     return Spectrum(power, memory.clip(0, 0.999))
+
+
+def _has_structure(frame: Rain) -> bool:
+    rain = np.nan_to_num(frame)
+    return bool((rain >= DRY).sum() >= FEWEST_WET and np.ptp(rain) > DRY)
 
 
 def _transform(frame: Rain, taper: Rain, shape: tuple[int, int]) -> NDArray[np.complex64]:

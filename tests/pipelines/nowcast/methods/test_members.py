@@ -60,7 +60,8 @@ def test_what_is_not_known_stays_so_whatever_was_seen() -> None:
     exceedance[0, :, :7] = exceedance[1, :, :, 30:] = np.nan
     one_wet = DRY.copy()
     one_wet[-1, 5, 5] = 3.0
-    for rain in (RAIN, DRY, one_wet, np.full_like(RAIN, np.nan)):
+    alike = [np.full_like(RAIN, rate) for rate in (np.nan, 3.0)]
+    for rain in (RAIN, DRY, one_wet, *alike, RAIN * [[[0]], [[0]], [[0]], [[1]]], RAIN[-2:]):
         for member in draw_members(exceedance, RATES, rain, count=2, seed=1):
             np.testing.assert_array_equal(np.isnan(member), np.isnan(exceedance[:, 0]))
             assert member.dtype == np.float32
