@@ -95,7 +95,7 @@ def announce(domain: Domain, folder: Path) -> None:
     show_forecast(domain, published)
     alarms = {"fallback": fallback, "model-changed": changed, "products-left-out": left_out}
     tell(domain, {"no-forecast": None, "stale-input": None} | alarms)
-    update_latest(domain, forecast=describe(published), alarms={})
+    update_latest(domain, forecast=describe(published, domain.leave_out), alarms={})
 
 
 @flow(name="forecast", flow_run_name="{domain}", timeout_seconds=HANGS_S)
@@ -167,7 +167,7 @@ def cycle(domain: Domain, params: IngestRadar, now: np.datetime64, notes: list[s
     done = f"{folder} is published already"
     if not folder.exists():
         result, observed = make_forecast(live, snapshot, domain)
-        publish(result, observed, folder)
+        publish(result, observed, folder, domain.leave_out)
         done = f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
         for warning in ForecastAttributes.model_validate(result.attrs).warnings:
             log.warning("%s: %s", domain.name, warning)

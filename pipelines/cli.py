@@ -33,8 +33,8 @@ def forecast(
 ) -> None:
     """Forecast from the newest frames of FOLDER; writes CF netCDF, Zarr, GeoTIFFs and pictures.
 
-    Policy and memory limit are those of a domain in params.yaml, the first unless --domain names another; but by hand
-    frames may be of any age, and nothing is used in the model's place.
+    Policy, members and memory limit are those of a domain in params.yaml, the first unless --domain names another; but
+    by hand frames may be of any age, and nothing is used in the model's place. Areas are those of --domain.
     """
     # Here, not above: torch and MLflow take seconds to import, and neither `scs --help` nor a mistyped folder
     # needs them.
@@ -57,9 +57,16 @@ def forecast(
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
     loaded = fallback_model(cast(Fallback, model)) if model in FALLBACKS else load(model, settings.device)
-    limit = settings.memory_limit_mb
     source = of_folder(folder, params.ingest_radar, settings if domain else SILENT)
-    result, observed = make_forecast(source, lambda: loaded, by_hand, minutes=minutes, memory_limit_mb=limit)
+    result, observed = make_forecast(
+        source,
+        lambda: loaded,
+        by_hand,
+        minutes=minutes,
+        members=settings.members,
+        areas=settings.areas if domain else None,
+        memory_limit_mb=settings.memory_limit_mb,
+    )
     published, about = out / stamp(observed[-1].time), ForecastAttributes.model_validate(result.attrs)
     for warning in about.warnings:
         logging.warning("%s", warning)

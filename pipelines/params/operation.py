@@ -41,6 +41,9 @@ class Policy(Section):
     )
 
 
+LeftOut = Literal["zarr", "geotiffs", "maps"]
+
+
 class Members(Section):
     """Members of a forecast with probabilities: what amounts, and the rain of areas, are told from."""
 
@@ -69,6 +72,9 @@ class Domain(FileHints):
     )
     memory_limit_mb: Positive | None = Field(
         description="a method that needs more on the grid isn't used, MB; null for no limit"
+    )
+    leave_out: list[LeftOut] = Field(
+        default=[], description="products that nobody wants: forecast.zarr, cog/, or maps/ with forecast.gif"
     )
     out: Folder = Field(description="folder of the forecasts; each cycle gets one of its own in it")
     skill_days: Positive = Field(description="days of rolling skill, for curves and alarm")

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from archive import moving_cells
 from conftest import Served, free_port, write_params
+from geojson import box, feature, written
 from inbox_file import write_file
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -142,6 +143,21 @@ def test_a_version_is_loaded_once(server: Served, monkeypatch: pytest.MonkeyPatc
     first = load(MODEL)
     assert load(f"models:/radar-nowcast/{first.version}").description is first.description
     assert load(f"models:/radar-nowcast/{first.version}").uri == f"models:/radar-nowcast/{first.version}"
+
+
+def test_products_that_can_not_be_made_are_an_alarm_and_the_rest_is_there(inbox: Path) -> None:
+    domain = {"minutes": 10, "model": MODEL, "policy": {"max_age_minutes": 30}, "areas": "a.geojson"}
+    write_params(Path.cwd(), {"faulty": domain | {"members": {"count": 5}}})
+    state = cycle(inbox, *FRAMES[:3])
+    words = "areas: a.geojson: No such file or directory", "members: extrapolation gives no probabilities"
+    assert state.is_completed() and all(line in state.message for line in words)
+    assert issued("20240601T121000Z")["rainfall_flux"].shape == (2, 96, 96)
+    assert alarms() == {"products-left-out": "; ".join(words)}
+    written(Path("a.geojson"), feature("all", box(10.05, 54.7, 10.5, 54.95)))
+    write_params(Path.cwd(), {"faulty": domain | {"leave_out": ["zarr", "maps"]}})
+    assert cycle(inbox, FRAMES[3]).is_completed() and alarms() == {}
+    files = read_latest(OUT)["forecast"]["files"]
+    assert {"areas_csv", "areas_json"} <= files.keys() and "zarr" not in files and files["maps"] == []
 
 
 def test_no_rain_at_all_is_a_forecast(inbox: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
+import dask.array
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -151,7 +152,9 @@ def add_members(forecast: xr.Dataset, ensemble: Ensemble, amounts_mm: Sequence[f
         rain = forecast[RATE].variable
         attrs = rain.attrs | {"long_name": "rain rate of a member", "seed": np.int64(seed)}
         encoding = {"coordinates": rain.encoding["coordinates"]}
-        variable = xr.Variable(("realization", *rain.dims), np.stack(ensemble.maps[RATE]), attrs, encoding)
+        chunks = (1, *rain.shape[1:])  # as they are: in one array they would be there twice
+        kept = dask.array.stack([dask.array.from_array(one, chunks, name=False) for one in ensemble.maps[RATE]])
+        variable = xr.Variable(("realization", *rain.dims), kept, attrs, encoding)
         number = xr.Variable(
             "realization",
             np.arange(ensemble.members, dtype=np.int32),

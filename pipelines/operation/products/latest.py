@@ -11,7 +11,7 @@ For whoever shows forecasts and has neither Prefect nor MLflow: one small file, 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from pipelines.operation.products.publish import (
     ZARR,
 )
 from pipelines.operation.products.published import PublishedForecast
-from pipelines.params.operation import Domain
+from pipelines.params.operation import Domain, LeftOut
 
 LATEST = "latest.json"
 WHOLE = {"netcdf": NETCDF, "zarr": ZARR, "picture": PICTURE, "animation": ANIMATION}
+OF_PART: dict[str, LeftOut] = {"zarr": "zarr", "animation": "maps"}
 SOME = {"probabilities": PROBABILITIES, "amounts": AMOUNTS, "areas_csv": AREAS_CSV, "areas_json": AREAS_JSON}
 TEXTS = (
     *("title", "method", "model_name", "model_version", "model_sha256", "code_commit", "live_store_snapshot"),
@@ -81,7 +82,7 @@ def update_latest(domain: Domain, *, forecast: dict[str, Any] | None = None, ala
         write_text(out / LATEST, json.dumps(content, indent=1))
 
 
-def describe(published: PublishedForecast) -> dict[str, Any]:
+def describe(published: PublishedForecast, leave_out: Sequence[LeftOut] = ()) -> dict[str, Any]:
     """Return what a published forecast is: times, model, policy and what came of it, and its files.
 
     Files are named relative to the folder above the cycle's, where ``latest.json`` is; see
@@ -99,7 +100,7 @@ def describe(published: PublishedForecast) -> dict[str, Any]:
             **{
                 kind: f"{folder.name}/{name}"
                 for kind, name in (WHOLE | SOME).items()
-                if kind in WHOLE or (folder / name).exists()
+                if (kind in WHOLE and OF_PART.get(kind) not in leave_out) or (folder / name).exists()
             },
             "maps": [path.relative_to(folder.parent).as_posix() for path in maps],
             "geotiffs": {
@@ -108,6 +109,7 @@ def describe(published: PublishedForecast) -> dict[str, Any]:
                     for time in times
                 ]
                 for name, times in published.times.items()
+                if "geotiffs" not in leave_out
             },
         },
     }

@@ -1,4 +1,4 @@
-"""The files of a cycle, all or none.
+"""The files of a cycle, all or none; but for those that nobody wants.
 
 ========================  =============================================================================================
 ``forecast.nc``           the dataset of `pipelines.operation.products.dataset`, CF netCDF
@@ -28,6 +28,7 @@ from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.geotiff import write_cogs
 from pipelines.operation.products.probability_maps import draw_probabilities
 from pipelines.operation.products.regions import NAMES, write_tables
+from pipelines.params.operation import LeftOut
 from pipelines.radar.frame import Frame
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps
@@ -37,7 +38,7 @@ AMOUNT_PROBABILITY = "rainfall_amount_30min_exceedance_probability"
 PROBABILITIES, AMOUNTS, AREAS_CSV, AREAS_JSON = "probabilities.png", "amounts.png", "areas.csv", "areas.json"
 
 
-def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> None:
+def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, leave_out: Sequence[LeftOut] = ()) -> None:
     """Write a forecast's files into ``folder``, all or none; raises UserError if nothing can be written there.
 
     Parameters
@@ -46,21 +47,26 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path) -> No
         See :func:`pipelines.operation.products.dataset.forecast_dataset`.
     observed : sequence of Frame
         That it was made from, oldest first.
+    leave_out : sequence of {"zarr", "geotiffs", "maps"}
     """
     try:
         with atomic_path(folder) as temporary:
-            for made in (temporary, temporary / COGS, temporary / MAPS):
-                made.mkdir()
+            temporary.mkdir()
             forecast.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")
-            forecast.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
-            write_cogs(forecast, temporary / COGS)
+            if "zarr" not in leave_out:
+                forecast.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
+            if "geotiffs" not in leave_out:
+                (temporary / COGS).mkdir()
+                write_cogs(forecast, temporary / COGS)
             draw_forecast(forecast, observed[-1], temporary / PICTURE)
             for name, picture in ((PROBABILITY, PROBABILITIES), (AMOUNT_PROBABILITY, AMOUNTS)):
                 if name in forecast:
                     draw_probabilities(forecast, name, temporary / picture)
             if NAMES in forecast:
                 write_tables(forecast, temporary / AREAS_CSV, temporary / AREAS_JSON)
-            write_maps(forecast, observed, temporary / MAPS, temporary / ANIMATION)
+            if "maps" not in leave_out:
+                (temporary / MAPS).mkdir()
+                write_maps(forecast, observed, temporary / MAPS, temporary / ANIMATION)
     except OSError as error:
         raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error
 

@@ -113,6 +113,15 @@ def test_with_probabilities_the_other_products_are_of_the_field(tmp_path: Path) 
     assert "areas_csv" not in said and imread(tmp_path / said["amounts"]).shape[0] > 200
 
 
+def test_what_nobody_wants_is_left_out(tmp_path: Path) -> None:
+    publish(
+        *made(moving_cells("2024-06-01T23:40", 4, shape=(40, 50)), 10), tmp_path / "out", ["zarr", "geotiffs", "maps"]
+    )
+    assert names(tmp_path / "out") == [NETCDF, PICTURE]
+    files = describe(read_published(tmp_path / "out"), ["zarr", "geotiffs", "maps"])["files"]
+    assert files == {"netcdf": f"out/{NETCDF}", "picture": f"out/{PICTURE}", "maps": [], "geotiffs": {}}
+
+
 def test_maps_of_probabilities_are_coloured_by_tenths_and_never_say_none_or_all(tmp_path: Path) -> None:
     small = moving_cells("2024-06-01T23:40", 4, shape=(96, 128), speed=(0.0, 0.0))
     dataset, observed = made(small, 10, probabilistic())
