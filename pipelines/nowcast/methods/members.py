@@ -6,6 +6,7 @@ first and grow into the spectrum of the frame itself. It is correlated in time i
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -20,6 +21,7 @@ from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.nowcast.methods.steps import FEWEST_WET
 from pipelines.radar.frame import DRY, Rain
 
+AT_ONCE = 2  # members, on as many processors
 OLDEST = 3  # frames back: the longest memory that is measured, which errs less at an hour than that of a step
 LAGS = 8.0  # of the frame's shorter side one part is the standard deviation of the window over lags
 TAIL = 0.5  # of the highest rate: by so much rain beyond it exceeds it, on average
@@ -43,7 +45,7 @@ class Spectrum(NamedTuple):
 def draw_members(
     exceedance: Exceedance, rates: Sequence[float], rain_rate: Rain, *, count: int, seed: int
 ) -> Iterator[Rain]:
-    """Yield members of a forecast, one after the other.
+    """Yield members of a forecast, one after the other; `AT_ONCE` are in memory.
 
     Each reaches a rate at a pixel with the probability that was forecast. Between rates its rain is interpolated in the
     logarithm, below the lowest it is 0, beyond the highest exponential with a mean excess of `TAIL` of that rate.
@@ -72,14 +74,19 @@ def draw_members(
     motion = lagrangian.motion(rain_rate)
     ways = list(lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True))
     spectrum = spectrum_of(rain_rate[-1 - OLDEST :], motion)
-    for number in range(count):
+
+    def draw(number: int) -> Rain:
         noise = gaussian_fields(spectrum, np.random.default_rng((seed, number)))
         member = np.empty((leads, H, W), np.float32)
         for into, of_lead, way, field in zip(member, exceedance, ways, noise, strict=False):
             # The nearest pixel: between pixels noise would vary less.
             here = cv2.remap(field, way, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
             into[...] = quantiles(np.asarray(of_lead), rates, ndtr(-here))
-        yield member
+        return member
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for first in range(0, count, AT_ONCE):
+            yield from threads.map(draw, range(first, min(first + AT_ONCE, count)))
 
 
 def gaussian_fields(spectrum: Spectrum, rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
