@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
-import dask.array
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -46,10 +45,10 @@ class Ensemble(NamedTuple):
 def needed_mb(count: int, shape: tuple[int, int], leads: int, *, rates: int, keep: bool) -> float:
     """Return the memory that members need at most beside the forecast, MB; measured, see docs/operations.md.
 
-    Three maps of amounts are kept of each member, and all its lead times to ``keep`` it.
+    Three maps of amounts are kept of each member, and all its lead times to ``keep`` it: twice, while they are stacked.
     """
-    kept = 4 * count * (3 + leads * keep)
-    return (kept + 4 * leads * rates + 40 * leads + 150) * shape[0] * shape[1] / 1e6
+    kept = 4 * count * (3 + 2 * leads * keep)
+    return (kept + 4 * leads * rates + 40 * leads + 250) * shape[0] * shape[1] / 1e6
 
 
 def gather(
@@ -152,9 +151,7 @@ def add_members(forecast: xr.Dataset, ensemble: Ensemble, amounts_mm: Sequence[f
         rain = forecast[RATE].variable
         attrs = rain.attrs | {"long_name": "rain rate of a member", "seed": np.int64(seed)}
         encoding = {"coordinates": rain.encoding["coordinates"]}
-        chunks = (1, *rain.shape[1:])  # as they are: in one array they would be there twice
-        kept = dask.array.stack([dask.array.from_array(one, chunks, name=False) for one in ensemble.maps[RATE]])
-        variable = xr.Variable(("realization", *rain.dims), kept, attrs, encoding)
+        variable = xr.Variable(("realization", *rain.dims), np.stack(ensemble.maps[RATE]), attrs, encoding)
         number = xr.Variable(
             "realization",
             np.arange(ensemble.members, dtype=np.int32),

@@ -44,10 +44,10 @@ def draw_probabilities(forecast: xr.Dataset, name: str, path: Path) -> None:
     """Draw a variable of probabilities at up to four times and at four thresholds, of those that aren't rare."""
     variable = forecast[name]
     threshold = forecast[variable.dims[1]]
-    highest = variable.max(dim=[one for one in variable.dims if one != threshold.name]).to_numpy()
-    count = max(int((highest >= RARE).sum()), 1)
     times = valid_times(forecast)[name]
     shown = few_leads(len(times))
+    highest = variable[shown].max(dim=[one for one in variable.dims if one != threshold.name]).to_numpy()
+    count = max(int((highest >= RARE).sum()), 1)
     start = np.datetime64(forecast["forecast_reference_time"].item(), "ns")
     minutes = (times[shown] - start) // np.timedelta64(60, "s")
     grid = grid_of(forecast)
