@@ -5,11 +5,13 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pyproj
 import pytest
@@ -18,17 +20,19 @@ import xarray as xr
 from archive import moving_cells
 from domains import SIMULATED
 from geojson import box, feature, written
-from small_model import loaded, probabilistic
+from small_model import Mixture, loaded, probabilistic
 
 from pipelines.common.errors import UserError
+from pipelines.nowcast.methods.distribution import Distribution
 from pipelines.nowcast.methods.members import draw_members
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import NETCDF
+from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.ensemble import gather, statistics
 from pipelines.operation.products.geotiff import write_cogs
+from pipelines.operation.products.probability_maps import draw_probabilities
 from pipelines.operation.products.publish import AREAS_CSV, AREAS_JSON, COGS, ZARR
 from pipelines.operation.products.regions import write_tables
 from pipelines.params.operation import Members
@@ -186,6 +190,27 @@ def test_xarray_and_gdal_read_all_of_it(folders: dict[str, Path], dataset: xr.Da
         ]
         assert file.tags()["members"] == "5"
     assert not list((folder / COGS).glob("*member*"))
+
+
+class InTiles(Mixture):
+    """A mixture whose probabilities come plane by plane, as those of a continent."""
+
+    def distribution(self, rain_rate: np.ndarray, leads: int, rates: Sequence[float]) -> Distribution:
+        given = super().distribution(rain_rate, leads, rates)
+        return given._replace(exceedance=dask.array.from_array(given.exceedance, (1, 1, *SHAPE)))
+
+
+def test_probabilities_in_tiles_make_the_same_products(folders: dict[str, Path], tmp_path: Path) -> None:
+    in_tiles = replace(probabilistic(RATES), forecaster=InTiles())
+    given, _ = made(ON_DEGREES, in_tiles, members=MEMBERS, areas=folders["degrees"].with_suffix(".geojson"))
+    write_cogs(given, tmp_path)
+    draw_probabilities(given, PROBABILITY, tmp_path / "probabilities.png")
+    given.to_netcdf(tmp_path / NETCDF, engine="netcdf4")
+    with xr.open_dataset(tmp_path / NETCDF) as tiled, xr.open_dataset(folders["degrees"] / NETCDF) as whole:
+        xr.testing.assert_equal(tiled.load(), whole.load())
+    for path in (folders["degrees"] / COGS).iterdir():
+        with rasterio.open(path) as one, rasterio.open(tmp_path / path.name) as other:
+            np.testing.assert_array_equal(one.read(), other.read())
 
 
 def test_what_is_not_asked_for_is_not_there() -> None:
