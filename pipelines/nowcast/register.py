@@ -20,6 +20,7 @@ from pipelines.common.stage import run
 from pipelines.nowcast.evaluate import evaluate, forecast_seconds, unfinished_evaluation
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, factory_from, load_forecaster
+from pipelines.nowcast.methods.memory_use import measure
 from pipelines.nowcast.model_card import model_card
 from pipelines.nowcast.promotion import CRPS, MEAN_CSI, judge
 from pipelines.nowcast.registered_model import load
@@ -54,6 +55,7 @@ def register(
         first = Path(scratch) / "extrapolation"
         write_extrapolation(first)
         folders = {"extrapolation": first} | {name: models / name for name in params.trained if name in tables}
+        unmeasured = {}
         for name, folder in folders.items():
             scores = headline(tables[name])
             if name in probabilities:
@@ -65,6 +67,8 @@ def register(
                 tags, metrics = RADAR.tags_and_metrics(version)
                 forecaster, description = load_forecaster(folder, "cpu")
                 seconds, shape = forecast_seconds(forecaster, windows, params.index)
+                if description.network is not None:
+                    unmeasured[folder] = version
                 card = model_card(
                     *(name, description, tables, probabilities, scores),
                     windows=sha256(windows),
@@ -74,6 +78,8 @@ def register(
                     metrics=metrics,
                 )
                 RADAR.set_card(version, card)
+        for version, taken in zip(unmeasured.values(), measure(unmeasured), strict=True):
+            RADAR.set_memory(version, taken)
     return versions
 
 

@@ -26,6 +26,8 @@ class LoadedModel:
         Of the model's folder, if it lies in one.
     forecaster : Forecaster
     description : ModelDescription
+    bytes_a_pixel : float, optional
+        Memory that a forecast of it takes, as measured when it was registered.
     """
 
     uri: str
@@ -34,6 +36,7 @@ class LoadedModel:
     sha256: str | None
     forecaster: Forecaster
     description: ModelDescription
+    bytes_a_pixel: float | None = None
 
     @property
     def method(self) -> str:
@@ -55,7 +58,7 @@ def load(uri: str = f"models:/{NAME}@champion", device: Device = "auto") -> Load
     location = RADAR.locate(uri)
     # What another URI names may change; a version doesn't.
     read = _read if location.version is None else _read_once
-    return LoadedModel(uri, location.name, location.version, *read(location, device))
+    return LoadedModel(uri, location.name, location.version, *read(location, device), location.bytes_a_pixel)
 
 
 def _read(location: ModelLocation, device: Device) -> tuple[str, Forecaster, ModelDescription]:

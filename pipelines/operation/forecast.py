@@ -121,7 +121,7 @@ def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory
         raise UserError(f"pixels are of {pixel:.0f} m, and {model.uri} was trained on {trained:.0f} m")
     if memory_limit_mb is None:
         return
-    needed = needed_mb(description, newest.grid.shape, leads)
+    needed = needed_mb(description, newest.grid.shape, leads, model.bytes_a_pixel)
     if needed > memory_limit_mb:
         H, W = newest.grid.shape
         raise UserError(f"{model.uri} needs {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")

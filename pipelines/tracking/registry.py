@@ -23,6 +23,7 @@ from pipelines.tracking.store import connect
 OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 # Part of the refusal of a version whose artifact isn't what was registered, by which it is known as one.
 CHANGED = "changed since it was registered"
+BYTES_A_PIXEL = "forecast_bytes_a_pixel"  # tag of a version
 log = logging.getLogger(__name__)
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
 
@@ -51,7 +52,8 @@ class ModelLocation:
     """Where the model lies that a URI means: the URI of its version, and the ``store`` that knows it.
 
     ``name`` and ``version`` are those of the registered model, "none" and None outside the registry; ``sha256`` is what
-    the store says of its content, None if nothing.
+    the store says of its content, None if nothing; ``bytes_a_pixel`` the memory that a forecast of it takes, as
+    measured when it was registered.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ModelLocation:
     uri: str
     store: str
     sha256: str | None
+    bytes_a_pixel: float | None = None
 
     def download(self) -> tuple[Path, str]:
         """Fetch the folder as it was trained: description and weights, none of the code or pickles beside it.
@@ -219,6 +222,10 @@ class RegisteredModel:
         """Write a version's description, Markdown."""
         connect(self.name).update_model_version(self.name, version.number, card)
 
+    def set_memory(self, version: Version, bytes_a_pixel: float) -> None:
+        """Write what a forecast of a version takes as its tag."""
+        connect(self.name).set_model_version_tag(self.name, version.number, BYTES_A_PIXEL, f"{bytes_a_pixel:.0f}")
+
     def check(self, version: Version) -> None:
         """Refuse a version that is lost, or changed; raises as :meth:`ModelLocation.download` does."""
         self.locate(f"models:/{self.name}/{version.number}").download()
@@ -242,7 +249,9 @@ class RegisteredModel:
                     client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
                 )
                 version, tags = str(found.version), found.tags
-                return ModelLocation(name, version, f"models:/{name}/{version}", store, tags.get("model_sha256"))
+                measured = float(tags[BYTES_A_PIXEL]) if BYTES_A_PIXEL in tags else None
+                uri_of_version = f"models:/{name}/{version}"
+                return ModelLocation(name, version, uri_of_version, store, tags.get("model_sha256"), measured)
             tags = client.get_run(of_run[1]).data.tags if of_run else {}
         except MlflowException as error:
             raise _no_such_model(uri, error) from None

@@ -89,8 +89,13 @@ def trajectories(
     position = np.stack(np.meshgrid(x, y), -1)
     sign = np.float32(-1 if backward else 1)
     for _ in range(steps):
-        half = position + sign / 2 * _between(motion, position)
-        position = position + sign * _between(motion, half)
+        half = _between(motion, position)
+        half *= sign / 2
+        half += position
+        step = _between(motion, half)
+        step *= sign
+        step += position
+        position = step  # a new one: who got the last may keep it
         yield position
 
 

@@ -1,7 +1,7 @@
-"""How much memory a forecast takes, as measured: docs/operations.md has the table.
+"""How much memory a forecast takes: docs/operations.md has the table.
 
-The peak of a process over what it held before, on grids of 512² to 1400² pixels, float32 on a CPU; the formulas are
-upper bounds of what was measured, within 25 %.
+A network's is measured when it is registered (`pipelines.nowcast.methods.memory_use`). Of others and of older ones the
+formulas are upper bounds of what was measured: the peak of a process over what it held before, float32 on a CPU.
 """
 
 from pipelines.nowcast.methods.description import ModelDescription
@@ -10,7 +10,13 @@ from pipelines.nowcast.methods.description import ModelDescription
 CELL_NUMBERS = {"scs": 4.5, "scs_action": 4.5, "convlstm": 8.0, "convgru": 6.5, "trajgru": 7.5}
 
 
-def needed_mb(description: ModelDescription, shape: tuple[int, int], leads: int) -> float:
+WHOLE = 1 << 21  # pixels of the largest grid that a network runs on in one go; a tile and its surroundings are fewer
+MOVING = 80.0  # bytes a pixel of the whole grid, while its motion is found or one of its fields is matched and moved
+
+
+def needed_mb(
+    description: ModelDescription, shape: tuple[int, int], leads: int, measured: float | None = None
+) -> float:
     """Return the memory that a forecast needs at most, beyond the process that makes it, MB.
 
     Parameters
@@ -19,7 +25,10 @@ def needed_mb(description: ModelDescription, shape: tuple[int, int], leads: int)
         Rows and columns of the grid.
     leads : int
         Lead times.
+    measured : float, optional
+        Bytes a pixel of a network on a grid that runs whole, at its own lead times.
     """
+    pixels, K = shape[0] * shape[1], len(description.rates or ())
     if description.method == "persistence":
         bytes_a_pixel = 4.0 * leads
     elif description.network is None:
@@ -29,7 +38,13 @@ def needed_mb(description: ModelDescription, shape: tuple[int, int], leads: int)
         network, inputs = description.network, description.inputs
         channels = max(network.widths) / network.downsample**2  # of each pixel, in the widest layer
         times = inputs + leads
-        bytes_a_pixel = 45 + 29 * leads + 12 * inputs + 4 * CELL_NUMBERS[network.cell] * channels * times
-    # Probabilities, while they are moved and packed: the network's own numbers are gone by then.
-    bytes_a_pixel = max(bytes_a_pixel, 16.0 * leads * len(description.rates or ()))
-    return bytes_a_pixel * shape[0] * shape[1] / 1e6
+        taken = 45 + 29 * leads + 12 * inputs + 4 * CELL_NUMBERS[network.cell] * channels * times
+        of_tile = taken
+        if measured is not None:
+            taken = measured * max(1.0, leads / (network.leads or leads))
+            of_tile = taken - 4.0 * leads * (K + 2 if K else 1)  # without the forecast itself, and the field twice
+        if pixels > WHOLE and network.cell != "trajgru":  # which has no tiles
+            return (pixels * (4 * leads + 24) + max(of_tile * WHOLE, MOVING * pixels)) / 1e6
+        bytes_a_pixel = taken
+    # Probabilities, while they are packed: the network's own numbers are gone by then.
+    return max(bytes_a_pixel, 16.0 * leads * K) * pixels / 1e6

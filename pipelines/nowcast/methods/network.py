@@ -14,6 +14,7 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import fields, lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, Fields
+from pipelines.nowcast.methods.memory import WHOLE
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.nowcast.methods.tiles import Bytes, Tile, cut
 from pipelines.params.base import Device
@@ -22,7 +23,8 @@ from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
 from scs_model.networks.describe import halo
 
-WHOLE, SIDE = 1 << 21, 1024  # pixels
+SIDE = 768  # pixels
+BAND = 512  # rows that are moved at once
 
 
 def build_network(description: ModelDescription) -> EncoderForecaster:
@@ -114,7 +116,8 @@ class NetworkForecaster:
         for lead, way in enumerate(lagrangian.trajectories(motion, len(order), *whole, backward=True)):
             if lead < self.leads:
                 matched = fields.probability_matching(order[lead], newest)
-            order[lead] = lagrangian.sample(matched, way)
+            for rows in (slice(row, row + BAND) for row in range(0, len(way), BAND)):
+                order[lead][rows] = lagrangian.sample(matched, way[rows])
         np.copyto(order, np.float32(np.nan), where=np.isnan(newest))
         return order
 

@@ -150,6 +150,10 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
         assert str(said) in of_network
     assert f"{mean_csi(tables['extrapolation']):.3f}" in card("extrapolation")
     assert "training" not in card("extrapolation")
+    loaded = load(f"models:/{NAME}/{made['scs'].number}")
+    leads = loaded.description.network.leads  # type: ignore[union-attr]
+    assert loaded.bytes_a_pixel is not None and 4 * leads < loaded.bytes_a_pixel < 2000  # its fields, and some
+    assert load(f"models:/{NAME}/{made['extrapolation'].number}").bytes_a_pixel is None
     connect(NAME).update_model_version(NAME, made["scs"].number, "by hand")
     register(tables, WINDOWS, MODELS, params=params)
     assert card("scs") == "by hand"

@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_model import NETWORK, write_model
+
+from pipelines.nowcast.methods.description import ModelDescription
+from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.nowcast.methods.memory_use import measure
 
 MEASURE = """
 import sys, numpy as np
@@ -30,6 +35,7 @@ before = status("VmRSS")
 forecaster(rain, 12)
 print(status("VmHWM") - before, needed_mb(description, shape, 12))
 """
+RATES = [0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0]
 WIDE = {"widths": [32, 32], "kernel": 3, "downsample": 4, "leads": 12}
 
 
@@ -41,9 +47,29 @@ def test_the_memory_that_a_method_is_said_to_need_is_what_it_takes(cell: str) ->
     network = {"method": "network", "inputs": 4, "network": WIDE | {"cell": cell}}
     description = {"method": cell, "inputs": 3} if cell == "extrapolation" else network
     if cell == "probabilities":
-        rates = [0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0]
-        description = {"method": "network", "inputs": 4, "network": WIDE | {"cell": "scs"}, "rates": rates}
+        description = {"method": "network", "inputs": 4, "network": WIDE | {"cell": "scs"}, "rates": RATES}
     command = [sys.executable, "-c", MEASURE, json.dumps(description)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
     taken, said = map(float, done.stdout.split()[-2:])
     assert 0.6 * said < taken < 1.1 * said
+
+
+def test_a_network_s_memory_is_measured_and_then_what_is_said(tmp_path: Path) -> None:
+    written = {"method": "network", "inputs": 4, "network": NETWORK, "rates": [0.1, 1.0, 5.0]}
+    folder = write_model(tmp_path / "model", written)
+    (taken,) = measure([folder])
+    # 12 lead times of 3 probabilities and a field at least; fewer channels and rates than the one of the next test.
+    assert 4 * 12 * (3 + 1) < taken < 1440
+    description = ModelDescription.read(folder)
+    assert needed_mb(description, (100, 200), 12, 2 * taken) == pytest.approx(2 * taken * 0.02)
+    assert needed_mb(description, (100, 200), 24, 2 * taken) == pytest.approx(4 * taken * 0.02)
+
+
+def test_a_continent_is_within_4_gb_in_tiles_and_not_without() -> None:
+    said = {"method": "network", "inputs": 4, "network": WIDE | {"cell": "scs"}, "rates": RATES}
+    description = ModelDescription.model_validate(said)
+    assert needed_mb(description, (4400, 3800), 12, 1440) < needed_mb(description, (3500, 7000), 12, 1440) < 4096
+    # What is held of the whole grid is 12 fields and two numbers of motion at least.
+    assert needed_mb(description, (3500, 7000), 12, 1440) > 3500 * 7000 * 4 * 14 / 1e6
+    said["network"] = WIDE | {"cell": "trajgru"}
+    assert needed_mb(ModelDescription.model_validate(said), (3500, 7000), 12, 1440) == pytest.approx(24.5 * 2112)
