@@ -29,6 +29,7 @@ from pipelines.nowcast.scores import by_field
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.store import open_frames
+from pipelines.verification.probabilities import BINS
 from pipelines.verification.scoring import COUNTS, mean_csi, scores_of
 
 ROOT = Path(__file__).parents[3]
@@ -157,14 +158,14 @@ def test_probabilities_and_every_field_of_one_run_are_scored_on_the_same_mask(pl
     assert certainly["members"].isna().all()
     assert (half["members"] == 2).all()
     # Where it said 1 and that came, and where it said 1 and that didn't: 1 / 4 each; what it missed counts wholly.
-    said, came = certainly["count_19"], certainly["came_19"]
+    said, came = certainly[f"count_{BINS - 1}"], certainly[f"came_{BINS - 1}"]
     missed = certainly["came_0"]
     pd.testing.assert_series_equal(certainly["squared_error"], said - came + missed, check_names=False)
     pd.testing.assert_series_equal(half["squared_error"], said / 4 + missed, check_names=False)
     # The same contingency as the field's, at a rate that both have.
     at_2mm = tables["persistence"].set_index(keys).xs(2.0, level="threshold")
     counts = certainly.xs(2.0, level="threshold")
-    assert (at_2mm["hits"] == counts["came_19"]).all()
+    assert (at_2mm["hits"] == counts[f"came_{BINS - 1}"]).all()
     assert (at_2mm["misses"] == counts["came_0"]).all()
     assert (at_2mm["correct_negatives"] == counts["count_0"] - counts["came_0"]).all()
 
