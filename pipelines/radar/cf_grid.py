@@ -24,7 +24,9 @@ def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
     """Return CF coordinates ``y``, ``x``, ``lat`` and ``lon`` of a grid, ready to be written."""
     import xarray as xr
 
-    lon, lat = grid.lonlat()
+    lon, lat = (np.empty(grid.shape, np.float32) for _ in range(2))
+    for band in (slice(row, row + 512) for row in range(0, len(grid.y), 512)):  # a continent's doubles are 0.2 GB each
+        lon[band], lat[band] = grid.lonlat(band)
     if grid.crs.is_geographic and grid.crs.is_derived:  # of a pole that is turned
         x_is = {"standard_name": "grid_longitude", "units": "degrees"}
         y_is = {"standard_name": "grid_latitude", "units": "degrees"}
@@ -40,12 +42,8 @@ def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
     return {
         "y": xr.Variable("y", grid.y, y_is | {"axis": "Y", "long_name": "pixel centre, y"}, exact),
         "x": xr.Variable("x", grid.x, x_is | {"axis": "X", "long_name": "pixel centre, x"}, exact),
-        "lat": xr.Variable(
-            ("y", "x"), lat.astype(np.float32), north | {"standard_name": "latitude", "long_name": "latitude"}, whole
-        ),
-        "lon": xr.Variable(
-            ("y", "x"), lon.astype(np.float32), east | {"standard_name": "longitude", "long_name": "longitude"}, whole
-        ),
+        "lat": xr.Variable(("y", "x"), lat, north | {"standard_name": "latitude", "long_name": "latitude"}, whole),
+        "lon": xr.Variable(("y", "x"), lon, east | {"standard_name": "longitude", "long_name": "longitude"}, whole),
     }
 
 
