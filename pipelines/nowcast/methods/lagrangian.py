@@ -18,7 +18,6 @@ from pipelines.radar.frame import DRY, Rain
 
 HEAVIEST = 50.0  # mm/h, the brightest that the optical flow sees
 SMOOTH = 16.0  # pixels, standard deviation of the Gaussian over which motion is averaged
-COARSER = 4  # pixels, each way, of what it is averaged on
 ECHO = 2.0  # pixels, of the one over the echo that it is weighted by
 PAIRS = 3  # newest pairs of frames that the motion is averaged over
 
@@ -53,15 +52,12 @@ def motion(rain_rate: Rain) -> Displacement:
     ndarray of shape (H, W, 2)
         x and y displacement, pixels a frame: optical flow averaged over its surroundings, weighted by the echo there.
     """
-    H, W = rain_rate.shape[1:]
-    coarse = max(1, W // COARSER), max(1, H // COARSER)  # what is averaged over 16 pixels is so at every fourth
     total: Any = 0
     for pair in pairwise(rain_rate[-PAIRS - 1 :]):  # one by one: on a continent each of these arrays has 0.2 GB
         brightness = _brightness(np.stack(pair))
         echo = _blur(brightness.max(0), ECHO)[..., None] + np.float32(1e-6)
-        weighted = np.concatenate([_flow(brightness)[0] * echo, echo], axis=-1)
-        total = total + cv2.resize(weighted, coarse, interpolation=cv2.INTER_AREA)
-    smooth = cv2.resize(_blur(total, SMOOTH / COARSER), (W, H))
+        total = total + np.concatenate([_flow(brightness)[0] * echo, echo], axis=-1)
+    smooth = _blur(total, SMOOTH)  # the sum of all pairs at once: it takes longest
     return np.asarray(smooth[..., :2] / smooth[..., 2:], np.float32)
 
 
