@@ -26,7 +26,7 @@ from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since
 from pipelines.operation.verify import close_cycles, unverified
 from pipelines.radar.frame import Frame
-from pipelines.verification.probabilities import crps, probability_scores
+from pipelines.verification.probabilities import BINS, crps, probability_scores
 from pipelines.verification.scoring import COUNTS, SUMS, scores_of
 
 LEADS = 4
@@ -168,7 +168,7 @@ def test_probabilities_are_scored_as_by_hand_against_baselines_of_0_and_1_and_cl
             for name, probability in said.items():
                 row = errors.loc[(name, rate, 5.0 * (lead + 1))]
                 assert row["squared_error"] == pytest.approx(np.square(probability - came).sum(), rel=1e-5)
-                assert row[[f"count_{number}" for number in range(20)]].sum() == mask[lead].sum()
+                assert row[[f"count_{number}" for number in range(BINS)]].sum() == mask[lead].sum()
     # Of a forecast of 0 and 1 the integral of the Brier score is the absolute error between the rates, on their steps.
     crps_of = crps(probability_scores(ledger[ledger["forecaster"] == "persistence"].assign(event=0, time=0)))
     steps = [np.stack([one >= rate for rate in rates]) for one in (fields["persistence"], observed)]
