@@ -11,16 +11,13 @@ imported. Each side runs once: STEPS takes minutes.
 import argparse
 import resource
 import sys
-from pathlib import Path
 
 from claims import claim, say_where, status
-from forecast import FRAMES, LEADS, SHAPE, moving_rain, seconds
+from forecast import LEADS, SHAPE, moving_rain, seconds
+from probabilities import untrained
 
 from pipelines.nowcast.methods.members import draw_members
-from pipelines.nowcast.methods.network import ProbabilisticNetworkForecaster, thresholds
 from pipelines.nowcast.methods.steps import steps
-from pipelines.params.read import read_params
-from scs_model import EncoderForecaster
 
 
 def main() -> None:
@@ -28,11 +25,8 @@ def main() -> None:
     parser.add_argument("--model", default="scs_probabilities", help="a probabilistic key of params.yaml's models")
     parser.add_argument("--members", type=int, default=24, help="of both sides")
     asked = parser.parse_args()
-    params = read_params(Path(__file__).parents[1] / "params.yaml")
-    rates = params.index.rates
-    built = EncoderForecaster(**params.models[asked.model].network, leads=LEADS, thresholds=thresholds(rates))
-    network = ProbabilisticNetworkForecaster(built, FRAMES, rates, "mean")
-    frames = moving_rain()
+    network, frames = untrained(asked.model), moving_rain()
+    rates = network.rates
     say_where()
 
     def draw() -> None:

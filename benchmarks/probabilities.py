@@ -16,10 +16,19 @@ from pathlib import Path
 from claims import claim, say_where, status
 from forecast import FRAMES, LEADS, SHAPE, moving_rain, seconds
 
-from pipelines.nowcast.methods.network import ProbabilisticNetworkForecaster, thresholds
+from pipelines.nowcast.methods.network import ProbabilisticNetworkForecaster
+from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.methods.steps import steps
 from pipelines.params.read import read_params
 from scs_model import EncoderForecaster
+
+
+def untrained(model: str) -> ProbabilisticNetworkForecaster:
+    """Return a probabilistic network of params.yaml as it is before its training."""
+    params = read_params(Path(__file__).parents[1] / "params.yaml")
+    rates = params.index.rates
+    built = EncoderForecaster(**params.models[model].network, leads=LEADS, thresholds=thresholds(rates))
+    return ProbabilisticNetworkForecaster(built, FRAMES, rates, "mean")
 
 
 def main() -> None:
@@ -27,11 +36,8 @@ def main() -> None:
     parser.add_argument("--model", default="scs_probabilities", help="a probabilistic key of params.yaml's models")
     parser.add_argument("--members", type=int, default=24, help="of STEPS")
     asked = parser.parse_args()
-    params = read_params(Path(__file__).parents[1] / "params.yaml")
-    rates = params.index.rates
-    built = EncoderForecaster(**params.models[asked.model].network, leads=LEADS, thresholds=thresholds(rates))
-    network = ProbabilisticNetworkForecaster(built, FRAMES, rates, "mean")
-    frames = moving_rain()
+    network, frames = untrained(asked.model), moving_rain()
+    rates = network.rates
     say_where()
     print(f"{asked.model} on {SHAPE[0]}×{SHAPE[1]}, {len(rates)} rates, {LEADS} lead times")
     ours = min(seconds(lambda: network.distribution(frames, LEADS, rates)) for _ in range(3))

@@ -144,7 +144,8 @@ def describe(
 ) -> None:
     """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
     from pipelines.common.errors import UserError
-    from pipelines.nowcast.methods.network import build_network, thresholds
+    from pipelines.nowcast.methods.network import build_network
+    from pipelines.nowcast.methods.normalisation import thresholds
     from pipelines.params.read import read_params
     from scs_model import EncoderForecaster
     from scs_model.networks.describe import describe as describe_network

@@ -14,7 +14,7 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, certain
 from pipelines.nowcast.methods.extrapolation import extrapolation, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS
-from pipelines.nowcast.methods.network import thresholds
+from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.registered_model import LoadedModel
 from scs_model import EncoderForecaster
 

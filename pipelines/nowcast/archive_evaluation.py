@@ -16,8 +16,9 @@ from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST
 from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.index import window_starts
+from pipelines.nowcast.methods import climatology
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
-from pipelines.nowcast.methods.interface import CLIMATOLOGY, ForecasterFactory, baseline, factory_from, load_forecaster
+from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
 from pipelines.nowcast.scores import by_field
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
@@ -40,7 +41,7 @@ class Method(NamedTuple):
 def load_method(model: str, params: Params) -> Method:
     """Return a baseline by name, or a model by MLflow URI or folder; raises UserError if there is no such model."""
     if model in BASELINES:
-        make = baseline(model, params.evaluate, params.index.rates, CLIMATOLOGY)
+        make = baseline(model, params.evaluate, params.index.rates, Path("data") / climatology.FILE)
         return Method(model, model, make, MOTION_FRAMES)
     if ":" not in model:
         folder = Path(model)

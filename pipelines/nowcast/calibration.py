@@ -42,7 +42,7 @@ def count_events(network: EncoderForecaster, windows: Iterable[Tensor], rates: S
 
 
 def calibrate(network: EncoderForecaster, counts: Tensor, blocks: int) -> None:
-    """Give a network the slope and constant of log-odds that fit what came true, and the cuts of the best CSI.
+    """Set the slope and constant of log-odds that fit what came true, and the cuts of the best CSI.
 
     Slope and constant maximise the likelihood with a Gaussian prior around those that change nothing: a few hours of
     rain change little (Platt 1999, with a prior). The field of the best CSI then says "at least this much" from the cut

@@ -15,8 +15,9 @@ from pipelines.common.files import atomic_path, write_text
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.hindcast import examples_of, score_methods
+from pipelines.nowcast.methods import climatology
 from pipelines.nowcast.methods.extrapolation import Forecaster
-from pipelines.nowcast.methods.interface import CLIMATOLOGY, ForecasterFactory, factory
+from pipelines.nowcast.methods.interface import ForecasterFactory, factory
 from pipelines.nowcast.scores import by_field, write_examples
 from pipelines.params.nowcast import BASELINES, Evaluate, Index
 from pipelines.params.read import read_params
@@ -103,7 +104,7 @@ def main(
     """Evaluate MODEL on the test events of WINDOWS: SCORES, PROBABILITIES, MEMBERS (all sums), EXAMPLES, METRICS."""
     params = read_params()
     name = Path(model).name
-    make = factory(model, params.evaluate, params.index.rates, windows.with_name(CLIMATOLOGY.name))
+    make = factory(model, params.evaluate, params.index.rates, windows.with_name(climatology.FILE))
     identity = model if model in BASELINES else sha256(Path(model))
     with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
         tables = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)

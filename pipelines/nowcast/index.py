@@ -5,7 +5,6 @@ never bridge a gap, and events share no frame, so the splits share none either. 
 its events are drawn together with those of other such stores.
 """
 
-import json
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path, write_text
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
+from pipelines.nowcast.methods.climatology import FILE, Climatology
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
 from pipelines.radar.cadence import open_frames_at
@@ -212,8 +212,8 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     table = table[~dry].reset_index(drop=True)
     if not (table["split"] == "train").any():
         raise UserError(f"index.train_wet_share: no window of the train events is {params.train_wet_share} wet")
-    shares = {"rates": params.rates, "exceedance": (climate[1:] / climate[0]).tolist()}
-    write_text(windows.with_name("climatology.json"), json.dumps(shares, indent=1))
+    shares = (climate[1:] / climate[0]).tolist()
+    Climatology(rates=params.rates, exceedance=shares).write(windows.with_name(FILE))
     with atomic_path(windows) as temporary:
         table.to_parquet(temporary, index=False)
     counts = table.groupby("split").agg(events=("event", "nunique"), windows=("t0", "size"))

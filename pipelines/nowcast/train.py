@@ -19,10 +19,9 @@ from pipelines.common.provenance import dvc_md5, sha256
 from pipelines.common.stage import run
 from pipelines.nowcast.calibration import calibrate, count_events
 from pipelines.nowcast.lightning_module import NowcastTraining
-from pipelines.nowcast.methods.climatology import Climatology
+from pipelines.nowcast.methods.climatology import FILE, Climatology
 from pipelines.nowcast.methods.description import ModelDescription, Network
-from pipelines.nowcast.methods.network import thresholds
-from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.nowcast.methods.normalisation import normalise, thresholds
 from pipelines.nowcast.specification import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
@@ -81,11 +80,9 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     """
     params = params.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))
     rates = index.rates if model.probabilistic else None
-    climate = Climatology.read(windows.with_name("climatology.json")) if rates else None
+    climate = Climatology.read(windows.with_name(FILE)) if rates else None
     if climate and climate.rates != rates:
-        raise UserError(
-            f"{windows.with_name('climatology.json')}: of other rates than index.rates: run the stage index"
-        )
+        raise UserError(f"{windows.with_name(FILE)}: of other rates than index.rates: run the stage index")
     table = pd.read_parquet(windows)
     stores = sorted(table["store"].unique())
     digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)

@@ -170,7 +170,7 @@ def _array(model: LoadedModel, given: Any, wanted: tuple[int, ...]) -> NDArray[n
 
 
 def _no_distribution(exceedance: Exceedance, rain_rate: Rain) -> Iterator[tuple[bool, str]]:
-    """Tell what probabilities can't be; plane by plane, since all of them take gigabytes on a large grid."""
+    """Yield whether it is what no distribution can be, and the words; by planes, as all take gigabytes."""
     for of_lead, rain in zip(exceedance, rain_rate, strict=True):
         lower: Any = np.float32(1)
         for of_rate in map(np.asarray, of_lead):

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.nowcast.methods.climatology import Climatology, climatology
+from pipelines.nowcast.methods.climatology import Climatology
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
-from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
+from pipelines.nowcast.methods.probability_baselines import climatology, lagrangian_probability, neighbourhood
 from pipelines.nowcast.methods.steps import linda, sprog, steps
 from pipelines.params.base import Device
 from pipelines.params.nowcast import BASELINES, Evaluate
 from pipelines.training.model_folder import load_weights
 
 FALLBACKS: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
-CLIMATOLOGY = Path("data/climatology.json")  # beside the windows
 ENSEMBLES = {"steps": steps, "linda": linda}
 INPUTS = {"persistence": 1, "extrapolation": MOTION_FRAMES}  # newest frames that each looks at
 

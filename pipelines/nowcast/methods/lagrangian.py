@@ -64,7 +64,7 @@ def motion(rain_rate: Rain) -> Displacement:
 def trajectories(
     motion: Displacement, steps: int, rows: slice, columns: slice, *, backward: bool
 ) -> Iterator[Displacement]:
-    """Give the ways along the motion from each pixel of a rectangle, by the midpoint rule.
+    """Yield the ways along the motion from each pixel of a rectangle, by the midpoint rule.
 
     Parameters
     ----------

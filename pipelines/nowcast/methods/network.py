@@ -15,7 +15,7 @@ from pipelines.nowcast.methods import fields, lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, Fields
 from pipelines.nowcast.methods.memory import WHOLE
-from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.nowcast.methods.normalisation import normalise, thresholds
 from pipelines.nowcast.methods.tiles import Bytes, Tile, cut
 from pipelines.params.base import Device
 from pipelines.params.nowcast import FieldKind
@@ -32,11 +32,6 @@ def build_network(description: ModelDescription) -> EncoderForecaster:
     assert description.network is not None  # it is a network's
     shape, rates = description.network.model_dump(), description.rates
     return EncoderForecaster(**shape, thresholds=thresholds(rates) if rates else None)
-
-
-def thresholds(rates: Sequence[float]) -> list[float]:
-    """Return rain rates, mm/h, in the units of a network's input."""
-    return normalise(torch.tensor(rates)).tolist()
 
 
 def torch_device(device: Device) -> str:
@@ -93,7 +88,7 @@ class NetworkForecaster:
         return cut((H, W), self.side if self.halo is not None and self.whole < H * W else max(H, W))
 
     def _still(self, rain_rate: Rain, motion: lagrangian.Displacement, tile: Tile, leads: int) -> Iterator[Tensor]:
-        """Give what the network says of a tile (C, h, w), in moving coordinates, a lead time after the other."""
+        """Yield what the network says of a tile (C, h, w), in moving coordinates, a lead time after the other."""
         shape, divisor = motion.shape[:2], self.network.divisor
         outer = tile.around(self.halo or sum(shape), divisor, shape)
         aligned = lagrangian.align(rain_rate[-self.inputs :], motion, *outer)
@@ -111,7 +106,7 @@ class NetworkForecaster:
             yield said
 
     def _matched(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
-        """Give fields (leads, H, W) in moving coordinates the newest frame's amounts and move them on, in place."""
+        """Return fields (leads, H, W) in moving coordinates with the newest frame's amounts, moved on: in place."""
         whole = slice(0, order.shape[1]), slice(0, order.shape[2])
         for lead, way in enumerate(lagrangian.trajectories(motion, len(order), *whole, backward=True)):
             if lead < self.leads:
@@ -184,7 +179,7 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
     def _moved(
         self, rain_rate: Rain, motion: lagrangian.Displacement, tile: Tile, leads: int
     ) -> Iterator[tuple[Rain, Rain]]:
-        """Give a tile's probabilities (K, h, w) in moving coordinates and moved on, a lead time after the other."""
+        """Yield a tile's probabilities (K, h, w) in moving coordinates and moved on, a lead time after the other."""
         newest, ways = rain_rate[-1], partial(lagrangian.trajectories, motion, leads, *tile, backward=True)
         outer = tile.with_other(Tile(*lagrangian.reached(ways(), newest.shape)))
         corner = np.array([outer.columns.start, outer.rows.start], np.float32)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipelines.nowcast.calibration import BINS, EDGE, FLATTEST, calibrate, count_events
-from pipelines.nowcast.methods.network import thresholds
+from pipelines.nowcast.methods.normalisation import thresholds
 from scs_model import EncoderForecaster
 
 RATES = [0.5, 2.0]

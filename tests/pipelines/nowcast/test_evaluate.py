@@ -23,7 +23,7 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, certain
 from pipelines.nowcast.methods.extrapolation import Forecaster, persistence
 from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, baseline, factory_from
-from pipelines.nowcast.methods.neighbourhood import ExceedanceForecaster
+from pipelines.nowcast.methods.probability_baselines import ExceedanceForecaster
 from pipelines.nowcast.methods.steps import PystepsEnsemble
 from pipelines.nowcast.scores import by_field
 from pipelines.params.read import Params, read_params

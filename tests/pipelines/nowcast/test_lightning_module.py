@@ -8,7 +8,7 @@ import torch
 from archive import moving_cells
 
 from pipelines.nowcast.lightning_module import NowcastTraining
-from pipelines.nowcast.methods.network import thresholds
+from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.windows import echo_motion
 from pipelines.params.read import read_params
 from scs_model import EncoderForecaster

@@ -19,7 +19,7 @@ from pipelines.nowcast.evaluate import evaluate
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.interface import FALLBACKS, ForecasterFactory, factory, factory_from, load_forecaster
 from pipelines.nowcast.methods.lagrangian import advect, motion
-from pipelines.nowcast.methods.network import thresholds
+from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.register import choose, main, register
 from pipelines.nowcast.registered_model import load
 from pipelines.nowcast.scores import by_field, read_probabilities

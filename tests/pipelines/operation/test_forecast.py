@@ -19,8 +19,8 @@ from pipelines.nowcast.methods.description import ModelDescription, Network
 from pipelines.nowcast.methods.distribution import Distribution
 from pipelines.nowcast.methods.extrapolation import persistence
 from pipelines.nowcast.methods.memory import needed_mb
-from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
 from pipelines.nowcast.methods.network import ProbabilisticNetworkForecaster
+from pipelines.nowcast.methods.probability_baselines import lagrangian_probability, neighbourhood
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source

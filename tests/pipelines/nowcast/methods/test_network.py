@@ -8,7 +8,8 @@ from small_model import NETWORK, untrained
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster, thresholds
+from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster
+from pipelines.nowcast.methods.normalisation import thresholds
 from scs_model import EncoderForecaster
 
 

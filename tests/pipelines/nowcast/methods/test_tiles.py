@@ -7,7 +7,8 @@ import pytest
 import torch
 from rigid_rain import rigid
 
-from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster, thresholds
+from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster
+from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.methods.tiles import cut
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster

@@ -9,9 +9,9 @@ from rigid_rain import rigid
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import fields, lagrangian
-from pipelines.nowcast.methods.climatology import Climatology, climatology
+from pipelines.nowcast.methods.climatology import Climatology
 from pipelines.nowcast.methods.extrapolation import extrapolation
-from pipelines.nowcast.methods.neighbourhood import lagrangian_probability, neighbourhood
+from pipelines.nowcast.methods.probability_baselines import climatology, lagrangian_probability, neighbourhood
 
 RATES = [0.5, 2.0]
 STILL = np.zeros((3, 41, 51), np.float32)

@@ -1,4 +1,4 @@
-"""Probabilities from the neighbourhood of what is extrapolated: how much of it reaches a rain rate."""
+"""Probabilities that need no training: of the neighbourhood of what is extrapolated, and of the climate."""
 
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -6,7 +6,9 @@ from contextlib import redirect_stdout
 import cv2
 import numpy as np
 
-from pipelines.nowcast.methods import fields
+from pipelines.common.errors import UserError
+from pipelines.nowcast.methods import fields, lagrangian
+from pipelines.nowcast.methods.climatology import Climatology
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance
 from pipelines.nowcast.methods.extrapolation import extrapolation, lucas_kanade
 from pipelines.radar.frame import Rain
@@ -83,6 +85,25 @@ def neighbourhood(*, pixel_m: float, rates: Sequence[float]) -> ExceedanceForeca
         return result
 
     return ExceedanceForecaster(exceedance, rates)
+
+
+def climatology(of: Climatology) -> ExceedanceForecaster:
+    """Return the forecaster that says the same everywhere and always, and nothing where rain would come from outside.
+
+    It raises UserError when it is asked for a rate that the climatology hasn't.
+    """
+    share = dict(zip(of.rates, of.exceedance, strict=True))
+
+    def exceedance(rain_rate: Rain, leads: int, rates: Sequence[float]) -> Exceedance:
+        if unknown := [rate for rate in rates if rate not in share]:
+            raise UserError(f"the climatology has no rain rate of {unknown[0]:g} mm/h: run the stage index again")
+        newest = rain_rate[-1]
+        moved = lagrangian.advect(np.repeat(newest[None], leads, axis=0), lagrangian.motion(rain_rate))
+        known = np.isfinite(moved) & np.isfinite(newest)
+        shares = np.array([share[rate] for rate in rates], np.float32)[:, None, None]
+        return np.where(known[:, None], shares, np.float32(np.nan))
+
+    return ExceedanceForecaster(exceedance, of.rates)
 
 
 def _sum(pixels: np.ndarray, side: int) -> np.ndarray:
