@@ -13,6 +13,7 @@ ROOMS = {  # from left to right where they stand on one floor
     "action": "recognise actions in video",
     "verification": "scores, intervals, tables",
     "video": "video files into a store of clips",
+    "images": "outlined images into a store of crops",
     "training": "a training, whatever the task",
     "radar": "radar files into a store of frames",
     "scs_model": "the science: layers, switch, networks",

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "params": {"common"},
     "radar": {"common", "params"},
     "video": {"common", "params"},
+    "images": {"common", "params"},
     "tracking": {"common", "params"},
     "training": {"common", "params", "tracking"} | SCS,
     "verification": {"common", "params", "radar"},

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.common.provenance import FileSignature, sha256
+from pipelines.common.shard_file import ShardFile
 from pipelines.video.clips import CHUNK, LEVEL, SHARD
 from pipelines.video.frames import Decoding, Image, open_video, sampled, still_alive, unreadable
 from pipelines.video.optical_flow import flow_between
-from pipelines.video.shard_file import ShardFile
 
 
 @dataclass(frozen=True)

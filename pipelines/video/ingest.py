@@ -19,6 +19,8 @@ from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
 from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
+from pipelines.common.shard_file import is_whole
+from pipelines.common.splits import draw_splits, parted_groups
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 from pipelines.common.workers import Failure, decoders
@@ -28,8 +30,6 @@ from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
 from pipelines.video.decode import Decoded, decode_clip, shard_path
 from pipelines.video.frames import Decoding
 from pipelines.video.layouts import Listing, Video, list_videos
-from pipelines.video.shard_file import is_whole
-from pipelines.video.splits import draw_splits, parted_groups
 
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.common.errors import UserError
+from pipelines.common.splits import draw_splits, parted_groups
 from pipelines.video.layouts import Listing, list_videos
-from pipelines.video.splits import draw_splits, parted_groups
 
 
 def files(folder: Path, *names: str) -> Path:

@@ -1,4 +1,4 @@
-"""Which clips a network learns from, and which it is judged by: splits never part a group."""
+"""What a network learns from, and what it is judged by: splits never part a group of clips or of images."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import pandas as pd
 def draw_splits(table: pd.DataFrame, *, validation_share: float, test_share: float, seed: int) -> pd.Series:
     """Complete the splits of ``table``: what the lists left open is drawn, group by group, from what is for training.
 
-    Where the lists have clips for training and for one more split, that one is the test, whatever they call it, and
+    Where the lists have something for training and for one more split, that one is the test, whatever they call it, and
     validation is drawn; where there are no lists, both are.
 
     Parameters

@@ -48,7 +48,10 @@ class ShardFile:
 
     def add(self, chunk: NDArray[Any]) -> None:
         """Write the next chunk, in C order and little-endian."""
-        compressed = self._zstd.encode(np.ascontiguousarray(chunk))
+        self.add_compressed(self._zstd.encode(np.ascontiguousarray(chunk)))
+
+    def add_compressed(self, compressed: bytes) -> None:
+        """Write the next chunk as it is in another shard; see :func:`compressed_chunks`."""
         self._stream.write(compressed)
         self._index[self._count] = self._offset, len(compressed)
         self._count += 1
@@ -65,6 +68,13 @@ class ShardFile:
             self._temporary.replace(self._path)
         else:
             self._temporary.unlink()
+
+
+def compressed_chunks(path: Path, chunks: int) -> list[bytes]:
+    """Return the first ``chunks`` chunks of a whole shard that has no more than these, as they are stored."""
+    content = path.read_bytes()
+    index = np.frombuffer(content[-16 * chunks - 4 : -4], "<u8").reshape(chunks, 2).tolist()
+    return [content[offset : offset + length] for offset, length in index]
 
 
 def is_whole(path: Path, chunks: int) -> bool:
