@@ -4,7 +4,9 @@ import math
 import pytest
 import torch
 
-from scs_model.stsgd.chains import chain_table, log_expected_chains
+from scs_model.layers.scs import SCS
+from scs_model.layers.stack import Stack
+from scs_model.stsgd.chains import chain_table, log_chains_by_place, log_expected_chains
 from scs_model.stsgd.switch import draw_open_paths
 
 SWITCHES = [("two_sided", p) for p in (0.0, 0.2, 0.49, 0.5, 0.75, 1.0)] + [("one_sided", 0.3), ("off", 0.0)]
@@ -94,6 +96,80 @@ def test_monte_carlo_agrees(kind, p):
     counts = count_chains(torch.stack(draws))
     error = counts.std() / math.sqrt(len(counts))
     assert abs(counts.mean() - log_expected_chains(4, 6, kind, p)[-1, -1].exp()) < 4 * error
+
+
+def unit_layer(s=0.5):
+    """An SCS layer of one pixel at rest at S = s, c = 1/2, all of whose derivatives are 1 there.
+
+    dh/dS = c, dS/dx = W_s·(1 - S²), dh/dc = S, dc/du = c·(1 - c), du/dx = W_x and du/dc = W_c; x = s/2 gives h = s/2.
+    """
+    layer = SCS(1, 1, 1).double()
+    with torch.no_grad():
+        layer.spatial.weight.fill_(2 / (1 - s * s))
+        layer.spatial.bias.fill_(math.atanh(s) - s / (1 - s * s))
+        layer.temporal.weight.fill_(4 / s)
+        layer.state.weight.fill_(4.0)
+        layer.temporal.bias.fill_(-4.0)
+    return layer
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("kind", "p"), [("off", 0.0), ("two_sided", 0.25), ("two_sided", 0.5), ("one_sided", 0.4)])
+def test_a_gradient_of_unit_derivatives_is_the_number_of_chains(kind, p, residual):
+    """What back-propagation through real layers gives, at each layer and time, and no path more."""
+    L, T = 4, 5
+    stack = Stack((unit_layer() for _ in range(L)), residual=residual)
+    for index, layer in enumerate(stack.layers if residual else ()):  # x is s/2, s, 3s/2, …
+        with torch.no_grad():
+            layer.spatial.bias -= layer.spatial.weight.item() * 0.25 * index
+            layer.temporal.bias -= layer.temporal.weight.item() * 0.25 * index
+    inputs = []
+    for layer in stack.layers:
+        layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    x, rest = torch.full((T, 1, 1, 1, 1), 0.25, dtype=torch.float64, requires_grad=True), torch.full((1, 1, 1, 1), 0.5)
+    counts = []
+    for step in range(8):
+        inputs.clear()
+        draw = None if kind == "off" else draw_open_paths(kind, p, seed=2, step=step, rank=0, layers=L, steps=T)
+        h, _ = stack(x, [rest.double()] * L, draw)
+        grads = torch.stack(torch.autograd.grad(h[-1].sum(), inputs)).view(L, T)
+        is_open = torch.ones(L, T, 2).bool().tolist() if draw is None else draw.tolist()
+        counts.append(grads)
+        assert grads.round(decimals=6).tolist() == into_each(is_open, residual)
+    if kind == "off":
+        expected = log_chains_by_place(L, T, kind, p, lines=[1] * L * residual).exp().flip(0, 1)
+        assert torch.allclose(counts[0], expected)
+
+
+def into_each(is_open, residual):
+    """Chains into x at each layer and time, each a way from h at the end of the top layer, one by one."""
+    L, T = len(is_open), len(is_open[0])
+    ways = [[0.0] * T for _ in range(L)]
+
+    def go(layer, t):  # stand on h of `layer` at t
+        if layer < 0:
+            return
+        for u in [t] * (is_open[layer][t][0] + residual) + [u for u in range(t + 1) if is_open[layer][u][1]]:
+            ways[layer][u] += 1
+            go(layer - 1, u)
+
+    go(L - 1, T - 1)
+    return ways
+
+
+def test_a_line_around_two_layers_by_hand():
+    """π_s = π_t = 1, one step: a layer doubles; the line around two of them adds 1; then a layer without a line."""
+    counts = log_chains_by_place(3, 1, "off", 0.0, lines=[2]).exp().flatten()
+    assert counts.tolist() == pytest.approx([2, 5, 10])
+
+
+@pytest.mark.parametrize(("kind", "p"), SWITCHES)
+def test_expectation_with_lines_is_that_of_a_layer_with_one_path_more(kind, p):
+    s, t = open_shares(kind, p)  # a line around each layer: π_s + 1 in π_s's place
+    L, T = 5, 6
+    wanted = sum(math.comb(L, j) * (s + 1) ** (L - j) * t**j * math.comb(T - 1 + j, j) for j in range(L + 1))
+    got = log_chains_by_place(L, T, kind, p, lines=[1] * L)[-1].exp().sum()
+    assert math.isclose(got, wanted, rel_tol=1e-12)
 
 
 def test_table():
