@@ -14,6 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pipelines.tracking.relocation
 	touch $@
 
 # Two of the networks of params.yaml, as they are there. What has scores already is kept in step, so that a table is of

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from pipelines.common.errors import UserError
 from pipelines.common.guard import LOCAL, guarded, proxy_names
+from pipelines.tracking import relocation
 
 # Before mlflow is imported: it reads them once. What is set already stays.
 NAMES = [*LOCAL, *proxy_names()]
@@ -23,6 +24,8 @@ os.environ.setdefault("MLFLOW_SERVER_X_FRAME_OPTIONS", "SAMEORIGIN")
 def create_app() -> ASGIApp:
     """Return MLflow's app behind the check; raises UserError if the environment lacks the login that there is to be."""
     from mlflow.server.fastapi_app import app
+
+    relocation.main()
 
     if os.environ.get("MLFLOW_BASIC_AUTH", "true").lower() == "false":
         return guarded(app)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.common.errors import Unavailable, in_short
 from pipelines.common.files import exclusive
+from pipelines.tracking.relocation import relocate
 
 # Seconds that a request waits for a server that is silent, and how often it is tried again; where the environment has
 # these variables it says. A server that is down should be told of, not waited for through minutes of retries.
@@ -51,6 +53,8 @@ def connect(experiment: str) -> MlflowClient:
     try:
         # Two at once would both make the database's tables, and leave them broken for good.
         with exclusive(folder / ".lock") if uri == embedded else nullcontext():
+            if uri == embedded:
+                relocate(folder)
             client = MlflowClient()
             if client.get_experiment_by_name(experiment) is None:
                 # A server knows where. For a database MLflow would take the working directory, which may be an
@@ -58,7 +62,7 @@ def connect(experiment: str) -> MlflowClient:
                 artifacts = None if uri.startswith("http") else (folder / "artifacts").as_uri()
                 client.create_experiment(experiment, artifacts)
             set_experiment(experiment)
-    except (MlflowException, SQLAlchemyError, CommandError, ImportError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, CommandError, ImportError, OSError) as error:
         # ImportError: a database's driver; CommandError: tables that can't be made or brought up to date.
         raise Unavailable(f"MLflow store {uri}: {in_short(error)}") from None
     return client
