@@ -2,7 +2,7 @@
 
 A window is `inputs` observed and `leads` later frames at the stores' own cadence, on a square of pixels. Windows
 never bridge a gap, and events share no frame, so the splits share none either. A store is of one split as a whole, or
-its events are drawn together with those of other such stores.
+its events are drawn together with those of other such stores; or days are, where stores see the same weather.
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: In
     """Return the number of each frame's event, -1 for none.
 
     An event runs from a wet frame to the last wet frame before `dry_hours` that are dry or missing; one longer
-    than `max_event_hours` is cut into events of at most that length.
+    than `max_event_hours` is cut into events of at most that length, and at midnight where `by_day` asks for it.
     """
     event = np.full(time.size, -1)
     wet_frames = np.flatnonzero(wet)
@@ -83,13 +83,16 @@ def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: In
     for frames in np.split(wet_frames, breaks):
         inside = np.arange(frames[0], frames[-1] + 1)
         piece = (time[inside] - time[inside[0]]) // longest
+        if params.by_day:
+            days = time[inside].astype("datetime64[D]")
+            piece = np.unique(np.stack([days.astype(int), piece]), axis=1, return_inverse=True)[1]
         event[inside] = number + piece
         number += int(piece[-1]) + 1
     return event
 
 
 def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
-    """Return the split of each event: train, validation or test, drawn by the seed.
+    """Return the split of each event, or day: train, validation or test, drawn by the seed.
 
     Raises
     ------
@@ -100,8 +103,9 @@ def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
     n_test = max(1, round(n * params.test_share))
     n_validation = max(1, round(n * params.validation_share))
     if n - n_test - n_validation < 1:
+        drawn = "day" if params.by_day else "event"
         raise UserError(
-            f"index: {n} event(s) with whole windows, and train, validation and test need one each: more data, "
+            f"index: {n} {drawn}(s) with whole windows, and train, validation and test need one each: more data, "
             "or a smaller index.max_event_hours, index.inputs or index.leads, or splits by name in index.splits"
         )
     shuffled = np.random.default_rng(params.seed).permutation(events)
@@ -194,13 +198,15 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
         table["event"] += events
         events = max(events, table["event"].max() + 1) if len(table) else events
         table["split"] = params.splits.get(name)
+        table["drawn"] = table["time"].to_numpy("datetime64[D]").astype(int) if params.by_day else table["event"]
         if name not in params.splits:
-            drawn.append(table["event"].unique())
+            drawn.append(table["drawn"])
         tables.append(table)
-    table = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)[COLUMNS]
+    table = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
     if drawn:
-        splits = draw_splits(np.concatenate(drawn).astype(np.int64), params)
-        table["split"] = table["split"].fillna(table["event"].map(splits))
+        splits = draw_splits(np.unique(np.concatenate(drawn)).astype(np.int64), params)
+        table["split"] = table["split"].fillna(table["drawn"].map(splits))
+    table = table[COLUMNS]
     for split in ("train", "validation", "test"):
         if not (table["split"] == split).any():
             raise UserError(f"index.splits: no event with whole windows is of the split {split}")

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.nowcast.echo_loss import EchoLoss
 from pipelines.nowcast.loss import CRPSLoss, SkillLoss
-from pipelines.nowcast.methods.normalisation import normalise
+from pipelines.nowcast.methods.normalisation import network_input
 from pipelines.params.training import Subtasks, Switch
 from pipelines.radar.frame import DRY
 from pipelines.training.ddp import check_loss, mean_over_ranks
@@ -33,6 +34,8 @@ class NowcastTraining(SwitchedTraining):
         Observed frames of a window; the others are to forecast.
     rates : sequence of float, optional
         mm/h, of a probabilistic network: the rates of its thresholds.
+    weighted : bool
+        In fixed coordinates: see `EchoLoss`.
     """
 
     def __init__(
@@ -45,13 +48,18 @@ class NowcastTraining(SwitchedTraining):
         learning_rate: float,
         seed: int,
         rates: Sequence[float] | None = None,
+        weighted: bool = True,
     ) -> None:
         super().__init__(switch, learning_rate=learning_rate, seed=seed)
         self.network, self.subtasks, self.inputs = network, subtasks, inputs
         self.sums = torch.zeros(())  # of validation
-        if rates:
-            self.loss: SkillLoss | CRPSLoss = CRPSLoss(rates)
-            self.t1_loss: Any = self.loss.reconstruction_error
+        self.network_input = network_input("fixed" if network.fixed else "moving")
+        if network.fixed:
+            self.loss: SkillLoss | CRPSLoss | EchoLoss = EchoLoss(weighted=weighted)
+            self.t1_loss: Any = self.loss
+        elif rates:
+            self.loss = CRPSLoss(rates)
+            self.t1_loss = self.loss.reconstruction_error
         else:
             self.loss, self.t1_loss = SkillLoss(network.leads), SkillLoss(1)
 
@@ -61,7 +69,10 @@ class NowcastTraining(SwitchedTraining):
         open_paths = self.draw_open_paths(windows.shape[1])
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
         said = self.network(
-            normalise(observed), future.shape[1], open_paths=open_paths, with_subtasks=self.subtasks is not None
+            self.network_input(observed),
+            future.shape[1],
+            open_paths=open_paths,
+            with_subtasks=self.subtasks is not None,
         )
         if self.subtasks is None:
             loss = main_loss = self.loss(said, future)
@@ -80,7 +91,7 @@ class NowcastTraining(SwitchedTraining):
     def validation_step(self, windows: Tensor, _: int) -> None:
         """Score one batch; nothing is drawn."""
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
-        self.sums = self.sums + self.loss.sums(self.network(normalise(observed), future.shape[1]), future)
+        self.sums = self.sums + self.loss.sums(self.network(self.network_input(observed), future.shape[1]), future)
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew."""

@@ -108,13 +108,15 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         learning_rate=params.learning_rate,
         seed=params.seed,
         rates=rates,
+        weighted=model.weighted,
     )
     of_train, of_validation = (table[table["split"] == split] for split in ("train", "validation"))
 
     def cut(rows: pd.DataFrame) -> RadarWindows:
-        return RadarWindows(rows, index.inputs, index.leads, index.size, index.step_s)
+        return RadarWindows(rows, index.inputs, index.leads, index.size, index.step_s, model.coordinates)
 
-    network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
+    if not network.fixed:
+        network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
     samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
     share = part_of_batch(params.batch_size, params.devices)
     train_loader: DataLoader[Any] = DataLoader(

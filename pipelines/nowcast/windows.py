@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from pipelines.nowcast.methods.lagrangian import align, echo_flow, follow, motion
+from pipelines.params.nowcast import Coordinates
 from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.frame import Rain
 
@@ -28,10 +29,11 @@ class Draw(NamedTuple):
 
 
 class RadarWindows(Dataset[Tensor]):
-    """Windows of one split in moving coordinates, each (T, 1, size, size) rain rate in mm/h with NaN.
+    """Windows of one split, each (T, 1, size, size) rain rate in mm/h with NaN.
 
-    Frames lie as the rain does in the newest observed one (`pipelines.nowcast.methods.lagrangian`), by the motion of
-    the whole grid: what comes from outside the window is seen, and nothing is lost at its edges.
+    In moving coordinates frames lie as the rain does in the newest observed one, by the motion of the whole grid (see
+    `pipelines.nowcast.methods.lagrangian`): what comes from outside the window is seen, and nothing is lost at its
+    edges. In fixed ones they are as they were seen, and never varied.
 
     Parameters
     ----------
@@ -43,9 +45,19 @@ class RadarWindows(Dataset[Tensor]):
         Rows and columns of a window.
     step_s : int or None
         Seconds from frame to frame that the index was made for; see `pipelines.radar.cadence`.
+    coordinates : {"moving", "fixed"}
     """
 
-    def __init__(self, windows: pd.DataFrame, inputs: int, leads: int, size: int, step_s: int | None = None) -> None:
+    def __init__(
+        self,
+        windows: pd.DataFrame,
+        inputs: int,
+        leads: int,
+        size: int,
+        step_s: int | None = None,
+        coordinates: Coordinates = "moving",
+    ) -> None:
+        self.coordinates = coordinates
         self.windows, self.inputs, self.leads, self.size = windows.reset_index(drop=True), inputs, leads, size
         stores = self.windows["store"].unique()
         self.rain = {store: open_frames_at(Path(store), step_s)["rainfall_flux"] for store in stores}
@@ -68,9 +80,11 @@ class RadarWindows(Dataset[Tensor]):
         row, seed = (i.row, i.seed) if isinstance(i, Draw) else (i, None)
         store, t0, y0, x0 = self.windows.loc[row, ["store", "t0", "y0", "x0"]]
         frames = [self.frame(store, t) for t in range(t0, t0 + self.inputs + self.leads)]
+        square = slice(y0, y0 + self.size), slice(x0, x0 + self.size)
+        if self.coordinates == "fixed":
+            return torch.from_numpy(np.stack([frame[square] for frame in frames]))[:, None]
         H, W = frames[0].shape
         field = np.asarray(cv2.resize(self.coarse_motion(store, t0), (W, H)), np.float32)
-        square = slice(y0, y0 + self.size), slice(x0, x0 + self.size)
         observed = align(frames[: self.inputs], field, *square)
         window = np.concatenate([observed, follow(frames[self.inputs :], field, *square)])
         return torch.from_numpy(window if seed is None else vary(window, np.random.default_rng(seed)))[:, None]
@@ -79,8 +93,8 @@ class RadarWindows(Dataset[Tensor]):
 def echo_motion(rain_rate: Rain) -> NDArray[np.float32]:
     """Return the echo's motion from each frame to the next, (T - 1, 2, H, W), x and y, pixels a frame.
 
-    Of a window, that is from its newest observed frame on. As windows lie in moving coordinates, what moves there is
-    what the steady motion of the whole echo doesn't tell.
+    Of a window, that is from its newest observed frame on. In moving coordinates, what moves there is what the steady
+    motion of the whole echo doesn't tell; in fixed ones, all that moves.
     """
     return np.ascontiguousarray(echo_flow(rain_rate).transpose(0, 3, 1, 2))
 

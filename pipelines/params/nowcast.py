@@ -11,6 +11,7 @@ from pipelines.params.training import Fit, Switched
 
 FieldKind = Literal["matched", "mean", "median", "optimal"]  # that stand for a distribution
 Cell = Literal["scs", "convlstm", "convgru", "trajgru"]
+Coordinates = Literal["moving", "fixed"]
 Fallback = Literal["persistence", "extrapolation"]  # at hand where no model is
 Probabilities = Literal["lagrangian_probability", "neighbourhood", "climatology"]  # whose field is but their mean
 Baseline = Literal[Fallback, "sprog", "steps", "linda", Probabilities]  # what needs no training
@@ -50,6 +51,9 @@ class Index(Section):
         description="rain rates of every probability, in training, scores and products, mm/h, ascending",
     )
     seed: int = Field(ge=0, description="seed of the draw of events into splits")
+    by_day: bool = Field(
+        default=False, description="whether UTC days are drawn, each with all of its archives, and no single events"
+    )
     splits: dict[ArchiveName, Literal["train", "validation", "test"]] = Field(
         description="archives that are of one split as a whole; the events of the others are drawn"
     )
@@ -69,6 +73,12 @@ class Model(Switched):
     kernel: Literal[3, 5, 7] = Field(description="rows and columns of a recurrent layer's kernels")
     downsample: Literal[1, 2, 4, 8] = Field(description="pixels of the grid to one cell of the network, each way")
     residual: bool = Field(description="whether a recurrent layer's input is added to its output")
+    coordinates: Coordinates = Field(
+        default="moving", description="of what it sees and forecasts: they move with the rain, or are those of the grid"
+    )
+    weighted: bool = Field(
+        default=True, description="in fixed coordinates: whether errors weigh by rain rate, or all pixels the same"
+    )
     probabilistic: bool = Field(default=False, description="whether it gives probabilities at index.rates")
     field: FieldKind = Field(default="matched", description="rain field that a probabilistic one forecasts")
     steps: Positive | None = Field(
@@ -79,7 +89,15 @@ class Model(Switched):
     @property
     def network(self) -> dict[str, Any]:
         """Arguments of the network that forecasts: all but what only training needs."""
-        return self.model_dump(include={"cell", "widths", "kernel", "downsample", "residual"})
+        return self.model_dump(include={"cell", "widths", "kernel", "downsample", "residual", "coordinates"})
+
+    @model_validator(mode="after")
+    def _coordinates_go_with_the_loss(self) -> "Model":
+        if self.coordinates == "fixed" and self.probabilistic:
+            raise ValueError("in fixed coordinates a network gives no probabilities: leave probabilistic out")
+        if self.coordinates == "moving" and not self.weighted:
+            raise ValueError("weighted is of fixed coordinates: leave it out, or set coordinates to fixed")
+        return self
 
 
 class Train(Fit):

@@ -59,6 +59,9 @@ class EncoderForecaster(nn.Module):
     weights, from place to place, the more the longer the lead time. A network that has learned nothing forecasts
     persistence.
 
+    That is in coordinates that move with what is seen. In fixed ones frames come and go as they are: what comes out is
+    each frame itself, with no forecast beneath it.
+
     With ``thresholds`` it is probabilistic: it forecasts how likely at least each of them is, what it changes is the
     regression of `scs_model.networks.exceedance`, and it sees the shares of exceedance too.
 
@@ -80,6 +83,8 @@ class EncoderForecaster(nn.Module):
         Whether to have heads for T¹ and T².
     thresholds : list of float, optional
         K values, ascending, in the units of the input.
+    coordinates : {"moving", "fixed"}
+        Whether it changes a forecast of what lies still, or forecasts what moves.
 
     Attributes
     ----------
@@ -89,7 +94,7 @@ class EncoderForecaster(nn.Module):
         What makes a network probabilistic.
     weights : Tensor of shape (leads, WEIGHTS)
         The cascade's weights before the network's change; not learned by gradient, see
-        `scs_model.networks.cascade.regress`.
+        `scs_model.networks.cascade.regress`. None in fixed coordinates.
     switch_layers : int
         Layers whose paths can be switched: the L of ``open_paths``. A layer of the encoder and the one of the
         forecaster that goes on with its state are one.
@@ -116,6 +121,7 @@ class EncoderForecaster(nn.Module):
         residual: bool = False,
         subtasks: bool = False,
         thresholds: list[float] | None = None,
+        coordinates: str = "moving",
     ) -> None:
         super().__init__()
         if cell not in CELLS:
@@ -128,24 +134,31 @@ class EncoderForecaster(nn.Module):
             raise ValueError(f"downsample is a number of pixels, 1, 2, 4 or 8; got {downsample}")
         if leads < 1:
             raise ValueError(f"leads is a number of lead times, 1 or more; got {leads}")
+        if coordinates not in ("moving", "fixed"):
+            raise ValueError(f"coordinates are moving or fixed; got {coordinates!r}")
+        if thresholds is not None and coordinates == "fixed":
+            raise ValueError("in fixed coordinates it forecasts frames, and no probabilities: give no thresholds")
 
         def stack(channels: list[int]) -> Stack:
             return Stack((CELLS[cell](*pair, kernel) for pair in pairwise(channels)), residual=residual)
 
-        self.downsample, self.leads = downsample, leads
+        self.downsample, self.leads, self.fixed = downsample, leads, coordinates == "fixed"
         self.divisor, seen, said = cascade.COARSEST, downsample**2, cascade.WEIGHTS
+        if self.fixed:
+            self.divisor, said = downsample, downsample**2
         self.exceedance = None
         if thresholds is not None:
             self.exceedance = Exceedance(thresholds, leads, downsample)
             self.divisor = max(self.divisor, downsample << NEIGHBOURHOODS[-1])
             seen, said = seen + len(NEIGHBOURHOODS) * len(thresholds), self.exceedance.channels
-        self.register_buffer("weights", cascade.persistence(leads))
+        if not self.fixed:
+            self.register_buffer("weights", cascade.persistence(leads))
         self.stem = nn.Conv2d(seen, widths[0], 3, padding=1)
         self.encoder = stack([widths[0], *widths])
         self.forecaster = stack([widths[-1], *widths[::-1]])
         self.head = nn.Conv2d(widths[0], said, 3, padding=1)
         self.lead = nn.Linear(1, widths[-1])
-        for parameter in self.head.parameters():
+        for parameter in () if self.fixed else self.head.parameters():
             nn.init.zeros_(parameter)
         self.switch_layers = len(widths) if self.encoder.is_scs else 0
         self.subtasks = subtasks
@@ -214,6 +227,8 @@ class EncoderForecaster(nn.Module):
         shares = None if self.exceedance is None else self.exceedance.shares(frames)
         z = self._embed(frames, shares)
         change = self._change(z, steps, open_paths)
+        if self.fixed:
+            return z, lambda lead: pixel_shuffle(change[lead].float(), self.downsample)
         newest = frames[-cascade.FRAMES :, :, 0].transpose(0, 1).float()
         fine, coarse = cascade.cascade(newest, self.downsample)
         weights = self.weights[:steps, None, :, None, None].float()
@@ -275,8 +290,9 @@ class EncoderForecaster(nn.Module):
             raise ValueError(f"at least one sample, of one pixel or more; got {B} of {H}×{W}")
         if H % self.divisor or W % self.divisor:
             raise ValueError(f"rows and columns must be divisible by {self.divisor}; got {H}×{W}: pad the grid")
-        if T < cascade.FRAMES or steps > self.leads:
-            raise ValueError(f"up to {self.leads} frames out of {cascade.FRAMES} or more in; got {steps} out of {T}")
+        needed = 1 if self.fixed else cascade.FRAMES
+        if needed > T or steps > self.leads:
+            raise ValueError(f"up to {self.leads} frames out of {needed} or more in; got {steps} out of {T}")
         if open_paths is not None:
             check_open_paths(open_paths, self.switch_layers, T + steps, 2)
         # A value can't be looked at while a graph is made.

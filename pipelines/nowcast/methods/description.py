@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from pipelines.params.base import ModelName, Positive, Section, Share
-from pipelines.params.nowcast import Fallback, FieldKind, Rates
+from pipelines.params.nowcast import Coordinates, Fallback, FieldKind, Rates
 from pipelines.training.model_folder import Description
 
 
@@ -18,6 +18,7 @@ class Network(Section):
     downsample: int
     leads: int | None = None
     residual: bool = False
+    coordinates: Coordinates = "moving"
 
     @model_validator(mode="after")
     def _forecasts_in_moving_coordinates(self) -> "Network":

@@ -83,6 +83,7 @@ def load_forecaster(folder: Path, device: Device = "auto") -> tuple[Forecaster, 
         return FALLBACKS[description.method], description
     # Here, not above: torch takes seconds to import, and a baseline needs none.
     from pipelines.nowcast.methods.network import (
+        FixedNetworkForecaster,
         NetworkForecaster,
         ProbabilisticNetworkForecaster,
         build_network,
@@ -96,6 +97,7 @@ def load_forecaster(folder: Path, device: Device = "auto") -> tuple[Forecaster, 
     load_weights(network, folder)
     network.to(torch_device(device))
     if description.rates is None:
-        return NetworkForecaster(network, description.inputs), description
+        kind = FixedNetworkForecaster if network.fixed else NetworkForecaster
+        return kind(network, description.inputs), description
     forecaster = ProbabilisticNetworkForecaster(network, description.inputs, description.rates, description.field)
     return forecaster, description

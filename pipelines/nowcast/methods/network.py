@@ -1,4 +1,4 @@
-"""A trained network as a forecaster: on any grid, in moving coordinates."""
+"""A trained network as a forecaster, on any grid: in coordinates that move with the rain, or in fixed ones."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,10 +15,11 @@ from pipelines.nowcast.methods import fields, lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, Fields
 from pipelines.nowcast.methods.memory import WHOLE
-from pipelines.nowcast.methods.normalisation import normalise, thresholds
+from pipelines.nowcast.methods.normalisation import network_input, thresholds
 from pipelines.nowcast.methods.tiles import Bytes, Tile, cut
 from pipelines.params.base import Device
 from pipelines.params.nowcast import FieldKind
+from pipelines.radar.echo_image import echo_rain_rate
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
 from scs_model.networks.describe import halo
@@ -64,6 +65,7 @@ class NetworkForecaster:
 
     def __init__(self, network: EncoderForecaster, inputs: int) -> None:
         self.network, self.inputs, self.leads = network.eval(), inputs, network.leads
+        self.network_input = network_input("fixed" if network.fixed else "moving")
         self.whole, self.side, self.halo = WHOLE, SIDE, halo(network, inputs=inputs, steps=network.leads)
 
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
@@ -76,7 +78,7 @@ class NetworkForecaster:
         for tile in self._tiles(order.shape[1:]):
             for lead, still in enumerate(self._still(rain_rate, motion, tile, leads)):
                 order[lead][tile] = still[0].numpy()
-        return self._matched(order, motion, rain_rate[-1])
+        return self._finished(order, motion, rain_rate[-1])
 
     def _motion(self, rain_rate: Rain) -> lagrangian.Displacement:
         if len(rain_rate) < self.inputs:
@@ -88,11 +90,12 @@ class NetworkForecaster:
         return cut((H, W), self.side if self.halo is not None and self.whole < H * W else max(H, W))
 
     def _still(self, rain_rate: Rain, motion: lagrangian.Displacement, tile: Tile, leads: int) -> Iterator[Tensor]:
-        """Yield what the network says of a tile (C, h, w), in moving coordinates, a lead time after the other."""
+        """Yield what the network says of a tile (C, h, w), in its coordinates, a lead time after the other."""
         shape, divisor = motion.shape[:2], self.network.divisor
         outer = tile.around(self.halo or sum(shape), divisor, shape)
-        aligned = lagrangian.align(rain_rate[-self.inputs :], motion, *outer)
-        x = normalise(torch.from_numpy(aligned))[None, :, None].to(next(self.network.parameters()).device)
+        frames = rain_rate[-self.inputs :]
+        aligned = frames[:, *outer] if self.network.fixed else lagrangian.align(frames, motion, *outer)
+        x = self.network_input(torch.from_numpy(aligned))[None, :, None].to(next(self.network.parameters()).device)
         h, w = outer.shape
         x = pad(x, (0, -w % divisor, 0, -h % divisor))
         with torch.inference_mode():
@@ -105,7 +108,7 @@ class NetworkForecaster:
                     said = next(each)[0, :, rows, columns].cpu()
             yield said
 
-    def _matched(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
+    def _finished(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
         """Return fields (leads, H, W) in moving coordinates with the newest frame's amounts, moved on: in place."""
         whole = slice(0, order.shape[1]), slice(0, order.shape[2])
         for lead, way in enumerate(lagrangian.trajectories(motion, len(order), *whole, backward=True)):
@@ -113,6 +116,23 @@ class NetworkForecaster:
                 matched = fields.probability_matching(order[lead], newest)
             for rows in (slice(row, row + BAND) for row in range(0, len(way), BAND)):
                 order[lead][rows] = lagrangian.sample(matched, way[rows])
+        np.copyto(order, np.float32(np.nan), where=np.isnan(newest))
+        return order
+
+
+class FixedNetworkForecaster(NetworkForecaster):
+    """A network in fixed coordinates as a forecaster of what it says: nothing is moved, and no amounts are matched.
+
+    Motion says where nothing is known, as for any network; parameters are those of there.
+    """
+
+    def _finished(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
+        """Return echo images (leads, H, W) as rain rates: in place."""
+        whole = slice(0, order.shape[1]), slice(0, order.shape[2])
+        for field, way in zip(order, lagrangian.trajectories(motion, len(order), *whole, backward=True), strict=True):
+            field[:] = echo_rain_rate(torch.from_numpy(field)).numpy()
+            for rows in (slice(row, row + BAND) for row in range(0, len(way), BAND)):
+                field[rows][np.isnan(lagrangian.sample(newest, way[rows]))] = np.nan
         np.copyto(order, np.float32(np.nan), where=np.isnan(newest))
         return order
 
@@ -167,12 +187,12 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
                 else:
                     field[lead][tile] = of_moved[self.field](moved[None], cuts[[lead]])[0]
         if whole:
-            makers = {"matched": lambda: self._matched(field.copy(), motion, newest)}
+            makers = {"matched": lambda: self._finished(field.copy(), motion, newest)}
             makers |= {kind: partial(make, exceedance, cuts) for kind, make in of_moved.items()}
             given: Mapping[str, Rain] = Fields({self.field: makers[self.field], **makers})
         else:
             exceedance = exceedance.array()
-            given = {self.field: self._matched(field, motion, newest) if self.field == "matched" else field}
+            given = {self.field: self._finished(field, motion, newest) if self.field == "matched" else field}
         asked = [self.rates.index(rate) for rate in rates]
         return Distribution(exceedance if len(asked) == len(self.rates) else exceedance[:, asked], given)
 

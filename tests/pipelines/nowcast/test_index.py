@@ -322,3 +322,41 @@ def test_archives_that_share_frames_are_one_line(store: Path, tmp_path: Path) ->
         UserError, match=r"radar\.zarr and .*again\.zarr both have a frame of 2024-06-01T12:00:00.* on one grid"
     ):
         index({"radar": store, "again": again}, tmp_path / "windows.parquet", settings(**SMALL))
+
+
+# Days
+
+
+def test_by_day_an_event_ends_at_midnight() -> None:
+    minutes = np.arange(24 * 60 - 15, 24 * 60 + 15, 5)
+    events = find_events(at_minutes(*minutes), wet("w" * 6), settings(by_day=True))
+    assert events.tolist() == [0, 0, 0, 1, 1, 1]
+    longest = settings(by_day=True, max_event_hours=0.25)  # from the event's first frame on
+    assert find_events(at_minutes(*minutes[1:]), wet("w" * 5), longest).tolist() == [0, 0, 1, 2, 2]
+
+
+def test_what_archives_have_of_a_day_is_of_one_split(tmp_path: Path) -> None:
+    grid = moving_cells("2024-06-01T12:00:00", 1)[0].grid
+    stores = {}
+    for name, left in (("north", 0.0), ("south", 1e6)):
+        frames = [
+            replace(frame, grid=replace(grid, x=grid.x + left))
+            for day in range(1, 7)
+            for frame in moving_cells(f"2024-06-{day:02}T12:00:00", 24)
+        ]
+        stores[name] = tmp_path / f"{name}.zarr"
+        write_store(stores[name], frames)
+    asked = settings(by_day=True, leads=4, size=32, stride=32, train_wet_share=0.0, max_event_hours=0.9)
+    index(stores, tmp_path / "windows.parquet", asked)
+    table = pd.read_parquet(tmp_path / "windows.parquet")
+    days = table["time"].dt.date
+    assert table.groupby(days)["store"].nunique().eq(2).all()
+    assert table.groupby(days)["event"].nunique().ge(4).all()
+    assert table.groupby(days)["split"].nunique().eq(1).all()
+    assert table.groupby("split")["time"].agg(lambda of: of.dt.date.nunique()).to_dict() == {
+        "train": 4,
+        "validation": 1,
+        "test": 1,
+    }
+    with pytest.raises(UserError, match=r"index: 2 day\(s\) with whole windows"):
+        draw_splits(np.arange(2), asked)

@@ -18,19 +18,29 @@ WITH_PROBABILITIES = ["scs_astsgd", "convlstm", "convgru"]
 
 
 @pytest.mark.parametrize(
-    ("name", "probabilistic"), [(name, False) for name in NAMES] + [(name, True) for name in WITH_PROBABILITIES]
+    ("name", "changes"),
+    [(name, {}) for name in NAMES]
+    + [(name, {"probabilistic": True}) for name in WITH_PROBABILITIES]
+    + [(name, {"coordinates": "fixed"}) for name in ("scs_stsgd", "scs_astsgd", "convlstm")]
+    + [("scs", {"coordinates": "fixed", "weighted": False})],
 )
-def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str, probabilistic: bool) -> None:
+def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str, changes: dict[str, object]) -> None:
     """A few steps on one batch make the main loss smaller, whatever the cell, the switch, the subtasks and the head."""
     params = read_params(Path(__file__).parents[3] / "params.yaml")
-    model = params.models[name]
-    model = model.model_copy(update={"probabilistic": probabilistic or model.probabilistic})
+    model = params.models[name].model_copy(update=changes)
     torch.manual_seed(0)
     rates = params.index.rates if model.probabilistic else None
     network = EncoderForecaster(
         **model.network, subtasks=model.subtasks is not None, leads=4, thresholds=thresholds(rates) if rates else None
     )
-    module = NowcastTraining(network, model.switch, model.subtasks, inputs=4, learning_rate=0.003, seed=1, rates=rates)
+    module = NowcastTraining(
+        *(network, model.switch, model.subtasks),
+        inputs=4,
+        learning_rate=0.003,
+        seed=1,
+        rates=rates,
+        weighted=model.weighted,
+    )
     module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer here
     frames = np.stack([frame.rain_rate for frame in moving_cells("2024-06-01T12:00:00", 8)])[None, :, None]
     windows = torch.from_numpy(frames)

@@ -42,9 +42,10 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         torch.testing.assert_close(a[key], b[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["scs_stsgd", "convlstm", "scs_probabilities"])
+@pytest.mark.parametrize("name", ["scs_stsgd", "convlstm", "scs_probabilities", "fixed"])
 def test_training_learns_and_is_one_run(workplace: Path, name: str) -> None:
     params = small_params(workplace, steps=300, checkpoint_steps=50, learning_rate=0.005)
+    params.models["fixed"] = params.models["scs_stsgd"].model_copy(update={"coordinates": "fixed", "steps": 200})
     write_archive(workplace / "radar.zarr", shape=(32, 32), growth=0.1)
     index({"radar": Path("radar.zarr")}, Path("windows.parquet"), params.index)
     trained(params, name, workplace / "models" / name)

@@ -147,3 +147,15 @@ def test_a_sample_has_the_motion_from_its_newest_observed_frame_on(
     window, motion = WithMotion(RadarWindows(table, inputs=4, leads=3, size=32))[0]
     assert motion.shape == (3, 2, 32, 32)
     np.testing.assert_array_equal(motion, echo_motion(window[3:, 0].numpy()))
+
+
+def test_in_fixed_coordinates_a_sample_is_what_was_seen_there_never_varied(store: Path) -> None:
+    windows = pd.DataFrame({"store": str(store), "t0": [1], "y0": [8], "x0": [16]})
+    samples = RadarWindows(windows, 3, 4, 24, coordinates="fixed")
+    seen = open_frames(store)["rainfall_flux"].to_numpy()[1:8, 8:32, 16:40]
+    for sample in (samples[0], samples[Draw(0, (5, 1))]):
+        np.testing.assert_array_equal(sample[:, 0].numpy(), seen)
+    _, motion = WithMotion(samples)[0]
+    echo = seen[2:-1] > 5
+    of_echo = [float(np.median(motion.numpy()[:, axis][echo])) for axis in (0, 1)]
+    assert of_echo == pytest.approx([2.0, 1.0], abs=0.3)  # columns and rows a frame: all that moves

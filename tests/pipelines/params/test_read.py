@@ -172,6 +172,12 @@ def test_a_missing_key_is_named(content: Content, file: Path, key: str) -> None:
             {"index.validation_share": 0.5, "index.test_share": 0.5},
             "^index: validation_share and test_share .* below 1",
         ),
+        (
+            {"models.scs.coordinates": "fixed", "models.scs.probabilistic": True},
+            r"models\.scs: .*leave probabilistic out",
+        ),
+        ({"models.scs.weighted": False}, r"models\.scs: .*set coordinates to fixed"),
+        ({"models.scs.coordinates": "polar"}, r"models\.scs\.coordinates: .*'moving' or 'fixed'"),
         ({"baselines": ["persistence", "steps"]}, r"baselines: extrapolation is none of them, which a network"),
         ({"models.up/there": {}}, r"^models\.up/there\."),
     ],

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import pixel_unshuffle
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.utils.checkpoint import checkpoint
 
 from scs_model import EncoderForecaster
@@ -49,9 +49,10 @@ def test_untrained_it_forecasts_persistence(cell):
     torch.testing.assert_close(network(x, 4), x[:, -1:].expand(-1, 4, -1, -1, -1), rtol=1e-4, atol=1e-5)
 
 
-def test_layer_by_layer():
+@pytest.mark.parametrize("coordinates", ["moving", "fixed"])
+def test_layer_by_layer(coordinates):
     """Forecaster layers in reverse, each going on with the state and the draws of its encoder layer."""
-    network = build(widths=[6, 5, 4], residual=True)
+    network = build(widths=[6, 5, 4], residual=True, coordinates=coordinates)
     x, steps = torch.rand(2, 3, 1, 32, 32, requires_grad=True), 4
     open_paths = torch.rand(3, 7, 2) < 0.5
     z = torch.stack([network.stem(pixel_unshuffle(frame, 2)) for frame in x.transpose(0, 1)])
@@ -65,9 +66,12 @@ def test_layer_by_layer():
     for index, layer in zip((2, 1, 0), network.forecaster.layers, strict=True):
         h, _ = layer(z, states[index], open_paths[index, 3:])
         z = h + z if index == 2 else h
-    changes = [CHANGE * k / 5 * network.head(frame) for k, frame in enumerate(z, 1)]
-    weights = network.weights[:steps, None, :, None, None] + torch.stack(changes)
-    wanted = cascade.recompose(weights, *cascade.cascade(x[:, -2:, 0], 2)).transpose(0, 1)
+    if coordinates == "fixed":
+        wanted = torch.stack([pixel_shuffle(network.head(frame), 2) for frame in z], 1)
+    else:
+        changes = [CHANGE * k / 5 * network.head(frame) for k, frame in enumerate(z, 1)]
+        weights = network.weights[:steps, None, :, None, None] + torch.stack(changes)
+        wanted = cascade.recompose(weights, *cascade.cascade(x[:, -2:, 0], 2)).transpose(0, 1)
     y = network(x, steps, open_paths=open_paths)
     torch.testing.assert_close(y, wanted)
     inputs = [x, *network.parameters()]
@@ -76,9 +80,20 @@ def test_layer_by_layer():
     )
 
 
-@pytest.mark.parametrize("cell", ["scs", "scs_action"])
-def test_subtasks(cell):
-    network = build(cell, subtasks=True)
+def test_in_fixed_coordinates_nothing_lies_beneath_what_the_head_says():
+    network = build(coordinates="fixed")
+    assert "weights" not in network.state_dict()
+    assert network(torch.rand(1, 1, 1, 6, 10), 5).shape == (1, 5, 1, 6, 10)  # one frame will do, and whole cells
+    for parameter in network.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert not network(torch.rand(1, 3, 1, 32, 32), 5).any()
+    with pytest.raises(ValueError, match="divisible by 2; got 5×32"):
+        network(torch.rand(1, 3, 1, 5, 32), 5)
+
+
+@pytest.mark.parametrize(("cell", "coordinates"), [("scs", "moving"), ("scs_action", "moving"), ("scs", "fixed")])
+def test_subtasks(cell, coordinates):
+    network = build(cell, subtasks=True, coordinates=coordinates)
     x = torch.rand(2, 3, 1, 64, 32)
     streams = network(x, 5, with_subtasks=True, open_paths=draws(network, 8))
     assert streams.reconstruction.shape == (2, 1, 1, 64, 32)
@@ -167,6 +182,8 @@ def test_draws_for_a_network_that_has_nothing_to_switch_are_refused():
         ({"downsample": 3}, "1, 2, 4 or 8; got 3"),
         ({"leads": 0}, "1 or more; got 0"),
         ({"cell": "convlstm", "subtasks": True}, "convlstm is none"),
+        ({"coordinates": "polar"}, "moving or fixed; got 'polar'"),
+        ({"coordinates": "fixed", "thresholds": [1.0]}, "give no thresholds"),
     ],
 )
 def test_no_network_from_these(changes, reason):

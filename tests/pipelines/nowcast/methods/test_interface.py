@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from rigid_rain import rigid
+from safetensors.torch import save_file
 from small_model import NETWORK, untrained, write_model
 
 from pipelines.common.errors import UserError
@@ -14,9 +15,10 @@ from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.distribution import distribution_of
 from pipelines.nowcast.methods.extrapolation import extrapolation
 from pipelines.nowcast.methods.interface import FALLBACKS, baseline, load_forecaster
-from pipelines.nowcast.methods.network import NetworkForecaster
+from pipelines.nowcast.methods.network import FixedNetworkForecaster, NetworkForecaster
 from pipelines.params.nowcast import BASELINES
 from pipelines.params.read import read_params
+from scs_model import EncoderForecaster
 
 
 def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
@@ -26,6 +28,15 @@ def test_a_model_comes_back_from_its_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_forecaster(folder)[0](frames, 3), expected)
     for name, forecaster in FALLBACKS.items():
         assert load_forecaster(write_model(tmp_path / name, {"method": name, "inputs": 3}))[0] is forecaster
+
+
+def test_a_network_s_coordinates_are_those_of_its_description(tmp_path: Path) -> None:
+    kinds = {}
+    for name, network in (("old", NETWORK), ("fixed", NETWORK | {"coordinates": "fixed"})):
+        folder = write_model(tmp_path / name, {"method": "network", "inputs": 4, "network": network})
+        save_file(EncoderForecaster(**network).state_dict(), folder / "weights.safetensors")
+        kinds[name] = type(load_forecaster(folder)[0])
+    assert kinds == {"old": NetworkForecaster, "fixed": FixedNetworkForecaster}
 
 
 def test_a_network_computes_where_it_is_told(tmp_path: Path) -> None:
@@ -104,6 +115,18 @@ def test_every_baseline_gives_a_distribution_wherever_both_motions_know_somethin
             "model.json",
             json.dumps({"method": "network", "inputs": 4, "network": NETWORK | {"cell": "gru"}}).encode(),
             "model.json: no network can be built from it: .*gru",
+        ),
+        (
+            "model.json",
+            json.dumps(
+                {"method": "network", "inputs": 4, "rates": [1.0, 2.0], "network": NETWORK | {"coordinates": "fixed"}}
+            ).encode(),
+            "model.json: no network can be built from it: .*no probabilities",
+        ),
+        (
+            "model.json",
+            json.dumps({"method": "network", "inputs": 4, "network": NETWORK | {"coordinates": "polar"}}).encode(),
+            "model.json: not a model's description: network.coordinates: .*'moving' or 'fixed'",
         ),
         (
             "model.json",

@@ -8,7 +8,7 @@ from small_model import NETWORK, untrained
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods import lagrangian
-from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster
+from pipelines.nowcast.methods.network import FixedNetworkForecaster, NetworkForecaster, ProbabilisticNetworkForecaster
 from pipelines.nowcast.methods.normalisation import thresholds
 from scs_model import EncoderForecaster
 
@@ -121,3 +121,24 @@ def test_an_untrained_network_says_of_the_first_lead_what_moves_in() -> None:
     for k, rate in enumerate(RATES):
         sure = np.isfinite(moved) & (np.abs(np.log(np.maximum(moved, 0.01) / rate)) > 0.7)
         assert ((exceedance[0, k] >= 0.5) == (moved >= rate))[sure].mean() > 0.99
+
+
+def test_in_fixed_coordinates_a_forecast_is_what_the_network_says() -> None:
+    torch.manual_seed(0)
+    network = EncoderForecaster(**NETWORK, coordinates="fixed")
+    frames = rigid(6, dx=2, dy=-1, shape=(37, 51))
+    frames[:, :5, 40:] = np.nan
+    said = FixedNetworkForecaster(network, 4)(frames, 14)
+    x = np.zeros((1, 4, 1, 40, 52), np.float32)  # what isn't seen is black, and so is what completes a cell
+    with np.errstate(divide="ignore"):
+        dbz = 10 * np.log10(200 * np.nan_to_num(frames[2:]) ** 1.6)
+    x[0, :, 0, :37, :51] = np.clip((dbz + 10) / 70, 0, 1)
+    with torch.no_grad():
+        image = network(torch.from_numpy(x), 12)[0, :, 0, :37, :51].numpy()
+    wanted = np.where(image > 0, (10 ** ((70 * np.minimum(image, 1) - 10) / 10) / 200) ** (1 / 1.6), 0)
+    known = np.isfinite(said[:12])
+    np.testing.assert_allclose(said[:12][known], wanted[known], rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(said[12][np.isfinite(said[12])], said[11][np.isfinite(said[12])])  # the last goes on
+    # Nothing is known where nothing is seen, nor where rain would come from outside.
+    moved = lagrangian.advect(np.repeat(frames[-1:], 14, axis=0), lagrangian.motion(frames))
+    np.testing.assert_array_equal(np.isnan(said), np.isnan(moved) | np.isnan(frames[-1]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rigid_rain import rigid
 
-from pipelines.nowcast.methods.network import NetworkForecaster, ProbabilisticNetworkForecaster
+from pipelines.nowcast.methods.network import FixedNetworkForecaster, NetworkForecaster, ProbabilisticNetworkForecaster
 from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.methods.tiles import cut
 from pipelines.radar.frame import Rain
@@ -53,6 +53,13 @@ def test_a_field_is_the_same_in_tiles(cell: str) -> None:
     whole, tiled = NetworkForecaster(built, 4)(frames, 5), in_tiles(NetworkForecaster(built, 4))(frames, 5)
     np.testing.assert_allclose(tiled, whole, rtol=0.02, atol=1e-3)  # pixels of all but the same order may change places
     assert np.nanquantile(abs(tiled - whole), 0.999) < 1e-4
+
+
+def test_a_field_in_fixed_coordinates_is_the_same_in_tiles() -> None:
+    frames, built = rain(), network("scs", coordinates="fixed")
+    whole, tiled = FixedNetworkForecaster(built, 4)(frames, 5), in_tiles(FixedNetworkForecaster(built, 4))(frames, 5)
+    np.testing.assert_allclose(tiled, whole, rtol=1e-3, atol=1e-4)
+    assert np.nanstd(whole) > 0.1
 
 
 def test_probabilities_are_the_same_in_tiles_within_half_a_step_of_a_byte() -> None:
