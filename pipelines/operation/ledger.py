@@ -16,8 +16,14 @@ dataset for pandas, pyarrow or DuckDB. A row is a forecaster, a lead time and a 
 Beside it, and alike, ``OUT/ledger_probabilities`` of cycles with probabilities: the rows that were counted, a threshold
 being one of the model's rates, with the sums of :func:`pipelines.verification.probabilities.score_probabilities`, and a
 forecaster more, ``climatology``, where the model knows it.
+
+And ``OUT/ledger_members`` of cycles with members: the same sums of the shares of members, and of extrapolation and
+persistence, for each ``quantity``: ``rainfall_amount_30min`` and ``_60min``, pixels counting; ``region_rainfall_flux``,
+``region_rainfall_amount_30min`` and ``_60min``, areas counting. ``threshold`` is mm/h or mm, ``minutes`` the end of the
+period. A row with a ``gap`` is of areas that nobody knows any more.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +37,8 @@ from pipelines.common.files import atomic_path
 from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.operation.products.dataset import stamp
 
-LEDGER, PROBABILITIES = "ledger", "ledger_probabilities"
-FORMAT = 1  # version of what is described above, in each file's metadata
+LEDGER, PROBABILITIES, MEMBERS = "ledger", "ledger_probabilities", "ledger_members"
+FORMATS = {LEDGER: 1, PROBABILITIES: 1, MEMBERS: 1}  # versions of what is described above, in each file's metadata
 COLUMNS = [
     *("domain", "reference_time", "valid_time", "model_name", "model_version", "method", "fallback"),
     *("forecaster", "gap", "scored", "minutes", "threshold"),
@@ -45,19 +51,27 @@ def ledger_file(out: Path, reference: np.datetime64, kind: str = LEDGER) -> Path
     return out / kind / f"date={reference.astype('datetime64[D]')}" / f"{stamp(reference)}.parquet"
 
 
-def append(out: Path, reference: np.datetime64, table: pd.DataFrame, probabilities: pd.DataFrame | None = None) -> None:
-    """Add a cycle's rows, all or none; raises UserError if the cycle is in the ledger."""
+def append(
+    out: Path, reference: np.datetime64, table: pd.DataFrame, beside: Mapping[str, pd.DataFrame] | None = None
+) -> None:
+    """Add a cycle's rows, and those ``beside`` by the kind of ledger, all or none.
+
+    Raises
+    ------
+    UserError
+        If the cycle is in the ledger.
+    """
     path = ledger_file(out, reference)
     if path.exists():
         raise UserError(f"{path}: this cycle is in the ledger, and what is there stays as it is")
-    if probabilities is not None:
-        _write(probabilities, ledger_file(out, reference, PROBABILITIES))
-    _write(table, path)  # last: it says that the cycle is closed
+    for kind, rows in (beside or {}).items():
+        _write(rows, ledger_file(out, reference, kind), FORMATS[kind])
+    _write(table, path, FORMATS[LEDGER])  # last: it says that the cycle is closed
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def _write(table: pd.DataFrame, path: Path, version: int) -> None:
     content = pa.Table.from_pandas(table, preserve_index=False)
-    content = content.replace_schema_metadata({**(content.schema.metadata or {}), FORMAT_VERSION: str(FORMAT)})
+    content = content.replace_schema_metadata({**(content.schema.metadata or {}), FORMAT_VERSION: str(version)})
     with atomic_path(path) as temporary:
         pq.write_table(content, temporary)
 
@@ -67,7 +81,7 @@ def read_ledger(
 ) -> pd.DataFrame:
     """Read the rows of cycles of ``since`` < reference time <= ``until`` (UTC; open where None), in their order.
 
-    Of the ledger, or of `PROBABILITIES`. Empty, without columns, where nothing has been verified yet.
+    Of the ledger, or of `PROBABILITIES` or `MEMBERS`. Empty, without columns, where nothing has been verified yet.
 
     Raises
     ------
@@ -84,7 +98,7 @@ def read_ledger(
         chosen &= (date <= str(until.astype("datetime64[D]"))) & (reference <= until.astype("datetime64[ns]"))
     ledger = ds.dataset(folder, format="parquet", partitioning=BY_DAY)
     for file in ledger.get_fragments(chosen):
-        check_format((file.physical_schema.metadata or {}).get(FORMAT_VERSION.encode()), FORMAT, file.path)
+        check_format((file.physical_schema.metadata or {}).get(FORMAT_VERSION.encode()), FORMATS[kind], file.path)
     table = ledger.to_table(filter=chosen).to_pandas()
     order = ["reference_time", "forecaster", "threshold", "minutes"]
     return table.drop(columns="date").sort_values(order, ignore_index=True)

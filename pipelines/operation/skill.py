@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from pipelines.operation.verify import CLIMATOLOGY, FORECASTERS, ISSUED, MODEL
+from pipelines.nowcast.scores import CLIMATOLOGY
+from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL
 from pipelines.verification.probabilities import probability_headline
 from pipelines.verification.scoring import mean_of, scores_of
 

@@ -2,11 +2,11 @@
 
 A cycle is closed as soon as all its valid times are observed, or `WAIT` after the last of them; a valid time without a
 frame is then a gap, and stays one. The baselines are made anew from the frames that the forecast's attributes name,
-and all three are scored on the same pixels: those observed at the valid time and known to each of them. So are the
-probabilities of an issued one that has some, beside those of the baselines (0 and 1) and of its model's climatology.
+and all three are scored on the same pixels: those observed at the valid time and known to each of them. What an issued
+one says of probabilities is scored too: `pipelines.operation.verify_probabilities`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +15,21 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.methods.distribution import certain
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
-from pipelines.operation.ledger import COLUMNS, append, ledger_file
-from pipelines.operation.products.dataset import NETCDF, stamp
-from pipelines.operation.products.published import (
-    Probabilities,
-    PublishedForecast,
-    published_times,
-    read_probabilities,
-    read_published,
-)
+from pipelines.operation.ledger import COLUMNS, MEMBERS, PROBABILITIES, append, ledger_file
+from pipelines.operation.products.dataset import RATE, stamp
+from pipelines.operation.products.published import PublishedForecast, published_times, read_published
+from pipelines.operation.verify_probabilities import ISSUED, QUANTITY, Cycle, score_issued_probabilities
 from pipelines.params.operation import Domain
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
-from pipelines.verification.probabilities import PROBABILITY_SUMS, score_probabilities
+from pipelines.verification.probabilities import PROBABILITY_SUMS
 from pipelines.verification.scoring import SUMS, score_forecast
 from pipelines.verification.spatial import power_columns
 
 WAIT = np.timedelta64(3, "h")  # after the last valid time; what isn't observed by then is a gap
 GIVE_UP = np.timedelta64(1, "D")  # after the reference time of a forecast that can't be read
-ISSUED, FORECASTERS = "issued", ("issued", "extrapolation", "persistence")
-CLIMATOLOGY = "climatology"  # a forecaster more, of probabilities
+FORECASTERS = (ISSUED, "extrapolation", "persistence")
 MODEL = ["model_name", "model_version", "method"]
 NOT_THERE, BLIND = "no frame of this time", "the frame of this time has no valid pixel"
 INPUTS_GONE = "the frame that it was made from is gone from the live store"
@@ -43,6 +37,8 @@ INPUTS_GONE = "the frame that it was made from is gone from the live store"
 Columns = tuple[list[str], list[str]]  # of a ledger: its sums, and what is NaN where there is none
 OF_FIELDS: Columns = (SUMS, power_columns())
 OF_PROBABILITIES: Columns = (PROBABILITY_SUMS, ["members"])
+OF_MEMBERS: Columns = (PROBABILITY_SUMS, ["members", QUANTITY])
+Scored = tuple[pd.DataFrame, dict[str, pd.DataFrame]]  # rows of the ledger, and of those beside it by kind
 
 
 def unverified(out: Path) -> list[np.datetime64]:
@@ -78,15 +74,15 @@ def close_cycles(
             problems.append(str(error))
             continue
         if tables is not None:
-            append(domain.out, reference, *tables)
-            table, _ = tables
+            table, beside = tables
+            append(domain.out, reference, table, beside)
             yield reference, table.loc[table["gap"] != "", "minutes"].nunique(dropna=False)
 
 
 def score_cycle(
     domain: Domain, reference: np.datetime64, stored: xr.Dataset, thresholds: Sequence[float], now: np.datetime64
-) -> tuple[pd.DataFrame, pd.DataFrame | None] | None:
-    """Score a domain's published cycle, as rows of the ledger and of that of probabilities; None while it is open.
+) -> Scored | None:
+    """Score a domain's published cycle, as rows of its ledgers; None while it is open.
 
     Raises
     ------
@@ -95,24 +91,17 @@ def score_cycle(
         time.
     """
     try:
-        issued = read_published(domain.out / stamp(reference))
-        probabilities = read_probabilities(issued.folder) if issued.rates else None
-        return _score_issued(domain, issued, probabilities, stored, thresholds, now)
+        return _score_issued(domain, read_published(domain.out / stamp(reference)), stored, thresholds, now)
     except UserError as error:
         if now < reference + GIVE_UP:
             raise
         lost = {"minutes": np.nan, "threshold": np.nan, "forecaster": ISSUED, "gap": str(error), "fallback": False}
-        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), OF_FIELDS, domain.name, reference, now), None
+        return _complete(pd.DataFrame([lost | dict.fromkeys(MODEL, "")]), OF_FIELDS, domain.name, reference, now), {}
 
 
 def _score_issued(
-    domain: Domain,
-    issued: PublishedForecast,
-    probabilities: Probabilities | None,
-    stored: xr.Dataset,
-    thresholds: Sequence[float],
-    now: np.datetime64,
-) -> tuple[pd.DataFrame, pd.DataFrame | None] | None:
+    domain: Domain, issued: PublishedForecast, stored: xr.Dataset, thresholds: Sequence[float], now: np.datetime64
+) -> Scored | None:
     """Score what was issued, as :func:`score_cycle` does; raises UserError if its probabilities are none."""
     times = stored["time"].to_numpy().astype("datetime64[s]")
     if not np.isin(issued.valid, times).all() and now < issued.valid[-1] + WAIT:
@@ -121,29 +110,31 @@ def _score_issued(
     inputs = _even_inputs(issued, times)
     if not inputs.size:
         gaps[:] = INPUTS_GONE
-    rain = stored["rainfall_flux"]
-    seen = rain.sel(time=issued.valid[gaps == ""]).to_numpy()
-    blind = ~np.isfinite(seen).any(axis=(1, 2))
-    gaps[np.flatnonzero(gaps == "")[blind]] = BLIND
-    counted, observed = gaps == "", seen[~blind]
+    observed = np.full_like(issued.rain_rate, np.nan)
+    rain, there = stored[RATE], gaps == ""
+    observed[there] = rain.sel(time=issued.valid[there]).to_numpy()
+    gaps[there & ~np.isfinite(observed).any(axis=(1, 2))] = BLIND
+    counted = gaps == ""
     tables: list[pd.DataFrame] = []
     of_probabilities: list[pd.DataFrame] = []
     if counted.any():
         newest = rain.sel(time=inputs).to_numpy()
         # Of one frame no motion is known.
         moved = extrapolation if inputs.size > 1 else persistence
-        of_lead: dict[str, Rain] = {
-            ISSUED: issued.rain_rate[counted],
-            "extrapolation": moved(newest, gaps.size)[counted],
-            "persistence": persistence(newest, gaps.size)[counted],
+        fields: dict[str, Rain] = {
+            ISSUED: issued.rain_rate,
+            "extrapolation": moved(newest, gaps.size),
+            "persistence": persistence(newest, gaps.size),
         }
-        mask = np.isfinite(observed) & np.all([np.isfinite(one) for one in of_lead.values()], axis=0)
+        mask = np.isfinite(observed) & np.all([np.isfinite(one) for one in fields.values()], axis=0)
+        minutes, pixel_m = issued.minutes[counted], issued.pixel_m
         for name in FORECASTERS:
-            minutes = issued.minutes[counted]
-            one = score_forecast(of_lead[name], observed, mask, thresholds, pixel_m=issued.pixel_m, minutes=minutes)
+            of_counted = fields[name][counted], observed[counted], mask[counted]
+            one = score_forecast(*of_counted, thresholds, pixel_m=pixel_m, minutes=minutes)
             tables.append(one.assign(forecaster=name, gap=""))
-        if probabilities is not None:
-            of_probabilities = list(_score_probabilities(issued, probabilities, counted, of_lead, observed, mask))
+        instants = stored["time"].attrs["time_is"] == "instant"
+        cycle = Cycle(issued, fields, observed, mask, newest[-1], instants, grid_of(stored), domain.areas)
+        of_probabilities = list(score_issued_probabilities(cycle))
     for name in FORECASTERS if not counted.all() else ():
         lost_leads = pd.DataFrame({"minutes": issued.minutes, "gap": gaps, "forecaster": name})[~counted]
         tables.append(lost_leads.merge(pd.DataFrame({"threshold": np.asarray(thresholds, float)}), how="cross"))
@@ -154,33 +145,10 @@ def _score_issued(
         table = pd.concat(parts, ignore_index=True).assign(**made_by, fallback=issued.attributes.fallback is not None)
         return _complete(table, columns, domain.name, issued.reference, now)
 
-    return complete(tables, OF_FIELDS), complete(of_probabilities, OF_PROBABILITIES) if of_probabilities else None
-
-
-def _score_probabilities(
-    issued: PublishedForecast,
-    probabilities: Probabilities,
-    counted: NDArray[np.bool_],
-    fields: Mapping[str, Rain],
-    observed: Rain,
-    mask: NDArray[np.bool_],
-) -> Iterator[pd.DataFrame]:
-    """Yield what each forecaster's probabilities got right, on the mask of rain, which is also theirs.
-
-    Lead time by lead time: on a large grid all together take gigabytes.
-    """
-    for number, lead in enumerate(np.flatnonzero(counted)):
-        exceedance = {name: certain(field[[number]], issued.rates) for name, field in fields.items()}
-        exceedance[ISSUED] = probabilities.exceedance[[lead]]
-        if (climatology := probabilities.climatology) is not None:
-            exceedance[CLIMATOLOGY] = np.broadcast_to(climatology[:, None, None], exceedance[ISSUED].shape)
-        for name, one in exceedance.items():
-            minutes = [float(issued.minutes[lead])]
-            try:
-                sums = score_probabilities(one, observed[[number]], mask[[number]], issued.rates, minutes=minutes)
-            except UserError as error:
-                raise UserError(f"{issued.folder / NETCDF}: {error}") from None
-            yield sums.assign(forecaster=name, gap="")
+    of_rates = [part for part in of_probabilities if part[QUANTITY].eq(RATE).all()]
+    of_members = [part for part in of_probabilities if not part[QUANTITY].eq(RATE).all()]
+    beside = {PROBABILITIES: (of_rates, OF_PROBABILITIES), MEMBERS: (of_members, OF_MEMBERS)}
+    return complete(tables, OF_FIELDS), {kind: complete(*of) for kind, of in beside.items() if of[0]}
 
 
 def _even_inputs(issued: PublishedForecast, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:

@@ -151,7 +151,8 @@ def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, ser
     frames = LiveStore(Path("data/store/there"), "CC0-1.0").open()["rainfall_flux"][:4].to_numpy()
     field = mlflow.pyfunc.load_model(uri).predict(frames, {"leads": 4})
     np.testing.assert_allclose(published.rain_rate, field, atol=1e-4)
-    np.testing.assert_allclose(mean(read_probabilities(published.folder).exceedance, rates), field, atol=0.002 * 6)
+    exceedance = np.stack([of_lead.exceedance for of_lead in read_probabilities(published.folder)])
+    np.testing.assert_allclose(mean(exceedance, rates), field, atol=0.002 * 6)
     with get_client(sync_client=True) as client:
         (shown,) = [artifact.data for artifact in client.read_artifacts() if artifact.key == "forecast-there"][-1:]
     assert "- probabilities: of at least 0.105, 1.005, 5.005 mm/h" in shown

@@ -70,7 +70,8 @@ def distribution_of(forecaster: Forecaster, rain_rate: Rain, leads: int, rates: 
 
 
 def certain(field: Rain, rates: Sequence[float]) -> Exceedance:
-    """Return a rain field (leads, H, W) as probabilities of 0 and 1; NaN where it is NaN."""
-    exceedance = (field[:, None] >= np.array(rates, np.float32)[:, None, None]).astype(np.float32)
+    """Return rain (leads, ...) as probabilities (leads, K, ...) of 0 and 1; NaN where it is NaN."""
+    levels = np.array(rates, np.float32).reshape(-1, *(1 for _ in field.shape[1:]))
+    exceedance = (field[:, None] >= levels).astype(np.float32)
     np.copyto(exceedance, np.nan, where=np.isnan(field)[:, None])
     return exceedance

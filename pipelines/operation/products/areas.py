@@ -1,5 +1,6 @@
 """Areas that a forecast tells the mean rain of: polygons of a GeoJSON file, as shares of a grid's pixels."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,15 @@ def read_areas(path: Path, grid: Grid) -> tuple[list[Area], list[str]]:
     if not areas:
         raise UserError("; ".join(refusals[:3]) or f"{path}: no area in it")
     return list(areas.values()), refusals
+
+
+def digest(areas: Sequence[Area]) -> str:
+    """Return the SHA-256 of areas as they lie on a grid: who has the same counts the same pixels."""
+    content = hashlib.sha256()
+    for area in areas:
+        content.update(f"{area.name} {area.rows} {area.columns}".encode())
+        content.update(area.share.tobytes())
+    return content.hexdigest()
 
 
 def area_means(fields: NDArray[np.float32], areas: Sequence[Area]) -> NDArray[np.float32]:

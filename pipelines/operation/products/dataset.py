@@ -13,14 +13,14 @@ from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.operation.products.attributes import ForecastAttributes, InputFrame, MissingFrame
-from pipelines.operation.products.variables import TIMES, chunked, probabilities, threshold
+from pipelines.operation.products.variables import OF_PROBABILITY, TIMES, chunked, probabilities, threshold
 from pipelines.params.operation import Policy
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
 
 NETCDF = "forecast.nc"
 RATE = "rainfall_flux"
-PROBABILITY, CLIMATOLOGY = "rainfall_flux_exceedance_probability", "rainfall_flux_exceedance_climatology"
+PROBABILITY, FREQUENCY = RATE + OF_PROBABILITY, "rainfall_flux_exceedance_climatology"
 SECONDS = {"dtype": "int64", "units": "seconds since 1970-01-01", "calendar": "standard", "_FillValue": None}
 
 
@@ -59,7 +59,7 @@ def forecast_dataset(
     Dataset
         CF-1.11. ``rainfall_flux`` (lead_time, y, x), and for each of `PERIODS_MIN` that lead times fill
         ``rainfall_amount_30min`` (period_30min, y, x). With probabilities, `PROBABILITY` (lead_time, threshold, y, x)
-        and, of a model that knows it, `CLIMATOLOGY` (threshold).
+        and, of a model that knows it, `FREQUENCY` (threshold).
     """
     newest = inputs.observed[-1]
     reference = newest.time.astype("datetime64[ns]")
@@ -136,7 +136,7 @@ def forecast_dataset(
         words = "probability of a rain rate of at least the threshold"
         variables[PROBABILITY] = probabilities(variables["rainfall_flux"], "threshold", exceedance, words)
         if (climatology := model.description.climatology) is not None:
-            variables[CLIMATOLOGY] = xr.Variable(
+            variables[FREQUENCY] = xr.Variable(
                 "threshold",
                 np.array(climatology),
                 {"long_name": "share of such rain in the training archives, without time and place", "units": "1"},

@@ -15,7 +15,7 @@ from pipelines.nowcast.methods.members import quantiles
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.operation.products.areas import Area, area_means
 from pipelines.operation.products.dataset import RATE
-from pipelines.operation.products.variables import HUNDREDTHS, chunked, probabilities, threshold
+from pipelines.operation.products.variables import HUNDREDTHS, OF_PROBABILITY, chunked, probabilities, threshold
 from pipelines.radar.frame import Frame, Rain
 
 PERCENTILES = (10, 50, 90)
@@ -146,7 +146,7 @@ def add_members(forecast: xr.Dataset, ensemble: Ensemble, amounts_mm: Sequence[f
         percentiles, shares = statistics(fields, forecast[axis].to_numpy().tolist())
         forecast = add_percentiles(forecast, name, percentiles, **said)
         variable = probabilities(forecast[name], axis, shares, WORDS[axis], **said)
-        forecast = forecast.assign({f"{name}_exceedance_probability": chunked(variable)})
+        forecast = forecast.assign({f"{name}{OF_PROBABILITY}": chunked(variable)})
     if RATE in ensemble.maps:
         rain = forecast[RATE].variable
         attrs = rain.attrs | {"long_name": "rain rate of a member", "seed": np.int64(seed)}

@@ -13,9 +13,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import CLIMATOLOGY, NETCDF, PROBABILITY, valid_times
+from pipelines.operation.products.dataset import FREQUENCY, NETCDF, PROBABILITY, valid_times
+from pipelines.operation.products.regions import NAMES
+from pipelines.operation.products.variables import OF_PROBABILITY
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
@@ -59,6 +60,10 @@ class PublishedForecast:
     pixel_m : float
     rates : list of float
         Whose probabilities it has, mm/h; none of a deterministic model.
+    frequency : ndarray of shape (K,), optional
+        Of such rain in the archives that its model was trained on; None if the model doesn't say.
+    areas_sha256 : str, optional
+        Of the areas whose rain it tells, see :func:`pipelines.operation.products.areas.digest`.
     """
 
     folder: Path
@@ -69,6 +74,8 @@ class PublishedForecast:
     times: dict[str, NDArray[np.datetime64]]
     pixel_m: float
     rates: list[float]
+    frequency: NDArray[np.float32] | None
+    areas_sha256: str | None
 
     @property
     def valid(self) -> NDArray[np.datetime64]:
@@ -82,17 +89,29 @@ class PublishedForecast:
 
 
 class Probabilities(NamedTuple):
-    """What a published forecast says of how likely rain is, at its `PublishedForecast.rates`.
+    """What a published forecast says of how likely rain is, at one lead time or over one period.
 
     Parameters
     ----------
-    exceedance : ndarray of shape (leads, K, H, W)
-    climatology : ndarray of shape (K,), optional
-        Of the archives that its model was trained on; None if the model doesn't say.
+    of : str
+        Its variable that they are of, such as ``rainfall_flux`` or ``region_rainfall_amount_60min``.
+    number : int
+        Of the lead time or period.
+    minutes : float
+        The lead time, or the end of the period.
+    thresholds : list of float
+        K of them, mm/h or mm.
+    members : int, optional
+        Whose shares they are; None where they are a model's own.
+    exceedance : ndarray of shape (K, H, W), or (K, A) of areas
     """
 
-    exceedance: Exceedance
-    climatology: NDArray[np.float32] | None
+    of: str
+    number: int
+    minutes: float
+    thresholds: list[float]
+    members: int | None
+    exceedance: NDArray[np.float32]
 
 
 def read_published(folder: Path) -> PublishedForecast:
@@ -107,14 +126,28 @@ def read_published(folder: Path) -> PublishedForecast:
             {name: times.astype("datetime64[s]") for name, times in valid_times(dataset).items()},
             pixel_metres(grid_of(dataset)),
             dataset["threshold"].to_numpy().tolist() if PROBABILITY in dataset else [],
+            dataset[FREQUENCY].to_numpy().astype(np.float32) if FREQUENCY in dataset else None,
+            dataset[NAMES].attrs.get("sha256") if NAMES in dataset else None,
         )
 
 
-def read_probabilities(folder: Path) -> Probabilities:
-    """Read the probabilities of a forecast that has some; raises UserError if they can't be read."""
+def read_probabilities(folder: Path) -> Iterator[Probabilities]:
+    """Yield the probabilities of a forecast, one time after the other: of a continent all together take gigabytes.
+
+    Raises
+    ------
+    UserError
+        If they can't be read.
+    """
     with _opened(folder) as dataset:
-        climatology = dataset[CLIMATOLOGY].to_numpy().astype(np.float32) if CLIMATOLOGY in dataset else None
-        return Probabilities(dataset[PROBABILITY].to_numpy(), climatology)
+        for name, variable in dataset.data_vars.items():
+            if not str(name).endswith(OF_PROBABILITY):
+                continue
+            axis, level = map(str, variable.dims[:2])
+            about = dataset[level].to_numpy().tolist(), variable.attrs.get("members")
+            for number, seconds in enumerate(dataset[axis].to_numpy()):
+                of = str(name).removesuffix(OF_PROBABILITY)
+                yield Probabilities(of, number, float(seconds) / 60, *about, variable[number].to_numpy())
 
 
 @contextmanager

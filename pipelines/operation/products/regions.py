@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.text import csv_cell
-from pipelines.operation.products.areas import Area, area_means
+from pipelines.operation.products.areas import Area, area_means, digest
 from pipelines.operation.products.dataset import RATE
 from pipelines.operation.products.probability_maps import in_words
-from pipelines.operation.products.variables import TIMES
+from pipelines.operation.products.variables import OF_PROBABILITY, TIMES
 
 NAMES = "region_name"
 LABELS = {"percentiles": "percentile", "probabilities": "at_least"}
@@ -22,7 +22,8 @@ ABOUT = ("title", "source", "fallback", "left_out")
 
 def add_areas(forecast: xr.Dataset, areas: Sequence[Area]) -> xr.Dataset:
     """Put the mean rain rate and amounts of areas into a forecast: ``region_NAME`` (times, region) of each variable."""
-    names = xr.Variable("region", np.array([area.name for area in areas], str), {"long_name": "name of the area"})
+    about = {"long_name": "name of the area", "sha256": digest(areas)}
+    names = xr.Variable("region", np.array([area.name for area in areas], str), about)
     forecast = forecast.assign_coords({NAMES: names})
     for name, of in forecast.data_vars.items():
         if of.dims[0:1] and of.dims[0] in TIMES and of.dims[1:] == ("y", "x"):
@@ -40,7 +41,7 @@ def rows(forecast: xr.Dataset) -> Iterator[dict[str, Any]]:
         name = str(key)
         if not name.startswith("region_") or of.dims[1:] != ("region",):
             continue
-        percentiles, shares = forecast.get(f"{name}_percentile"), forecast.get(f"{name}_exceedance_probability")
+        percentiles, shares = forecast.get(f"{name}_percentile"), forecast.get(f"{name}{OF_PROBABILITY}")
         for region, area in enumerate(forecast[NAMES].to_numpy()):
             for number, time in enumerate(forecast[TIMES[str(of.dims[0])]].to_numpy()):
                 row: dict[str, Any] = {

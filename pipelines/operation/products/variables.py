@@ -6,14 +6,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipelines.nowcast.methods.tiles import STEPS, UNKNOWN
 from pipelines.operation.products.accumulation import PERIODS_MIN
 
+OF_PROBABILITY = "_exceedance_probability"  # ends the names of such variables
 # Axes of time, and the coordinate of each that has the times.
 TIMES = {"lead_time": "time"} | {f"period_{minutes}min": f"time_{minutes}min" for minutes in PERIODS_MIN}
 # For netCDF and for Zarr: each takes what it knows.
 PACKED = {"_FillValue": np.float32(np.nan), "zlib": True, "complevel": 1}
-# A byte each, in steps of 0.004: a forecast of probabilities is K times one of rain.
-BYTES = {"dtype": "uint8", "scale_factor": np.float32(1 / 250), "_FillValue": np.uint8(255)}
+# A byte each: a forecast of probabilities is K times one of rain.
+BYTES = {"dtype": "uint8", "scale_factor": np.float32(1 / STEPS), "_FillValue": np.uint8(UNKNOWN)}
 HUNDREDTHS = {"dtype": "uint16", "scale_factor": np.float32(0.01), "_FillValue": np.uint16(65535)}
 
 

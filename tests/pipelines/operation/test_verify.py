@@ -199,7 +199,7 @@ def test_probabilities_that_are_no_distribution_are_a_problem_for_a_day_and_then
     issued = guess(4)
     rising = np.stack([np.full(issued.shape, 0.25), np.full(issued.shape, 0.5)], axis=1)
     path = write_issued(out, FRAMES[1:5], issued, exceedance=([1.0, 2.0], rising))
-    words = f"{path}: no distribution at 5 minutes and 2 mm/h: more likely than a lower rain rate"
+    words = f"{path}: rainfall_flux: no distribution at 5 minutes and 2 mm/h: more likely than a lower rain rate"
     assert close(out, live) == ([], [words])
     assert close(out, live, FRAMES[4].time + np.timedelta64(1, "D")) == ([(FRAMES[4].time, 1)], [])
     assert read_ledger(out)["gap"].tolist() == [words] and read_ledger(out, kind=PROBABILITIES).empty

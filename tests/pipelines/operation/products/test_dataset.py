@@ -164,9 +164,12 @@ def test_probabilities_are_packed_into_bytes_and_are_of_their_thresholds(publish
     with xr.open_zarr(published["probabilities"] / ZARR, decode_timedelta=False) as zarr:
         np.testing.assert_array_equal(zarr[probability.name].astype(np.float32), probability)
     assert [read_published(published[name]).rates for name in ("probabilities", "start")] == [[0.1, 1.0, 5.0], []]
-    said = read_probabilities(published["probabilities"])
-    np.testing.assert_array_equal(said.exceedance, probability.to_numpy())
-    assert said.climatology is not None and said.climatology.tolist() == pytest.approx([0.1, 0.05, 0.01])
+    said = list(read_probabilities(published["probabilities"]))
+    np.testing.assert_array_equal([of_lead.exceedance for of_lead in said], probability.to_numpy())
+    assert [of_lead.minutes for of_lead in said] == read_published(published["probabilities"]).minutes.tolist()
+    assert {(one.of, tuple(one.thresholds), one.members) for one in said} == {("rainfall_flux", (0.1, 1.0, 5.0), None)}
+    frequency = read_published(published["probabilities"]).frequency
+    assert frequency is not None and frequency.tolist() == pytest.approx([0.1, 0.05, 0.01])
 
 
 @pytest.mark.parametrize(("name", "first"), [("end", [0, 300]), ("start", [300, 600])])
