@@ -138,6 +138,35 @@ def chains(
 
 
 @app.command()
+def gradients(
+    model: Annotated[str, typer.Argument(help="a key of params.yaml's section action_models")],
+    trained: Annotated[Path | None, typer.Option(help="folder of that network, trained, to measure besides")] = None,
+    store: Annotated[Path, typer.Option(help="Zarr store of clips")] = Path("data/video/clips.zarr"),
+    p: Annotated[str, typer.Option(help="stop probabilities of the temporal path")] = "0.25,0.5,0.75",
+    one_sided: Annotated[bool, typer.Option("--one-sided", help="the one-sided switch, not the two-sided")] = False,
+    out: Annotated[Path, typer.Option(help="folder to write gradients.csv and gradients.png into")] = Path(
+        "data/chains"
+    ),
+) -> None:
+    """Measure the gradient of MODEL, with and without STSGD, beside the expected number of chains."""
+    from pipelines.common.errors import UserError
+    from pipelines.params.read import read_params
+    from pipelines.params.training import Switch
+    from pipelines.training.gradient_chains import parse_probabilities
+
+    ps, params = parse_probabilities(p), read_params()
+    if (of_params := params.action_models.get(model)) is None:
+        raise UserError(f"params.yaml: action_models: no {model!r} among {', '.join(params.action_models)}")
+    from pipelines.action.gradients import action_gradients
+    from pipelines.training.gradient_norms import write_gradients
+
+    files = out / "gradients.csv", out / "gradients.png"
+    switches = [Switch(kind="off"), *(Switch(kind="one_sided" if one_sided else "two_sided", p=p) for p in ps)]
+    write_gradients(action_gradients(of_params, params.train_action, store, switches, trained=trained), *files)
+    print(*files, sep="\n")
+
+
+@app.command()
 def describe(
     model: Annotated[str, typer.Argument(help="a key of params.yaml's section models, or an MLflow URI")],
     grid: Annotated[tuple[int, int], typer.Option(help="rows and columns of the grid, pixels")] = (256, 256),
