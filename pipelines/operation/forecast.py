@@ -152,9 +152,7 @@ def run(model: LoadedModel, inputs: Inputs, leads: int) -> tuple[Rain, Exceedanc
         else:
             raise UserError(f"{model.uri}: it has rates, and gives no probabilities")
         for wrong, words in (
-            (np.isinf(rain_rate).any(), "infinite rain"),
-            ((rain_rate < 0).any(), "negative rain"),
-            (np.isnan(rain_rate).all(), "nothing but NaN"),
+            *_no_rain(rain_rate),
             *(() if exceedance is None else _no_distribution(exceedance, rain_rate)),
         ):
             if wrong:
@@ -169,9 +167,19 @@ def _array(model: LoadedModel, given: Any, wanted: tuple[int, ...]) -> NDArray[n
     return array
 
 
+def _no_rain(rain_rate: Rain) -> Iterator[tuple[bool, str]]:
+    """Yield whether it is what no rain can be, and the words."""
+    known = False
+    for rain in map(np.asarray, rain_rate):
+        known = known or not np.isnan(rain).all()
+        yield bool(np.isinf(rain).any()), "infinite rain"
+        yield bool((rain < 0).any()), "negative rain"
+    yield not known, "nothing but NaN"
+
+
 def _no_distribution(exceedance: Exceedance, rain_rate: Rain) -> Iterator[tuple[bool, str]]:
     """Yield whether it is what no distribution can be, and the words; by planes, as all take gigabytes."""
-    for of_lead, rain in zip(exceedance, rain_rate, strict=True):
+    for of_lead, rain in zip(exceedance, map(np.asarray, rain_rate), strict=True):
         lower: Any = np.float32(1)
         for of_rate in map(np.asarray, of_lead):
             yield not np.array_equal(np.isnan(of_rate), np.isnan(rain)), "probabilities in other places than rain"

@@ -11,6 +11,7 @@ from pipelines.radar.frame import Rain
 
 # (leads, K, H, W): probability of a rain rate of at least each of K rates; NaN at all of them where nothing is known.
 # Of a continent, whose probabilities no memory holds, a dask array of such: `np.asarray(exceedance[lead])` takes both.
+# Such are its fields (leads, H, W), too.
 Exceedance = NDArray[np.float32]
 
 

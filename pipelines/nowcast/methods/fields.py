@@ -72,16 +72,17 @@ def probability_matching(forecast: Rain, observed: Rain) -> Rain:
     Ebert 2001, doi:10.1175/1520-0493(2001)129<2461:AOAPMS>2.0.CO;2; pysteps' nonparam_match_empirical_cdf.
     """
     known = np.isfinite(forecast) & np.isfinite(observed)
-    matched = np.full_like(observed, np.nan)
     if not known.any():
-        return matched
+        return np.full_like(observed, np.nan)
     order, amounts = forecast[known], observed[known]
     least = amounts.min()
     wet = np.sort(amounts[amounts > least])
     amounts[:] = least
     # No more than the forecast tells apart from its least.
     if count := min(len(wet), int((order > order.min()).sum())):
-        highest = np.argpartition(order, -count)[-count:]
-        amounts[highest[np.argsort(order[highest])]] = wet[-count:]
+        highest = np.flatnonzero(order >= np.partition(order, -count)[-count])
+        amounts[highest[np.argsort(order[highest])[-count:]]] = wet[-count:]
+    del order
+    matched = np.full_like(observed, np.nan)
     matched[known] = amounts
     return matched

@@ -7,7 +7,6 @@ to its valid time. What is left to learn is growth and decay, and how wrong the 
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ HEAVIEST = 50.0  # mm/h, the brightest that the optical flow sees
 SMOOTH = 16.0  # pixels, standard deviation of the Gaussian over which motion is averaged
 ECHO = 2.0  # pixels, of the one over the echo that it is weighted by
 PAIRS = 3  # newest pairs of frames that the motion is averaged over
+BAND = 512  # rows
 
 Displacement = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ def echo_flow(rain_rate: Rain) -> NDArray[np.float32]:
     ndarray of shape (T - 1, H, W, 2)
         x and y displacement from each frame to the next, pixels a frame. Where there is no echo it means nothing.
     """
-    return _flow(_brightness(rain_rate))
+    return np.stack(list(optical_flow(_images(rain_rate), cv2.DISOPTICAL_FLOW_PRESET_FAST)))
 
 
 def motion(rain_rate: Rain) -> Displacement:
@@ -52,13 +52,31 @@ def motion(rain_rate: Rain) -> Displacement:
     ndarray of shape (H, W, 2)
         x and y displacement, pixels a frame: optical flow averaged over its surroundings, weighted by the echo there.
     """
-    total: Any = 0
-    for pair in pairwise(rain_rate[-PAIRS - 1 :]):  # one by one: on a continent each of these arrays has 0.2 GB
-        brightness = _brightness(np.stack(pair))
-        echo = _blur(brightness.max(0), ECHO)[..., None] + np.float32(1e-6)
-        total = total + np.concatenate([_flow(brightness)[0] * echo, echo], axis=-1)
-    smooth = _blur(total, SMOOTH)  # the sum of all pairs at once: it takes longest
-    return np.asarray(smooth[..., :2] / smooth[..., 2:], np.float32)
+    H, W = rain_rate[0].shape
+    total = np.zeros((H, W, 3), np.float32)
+    for pair in pairwise(rain_rate[-PAIRS - 1 :]):
+        flow = next(optical_flow(_images(pair), cv2.DISOPTICAL_FLOW_PRESET_FAST))
+        for band, inner, outer in bands(H, around=int(4 * ECHO)):
+            echo = _blur(_brightness(np.fmax(*(frame[outer] for frame in pair))), ECHO)[inner, :, None]
+            echo += np.float32(1e-6)
+            total[band, :, :2] += flow[band] * echo
+            total[band, :, 2:] += echo
+        del flow
+    smooth = np.empty((H, W, 2), np.float32)
+    for band, inner, outer in bands(H, around=int(4 * SMOOTH)):  # of all pairs at once: it takes longest
+        blurred = _blur(total[outer], SMOOTH)[inner]
+        np.divide(blurred[..., :2], blurred[..., 2:], out=smooth[band])
+    return smooth
+
+
+def bands(rows: int, *, around: int = 0) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield bands of a grid's rows, each also in the coordinates of the third: it and ``around`` rows on either side.
+
+    What is done with a band at a time takes the memory of one: a single field of a continent has 0.1 GB.
+    """
+    for start in range(0, rows, BAND):
+        stop, first = min(start + BAND, rows), max(0, start - around)
+        yield slice(start, stop), slice(start - first, stop - first), slice(first, min(stop + around, rows))
 
 
 def trajectories(
@@ -81,17 +99,19 @@ def trajectories(
     ndarray of shape (h, w, 2)
         x and y of where one gets after each step, as maps for :func:`sample`.
     """
-    x, y = (np.arange(span.start, span.stop, dtype=np.float32) for span in (columns, rows))
-    position = np.stack(np.meshgrid(x, y), -1)
+    position = np.empty((rows.stop - rows.start, columns.stop - columns.start, 2), np.float32)
+    position[..., 0] = np.arange(columns.start, columns.stop)
+    position[..., 1] = np.arange(rows.start, rows.stop)[:, None]
     sign = np.float32(-1 if backward else 1)
     for _ in range(steps):
-        half = _between(motion, position)
-        half *= sign / 2
-        half += position
-        step = _between(motion, half)
-        step *= sign
+        step = np.empty_like(position)  # a new one: who got the last may keep it
+        for band, _, _ in bands(len(position)):
+            half = _between(motion, position[band])
+            half *= sign / 2
+            half += position[band]
+            np.multiply(_between(motion, half), sign, out=step[band])
         step += position
-        position = step  # a new one: who got the last may keep it
+        position = step
         yield position
 
 
@@ -108,6 +128,13 @@ def sample(frame: Rain, position: Displacement, *, nearest: bool = False) -> Rai
     if nearest:
         border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": float("nan")}
         return cv2.remap(frame, position, None, cv2.INTER_NEAREST, **border)  # type: ignore[call-overload]
+    values = np.empty((*frame.shape[:-2], *position.shape[:2]), np.float32)
+    for band, _, _ in bands(len(position)):
+        values[..., band, :] = _bilinear(frame, position[band])
+    return values
+
+
+def _bilinear(frame: Rain, position: Displacement) -> Rain:
     rows, columns = reached([position], frame.shape[-2:])
     position = position - np.array([columns.start, rows.start], np.float32)
     planes = frame[..., rows, columns].reshape(-1, rows.stop - rows.start, columns.stop - columns.start)
@@ -193,8 +220,13 @@ def advect(forecast: Rain, motion: Displacement) -> Rain:
     return moved
 
 
-def _flow(brightness: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.stack(list(optical_flow((255 * brightness).astype(np.uint8), cv2.DISOPTICAL_FLOW_PRESET_FAST)))
+def _images(rain_rate: Sequence[Rain] | Rain) -> NDArray[np.uint8]:
+    """Return the brightness of frames as the optical flow wants it."""
+    images = np.empty((len(rain_rate), *rain_rate[0].shape), np.uint8)
+    for image, frame in zip(images, rain_rate, strict=True):
+        for band, _, _ in bands(len(frame)):
+            image[band] = 255 * _brightness(frame[band])
+    return images
 
 
 def _brightness(rain_rate: Rain) -> NDArray[np.float32]:

@@ -5,8 +5,10 @@ forecast: what a scale of the newest frame has forgotten by a lead time is drawn
 first and grow into the spectrum of the frame itself. It is correlated in time in coordinates that move with the rain.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -19,6 +21,7 @@ from scipy.special import ndtr
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.nowcast.methods.steps import FEWEST_WET
+from pipelines.nowcast.methods.tiles import bands_of
 from pipelines.radar.frame import DRY, Rain
 
 AT_ONCE = 2  # members, on as many processors
@@ -70,46 +73,86 @@ def draw_members(
     ----------
     Bowler et al. 2006, doi:10.1256/qj.04.100 (STEPS); Schefzik et al. 2013, doi:10.1214/13-STS443 (copulas).
     """
+    for batch in draw_batches(exceedance, rates, rain_rate, count=count, seed=seed):
+        yield from map(np.stack, zip(*batch, strict=True))
+
+
+def draw_batches(
+    exceedance: Exceedance, rates: Sequence[float], rain_rate: Rain, *, count: int, seed: int
+) -> Iterator[Iterator[list[Rain]]]:
+    """Yield the members of :func:`draw_members` as they are drawn: `AT_ONCE` together, a lead time after the other.
+
+    Yields
+    ------
+    iterator of lists of ndarray of shape (H, W), mm/h
+        For each lead time a field of each of the batch's members; to be used up before the next batch.
+    """
     leads, _, H, W = exceedance.shape
     motion = lagrangian.motion(rain_rate)
-    ways = list(lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True))
-    spectrum = spectrum_of(rain_rate[-1 - OLDEST :], motion)
+    noise = Noise(spectrum_of(rain_rate[-1 - OLDEST :], motion), leads)
 
-    def draw(number: int) -> Rain:
-        noise = gaussian_fields(spectrum, np.random.default_rng((seed, number)))
-        member = np.empty((leads, H, W), np.float32)
-        for into, of_lead, way, field in zip(member, exceedance, ways, noise, strict=False):
-            # The nearest pixel: between pixels noise would vary less.
-            here = cv2.remap(field, way, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
-            into[...] = quantiles(np.asarray(of_lead), rates, ndtr(-here))
-        return member
+    def draw(numbers: range, threads: ThreadPoolExecutor) -> Iterator[list[Rain]]:
+        of_members = [noise.fields(np.random.default_rng((seed, number))) for number in numbers]
+        ways = lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True)
+        for of_lead, way in zip(exceedance, ways, strict=True):
+            fields = list(threads.map(next, of_members))
+            members = [np.empty((H, W), np.float32) for _ in numbers]
+            of_rows = partial(_member_rows, of_lead, rates, way, fields, members)
+            list(threads.map(of_rows, bands_of(exceedance)))
+            yield members
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for first in range(0, count, AT_ONCE):
-            yield from threads.map(draw, range(first, min(first + AT_ONCE, count)))
+            yield draw(range(first, min(first + AT_ONCE, count)), threads)
 
 
-def gaussian_fields(spectrum: Spectrum, rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
-    """Yield noise (M, N) of variance 1 for lead time after lead time, without end.
+def _member_rows(
+    exceedance: Exceedance,
+    rates: Sequence[float],
+    way: lagrangian.Displacement,
+    noise: Sequence[NDArray[np.float32]],
+    members: Sequence[Rain],
+    rows: slice,
+) -> None:
+    """Put a band of rows of some members where it belongs, of a lead time's exceedance (K, H, W)."""
+    here = np.asarray(exceedance[:, rows])
+    for field, member in zip(noise, members, strict=True):
+        # The nearest pixel: between pixels noise would vary less.
+        near = cv2.remap(field, way[rows], None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
+        member[rows] = quantiles(here, rates, ndtr(-near))
+
+
+class Noise:
+    """Gaussian fields of a spectrum and variance 1, for some lead times one after the other.
 
     In each wavenumber what is remembered fades by its memory and what is new comes in; at first all is remembered.
     """
-    power, memory = spectrum
-    width = power.shape[1]
-    # Inner columns stand for their conjugates too; of the first and the last irfft2 takes the real part alone.
-    edge = np.arange(width) % (width - 1) == 0
-    amplitude, weights = np.sqrt(power) * np.where(edge, np.sqrt(2), 1).astype(np.float32), np.where(edge, 2, 4) * power
-    forgotten = 1 - memory**2
-    new = np.sqrt(forgotten)
-    variance = np.zeros_like(power)
-    error: NDArray[np.complex64] = np.zeros(power.shape, np.complex64)
-    while True:
-        drawn = rng.standard_normal((*power.shape, 2), np.float32).view(np.complex64)[..., 0]
-        error *= memory
-        error += new * drawn
-        variance = memory**2 * variance + forgotten
-        scale = np.float32(1 / np.sqrt((weights * variance).sum(dtype=np.float64)))
-        yield fft.irfft2(error * (scale * amplitude), (len(power), 2 * (width - 1)), norm="forward")
+
+    def __init__(self, spectrum: Spectrum, leads: int) -> None:
+        power, self.memory = spectrum
+        width = power.shape[1]
+        self.shape = len(power), 2 * (width - 1)
+        # Inner columns stand for their conjugates too; of the first and the last irfft2 takes the real part alone.
+        edge = np.arange(width) % (width - 1) == 0
+        self.amplitude = np.sqrt(power) * np.where(edge, np.sqrt(2), 1).astype(np.float32)
+        self.new = np.sqrt(1 - self.memory**2)
+        self.scales, variance = list[np.float32](), np.zeros_like(power)
+        for _ in range(leads):
+            variance = self.memory**2 * variance + self.new**2
+            total = (np.where(edge, np.float32(2), np.float32(4)) * power * variance).sum(dtype=np.float64)
+            self.scales.append(np.float32(1 / np.sqrt(total)))
+
+    def fields(self, rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+        """Yield the noise (M, N) of a member."""
+        error: NDArray[np.complex64] = np.zeros(self.memory.shape, np.complex64)
+        for scale in self.scales:
+            drawn = rng.standard_normal((*error.shape, 2), np.float32).view(np.complex64)[..., 0]
+            drawn *= self.new
+            error *= self.memory
+            error += drawn
+            np.multiply(error, self.amplitude, out=drawn)
+            drawn *= scale
+            yield fft.irfft2(drawn, self.shape, norm="forward", overwrite_x=True)
 
 
 def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
@@ -133,13 +176,16 @@ def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
     power, memory = wavenumber**-2.5, np.exp(-((4.5 * wavenumber) ** 1.5))
     if _has_structure(rain_rate[-1]):
         taper = np.outer(tukey(H, 0.5, sym=False), tukey(W, 0.5, sym=False)).astype(np.float32)
-        aligned = lagrangian.align(rain_rate, motion, slice(0, H), slice(0, W))
-        newest, oldest = (_transform(frame, taper, (M, N)) for frame in aligned[[-1, 0]])
+        newest = _transform(rain_rate[-1], taper, (M, N))
         lags = np.hypot(rows * M, fft.fftfreq(N).astype(np.float32) * N)
         window = np.exp(-((lags / (min(H, W) / LAGS)) ** 2) / 2)
         power = fft.rfft2(fft.irfft2(np.abs(newest) ** 2, (M, N)) * window).real.clip(0)
         if len(rain_rate) > 1 and _has_structure(rain_rate[0]):
-            memory = _memory(newest, oldest, wavenumber, len(rain_rate) - 1)
+            steps = len(rain_rate) - 1
+            ways = lagrangian.trajectories(motion, steps, slice(0, H), slice(0, W), backward=True)
+            (way,) = deque(ways, maxlen=1)
+            oldest = _transform(lagrangian.sample(rain_rate[0], way), taper, (M, N))
+            memory = _memory(newest, oldest, wavenumber, steps)
     return Spectrum(power, memory.clip(0, 0.999))
 
 

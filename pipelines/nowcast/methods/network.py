@@ -16,7 +16,7 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, Fields
 from pipelines.nowcast.methods.memory import WHOLE
 from pipelines.nowcast.methods.normalisation import network_input, thresholds
-from pipelines.nowcast.methods.tiles import Bytes, Tile, cut
+from pipelines.nowcast.methods.tiles import OnDisk, Tile, cut
 from pipelines.params.base import Device
 from pipelines.params.nowcast import FieldKind
 from pipelines.radar.echo_image import echo_rain_rate
@@ -25,7 +25,6 @@ from scs_model import EncoderForecaster
 from scs_model.networks.describe import halo
 
 SIDE = 768  # pixels
-BAND = 512  # rows that are moved at once
 
 
 def build_network(description: ModelDescription) -> EncoderForecaster:
@@ -78,7 +77,8 @@ class NetworkForecaster:
         for tile in self._tiles(order.shape[1:]):
             for lead, still in enumerate(self._still(rain_rate, motion, tile, leads)):
                 order[lead][tile] = still[0].numpy()
-        return self._finished(order, motion, rain_rate[-1])
+        self._finish(order, motion, rain_rate[-1])
+        return order
 
     def _motion(self, rain_rate: Rain) -> lagrangian.Displacement:
         if len(rain_rate) < self.inputs:
@@ -108,16 +108,16 @@ class NetworkForecaster:
                     said = next(each)[0, :, rows, columns].cpu()
             yield said
 
-    def _finished(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
-        """Return fields (leads, H, W) in moving coordinates with the newest frame's amounts, moved on: in place."""
-        whole = slice(0, order.shape[1]), slice(0, order.shape[2])
-        for lead, way in enumerate(lagrangian.trajectories(motion, len(order), *whole, backward=True)):
+    def _finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
+        """Give fields (leads, H, W) in moving coordinates the newest frame's amounts, and move them on: in place."""
+        H, W = newest.shape
+        ways = lagrangian.trajectories(motion, len(order), slice(0, H), slice(0, W), backward=True)
+        for lead, way in enumerate(ways):
             if lead < self.leads:
                 matched = fields.probability_matching(order[lead], newest)
-            for rows in (slice(row, row + BAND) for row in range(0, len(way), BAND)):
-                order[lead][rows] = lagrangian.sample(matched, way[rows])
-        np.copyto(order, np.float32(np.nan), where=np.isnan(newest))
-        return order
+            moved = lagrangian.sample(matched, way)
+            np.copyto(moved, np.float32(np.nan), where=np.isnan(newest))
+            order[lead] = moved
 
 
 class FixedNetworkForecaster(NetworkForecaster):
@@ -126,22 +126,21 @@ class FixedNetworkForecaster(NetworkForecaster):
     Motion says where nothing is known, as for any network; parameters are those of there.
     """
 
-    def _finished(self, order: Rain, motion: lagrangian.Displacement, newest: Rain) -> Rain:
-        """Return echo images (leads, H, W) as rain rates: in place."""
-        whole = slice(0, order.shape[1]), slice(0, order.shape[2])
-        for field, way in zip(order, lagrangian.trajectories(motion, len(order), *whole, backward=True), strict=True):
-            field[:] = echo_rain_rate(torch.from_numpy(field)).numpy()
-            for rows in (slice(row, row + BAND) for row in range(0, len(way), BAND)):
-                field[rows][np.isnan(lagrangian.sample(newest, way[rows]))] = np.nan
-        np.copyto(order, np.float32(np.nan), where=np.isnan(newest))
-        return order
+    def _finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
+        """Make rain rates of echo images (leads, H, W), in place."""
+        H, W = newest.shape
+        ways = lagrangian.trajectories(motion, len(order), slice(0, H), slice(0, W), backward=True)
+        for lead, way in enumerate(ways):
+            field = echo_rain_rate(torch.from_numpy(order[lead])).numpy()
+            np.copyto(field, np.float32(np.nan), where=np.isnan(newest) | np.isnan(lagrangian.sample(newest, way)))
+            order[lead] = field
 
 
 class ProbabilisticNetworkForecaster(NetworkForecaster):
     """A trained network that gives probabilities, as a `pipelines.nowcast.methods.distribution` forecaster.
 
-    On a grid that is cut it gives one field, and probabilities in steps of 1 / 250 that are computed from bytes when
-    they are looked at.
+    On a grid that is cut it gives one field, and probabilities in steps of 1 / 250: both lie on disk, and are dask
+    arrays.
 
     Parameters
     ----------
@@ -159,7 +158,7 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
 
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
         """Forecast the field of before; NaN as of any network."""
-        return next(iter(self.distribution(rain_rate, leads, self.rates).fields.values()))
+        return np.asarray(next(iter(self.distribution(rain_rate, leads, self.rates).fields.values())))
 
     def distribution(self, rain_rate: Rain, leads: int, rates: Sequence[float]) -> Distribution:
         """Forecast at some of the network's rates; raises UserError for others."""
@@ -175,24 +174,31 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
             "median": lambda moved, cuts: fields.median(moved, self.rates),
             "optimal": lambda moved, cuts: fields.optimal(moved, self.rates, cuts),
         }
-        tiles, shape = self._tiles(newest.shape), (leads, len(self.rates), *newest.shape)
+        tiles, of_field = self._tiles(newest.shape), (leads, *newest.shape)
+        shape = leads, len(self.rates), *newest.shape
         whole = len(tiles) == 1
-        exceedance: Any = np.empty(shape, np.float32) if whole else Bytes(shape, tiles[0])
-        field = np.empty((leads, *newest.shape), np.float32)  # as it will be, or what gives its order
+        exceedance: Any = np.empty(shape, np.float32) if whole else OnDisk(shape, tiles[0].shape, probabilities=True)
+        # As it will be, or what gives its order.
+        field: Any = np.empty(of_field, np.float32) if whole else OnDisk(of_field, tiles[0].shape)
         for tile in tiles:
             for lead, (still, moved) in enumerate(self._moved(rain_rate, motion, tile, leads)):
                 exceedance[(lead, slice(None), *tile)] = moved
                 if whole or self.field == "matched":
-                    field[lead][tile] = fields.mean(still[None], self.rates)[0]
+                    field[(lead, *tile)] = fields.mean(still[None], self.rates)[0]
                 else:
-                    field[lead][tile] = of_moved[self.field](moved[None], cuts[[lead]])[0]
+                    field[(lead, *tile)] = of_moved[self.field](moved[None], cuts[[lead]])[0]
+
+        def matched() -> Rain:
+            made = field.copy() if whole else field
+            self._finish(made, motion, newest)
+            return made if whole else made.array()
+
         if whole:
-            makers = {"matched": lambda: self._finished(field.copy(), motion, newest)}
-            makers |= {kind: partial(make, exceedance, cuts) for kind, make in of_moved.items()}
+            makers = {"matched": matched} | {kind: partial(make, exceedance, cuts) for kind, make in of_moved.items()}
             given: Mapping[str, Rain] = Fields({self.field: makers[self.field], **makers})
         else:
             exceedance = exceedance.array()
-            given = {self.field: self._finished(field, motion, newest) if self.field == "matched" else field}
+            given = {self.field: matched() if self.field == "matched" else field.array()}
         asked = [self.rates.index(rate) for rate in rates]
         return Distribution(exceedance if len(asked) == len(self.rates) else exceedance[:, asked], given)
 

@@ -1,4 +1,4 @@
-"""Large grids in tiles, and their probabilities in bytes."""
+"""Large grids in tiles, and their fields on disk."""
 
 import shutil
 import tempfile
@@ -11,8 +11,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from pipelines.nowcast.methods.lagrangian import BAND
+
 STEPS = 250  # of a probability that is a byte, as products have it
 UNKNOWN = 255
+OF_BYTES = np.append(np.arange(UNKNOWN, dtype=np.float32) / np.float32(STEPS), np.float32(np.nan))
 
 
 class Tile(NamedTuple):
@@ -50,29 +53,56 @@ def cut(shape: tuple[int, int], side: int) -> list[Tile]:
     return [Tile(rows, columns) for rows, columns in product(*spans)]
 
 
-class Bytes:
-    """Probabilities (leads, K, H, W) in steps of 1 / `STEPS`, compressed on disk, a tile at a time.
+class OnDisk:
+    """Fields (..., H, W) that no memory holds, of a continent: compressed in the temporary folder.
 
-    Of a continent they are 9 to 13 GB as numbers. Their temporary folder goes with the last that refers to them.
+    Its folder goes with the last that refers to them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    chunk : tuple of int
+        Rows and columns that are written at once.
+    probabilities : bool
+        Whether they are, and a byte each will do: in steps of 1 / `STEPS`.
     """
 
-    def __init__(self, shape: tuple[int, ...], tile: Tile) -> None:
-        folder = tempfile.mkdtemp(prefix="probabilities-")
-        self._bytes = zarr.create_array(
-            folder, shape=shape, chunks=(1, 1, *tile.shape), dtype="uint8", fill_value=UNKNOWN
+    def __init__(self, shape: tuple[int, ...], chunk: tuple[int, int], *, probabilities: bool = False) -> None:
+        folder = tempfile.mkdtemp(prefix="forecast-")
+        self.packed = probabilities
+        self._array = zarr.create_array(
+            folder,
+            shape=shape,
+            chunks=(*(1 for _ in shape[:-2]), *np.minimum(chunk, shape[-2:])),
+            dtype="uint8" if probabilities else "float32",
+            fill_value=UNKNOWN if probabilities else np.nan,
         )
-        weakref.finalize(self._bytes, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(self._array, shutil.rmtree, folder, ignore_errors=True)
 
-    def __setitem__(self, at: Any, probability: NDArray[np.float32]) -> None:
-        """Round and keep them."""
-        self._bytes[at] = np.where(np.isnan(probability), UNKNOWN, np.rint(probability * STEPS)).astype(np.uint8)
+    def __len__(self) -> int:
+        return int(self._array.shape[0])
+
+    def __setitem__(self, at: Any, fields: NDArray[np.float32]) -> None:
+        """Keep them."""
+        if self.packed:
+            fields = np.where(np.isnan(fields), UNKNOWN, np.rint(fields * STEPS))
+        self._array[at] = fields.astype(self._array.dtype, copy=False)
+
+    def __getitem__(self, at: Any) -> NDArray[np.float32]:
+        """Return them as they are now."""
+        return self._unpacked(np.asarray(self._array[at]))
 
     def array(self) -> Any:
-        """Return them as a dask array of float32 that is computed plane by plane."""
-        H, W = self._bytes.shape[-2:]
-        planes = dask.array.from_zarr(self._bytes).rechunk((1, 1, H, W))
-        return planes.map_blocks(_probability, dtype=np.float32)
+        """Return them as a dask array of float32 whose chunks are bands of rows, computed when they are looked at."""
+        chunks = (*self._array.chunks[:-1], self._array.shape[-1])
+        return dask.array.from_zarr(self._array, chunks=chunks).map_blocks(self._unpacked, dtype=np.float32)
+
+    def _unpacked(self, fields: NDArray[Any]) -> NDArray[np.float32]:
+        return OF_BYTES[fields] if self.packed else fields.view(np.float32)  # netCDF4 minds a spelled-out byte order
 
 
-def _probability(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.where(packed == UNKNOWN, np.float32(np.nan), packed / np.float32(STEPS))
+def bands_of(fields: Any) -> list[slice]:
+    """Return the bands of rows that fields are looked at in: of a dask array its chunks, of others `BAND` rows."""
+    sizes = np.asarray(fields.chunks[-2] if hasattr(fields, "dask") else [BAND] * -(-fields.shape[-2] // BAND))
+    stops = np.minimum(sizes.cumsum(), fields.shape[-2])
+    return [slice(int(start), int(stop)) for start, stop in zip([0, *stops], stops, strict=False)]

@@ -69,7 +69,7 @@ def test_lead_times_go_as_far_as_asked_for(minutes: int, step_s: int, leads: int
     assert dataset["lead_time"].to_numpy().tolist() == [step_s * (lead + 1) for lead in range(leads)]
     assert dataset.attrs["live_store_snapshot"] == "XYZ"
     assert dataset.attrs["fallback"] == "none"
-    assert observed == frames[-3:]
+    assert [frame.time for frame in observed] == [frame.time for frame in frames[-3:]]
     np.testing.assert_array_equal(dataset["rainfall_flux"].to_numpy()[-1], frames[-1].rain_rate)
 
 
@@ -240,7 +240,8 @@ def test_a_method_over_the_memory_limit_isn_t_used() -> None:
 
 def test_a_stand_in_is_never_said_to_be_observed() -> None:
     dataset, observed = forecast(source_of([*FRAMES[:3], FRAMES[4]]), lambda: MODEL, POLICY)
-    assert observed == [FRAMES[2], FRAMES[4]]
+    assert [frame.time for frame in observed] == [FRAMES[2].time, FRAMES[4].time]
+    np.testing.assert_array_equal(observed[0].rain_rate, FRAMES[2].rain_rate)
     assert [one["sha256"] for one in json.loads(dataset.attrs["input_frames"])] == [f.sha256 for f in observed]
     assert json.loads(dataset.attrs["missing_frames"]) == [
         {

@@ -1,14 +1,12 @@
 """Members: their shares are the probabilities, their noise is rain's."""
 
-from itertools import islice
-
 import numpy as np
 import pytest
 from pysteps.noise.fftgenerators import initialize_nonparam_2d_fft_filter
 from pysteps.utils.spectral import rapsd
 
 from pipelines.nowcast.methods import fields, lagrangian
-from pipelines.nowcast.methods.members import TAIL, Spectrum, draw_members, gaussian_fields, quantiles, spectrum_of
+from pipelines.nowcast.methods.members import TAIL, Noise, Spectrum, draw_members, quantiles, spectrum_of
 from tests.rigid_rain import rigid
 
 RATES = [0.5, 1.0, 4.0]
@@ -22,8 +20,8 @@ def spectrum(rain: np.ndarray) -> Spectrum:
 
 def noise(rain: np.ndarray, count: int, steps: int = 12) -> np.ndarray:
     """Fields (count, steps, M, N) of as many seeds."""
-    of_seeds = (gaussian_fields(spectrum(rain), np.random.default_rng(seed)) for seed in range(count))
-    return np.array([list(islice(fields, steps)) for fields in of_seeds])
+    of_rain = Noise(spectrum(rain), steps)
+    return np.array([list(of_rain.fields(np.random.default_rng(seed))) for seed in range(count)])
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -87,7 +85,7 @@ def test_noise_has_variance_1_at_every_lead_time() -> None:
 
 def test_noise_of_no_memory_has_the_spectrum_of_the_newest_frame_as_pysteps_sees_it() -> None:
     forgetful = Spectrum(spectrum(RAIN).power, np.zeros((128, 81), np.float32))
-    drawn = islice(gaussian_fields(forgetful, np.random.default_rng(0)), 20)
+    drawn = Noise(forgetful, 20).fields(np.random.default_rng(0))
     ours = np.mean([rapsd(field, np.fft) for field in drawn], axis=0)
     decibels = np.where(RAIN[-1] >= 0.1, 10 * np.log10(np.maximum(RAIN[-1], 0.1)), -15.0)
     theirs = initialize_nonparam_2d_fft_filter(decibels, rm_rdisc=False)

@@ -69,7 +69,7 @@ def test_probabilities_are_the_same_in_tiles_within_half_a_step_of_a_byte() -> N
         forecaster = in_tiles(ProbabilisticNetworkForecaster(built, 4, RATES, kind))  # type: ignore[arg-type]
         tiled = forecaster.distribution(frames, 4, RATES)
         assert list(tiled.fields) == [kind]
-        difference = abs(tiled.fields[kind] - whole.fields[kind])
+        difference = abs(np.asarray(tiled.fields[kind]) - whole.fields[kind])
         np.testing.assert_array_equal(np.isnan(difference), np.isnan(whole.fields[kind]))
         assert np.nanquantile(difference, 0.999) < 1e-4, kind
     np.testing.assert_allclose(tiled.exceedance, whole.exceedance, atol=0.5 / 250 + 1e-6)
