@@ -11,6 +11,7 @@ ROOMS = {  # from left to right where they stand on one floor
     "operation": "from the inbox to what is published",
     "nowcast": "forecast rain from radar",
     "action": "recognise actions in video",
+    "driving": "the wheel's angle from a camera",
     "verification": "scores, intervals, tables",
     "video": "video files into a store of clips",
     "images": "outlined images into a store of crops",

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "verification": {"common", "params", "radar"},
     "nowcast": {"common", "params", "radar", "tracking", "training", "verification"} | SCS,
     "action": {"common", "params", "video", "tracking", "training", "verification"} | SCS,
+    "driving": {"common", "params", "video", "tracking", "training", "verification"} | SCS,
     "operation": {"common", "params", "radar", "verification", "tracking", "nowcast"},
 }
 FOR_OLD_VERSIONS = ("pipelines/tracking/pyfunc.py", "pipelines/tracking/pyfunc_action.py")  # loaders that they name

@@ -21,11 +21,12 @@ SPECIAL = {
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Return a temporary path beside ``path``; it becomes ``path`` when the block ends, and is removed if it raises.
 
     What is written there may be a file or a folder; it replaces what was at ``path``. What killed processes left
-    beside it is cleared away.
+    beside it is cleared away. Where it isn't ``durable``, for thousands of small files that can be made again, the disk
+    isn't waited for: a power cut may leave them empty.
 
     Examples
     --------
@@ -43,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
-            if file.is_file():
+            if durable and file.is_file():
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
         if path.is_dir() and not path.is_symlink():

@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
+from pipelines.params.driving import IngestDrives, SimulateDrives
 from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
 from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar, Simulate
@@ -42,6 +43,8 @@ class Params(Section):
     evaluate_action: EvaluateAction
     simulate_video: SimulateVideo
     ingest_video: IngestVideo
+    simulate_drives: SimulateDrives
+    ingest_drives: IngestDrives
 
     @model_validator(mode="after")
     def _names_are_not_taken(self) -> "Params":

@@ -1,0 +1,81 @@
+"""comma.ai's driving dataset of 2016: ``camera/NAME.h5`` at 20 Hz, ``log/NAME.h5`` at 100 Hz.
+
+A row of the log says in ``cam1_ptr`` which frame was the newest. A frame's angle, speed and time are those of the first
+row that names it: that is when it came. Frames that no row names have none, whatever is before and after them.
+
+References
+----------
+Santana and Hotz 2016, Learning a driving simulator, arXiv:1608.01230; https://github.com/commaai/research.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.common.limits import check_unpacked
+from pipelines.driving.rows import Read, Session, usable
+
+LOG_RATE = 100.0  # rows a second, where there are no times
+LOG = "steering_angle", "cam1_ptr"
+
+
+def log_of(camera: Path) -> Path:
+    """Return where the log of a camera's file is."""
+    return camera.parent.with_name("log") / camera.name
+
+
+def read_log(camera: Path, name: str) -> Read:
+    """Read what there is to know of the frames in a camera's file."""
+    read = Read()
+    log_file = log_of(camera)
+    if not log_file.is_file():
+        raise ValueError(f"it has no log: no log/{camera.name} beside its folder")
+    with h5py.File(camera) as frames, h5py.File(log_file) as log:
+        count, _ = shape_of(frames)
+        if missing := [key for key in LOG if not isinstance(log.get(key), h5py.Dataset)]:
+            raise ValueError(f"its log has no {' and no '.join(missing)}")
+        angle, pointer = (_column(log[key]) for key in LOG)
+        speed, time = (
+            _column(log[key]) if isinstance(log.get(key), h5py.Dataset) else None for key in ("speed", "times")
+        )
+    rows = len(angle)
+    if len(pointer) != rows:
+        raise ValueError(f"its log has {rows} angles and {len(pointer)} of cam1_ptr")
+    time = time if time is not None and len(time) == rows else np.arange(rows) / LOG_RATE
+    speed = speed if speed is not None and len(speed) == rows else np.full(rows, np.nan)
+    inside = np.isfinite(pointer) & (pointer >= 0) & (pointer < count)
+    read.reject(f"log/{camera.name}", np.flatnonzero(~inside), f"cam1_ptr names no frame: the camera has {count}")
+    named, first = np.unique(pointer[inside].astype(np.int64), return_index=True)
+    first = np.flatnonzero(inside)[first]
+    read.reject(name, np.setdiff1d(np.arange(count), named), "no row of the log names it")
+    numbers = named.tolist()
+    hidden = np.zeros(len(named), bool)
+    usable(Session(name, "degrees", time[first], angle[first], speed[first], numbers, hidden, numbers), read)
+    return read
+
+
+def shape_of(frames: Any) -> tuple[int, tuple[int, int]]:
+    """Return the number of frames in an open camera's file, and their rows and columns; raises ValueError if none."""
+    pixels = frames.get("X")
+    if not isinstance(pixels, h5py.Dataset) or pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != np.uint8:
+        raise ValueError("no X of uint8 (N, 3, rows, columns) in it")
+    check_unpacked(int(np.prod(pixels.chunks or pixels.shape[1:], dtype=np.int64)), "a chunk of X")
+    return len(pixels), pixels.shape[2:]
+
+
+def read_pixels(frames: Any, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """Read some frames, numbers ascending: (n, rows, columns, 3), RGB."""
+    first = numbers[0]
+    block = frames["X"][first : numbers[-1] + 1]
+    return np.asarray(block[np.asarray(numbers) - first].transpose(0, 2, 3, 1))
+
+
+def _column(values: Any) -> NDArray[np.float64]:
+    if values.ndim != 1:
+        raise ValueError(f"{values.name} of its log isn't one number a row")
+    check_unpacked(values.size * 8, values.name)
+    return np.asarray(values, np.float64)

@@ -1,0 +1,214 @@
+"""Stage ``ingest_drives``: a folder of drives in any known layout into one store of frames with the wheel's angle.
+
+Frames are decoded in worker processes, side by side; rows and frames that can't be used go into a quarantine table with
+the reason, and leave a gap.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from pipelines.common.errors import UserError
+from pipelines.common.files import atomic_path
+from pipelines.common.limits import Limits
+from pipelines.common.provenance import find_source
+from pipelines.common.quarantine import write_quarantine
+from pipelines.common.stage import run
+from pipelines.common.text import printable
+from pipelines.common.workers import Decoders, Failure, decoders
+from pipelines.driving.drives import FrameWriter, write_rows
+from pipelines.driving.layouts import DrivePath, Found, Piece, find_drives, read_drive, read_piece
+from pipelines.driving.livi_set import LABELS, angle_column, below_zero
+from pipelines.driving.rows import Read, Session
+from pipelines.driving.sequences import SPLITS, number_sequences, sample, split_frames
+from pipelines.params.driving import IngestDrives
+from pipelines.params.read import read_params
+
+PIECE = 64  # frames that a worker decodes at once
+AT_ONCE = 8  # pieces that are waited for together
+TOLD = 20  # of what is in quarantine, one by one
+Wanted = tuple[DrivePath, Session]
+
+
+def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDrives) -> int:
+    """Write the drives below ``source`` to ``store``; return the rows of the quarantine table.
+
+    Parameters
+    ----------
+    source : Path
+        Folder; see `pipelines.driving.layouts`.
+    store : Path
+        Zarr store, written whole or not at all; see `pipelines.driving.drives`.
+    quarantine : Path
+        CSV with columns ``file`` (below ``source``, with the rows or frames) and ``reason``.
+
+    Raises
+    ------
+    UserError
+        If there is no drive of use, or angles are of two units.
+    """
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder")
+    workers = decoders(Limits(params.max_memory_mb), most=len(os.sched_getaffinity(0)))
+    found = find_drives(source)
+    about: dict[str, object] = {"rate": params.rate or "all", "license": params.license}
+    about |= _order_columns(found, workers, params.folder_rate)
+    wanted = _sessions(found, workers, params)
+    units = {session.unit for _, session in wanted}
+    if len(units) > 1:
+        raise UserError(f"{source}: some drives have degrees and others shares of full lock: one store has one unit")
+    with atomic_path(store) as temporary:
+        writer = FrameWriter(temporary, sum(len(session) for _, session in wanted), params.height, params.width)
+        sessions: list[dict[str, str | None]] = []
+        tables: list[pd.DataFrame] = []
+        for (drive, session), kept, digest in _decoded(wanted, workers, found.rejected, params, writer):
+            if len(kept):
+                tables.append(_table(session.take(np.array(kept))).assign(session=len(sessions)))
+                sessions.append(
+                    {"name": session.name, "layout": drive.layout, "sha256": digest, "split": session.split}
+                )
+        writer.close()
+        write_quarantine(found.rejected, quarantine)
+        if not sessions:
+            name, reason = min(found.rejected.items(), default=(".", "no drive in any known layout"))
+            raise UserError(f"{source}: nothing of use in it; {name}: {reason}")
+        of_sessions, rows = pd.DataFrame(sessions), pd.concat(tables, ignore_index=True)
+        rows["split"] = _splits(of_sessions, rows, found.rejected, params)
+        rows["sequence"] = number_sequences(
+            rows["session"].to_numpy(), rows["split"].to_numpy(), rows["time"].to_numpy(), params.max_gap_s
+        )
+        write_quarantine(found.rejected, quarantine)
+        write_rows(temporary, rows, of_sessions, about | {"angle_unit": units.pop()})
+    _tell(rows, of_sessions, about, found.rejected, quarantine)
+    return len(found.rejected)
+
+
+def _order_columns(found: Found, workers: Decoders, rate: float) -> dict[str, str]:
+    """Decide which column of LiVi-Set's tables is the angle, by those of all drives; return words for it."""
+    drives = [drive for drive in found.drives if drive.layout == "LiVi-Set"]
+    answers = list(workers.map(below_zero, [(drive.path.absolute(),) for drive in drives]))
+    counts = [answer for answer in answers if not isinstance(answer, Failure)]
+    column = angle_column(counts)
+    if not drives:
+        return {}
+    if column is None:
+        found.rejected |= {drive.name: f"its {LABELS}: which column is the angle can't be told" for drive in drives}
+        found.drives = [drive for drive in found.drives if drive.layout != "LiVi-Set"]
+        return {}
+    found.drives = [replace(drive, angle_at=column, rate=rate) if drive in drives else drive for drive in found.drives]
+    below = sum(count[column] for count in counts)
+    order = ("angle, speed", "speed, angle")[column]
+    return {"behavior_columns": f"{order}: {below} numbers below zero in column {column + 1}"}
+
+
+def _sessions(found: Found, workers: Decoders, params: IngestDrives) -> list[Wanted]:
+    """Read what the drives say of their frames, and choose those in time that are wanted."""
+    wanted = []
+    tasks = [(drive.path.absolute(), drive) for drive in found.drives]
+    for drive, read in zip(found.drives, workers.map(read_drive, tasks), strict=True):
+        if isinstance(read, Failure):
+            found.rejected[drive.name] = read.reason
+            continue
+        found.rejected |= read.rejected
+        for session in read.sessions:
+            try:
+                wanted.append((drive, session.take(sample(session.time, params.rate, params.max_gap_s))))
+            except ValueError as error:
+                found.rejected[session.name] = str(error)
+    return wanted
+
+
+def _decoded(
+    wanted: list[Wanted], workers: Decoders, rejected: dict[str, str], params: IngestDrives, writer: FrameWriter
+) -> Iterator[tuple[Wanted, list[int], str]]:
+    """Decode the frames of each session into ``writer``; yield which there are, and the digest of their content."""
+    target = params.height, params.width
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("decode drives", total=sum(len(session) for _, session in wanted))
+        for drive, session in wanted:
+            path, size, read = drive.path.absolute(), None, Read()
+            kept: list[int] = []
+            digests: list[str] = []
+            starts = iter(range(0, len(session), PIECE))
+            # The first piece alone: it says the size that all should have.
+            for group in iter(lambda: list(islice(starts, AT_ONCE if kept else 1)), []):  # noqa: B023 - called at once
+                pictures = [list(session.pictures[start : start + PIECE]) for start in group]
+                tasks = [(path, drive.layout, some, target, size) for some in pictures]
+                for start, some, piece in zip(group, pictures, workers.map(read_piece, tasks), strict=True):
+                    if isinstance(piece, Failure):
+                        read.reject(session.name, session.numbers[start : start + len(some)], piece.reason)
+                        continue
+                    _note(piece, session, start, read)
+                    writer.add(piece.frames)
+                    kept += [start + place for place in piece.places]
+                    digests.append(piece.sha256)
+                    size = size or (piece.size if piece.places else None)
+                progress.update(bar, advance=sum(map(len, pictures)))
+            rejected |= read.rejected
+            yield (drive, session), kept, hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _note(piece: Piece, session: Session, start: int, read: Read) -> None:
+    for reason in set(piece.bad.values()):
+        places = [place for place, other in piece.bad.items() if other == reason]
+        read.reject(session.name, [session.numbers[start + place] for place in places], reason)
+
+
+def _table(session: Session) -> pd.DataFrame:
+    columns = {name: getattr(session, name) for name in ("time", "angle", "speed", "hidden")}
+    return pd.DataFrame(columns)
+
+
+def _splits(
+    sessions: pd.DataFrame, rows: pd.DataFrame, rejected: dict[str, str], params: IngestDrives
+) -> "np.ndarray[tuple[int], np.dtype[np.int8]]":
+    """Draw the splits; a session with the content of another is in none: it could be on both sides of one."""
+    split = split_frames(
+        rows["session"].to_numpy(),
+        rows["time"].to_numpy(),
+        sessions["split"].tolist(),
+        **params.model_dump(include={"stretch_minutes", "margin_s", "validation_share", "test_share", "seed"}),
+    )
+    for number in np.flatnonzero(sessions["sha256"].duplicated()):
+        first = sessions["name"][sessions["sha256"].tolist().index(sessions["sha256"][number])]
+        rejected[sessions["name"][number]] = f"its frames are those of {first}: unused"
+        split[rows["session"].to_numpy() == number] = SPLITS.index("unused")
+    return split
+
+
+def _tell(
+    rows: pd.DataFrame, sessions: pd.DataFrame, about: dict[str, object], rejected: dict[str, str], quarantine: Path
+) -> None:
+    """Print a line for each row of the quarantine, the first of many, and the summary."""
+    for name, reason in sorted(rejected.items())[:TOLD]:
+        print(printable(f"{name}: {reason}"))
+    if len(rejected) > TOLD:
+        print(f"and {len(rejected) - TOLD} more in {quarantine}")
+    if "behavior_columns" in about:
+        print(f"{LABELS} is {about['behavior_columns']}")
+    counts = rows["split"].value_counts()
+    line = (
+        f"{len(rows)} frames of {len(sessions)} sessions ({', '.join(sorted(set(sessions['layout'])))}) in "
+        f"{rows['sequence'].nunique()} sequences without a gap: "
+        + ", ".join(f"{counts[code]} {name}" for code, name in enumerate(SPLITS) if code in counts)
+        + f"; {rows['hidden'].sum()} with the road hidden; {len(rejected)} rows in quarantine"
+        + (f": {quarantine}" if rejected else "")
+    )
+    print(printable(line))
+
+
+def main(store: Path, quarantine: Path) -> None:
+    """Ingest the drives of params.yaml's ingest_drives.source into STORE; what can't be used is in QUARANTINE."""
+    params = read_params().ingest_drives
+    ingest_drives(find_source(params.source), store, quarantine, params)
+
+
+if __name__ == "__main__":
+    run(main)

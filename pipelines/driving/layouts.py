@@ -1,0 +1,183 @@
+"""What drives a folder has, in which layouts, and their frames: what a worker does on their way into the store."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.common.errors import as_unreadable
+from pipelines.common.files import as_text, no_file_inside
+from pipelines.common.limits import check_size
+from pipelines.driving import comma_ai, livi_set, tub
+from pipelines.driving.rows import Picture, Read
+from pipelines.driving.view import fit
+from pipelines.video.layouts import SPLITS
+
+Layout = Literal["comma.ai 2016", "LiVi-Set", "donkeycar tub"]
+
+
+@dataclass(frozen=True)
+class DrivePath:
+    """A drive's place: a folder, or a camera's file of comma.ai.
+
+    Parameters
+    ----------
+    layout : {"comma.ai 2016", "LiVi-Set", "donkeycar tub"}
+    path : Path
+    name : str
+        Below the source folder.
+    angle_at : int
+        Column of the angle, where the layout doesn't say.
+    rate : float
+        Frames a second, where the layout doesn't say.
+    """
+
+    layout: Layout
+    path: Path
+    name: str
+    angle_at: int = 0
+    rate: float = 0.0
+
+    @property
+    def split(self) -> str | None:
+        """Split that a folder above is named after."""
+        return next((SPLITS[part] for part in self.name.lower().split("/") if part in SPLITS), None)
+
+
+@dataclass
+class Found:
+    """The drives below a folder, and why others are none."""
+
+    drives: list[DrivePath] = field(default_factory=list)
+    rejected: dict[str, str] = field(default_factory=dict)
+
+
+def find_drives(source: Path) -> Found:
+    """Find the drives below ``source``; a link to a folder isn't followed."""
+    found = Found()
+    for top, folders, files in os.walk(source):
+        here = Path(top)
+        name = as_text(here.relative_to(source).as_posix())
+        folders.sort()
+        for folder in [folder for folder in folders if (here / folder).is_symlink()]:
+            found.rejected[as_text((here / folder).relative_to(source).as_posix())] = "a link to a folder"
+            folders.remove(folder)
+        if tub.MANIFEST in files:
+            found.drives.append(DrivePath("donkeycar tub", here, name))
+            folders.clear()
+        elif livi_set.LABELS in files and livi_set.PICTURES in folders:
+            found.drives.append(DrivePath("LiVi-Set", here, name))
+            folders.clear()
+        elif livi_set.LABELS in files or livi_set.PICTURES in folders:
+            missing = livi_set.PICTURES if livi_set.LABELS in files else livi_set.LABELS
+            found.rejected[name] = f"no {missing} in it"
+            folders.clear()
+        elif here.name == "camera":
+            cameras = sorted(here / file for file in files if file.endswith(".h5"))
+            named = [(path, as_text(path.relative_to(source).as_posix())) for path in cameras]
+            found.drives += [DrivePath("comma.ai 2016", path, name) for path, name in named]
+    return found
+
+
+def read_drive(path: Path, drive: DrivePath) -> Read:
+    """Read what a drive's files say of its frames; in each session, the size of its first frame that can be read.
+
+    Raises
+    ------
+    UnreadableFile
+        If none of it can be used.
+    """
+    with as_unreadable(path):
+        for file in (path, comma_ai.log_of(path) if drive.layout == "comma.ai 2016" else path):
+            if words := no_file_inside(file, file.parent):
+                raise ValueError(words)
+        match drive.layout:
+            case "comma.ai 2016":
+                return comma_ai.read_log(path, drive.name)
+            case "LiVi-Set":
+                return livi_set.read_drive(path, drive.name, drive.angle_at, drive.rate, drive.split)
+            case _:
+                return tub.read_tub(path, drive.name)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some frames of a drive.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (n, H, W, 3), uint8
+    places : list of int
+        Which of the pictures that were asked for they are.
+    bad : dict
+        From the places of others to the reason.
+    size : tuple of int
+        Rows and columns of the pictures; (0, 0) if there is none.
+    sha256 : str
+        Hex digest of their content.
+    """
+
+    frames: NDArray[np.uint8]
+    places: list[int]
+    bad: dict[int, str]
+    size: tuple[int, int]
+    sha256: str
+
+
+def read_piece(
+    path: Path, layout: Layout, pictures: Sequence[Picture], target: tuple[int, int], size: tuple[int, int] | None
+) -> Piece:
+    """Read some frames of a drive, and fit them to ``target`` rows and columns.
+
+    Parameters
+    ----------
+    size : tuple of int, or None
+        Rows and columns that they should have; None for those of the first.
+    """
+    digest = hashlib.sha256()
+    bad: dict[int, str] = {}
+    places: list[int] = []
+    frames = np.empty((len(pictures), *target, 3), np.uint8)
+    with as_unreadable(path):
+        images = _pixels(path, pictures) if layout == "comma.ai 2016" else _files(path, pictures)
+        for place, (content, image) in enumerate(images):
+            if isinstance(image, str):
+                bad[place] = image
+            elif size and image.shape[:2] != size:
+                bad[place] = "a frame of {} × {} pixels in a drive of {} × {}".format(*image.shape[:2], *size)
+            else:
+                size = image.shape[:2]
+                frames[len(places)] = fit(image, *target)
+                digest.update(content)
+                places.append(place)
+    return Piece(frames[: len(places)], places, bad, size or (0, 0), digest.hexdigest())
+
+
+def _pixels(path: Path, pictures: Sequence[Any]) -> Any:
+    with h5py.File(path) as frames:
+        comma_ai.shape_of(frames)
+        for image in comma_ai.read_pixels(frames, pictures):
+            yield image.tobytes(), image
+
+
+def _files(folder: Path, pictures: Sequence[Any]) -> Any:
+    for name in pictures:
+        file = folder / name
+        if words := no_file_inside(file, folder):
+            yield b"", words
+            continue
+        try:
+            check_size(file.stat().st_size)
+            content = file.read_bytes()
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        except (OSError, ValueError, cv2.error) as error:
+            yield b"", getattr(error, "strerror", None) or f"no picture: {str(error).splitlines()[0][:80]}"
+            continue
+        yield content, "no picture that can be decoded" if image is None else image
