@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+STILL = 1e-4  # cells² a frame²: a mean square of flow that is as good as none
+
 
 def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
     """Return the mean squared error of the motion, on echo only; raises ValueError if the shapes don't belong together.
@@ -43,7 +45,10 @@ def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
 
 
 def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Return the mean squared error of the flow, averaged over the scales.
+    """Return the mean squared error of the flow over the mean square of the observed one, averaged over the scales.
+
+    Where little moves a plain squared error is so small that T² weighs nothing beside the main loss: the flow of the
+    embedded clips at 32² pixels has a mean square of 0.008 cells² a frame², where the loss of 14 classes begins at 2.6.
 
     Parameters
     ----------
@@ -56,7 +61,7 @@ def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
     Returns
     -------
     Tensor, scalar
-        Cells² a frame².
+        0 for the observed flow, 1 for none; where nothing moves, over `STILL`.
 
     Raises
     ------
@@ -73,5 +78,6 @@ def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
                 f"{tuple(flow.shape)} and {tuple(target.shape)}"
             )
         coarse = avg_pool2d(target.flatten(0, 1).float(), d)
-        errors.append((flow[-len(target) :].flatten(0, 1).float() - coarse).square().mean())
+        error = (flow[-len(target) :].flatten(0, 1).float() - coarse).square().mean()
+        errors.append(error / coarse.square().mean().clamp(min=STILL))
     return torch.stack(errors).mean()

@@ -199,11 +199,15 @@ def test_flow_error_by_hand():
     target[0, 0, 0] = 1.0  # one cell to the right a frame
     target[0, 0, 1, :2] = 2.0  # and two down in the upper half
     fine, coarse = torch.zeros(3, 1, 2, 4, 4), torch.zeros(3, 1, 2, 2, 2)
-    # Fine: the mean of 1 and (4 + 0) / 2; coarse: the same, halves being whole cells of it. Then the exact flow.
-    assert flow_error([fine, coarse], target) == pytest.approx(1.5)
+    assert flow_error([fine, coarse], target) == pytest.approx(1.0)
+    # The mean square is that of 1 and (4 + 0) / 2, in both, halves being whole cells of the coarse one: 1.5.
+    fine[-1, 0, 0] = 1.0
+    assert flow_error([fine, coarse], target) == pytest.approx((1 / 1.5 + 1) / 2)
     coarse[-1, 0, 0], coarse[-1, 0, 1, 0] = 1.0, 2.0
-    assert flow_error([fine, coarse], target) == pytest.approx(0.75)
     assert flow_error([coarse], target) == 0
+    torch.testing.assert_close(flow_error([0.03 * fine], 0.03 * target), flow_error([fine], target))
+    # Nothing moves: the error of 0.01 everywhere, 1e-4 cells², over what counts as none.
+    assert flow_error([torch.full_like(coarse, 0.01)], torch.zeros_like(target)) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="t from 1 to T"):
         flow_error([fine], target.expand(4, -1, -1, -1, -1))
 
