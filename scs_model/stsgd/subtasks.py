@@ -53,7 +53,7 @@ def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
     Parameters
     ----------
     flows : sequence of Tensors of shape (T, B, 2, H / s, W / s), s in 4, 8, 16, 32
-        `scs_model.networks.recognition.ActionStreams.flows`.
+        `scs_model.networks.regression.ActionStreams.flows`.
     target : Tensor of shape (t, B, 2, H / 4, W / 4)
         Observed motion from the frame before, in cells of 4 pixels, to each of the last t frames, 1 <= t <= T:
         nothing comes before a first frame.

@@ -10,7 +10,8 @@ from torch import nn
 
 from scs_model.layers.convlstm import ConvLSTM
 from scs_model.networks.plan import plan_layers
-from scs_model.networks.recognition import CELLS, Recognizer
+from scs_model.networks.recognition import Recognizer
+from scs_model.networks.regression import CELLS, Regressor
 from scs_model.stsgd.subtasks import flow_error
 from scs_model.stsgd.switch import draw_open_paths
 
@@ -227,3 +228,34 @@ def test_refusals():
         Recognizer("scs", 17, 2, 5)(torch.zeros(1, 1, 3, 48, 32))
     with pytest.raises(ValueError, match=r"open_paths has shape \(2, 1, 2\)"):
         Recognizer("scs", 2, 2, 5)(torch.zeros(1, 1, 3, 8, 8), open_paths=torch.ones(3, 1, 2, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_regressor_says_a_linear_function_of_what_is_in_each_part_of_the_width(cell):
+    network = settle(Regressor(cell, 5, 2, 1, columns=3)).double().eval()
+    x = torch.randn(3, 2, 3, 32, 96, dtype=torch.float64)
+    said, _ = network(x)
+    assert said.shape == (3, 2, 1)
+    parts = network._features(torch.arange(6.0).reshape(1, 1, 1, 1, 6))
+    assert parts.flatten().tolist() == [0.5, 2.5, 4.5]
+    if cell == "cnn":  # no memory: each frame by itself
+        alone, _ = network(x[1:2])
+        torch.testing.assert_close(said[1:2], alone)
+    mirrored, _ = network(x.flip(-1))
+    assert not torch.allclose(said, mirrored)
+    with pytest.raises(ValueError, match="3 columns, which 2 parts"):
+        Regressor(cell, 5, 2, 1, columns=2)(x.float())
+    with pytest.raises(ValueError, match="1 or more; got 1 and 0"):
+        Regressor(cell, 5, 2, 1, columns=0)
+
+
+def test_one_part_of_the_width_is_the_recogniser():
+    torch.manual_seed(5)
+    one = Recognizer("scs", 5, 2, 4, subtasks=True).eval()
+    torch.manual_seed(5)
+    other = Regressor("scs", 5, 2, 4, subtasks=True).eval()
+    x = clip().float()
+    said, numbers = (network(x, with_subtasks=True)[0] for network in (one, other))
+    torch.testing.assert_close(said.main, numbers.main.log_softmax(-1))
+    torch.testing.assert_close(said.spatial, numbers.spatial.log_softmax(-1))
+    torch.testing.assert_close(said.motion, numbers.motion)
