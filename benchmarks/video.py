@@ -40,10 +40,11 @@ from torch.nn.functional import nll_loss
 from torch.utils.data import DataLoader
 
 from pipelines.params.video import IngestVideo, SimulateVideo
+from pipelines.training.pass_sampler import PassSampler
 from pipelines.video.clips import open_clips
 from pipelines.video.frames import target_size
 from pipelines.video.ingest import ingest_video
-from pipelines.video.samples import ClipSampler, ClipSamples
+from pipelines.video.samples import ClipSamples
 from pipelines.video.simulate import CLASSES, Phases, Scene, pose, render, simulate_video, write_video
 from scs_model.networks.recognition import Recognizer
 from scs_model.stsgd.switch import draw_open_paths
@@ -140,7 +141,7 @@ def measure_loader(folder: Path, device: str) -> None:
     def load(flow: str, keep_bytes: int) -> DataLoader:
         clips = open_clips(folder / f"{flow}.zarr")
         samples = ClipSamples(clips, "train", LENGTH, SIZE, flow=True, seed=1, keep_bytes=keep_bytes)
-        sampler = ClipSampler(samples, STEPS * BATCH)
+        sampler = PassSampler(samples, STEPS * BATCH)
         return DataLoader(samples, BATCH, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
 
     network = Recognizer("scs", 17, 8, len(CLASSES)).to(device)

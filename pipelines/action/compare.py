@@ -9,15 +9,15 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
-from numpy.typing import NDArray
 
-from pipelines.action.scores import WHOLE, read_results
+from pipelines.action.scores import WHOLE
 from pipelines.common.files import atomic_path, write_text
 from pipelines.common.markdown import table_head, table_row
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
+from pipelines.training.results import read_results
+from pipelines.verification.group_bootstrap import DRAWS, bootstrap_ratio, show_interval
 
-DRAWS, SEED = 2000, 1
 SHADED = 4  # networks whose intervals can be told apart in one picture
 STREAMS = {"main": "top-1", "t1": "T¹ alone", "t2_probe": "probe on T²"}
 HOW = (
@@ -33,31 +33,15 @@ HOW = (
 def interval(result: pd.DataFrame, rank: int = 1) -> tuple[float, float, float]:
     """Return the share of clips whose class is among the first ``rank``, and its 95 % interval over groups.
 
-    Of columns group and rank, a row a clip. The interval is NaN where there is one group only. Whole clusters are
-    resampled: Davison and Hinkley 1997, doi:10.1017/CBO9780511802843, section 3.8.
+    Of columns group and rank, a row a clip. See `pipelines.verification.group_bootstrap`.
     """
-    return _bootstrap((result["rank"] <= rank).groupby(result["group"]).agg(["sum", "count"]).to_numpy(float))
+    return bootstrap_ratio((result["rank"] <= rank).groupby(result["group"]).agg(["sum", "count"]).to_numpy(float))
 
 
 def difference(result: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, float]:
     """Return top-1 of one network minus that of another on the same clips, and its interval as `interval` does."""
     gained = (result.set_index("clip")["rank"] <= 1).astype(int) - (other.set_index("clip")["rank"] <= 1)
-    return _bootstrap(gained.groupby(result.set_index("clip")["group"]).agg(["sum", "count"]).to_numpy(float))
-
-
-def _bootstrap(sums: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the ratio of the sums of two columns (groups, 2), and its 95 % interval over draws of groups."""
-    value = float(sums[:, 0].sum() / sums[:, 1].sum())
-    groups = len(sums)
-    if groups < 2:
-        return value, np.nan, np.nan
-    drawn = np.random.default_rng(SEED).multinomial(groups, np.full(groups, 1 / groups), DRAWS) @ sums
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    return value, float(low), float(high)
-
-
-def _shown(value: float, low: float, high: float, sign: str = "") -> str:
-    return f"{value:{sign}.3f}" + ("" if np.isnan(low) else f" [{low:{sign}.3f} to {high:{sign}.3f}]")
+    return bootstrap_ratio(gained.groupby(result.set_index("clip")["group"]).agg(["sum", "count"]).to_numpy(float))
 
 
 def _of(result: pd.DataFrame, stream: str) -> pd.DataFrame:
@@ -72,9 +56,15 @@ def write_table(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]]], ma
     for name in ranked:
         result, metrics = results[name]
         main = _of(result, "main")
-        gain = "" if name == first else _shown(*difference(main, _of(results[first][0], "main")), "+")
-        top1, top5, precision = _shown(*interval(main)), _shown(*interval(main, 5)), metrics["mean_average_precision"]
-        probes = (_shown(*interval(of)) if len(of := _of(result, stream)) else "–" for stream in ("t1", "t2_probe"))
+        gain = "" if name == first else show_interval(*difference(main, _of(results[first][0], "main")), "+")
+        top1, top5, precision = (
+            show_interval(*interval(main)),
+            show_interval(*interval(main, 5)),
+            metrics["mean_average_precision"],
+        )
+        probes = (
+            show_interval(*interval(of)) if len(of := _of(result, stream)) else "–" for stream in ("t1", "t2_probe")
+        )
         lines.append(table_row(name, top1, gain, top5, f"{precision:.3f}", *probes))
 
     any_result = results[ranked[0]][0]
@@ -146,7 +136,7 @@ def draw_anticipation(results: Mapping[str, tuple[pd.DataFrame, dict[str, float]
 
 def main(scores: Path, metrics: Path, out: Path) -> None:
     """Compare the tables in SCORES, with their METRICS, into the folder OUT."""
-    results = read_results(scores, metrics, read_params().trained_action)
+    results = read_results("action", scores, metrics, read_params().trained_action)
     write_table(results, out / "table.md", out / "table.json")
     draw_accuracy(results, out / "accuracy.png")
     draw_anticipation(results, out / "anticipation.png")

@@ -20,8 +20,9 @@ from pipelines.params.action import ActionModel, TrainAction
 from pipelines.params.read import read_params
 from pipelines.tracking.runs import training_run
 from pipelines.training.fit import fit
+from pipelines.training.pass_sampler import PassSampler
 from pipelines.video.clips import Clips, open_clips
-from pipelines.video.samples import ClipSampler, ClipSamples
+from pipelines.video.samples import ClipSamples
 from scs_model.networks.recognition import Recognizer
 
 
@@ -65,7 +66,7 @@ def train_action(
     module = ActionTraining(Recognizer(**model.network, classes=len(clips.classes)), model, params)
     has_flow = model.subtasks is not None
     samples = ClipSamples(clips, "train", params.frames, params.size, flow=has_flow, seed=params.seed)
-    sampler = ClipSampler(samples, params.epoch_steps * params.batch_size)
+    sampler = PassSampler(samples, params.epoch_steps * params.batch_size)
     train_loader: DataLoader[Any] = DataLoader(samples, params.batch_size, sampler=sampler)
     seen = ClipSamples(clips, "validation", params.frames, params.size, flow=False, seed=params.seed)
     validation_loader: DataLoader[Any] = DataLoader(seen, params.batch_size)

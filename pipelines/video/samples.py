@@ -1,12 +1,10 @@
 """Pieces of clips as training samples."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from pipelines.common.errors import UserError
 from pipelines.video.clips import Clips
@@ -23,8 +21,8 @@ class ClipSamples(Dataset[Sample]):
     """Pieces of the clips of one split: frames, label and, if asked for, optical flow.
 
     Sample ``n`` is a piece of clip ``n % len``. Of the train split its first frame and its square are drawn, a function
-    of (seed, n) alone; `ClipSampler` counts n on from epoch to epoch. Of other splits both are the middle ones. Nothing
-    is mirrored or turned: that would make another class of a motion.
+    of (seed, n) alone; `pipelines.training.pass_sampler` counts n on from epoch to epoch. Of other splits both are the
+    middle ones. Nothing is mirrored or turned: that would make another class of a motion.
 
     ========  =======  ====================  =====================================================================
     frames    uint8    (T, 3, H, W)          RGB; a clip shorter than T holds its last frame
@@ -131,31 +129,3 @@ class ClipSamples(Dataset[Sample]):
         out = torch.zeros(self.length - 1, 2, cells, cells)
         out[: len(cut)] = torch.from_numpy(np.ascontiguousarray(cut))  # a held frame doesn't move
         return out
-
-
-class ClipSampler(Sampler[int]):
-    """Sample numbers of ``samples``, ``count`` an epoch: a function of (seed, epoch) alone.
-
-    Each pass over the clips is a shuffle of all of them; passes go on across epochs, so that every clip is seen
-    equally often however long an epoch is, and no two samples of a training have the same number.
-    """
-
-    def __init__(self, samples: ClipSamples, count: int | None = None) -> None:
-        self.samples, self.count, self.epoch = samples, count or len(samples), 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to draw; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        clips, position = len(self.samples), self.epoch * self.count
-        end = position + self.count
-        while position < end:
-            number = position // clips
-            order = np.random.default_rng((self.samples.seed, number)).permutation(clips)
-            for i in range(position % clips, min(clips, end - number * clips)):
-                yield int(number * clips + order[i])
-            position = (number + 1) * clips

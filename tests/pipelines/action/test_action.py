@@ -20,15 +20,16 @@ from pipelines.action.compare import main as compare_main
 from pipelines.action.evaluate import evaluate_action, rank_of
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer, to_input
-from pipelines.action.register import choose_action, register_action
 from pipelines.action.registered_model import recognize
-from pipelines.action.scores import WHOLE, read_results
+from pipelines.action.scores import WHOLE
 from pipelines.action.specification import ACTION
 from pipelines.action.train import train_action
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.read import read_params
+from pipelines.tracking.best_version import choose_best, register_all
 from pipelines.tracking.store import connect
+from pipelines.training.results import read_results
 from pipelines.video.clips import Clips, open_clips
 from scs_model.networks.recognition import Recognizer
 
@@ -192,17 +193,18 @@ def test_comparison_registration_and_recognition(
         Path(f"metrics/{name}.json").write_text(json.dumps(metrics | {"top1": float(seed)}))
     with pytest.raises(UserError, match=r"trained_action: .* has no scores"):
         compare_main(Path("scores"), Path("metrics"), Path("out"))
-    results = read_results(Path("scores"), Path("metrics"), names)
+    results = read_results("action", Path("scores"), Path("metrics"), names)
     write_table(results, Path("out/table.md"), Path("out/table.json"))
     table = Path("out/table.md").read_text()
     assert all(f"| {name} |" in table for name in names)
     assert all(f"| {label} |" in table for label in clips.classes)
 
-    made = register_action(results, Path("models"))
-    again = register_action(results, Path("models"))
+    scores = {name: metrics for name, (_, metrics) in results.items()}
+    made = register_all(ACTION, scores, Path("models"))
+    again = register_all(ACTION, scores, Path("models"))
     assert [version.number for version in made.values()] == ["1", "2"] == [v.number for v in again.values()]
     assert not any(version.new for version in again.values())
-    assert choose_action(results, made) == names[1]
+    assert choose_best(ACTION, scores, made, "top1") == names[1]
 
     frames = clips.frames(0)
     said = mlflow.pyfunc.load_model("models:/action-recognition@champion").predict(frames)
@@ -238,7 +240,7 @@ def test_comparison_registration_and_recognition(
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     for refused in (
         lambda: recognize(video, "models:/action-recognition@champion"),
-        lambda: choose_action(results, made),
+        lambda: choose_best(ACTION, scores, made, "top1"),
     ):
         with pytest.raises(UserError, match="models:/action-recognition/2: changed since it was registered"):
             refused()

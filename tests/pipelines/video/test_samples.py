@@ -10,10 +10,11 @@ from torch.utils.data import DataLoader
 from video_files import ingest_params, noise, small_store, write
 
 from pipelines.common.errors import UserError
+from pipelines.training.pass_sampler import PassSampler
 from pipelines.video.clips import open_clips
 from pipelines.video.ingest import ingest_video
 from pipelines.video.optical_flow import flow_between
-from pipelines.video.samples import ClipSampler, ClipSamples
+from pipelines.video.samples import ClipSamples
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_a_sample_is_a_function_of_seed_and_number(clips):
 def test_sampler(clips):
     """Each pass sees every clip once; an epoch goes on where the one before ended, resumed or not."""
     samples = ClipSamples(clips, "train", 4, 32, flow=False, seed=1)
-    sampler = ClipSampler(samples, count=20)
+    sampler = PassSampler(samples, count=20)
     seen = []
     for epoch in range(7):
         sampler.set_epoch(epoch)
@@ -112,10 +113,10 @@ def test_sampler(clips):
     assert len(samples) == 28
     assert passes == [list(range(28))] * 5
     assert [n // 28 for n in seen] == [i // 28 for i in range(140)]
-    resumed = ClipSampler(samples, count=20)
+    resumed = PassSampler(samples, count=20)
     resumed.set_epoch(3)
     assert list(resumed) == seen[60:80]
-    whole = ClipSampler(samples)
+    whole = PassSampler(samples)
     assert Counter(n % 28 for n in whole) == Counter(range(28))
 
 
@@ -132,7 +133,7 @@ def test_in_workers(clips):
     samples = ClipSamples(clips, "train", 4, 32, flow=True, seed=1)
     samples[0]  # opened here first
     alone, beside = (
-        DataLoader(samples, batch_size=4, sampler=ClipSampler(samples), num_workers=workers) for workers in (0, 2)
+        DataLoader(samples, batch_size=4, sampler=PassSampler(samples), num_workers=workers) for workers in (0, 2)
     )
     for a, b in islice(zip(alone, beside, strict=True), 3):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
