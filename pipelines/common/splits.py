@@ -3,6 +3,17 @@
 import numpy as np
 import pandas as pd
 
+SPLITS = {  # what folders and lists call them
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validate": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
 
 def draw_splits(table: pd.DataFrame, *, validation_share: float, test_share: float, seed: int) -> pd.Series:
     """Complete the splits of ``table``: what the lists left open is drawn, group by group, from what is for training.

@@ -16,6 +16,7 @@ from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
 from pipelines.params.driving import IngestDrives, SimulateDrives
+from pipelines.params.images import IngestImages, SimulateImages
 from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
 from pipelines.params.operation import Domain
 from pipelines.params.radar import IngestRadar, Simulate
@@ -45,6 +46,8 @@ class Params(Section):
     ingest_video: IngestVideo
     simulate_drives: SimulateDrives
     ingest_drives: IngestDrives
+    simulate_images: SimulateImages
+    ingest_images: IngestImages
 
     @model_validator(mode="after")
     def _names_are_not_taken(self) -> "Params":

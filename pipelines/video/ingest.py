@@ -5,25 +5,23 @@ reason. What was decoded is kept in a hidden folder beside the store (outcomes, 
 goes on from there, a later one decodes new videos alone, and the store is the same bytes however many runs made it.
 """
 
-import os
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
+from pipelines.common.outcomes import Task, find_outcomes
 from pipelines.common.provenance import code_sha256, find_source
-from pipelines.common.quarantine import write_quarantine
+from pipelines.common.quarantine import print_rejected, write_quarantine
 from pipelines.common.shard_file import is_whole
 from pipelines.common.splits import draw_splits, parted_groups
 from pipelines.common.stage import run
 from pipelines.common.text import printable
-from pipelines.common.workers import Failure, decoders
 from pipelines.params.read import read_params
 from pipelines.params.video import IngestVideo
 from pipelines.video.clips import CHUNK, SHARD, assemble, shards_of
@@ -34,7 +32,6 @@ from pipelines.video.layouts import Listing, Video, list_videos
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
 DECODING = ("pipelines.video.decode", "pipelines.common.ingest_cache")
-TOLD = 20  # videos in quarantine that are told of one by one
 
 
 def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo) -> int:
@@ -66,7 +63,16 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         shards.mkdir(exist_ok=True)
         rejected = {as_text(name): reason for name, reason in listing.rejected.items()}
         clips: list[tuple[Video, Decoded]] = []
-        for video, outcome in _outcomes(listing, decoding, cache, shards, Limits(params.max_memory_mb)):
+        outcomes = find_outcomes(
+            [_task(video, decoding, shards) for video in listing.videos],
+            decode_clip,
+            cache,
+            lambda decoded: _is_whole(decoded, decoding, shards),
+            Limits(params.max_memory_mb),
+            "videos: frames",
+            lambda decoded: decoded.frames,
+        )
+        for video, outcome in zip(listing.videos, outcomes, strict=True):
             if isinstance(outcome, str):
                 rejected[_named(video, source)] = outcome
             else:
@@ -98,37 +104,9 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
     return len(rejected)
 
 
-def _outcomes(
-    listing: Listing, decoding: Decoding, cache: IngestCache[Decoded], shards: Path, limits: Limits
-) -> list[tuple[Video, Decoded | str]]:
-    """Find out what becomes of each video: as the cache knows, or else decoded now."""
-    known: dict[Video, Decoded | str] = {}
-    for video in listing.videos:
-        found = cache.get(video.path, _part(video))
-        if isinstance(found, str) or (found and _is_whole(found, decoding, shards)):
-            known[video] = found
-    new = [video for video in listing.videos if video not in known]
-    tasks = [(video.path.absolute(), video.start_s, video.end_s, decoding, shards.absolute()) for video in new]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[frames]} frames, {task.fields[bad]} bad"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, transient=True) as progress:
-        frames = bad = 0
-        workers = decoders(limits, most=len(os.sched_getaffinity(0)))
-        bar = progress.add_task("decode videos", total=len(new), frames=0, bad=0)
-        for video, answer in zip(new, workers.map(decode_clip, tasks), strict=True):
-            outcome = answer.reason if isinstance(answer, Failure) else answer
-            if not (isinstance(answer, Failure) and answer.passing):
-                cache.put(video.path, outcome, _part(video))
-            known[video] = outcome
-            frames += outcome.frames if isinstance(outcome, Decoded) else 0
-            bad += isinstance(outcome, str)
-            progress.update(bar, advance=1, frames=frames, bad=bad)
-    return [(video, known[video]) for video in listing.videos]
+def _task(video: Video, decoding: Decoding, shards: Path) -> Task:
+    arguments = (video.path.absolute(), video.start_s, video.end_s, decoding, shards.absolute())
+    return Task(video.path, f"{video.start_s} {video.end_s}", arguments)
 
 
 def _shards_of(decoded: Decoded, kind: str, shards: Path) -> list[Path]:
@@ -182,10 +160,7 @@ def _table(listing: Listing, clips: list[tuple[Video, Decoded]], source: Path) -
 
 def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repeated: int, quarantine: Path) -> None:
     """Print a line for each video in quarantine, the first of many, and the summary."""
-    for name, reason in sorted(rejected.items())[:TOLD]:
-        print(printable(f"{name}: {reason}"))
-    if len(rejected) > TOLD:
-        print(f"and {len(rejected) - TOLD} more in {quarantine}")
+    print_rejected(rejected, quarantine)
     counts = table["split"].value_counts()
     parted = parted_groups(table)
     unseen = sorted(set(table["label_name"]) - set(table["label_name"][table["split"] == "train"]))
@@ -200,10 +175,6 @@ def _tell(table: pd.DataFrame, listing: Listing, rejected: dict[str, str], repea
         + (f": {quarantine}" if rejected else "")
     )
     print(printable(line))
-
-
-def _part(video: Video) -> str:
-    return f"{video.start_s} {video.end_s}"
 
 
 def _named(video: Video, source: Path) -> str:

@@ -15,20 +15,12 @@ from pathlib import Path
 from pipelines.common.errors import UserError
 from pipelines.common.files import as_text
 from pipelines.common.limits import MB
+from pipelines.common.splits import SPLITS
 from pipelines.video.walk import VIDEOS, walk
 
 MOST_LIST_MB = 64  # Kinetics-700's 545,000 rows take half
 MOST_HEADER = 1 << 16  # characters of a table's first line
 GROUP = re.compile(r"_(g\d+)_")  # v_CLASS_gNN_cNN, as UCF-101 has it
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "validate": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)

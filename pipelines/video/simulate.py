@@ -23,9 +23,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from pipelines.common.files import atomic_path
+from pipelines.common.noise import smooth_noise
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.params.video import SimulateVideo
@@ -75,12 +76,12 @@ class Scene:
     @classmethod
     def draw(cls, rng: np.random.Generator, size: int) -> "Scene":
         """Draw a scene; the background's colours are dull, and the figure has a dark one and a bright one."""
-        grain = _noise(rng, size, size / 16)[..., None]
+        grain = smooth_noise(rng, size, size / 16)[..., None]
         one, other = rng.uniform(0.25, 0.75, size=(2, 3))
         return cls(
             background=one + (other - one) * grain,
             outline=rng.normal(0, 0.05, 6) * [0, 1, 1, 1, 1, 1],
-            texture=_noise(rng, 64, 3.5),
+            texture=smooth_noise(rng, 64, 3.5),
             colours=np.stack([rng.uniform(0.0, 0.2, 3), rng.uniform(0.6, 1.0, 3)]),
         )
 
@@ -191,12 +192,6 @@ def _pattern(scene: Scene, name: str, u: Array, v: Array) -> Array:
             m = len(scene.texture)
             return map_coordinates(scene.texture, [(v + 1.6) / 3.2 * m, (u + 1.6) / 3.2 * m], order=1, mode="grid-wrap")
     return np.clip(0.5 + 0.5 * value, 0, 1)
-
-
-def _noise(rng: np.random.Generator, size: int, width: float) -> Array:
-    """Smooth noise from 0 to 1 whose edges join."""
-    field = gaussian_filter(rng.normal(size=(size, size)), width, mode="wrap")
-    return np.clip(0.5 + 0.3 * (field - field.mean()) / field.std(), 0, 1)
 
 
 def frames(scene: Scene, name: str, phases: Phases, count: int) -> Iterator[Image]:

@@ -20,6 +20,7 @@ import zarr
 from conftest import REPOSITORY, write_params
 from video_files import ingest_params, noise, write, write_sound
 
+from pipelines.common import outcomes
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.video import ingest as stage
@@ -222,7 +223,7 @@ def test_grows_and_shrinks(run, monkeypatch):
     for path in late:
         path.with_suffix(".later").rename(path)
     decoded = []
-    workers = stage.decoders
+    workers = outcomes.decoders
 
     class Watched:
         def __init__(self, limits, most):
@@ -232,7 +233,7 @@ def test_grows_and_shrinks(run, monkeypatch):
             decoded.extend(task[0] for task in tasks)
             return self.real.map(function, tasks)
 
-    monkeypatch.setattr(stage, "decoders", Watched)
+    monkeypatch.setattr(outcomes, "decoders", Watched)
     run()
     assert sorted(decoded) == late
     assert run.bytes == first

@@ -1,0 +1,159 @@
+"""What an image's annotation says is in it: Cityscapes' JSON, COCO's, labelme's."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.common.text import printable
+
+LAYOUTS = {  # by the keys that a file has
+    "cityscapes": {"imgHeight", "imgWidth", "objects"},
+    "coco": {"images", "annotations", "categories"},
+    "labelme": {"shapes", "imagePath"},
+}
+GROUP = "group"  # what Cityscapes' labels of several objects in one polygon end with
+CROWD = "a crowd, not one object"
+# Cityscapes' labels that are none of its eight classes of instances; other labels are a user's own classes.
+GROUND = {
+    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
+    "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",
+    "traffic light", "traffic sign", "vegetation", "terrain", "sky", "caravan", "trailer", "license plate",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object of an annotation.
+
+    Parameters
+    ----------
+    number : int
+        By which its annotation knows it: COCO's id, or its place in the list.
+    class_name : str or None
+        None for ground, which only hides others.
+    polygons : list
+        Each a list of vertices [x, y]; not checked.
+    box : list of 4 floats, optional
+        x0, y0, x1, y1, where the annotation has one; not checked.
+    reason : str
+        Why it can't be one with an outline, or empty.
+    """
+
+    number: int
+    class_name: str | None
+    polygons: list[Any]
+    box: list[float] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What an annotation says of its image.
+
+    Parameters
+    ----------
+    size : (int, int) or None
+        Rows and columns, where it says so.
+    objects : list of Object
+    in_depth : bool
+        Whether each object hides those before it in the list.
+    """
+
+    size: tuple[int, int] | None
+    objects: list[Object]
+    in_depth: bool
+
+
+def layout_of(content: Any) -> str | None:
+    """Return the layout of a parsed JSON file, None if it is none that is known."""
+    keys = content.keys() if isinstance(content, dict) else set()
+    return next((name for name, wanted in LAYOUTS.items() if wanted <= keys), None)
+
+
+def read_annotation(text: str | bytes) -> Annotation:
+    """Return what the JSON of one image says; of a COCO file what :func:`coco_annotations` made of it.
+
+    Raises
+    ------
+    ValueError
+        If it is no annotation.
+    """
+    try:
+        content = json.loads(text)
+        if layout_of(content) == "cityscapes":
+            return Annotation(_size(content, "imgHeight", "imgWidth"), list(_cityscapes(content["objects"])), True)
+        if layout_of(content) == "labelme":
+            return Annotation(_size(content, "imageHeight", "imageWidth"), list(_labelme(content["shapes"])), False)
+        return Annotation(_size(content, "height", "width"), list(_coco(content["objects"])), False)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its annotation is no JSON: {error}") from None
+    except (TypeError, KeyError, AttributeError, RecursionError, UnicodeDecodeError):
+        raise ValueError("its annotation is none of Cityscapes, COCO or labelme") from None
+
+
+def coco_annotations(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Return for each image of a COCO file its name, and the JSON of its size and its objects.
+
+    Raises
+    ------
+    ValueError
+        If it has no instances, or says what can't be.
+    """
+    try:
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        objects: dict[Any, list[Any]] = {image["id"]: [] for image in content["images"]}
+        for one in content["annotations"]:
+            kept = {key: one.get(key) for key in ("id", "segmentation", "bbox", "iscrowd")}
+            objects[one["image_id"]].append(kept | {"class": names[one["category_id"]]})
+        for image in content["images"]:
+            told = {key: image.get(key) for key in ("height", "width")} | {"objects": objects[image["id"]]}
+            yield str(image["file_name"]), json.dumps(told)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no COCO instances: {type(error).__name__}: {error}") from None
+
+
+def _size(content: dict[str, Any], *keys: str) -> tuple[int, int] | None:
+    height, width = (content.get(key) for key in keys)
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _class_name(label: Any) -> str:
+    return printable(label)[:100] if isinstance(label, str) else ""
+
+
+def _cityscapes(objects: list[dict[str, Any]]) -> Iterator[Object]:
+    for number, one in enumerate(objects):
+        label = _class_name(one["label"])
+        if not one.get("deleted"):
+            ground = label in GROUND
+            crowd = CROWD if label.endswith(GROUP) and not ground else ""
+            yield Object(number, None if ground else label, [one.get("polygon")], reason=crowd)
+
+
+def _coco(objects: list[dict[str, Any]]) -> Iterator[Object]:
+    for number, one in enumerate(objects):
+        segmentation, box = one["segmentation"], one["bbox"]
+        reason, polygons = "", []
+        if one["iscrowd"]:
+            reason = CROWD
+        elif isinstance(segmentation, dict):
+            reason = "a run-length mask, no polygon"
+        elif not segmentation:
+            reason = "no polygon"
+        elif any(len(flat) % 2 for flat in segmentation):
+            reason = "an odd number of coordinates"
+        else:
+            polygons = [list(zip(flat[::2], flat[1::2], strict=True)) for flat in segmentation]
+        if box is not None:
+            x, y, width, height = map(float, box)
+            box = [x, y, x + width, y + height]
+        number = one["id"] if isinstance(one["id"], int) else number
+        yield Object(number, _class_name(one["class"]), polygons, box, reason)
+
+
+def _labelme(shapes: list[dict[str, Any]]) -> Iterator[Object]:
+    for number, one in enumerate(shapes):
+        kind = one.get("shape_type") or "polygon"
+        reason = "" if kind == "polygon" else f"{_class_name(kind) or 'something else'}, no polygon"
+        yield Object(number, _class_name(one["label"]), [one["points"]], reason=reason)
