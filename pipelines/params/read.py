@@ -16,10 +16,11 @@ from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
 from pipelines.params.driving import IngestDrives, SimulateDrives
+from pipelines.params.fetch import Fetch
 from pipelines.params.images import IngestImages, SimulateImages
 from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
 from pipelines.params.operation import Domain
-from pipelines.params.radar import IngestRadar, Simulate
+from pipelines.params.radar import ArchiveName, IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
 
 
@@ -27,6 +28,7 @@ class Params(Section):
     """The whole of params.yaml."""
 
     simulate: Simulate
+    fetch: dict[ArchiveName, Fetch] = Field(default={}, description="archives elsewhere, for scs fetch")
     ingest_radar: IngestRadar
     index: Index
     baselines: list[Baseline] = Field(

@@ -5,16 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import boto3
 import psycopg2
 import pytest
 from conftest import REPOSITORY, free_port, write_params
-from waiting import eventually
+from s3_server import client, serve_s3
 
 from pipelines.common.login import read_login
 
@@ -64,27 +61,8 @@ def postgresql() -> Iterator[str]:
 @pytest.fixture
 def s3() -> Iterator[str]:
     """Serve S3 with the bucket ``models``; gives its address."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            assert eventually(lambda: answers(f"{address}/moto-api/"), pause_s=0.1)
-            client(address).create_bucket(Bucket="models")
-            yield address
-        finally:
-            server.terminate()
-
-
-def answers(address: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(address, timeout=5):
-        return True
-    return False
-
-
-def client(address: str):
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    return boto3.client("s3", endpoint_url=address, **keys)
+    with serve_s3("models") as address:
+        yield address
 
 
 def rows(database: str, query: str) -> list[tuple]:

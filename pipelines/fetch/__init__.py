@@ -1,0 +1,1 @@
+"""Archives from elsewhere into a local folder: by hand, before any stage; no stage reads the network."""
