@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rich.progress import track
 
 from pipelines.common.errors import UserError
@@ -84,11 +84,15 @@ def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: In
         inside = np.arange(frames[0], frames[-1] + 1)
         piece = (time[inside] - time[inside[0]]) // longest
         if params.by_day:
-            days = time[inside].astype("datetime64[D]")
-            piece = np.unique(np.stack([days.astype(int), piece]), axis=1, return_inverse=True)[1]
+            piece = np.unique(np.stack([day_numbers(time[inside]), piece]), axis=1, return_inverse=True)[1]
         event[inside] = number + piece
         number += int(piece[-1]) + 1
     return event
+
+
+def day_numbers(time: ArrayLike) -> NDArray[np.int64]:
+    """Return the UTC day of each time, counted from 1970 on."""
+    return np.asarray(time, "datetime64[D]").astype(np.int64)
 
 
 def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
@@ -103,9 +107,9 @@ def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
     n_test = max(1, round(n * params.test_share))
     n_validation = max(1, round(n * params.validation_share))
     if n - n_test - n_validation < 1:
-        drawn = "day" if params.by_day else "event"
+        drawn = "day(s)" if params.by_day else "event(s) with whole windows"
         raise UserError(
-            f"index: {n} {drawn}(s) with whole windows, and train, validation and test need one each: more data, "
+            f"index: {n} {drawn}, and train, validation and test need one each: more data, "
             "or a smaller index.max_event_hours, index.inputs or index.leads, or splits by name in index.splits"
         )
     shuffled = np.random.default_rng(params.seed).permutation(events)
@@ -198,9 +202,9 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
         table["event"] += events
         events = max(events, table["event"].max() + 1) if len(table) else events
         table["split"] = params.splits.get(name)
-        table["drawn"] = table["time"].to_numpy("datetime64[D]").astype(int) if params.by_day else table["event"]
-        if name not in params.splits:
-            drawn.append(table["drawn"])
+        table["drawn"] = day_numbers(table["time"]) if params.by_day else table["event"]
+        if name not in params.splits:  # every day, so that windows of any length have the same ones in a split
+            drawn.append(day_numbers(frames[store]["time"]) if params.by_day else table["drawn"])
         tables.append(table)
     table = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
     if drawn:

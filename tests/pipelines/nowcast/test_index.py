@@ -358,5 +358,10 @@ def test_what_archives_have_of_a_day_is_of_one_split(tmp_path: Path) -> None:
         "validation": 1,
         "test": 1,
     }
-    with pytest.raises(UserError, match=r"index: 2 day\(s\) with whole windows"):
+    longer = asked.model_copy(update={"leads": 8, "max_event_hours": 1.2})
+    index(stores, tmp_path / "longer.parquet", longer)
+    of_longer = pd.read_parquet(tmp_path / "longer.parquet")
+    split = [of.groupby(of["time"].dt.date)["split"].first() for of in (table, of_longer)]
+    pd.testing.assert_series_equal(*split)
+    with pytest.raises(UserError, match=r"index: 2 day\(s\), and train, validation and test need one each"):
         draw_splits(np.arange(2), asked)
