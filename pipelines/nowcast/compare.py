@@ -33,6 +33,8 @@ from pipelines.verification.figures import (
     draw_reliability,
     draw_spectra,
 )
+from pipelines.verification.image_table import image_section
+from pipelines.verification.images import IMAGE_SUMS
 from pipelines.verification.member_table import member_section
 from pipelines.verification.probabilities import probability_scores
 from pipelines.verification.probability_table import probability_section
@@ -83,6 +85,8 @@ def write_comparison(
     in_brackets = ["In brackets: another field of the same run."] if tables.keys() - examples.keys() else []
     notes = [*left_out, *in_brackets, *notes]
     sections = {}
+    if all({*IMAGE_SUMS} <= {*sums} for sums in kept.values()):
+        sections["images"] = image_section(kept)
     if probabilities:
         common, _ = common_forecasts(probabilities)
         sections["probabilities"] = probability_section(

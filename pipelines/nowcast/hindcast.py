@@ -23,6 +23,7 @@ from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.store import usual_step
+from pipelines.verification.images import image_sums
 from pipelines.verification.probabilities import score_probabilities
 from pipelines.verification.scoring import score_forecast
 
@@ -35,7 +36,8 @@ class Scored(NamedTuple):
     Parameters
     ----------
     fields : dict of str to DataFrame
-        The sums of :func:`pipelines.verification.scoring.score_forecast`, with the columns store, event, t0, time (of
+        The sums of :func:`pipelines.verification.scoring.score_forecast`, and where ``evaluate.images`` asks for them
+        those of :func:`pipelines.verification.images.image_sums`, with the columns store, event, t0, time (of
         the newest observed frame, UTC), field (its kind; a method's first is the one that it forecasts when it is
         called) and fell_back (extrapolation stood in for it).
     probabilities : dict of str to DataFrame
@@ -175,6 +177,8 @@ def _score_time(
         about = {"method": name, "fell_back": getattr(forecaster, "fell_back", False)}
         for kind, field in rain.items():
             of_field = score_forecast(field, future, mask, params.thresholds, pixel_m=pixel_m, minutes=minutes)
+            if params.images:
+                of_field = of_field.merge(image_sums(field, future, mask, minutes), on="minutes")
             sums[0].append(of_field.assign(**about, field=kind))
         sums[1].append(of_method.assign(**about))
         if members_of:

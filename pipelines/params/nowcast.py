@@ -119,4 +119,5 @@ class Evaluate(Section):
     members: int | None = Field(
         default=None, ge=2, description="drawn of every other probabilistic method, and all are scored; null: none are"
     )
+    images: bool = Field(default=False, description="whether to score echo images too: MSE, SSIM and PSNR")
     device: Device = Field(default="auto", description="what networks forecast on; auto: the GPU where there is one")

@@ -29,6 +29,7 @@ from pipelines.nowcast.scores import by_field
 from pipelines.params.read import Params, read_params
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.store import open_frames
+from pipelines.verification.images import IMAGE_SUMS, of_lead_times
 from pipelines.verification.probabilities import BINS
 from pipelines.verification.scoring import COUNTS, mean_csi, scores_of
 
@@ -180,14 +181,18 @@ def test_extrapolation_beats_persistence_where_rain_only_moves(place: Path) -> N
     assert mean_csi(scored(place, "extrapolation")) > 0.95 > 0.9 > mean_csi(scored(place, "persistence"))
 
 
-def test_who_knows_the_future_has_every_score_at_its_best(place: Path) -> None:
+def who_knows_the_future(place: Path) -> Forecaster:
     rain = open_frames(place / "radar.zarr")["rainfall_flux"].to_numpy()
 
     def oracle(seen: Rain, leads: int) -> Rain:
         (start,) = (t for t in range(len(rain)) if np.array_equal(rain[t : t + INPUTS], seen, equal_nan=True))
         return rain[start + INPUTS : start + INPUTS + leads]
 
-    scores = scores_of(scored(place, oracle), ["threshold", "minutes"])
+    return oracle
+
+
+def test_who_knows_the_future_has_every_score_at_its_best(place: Path) -> None:
+    scores = scores_of(scored(place, who_knows_the_future(place)), ["threshold", "minutes"])
     assert (scores[["csi", "pod", "bias", "ets", "hss", "fss_2km", "fss_8km", "fss_32km"]] == 1).all(axis=None)
     assert (scores[["far", "mae", "rmse", "me", "rapsd_error"]] == 0).all(axis=None)
 
@@ -380,6 +385,18 @@ def test_the_stage_writes_counts_and_a_few_finite_scores(
             "nobody", Path("windows.parquet"), *(tmp_path / f"n.{of}" for of in ("parquet", "p", "m", "nc", "json"))
         )
     assert not (tmp_path / "n.parquet").exists()
+
+
+def test_echo_images_are_scored_where_they_are_asked_for(place: Path) -> None:
+    params = read_params(place / "params.yaml")
+    asked = params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"images": True})})
+    plain = scores(make(persistence), "persistence", place / "windows.parquet", params)
+    table = scores(make(persistence), "persistence", place / "windows.parquet", asked)
+    pd.testing.assert_frame_equal(table.drop(columns=IMAGE_SUMS), plain)
+    assert (of_lead_times(table)["ssim"].between(0.2, 0.99) & of_lead_times(table)["mse"].between(1e-4, 0.3)).all()
+    perfect = scores(make(who_knows_the_future(place)), "perfect", place / "windows.parquet", asked)
+    assert of_lead_times(perfect)["mse"].max() == 0
+    np.testing.assert_allclose(of_lead_times(perfect)["ssim"], 1.0, atol=1e-5)
 
 
 def test_thresholds_and_stride_are_as_asked_for(place: Path) -> None:
