@@ -58,6 +58,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["simulate"] |= {"events": 5, "hours": 1.5, "size": 64}
     params["index"] |= {"size": 32, "stride": 32, "leads": 6}
     params["simulate_video"] |= {"groups": 4, "clips": 1, "frames": 12}
+    params["simulate_images"] |= {"cities": 3, "scenes": 2, "height": 64}
     action = "cnn_lstm"
     params["action_models"] = {action: params["action_models"][action] | {"depth": 5, "width": 4}}
     params["train_action"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "frames": 8}
