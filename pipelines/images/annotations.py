@@ -1,7 +1,7 @@
 """What an image's annotation says is in it: Cityscapes' JSON, COCO's, labelme's."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,15 +81,28 @@ def read_annotation(text: str | bytes) -> Annotation:
     """
     try:
         content = json.loads(text)
-        if layout_of(content) == "cityscapes":
-            return Annotation(_size(content, "imgHeight", "imgWidth"), list(_cityscapes(content["objects"])), True)
-        if layout_of(content) == "labelme":
-            return Annotation(_size(content, "imageHeight", "imageWidth"), list(_labelme(content["shapes"])), False)
-        return Annotation(_size(content, "height", "width"), list(_coco(content["objects"])), False)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"its annotation is no JSON: {error}") from None
-    except (TypeError, KeyError, AttributeError, RecursionError, UnicodeDecodeError):
-        raise ValueError("its annotation is none of Cityscapes, COCO or labelme") from None
+    match layout_of(content):
+        case "cityscapes":
+            return Annotation(_size(content, "imgHeight", "imgWidth"), _objects(content["objects"], _cityscapes), True)
+        case "labelme":
+            return Annotation(_size(content, "imageHeight", "imageWidth"), _objects(content["shapes"], _labelme), False)
+        case _:
+            return Annotation(_size(content, "height", "width"), _objects(content["objects"], _coco), False)
+
+
+def _objects(told: Any, read: Callable[[int, Any], Object]) -> list[Object]:
+    """Read objects one by one; one that isn't what it should be doesn't keep the next from its turn."""
+    if not isinstance(told, list):
+        raise ValueError("its annotation has no list of objects")
+    objects = []
+    for number, one in enumerate(told):
+        try:
+            objects.append(read(number, one))
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
+            objects.append(Object(number, "", [], reason="its annotation isn't as its layout has it"))
+    return objects
 
 
 def coco_annotations(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -122,38 +135,34 @@ def _class_name(label: Any) -> str:
     return printable(label)[:100] if isinstance(label, str) else ""
 
 
-def _cityscapes(objects: list[dict[str, Any]]) -> Iterator[Object]:
-    for number, one in enumerate(objects):
-        label = _class_name(one["label"])
-        if not one.get("deleted"):
-            ground = label in GROUND
-            crowd = CROWD if label.endswith(GROUP) and not ground else ""
-            yield Object(number, None if ground else label, [one.get("polygon")], reason=crowd)
+def _cityscapes(number: int, one: dict[str, Any]) -> Object:
+    label = _class_name(one["label"])
+    hidden = label in GROUND or one.get("deleted")
+    crowd = CROWD if label.endswith(GROUP) else ""
+    return Object(number, None if hidden else label, [] if one.get("deleted") else [one["polygon"]], reason=crowd)
 
 
-def _coco(objects: list[dict[str, Any]]) -> Iterator[Object]:
-    for number, one in enumerate(objects):
-        segmentation, box = one["segmentation"], one["bbox"]
-        reason, polygons = "", []
-        if one["iscrowd"]:
-            reason = CROWD
-        elif isinstance(segmentation, dict):
-            reason = "a run-length mask, no polygon"
-        elif not segmentation:
-            reason = "no polygon"
-        elif any(len(flat) % 2 for flat in segmentation):
-            reason = "an odd number of coordinates"
-        else:
-            polygons = [list(zip(flat[::2], flat[1::2], strict=True)) for flat in segmentation]
-        if box is not None:
-            x, y, width, height = map(float, box)
-            box = [x, y, x + width, y + height]
-        number = one["id"] if isinstance(one["id"], int) else number
-        yield Object(number, _class_name(one["class"]), polygons, box, reason)
+def _coco(number: int, one: dict[str, Any]) -> Object:
+    segmentation, box = one["segmentation"], one["bbox"]
+    reason, polygons = "", []
+    if one["iscrowd"]:
+        reason = CROWD
+    elif isinstance(segmentation, dict):
+        reason = "a run-length mask, no polygon"
+    elif not segmentation:
+        reason = "no polygon"
+    elif any(len(flat) % 2 for flat in segmentation):
+        reason = "an odd number of coordinates"
+    else:
+        polygons = [list(zip(flat[::2], flat[1::2], strict=True)) for flat in segmentation]
+    if box is not None:
+        x, y, width, height = map(float, box)
+        box = [x, y, x + width, y + height]
+    number = one["id"] if isinstance(one["id"], int) and abs(one["id"]) < 2**63 else number
+    return Object(number, _class_name(one["class"]), polygons, box, reason)
 
 
-def _labelme(shapes: list[dict[str, Any]]) -> Iterator[Object]:
-    for number, one in enumerate(shapes):
-        kind = one.get("shape_type") or "polygon"
-        reason = "" if kind == "polygon" else f"{_class_name(kind) or 'something else'}, no polygon"
-        yield Object(number, _class_name(one["label"]), [one["points"]], reason=reason)
+def _labelme(number: int, one: dict[str, Any]) -> Object:
+    kind = one.get("shape_type") or "polygon"
+    reason = "" if kind == "polygon" else f"{_class_name(kind) or 'something else'}, no polygon"
+    return Object(number, _class_name(one["label"]), [one["points"]], reason=reason)
