@@ -55,11 +55,12 @@ def train_action(
     UserError
         If the loss isn't finite, or the store has nothing to train on.
     """
+    params = params.of(model)
     clips = open_clips(store)
     if len(clips.classes) < 2:
         raise UserError(f"{store}: {clips.classes[0]} is its only class, and there are two or more to tell apart")
     data_sha256 = clips_digest(clips)
-    settings = {"model": model.model_dump(), "train_action": params.model_dump()}
+    settings = {"model": model.model_dump(exclude={"steps", "seed"}), "train_action": params.model_dump()}
     checkpoints = checkpoint_folder(f"action-{name}", settings, data_sha256)
 
     pl.seed_everything(params.seed, workers=True, verbose=False)

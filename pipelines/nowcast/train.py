@@ -78,7 +78,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     UserError
         If the loss becomes NaN, the network can't take windows of this size, or the climatology is of other rates.
     """
-    params = params.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))
+    params = params.of(model)
     rates = index.rates if model.probabilistic else None
     climate = Climatology.read(windows.with_name(FILE)) if rates else None
     if climate and climate.rates != rates:

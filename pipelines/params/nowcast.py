@@ -81,10 +81,6 @@ class Model(Switched):
     )
     probabilistic: bool = Field(default=False, description="whether it gives probabilities at index.rates")
     field: FieldKind = Field(default="matched", description="rain field that a probabilistic one forecasts")
-    steps: Positive | None = Field(
-        default=None, description="optimiser steps in place of train.steps: for cells that are to take the same time"
-    )
-    seed: int | None = Field(default=None, ge=0, description="in place of train.seed: for one model from two seeds")
 
     @property
     def network(self) -> dict[str, Any]:

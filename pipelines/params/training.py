@@ -1,6 +1,6 @@
 """What the sections of all networks have in common, and of how one is trained."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -48,11 +48,15 @@ class Subtasks(Section):
 
 
 class Switched(Section):
-    """What every network has that SCS may be in: which gradients are stopped, and what the subtasks weigh."""
+    """What every network has that SCS may be in: which gradients are stopped, what the subtasks weigh, its training."""
 
     cell: str
     switch: Switch
     subtasks: Subtasks | None = Field(default=None, description="without it they cost nothing")
+    steps: Positive | None = Field(
+        default=None, description="optimiser steps in place of the section's: for cells that are to take the same time"
+    )
+    seed: int | None = Field(default=None, ge=0, description="in place of the section's: for one model from two seeds")
 
     @model_validator(mode="after")
     def _only_scs_switches(self) -> "Switched":
@@ -76,9 +80,16 @@ class Fit(Section):
     batch_size: Positive
     devices: Positive = Field(default=1, description="GPUs of a machine, or processes of its CPU, that share a batch")
     learning_rate: float = Field(gt=0)
+    patience: Positive | None = Field(
+        default=None, description="validations in a row without a lower loss that end a training early; null: none do"
+    )
     precision: Literal["auto", "bf16", "float32"] = Field(description="auto: bf16 where the processor has it")
 
     @property
     def epoch_steps(self) -> int:
         """Steps of an epoch, at whose end are a checkpoint and a validation: there is one in the shortest training."""
         return min(self.checkpoint_steps, self.steps)
+
+    def of(self, model: Switched) -> Self:
+        """Return how this model is trained: with its own steps and seed, where it has them."""
+        return self.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))

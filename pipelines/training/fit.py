@@ -14,7 +14,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.callbacks.progress import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -45,6 +45,17 @@ class CheckpointAfterValidation(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save."""
         trainer.save_checkpoint(self.path)
+
+
+class StopEarly(EarlyStopping):
+    """End the training after ``patience`` validations without a lower loss, and at once when it goes on from there."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__("validation_loss", patience=patience, check_on_train_epoch_end=False, check_finite=False)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop a training that was cut off between its last validation and its end."""
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 def choose_precision(precision: str) -> str:
@@ -103,6 +114,7 @@ def fit(
         save_on_train_epoch_end=False,  # but after validation, so that the last checkpoint knows of it
         enable_version_counter=False,
     )
+    early = [StopEarly(params.patience)] if params.patience else []
     last = checkpoints / "last.ckpt"
     resumed = last if last.exists() else None
     with run if is_rank_zero() else nullcontext(False) as logger:
@@ -114,7 +126,7 @@ def fit(
             gradient_clip_val=GRADIENT_CLIP if module.automatic_optimization else None,  # else the module does it
             deterministic=True,
             logger=logger,
-            callbacks=[best, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
+            callbacks=[best, *early, CheckpointAfterValidation(last), RichProgressBar(leave=True)],
             enable_model_summary=False,
             log_every_n_steps=min(10, params.epoch_steps),
             num_sanity_val_steps=0,

@@ -31,7 +31,7 @@ class ActionStreams(NamedTuple):
     main, spatial : Tensor of shape (T, B, K)
         The numbers: the main stream's after each frame, and T¹'s of each frame alone.
     flows : list of Tensors of shape (T, B, 2, H / s, W / s), s in 4, 8, 16, 32
-        T²: motion from the frame before to this one, x and y, in cells of 4 pixels, at each scale that the network has.
+        T²: motion from the frame before to this one, x and y, in its root mean squares, at the network's scales.
     motion : Tensor of shape (T, B, C · columns)
         T²'s last features, averaged as the head's: for a probe.
     """

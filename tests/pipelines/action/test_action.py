@@ -113,6 +113,31 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     assert not list(Path("data/checkpoints").iterdir())
 
 
+def test_a_training_ends_when_validation_has_not_improved_and_so_does_one_that_was_cut(
+    workplace: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = FAST.model_copy(update={"steps": 30, "checkpoint_steps": 1, "learning_rate": 0.1, "patience": 2})
+    model = SCS.model_copy(update={"seed": 3})
+
+    def die(*arguments: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:  # after its last validation, before it is written
+        patch.setattr("pipelines.training.fit.write_trained", die)
+        with pytest.raises(InterruptedError):
+            train_action("early", store, Path("early"), Path("early.json"), model=model, params=params)
+    train_action("early", store, Path("early"), Path("early.json"), model=model, params=params)
+    client = connect(ACTION.name)
+    (run,) = mlflow.search_runs(experiment_names=[ACTION.name], output_format="list")
+    assert run.data.params["train_action.seed"] == "3", "a model's own seed is the training's"
+    *losses, _ = (point.value for point in client.get_metric_history(run.info.run_id, "validation_loss"))
+    lowest = int(np.argmin(losses))
+    assert len(losses) == lowest + 1 + 2 < 30, (
+        "the lowest, two that are no lower, and no step more (the last point of all is the model's)"
+    )
+    assert json.loads(Path("early.json").read_text())["validation_loss"] == pytest.approx(min(losses))
+
+
 def test_a_clip_in_pieces_is_the_clip_at_once(store: Path) -> None:
     clips = open_clips(store)
     frames = clips.frames(0)

@@ -200,15 +200,14 @@ def test_flow_error_by_hand():
     target[0, 0, 0] = 1.0  # one cell to the right a frame
     target[0, 0, 1, :2] = 2.0  # and two down in the upper half
     fine, coarse = torch.zeros(3, 1, 2, 4, 4), torch.zeros(3, 1, 2, 2, 2)
+    # The mean square is that of 1 and (4 + 0) / 2 in both, halves being whole cells of the coarse one: 1.5.
     assert flow_error([fine, coarse], target) == pytest.approx(1.0)
-    # The mean square is that of 1 and (4 + 0) / 2, in both, halves being whole cells of the coarse one: 1.5.
-    fine[-1, 0, 0] = 1.0
+    fine[-1, 0, 0] = 1.5**-0.5  # x is right everywhere
     assert flow_error([fine, coarse], target) == pytest.approx((1 / 1.5 + 1) / 2)
-    coarse[-1, 0, 0], coarse[-1, 0, 1, 0] = 1.0, 2.0
-    assert flow_error([coarse], target) == 0
-    torch.testing.assert_close(flow_error([0.03 * fine], 0.03 * target), flow_error([fine], target))
-    # Nothing moves: the error of 0.01 everywhere, 1e-4 cells², over what counts as none.
-    assert flow_error([torch.full_like(coarse, 0.01)], torch.zeros_like(target)) == pytest.approx(1.0)
+    coarse[-1, 0, 0], coarse[-1, 0, 1, 0] = 1.5**-0.5, 2 * 1.5**-0.5
+    assert flow_error([coarse], target) == pytest.approx(0, abs=1e-12)
+    torch.testing.assert_close(flow_error([fine], 0.03 * target), flow_error([fine], target))
+    assert flow_error([0 * fine], 0.001 * target) == pytest.approx(1.5e-6 / 1e-4)  # all but still: not blown up
     with pytest.raises(ValueError, match="t from 1 to T"):
         flow_error([fine], target.expand(4, -1, -1, -1, -1))
 
