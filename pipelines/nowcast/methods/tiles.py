@@ -1,7 +1,5 @@
 """Large grids in tiles, and their fields on disk."""
 
-import shutil
-import tempfile
 import weakref
 from itertools import product
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from pipelines.common.scratch import Scratch
 from pipelines.nowcast.methods.lagrangian import BAND
 
 STEPS = 250  # of a probability that is a byte, as products have it
@@ -56,7 +55,7 @@ def cut(shape: tuple[int, int], side: int) -> list[Tile]:
 class OnDisk:
     """Fields (..., H, W) that no memory holds, of a continent: compressed in the temporary folder.
 
-    Its folder goes with the last that refers to them.
+    Its folder goes with the last that refers to them, or after its process was killed with the next that is made.
 
     Parameters
     ----------
@@ -68,16 +67,16 @@ class OnDisk:
     """
 
     def __init__(self, shape: tuple[int, ...], chunk: tuple[int, int], *, probabilities: bool = False) -> None:
-        folder = tempfile.mkdtemp(prefix="forecast-")
+        scratch = Scratch()
         self.packed = probabilities
         self._array = zarr.create_array(
-            folder,
+            scratch.folder,
             shape=shape,
             chunks=(*(1 for _ in shape[:-2]), *np.minimum(chunk, shape[-2:])),
             dtype="uint8" if probabilities else "float32",
             fill_value=UNKNOWN if probabilities else np.nan,
         )
-        weakref.finalize(self._array, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(self._array, scratch.remove)
 
     def __len__(self) -> int:
         return int(self._array.shape[0])
