@@ -16,7 +16,13 @@ from pipelines.operation.products.latest import read_latest, update_latest
 from pipelines.params.operation import Domain
 
 Kind = Literal[
-    "no-forecast", "stale-input", "fallback", "model-changed", "products-left-out", "skill-below-extrapolation"
+    "no-forecast",
+    "stale-input",
+    "fallback",
+    "model-changed",
+    "products-left-out",
+    "skill-below-extrapolation",
+    "reliability-drift",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AUTOMATION, WATCH = "scs alarms", "scs watch {}"

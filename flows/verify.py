@@ -21,9 +21,10 @@ from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
 from pipelines.common.text import printable
 from pipelines.nowcast.specification import NAME
-from pipelines.operation.ledger import LEDGER, PROBABILITIES, read_ledger
+from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since
+from pipelines.operation.reliability import drift
 from pipelines.operation.skill import below_extrapolation, counted, headlines
 from pipelines.operation.verify import MODEL, close_cycles, unverified
 from pipelines.params.operation import Domain
@@ -50,19 +51,19 @@ def score(domain: Domain, thresholds: list[float], now: np.datetime64) -> tuple[
 def track(domain: Domain) -> int:
     """Log rolling skill of the cycles of the last days that MLflow hasn't got yet; return how many points."""
     days = np.timedelta64(domain.skill_days, "D")
-    own, probabilities = counted(_last(domain.out, 2 * days)), _last(domain.out, 2 * days, PROBABILITIES)
-    logged = 0
+    own, *beside = (_last(domain.out, 2 * days, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS))
+    own, logged = counted(own), 0
     if own.empty:
         return 0
     recent = own[own["reference_time"] > own["reference_time"].max() - days]
     for (model, version, method), of_model in recent.groupby(MODEL):
 
         def rolling(cycle: np.datetime64, of: tuple[str, str, str] = (model, version, method)) -> dict[str, float]:
-            fields, others = (
+            fields, *others = (
                 table if table.empty else table[table["reference_time"].between(cycle - days, cycle, inclusive="right")]
-                for table in (own, probabilities)
+                for table in (own, *beside)
             )
-            return headlines(fields, of, others)
+            return headlines(fields, of, *others)
 
         cycles = np.sort(of_model["reference_time"].unique().astype("datetime64[s]"))
         logged += log_skill(f"{NAME}-verification", domain.name, model, version, cycles, rolling)
@@ -71,7 +72,7 @@ def track(domain: Domain) -> int:
 
 @flow(name="verify", flow_run_name="{domain}", timeout_seconds=HANGS_S)
 def verify(domain: str, now: datetime | None = None) -> State:
-    """Close a domain's cycles that are observed, and raise the alarms of silence and of skill.
+    """Close a domain's cycles that are observed, and raise the alarms of silence, skill and reliability.
 
     Parameters
     ----------
@@ -106,9 +107,13 @@ def verify(domain: str, now: datetime | None = None) -> State:
         except Unavailable as error:
             notes.append(f"skill isn't in MLflow yet: {error}")
         days = np.timedelta64(settings.skill_days, "D")
-        poor = below_extrapolation(_last(out, days), _last(out, days, PROBABILITIES))
+        ledger, probabilities, members = (_last(out, days, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS))
+        found = {
+            "skill-below-extrapolation": below_extrapolation(ledger, probabilities),
+            "reliability-drift": drift(probabilities, members),
+        }
+        alarms = {kind: words and f"{words} in the last {settings.skill_days} days" for kind, words in found.items()}
         silence = silent_since(out, clock, settings.silent_minutes)
-        alarms = {"skill-below-extrapolation": poor and f"{poor} in the last {settings.skill_days} days"}
         if silence:
             alarms["no-forecast"] = silence  # to take it back is the next forecast's
         tell(settings, alarms)

@@ -2,9 +2,10 @@
 
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
-from pipelines.verification.probabilities import PROBABILITY_SUMS
+from pipelines.verification.probabilities import PROBABILITY_SUMS, score_probabilities
 from pipelines.verification.scoring import SUMS
 from pipelines.verification.spatial import power_columns
 
@@ -38,6 +39,23 @@ def probabilities(number: int, errors: dict[str, float], version: str = "3") -> 
             sums |= {"count_0": 100.0, "came_0": 20.0}
             said = {"minutes": minutes, "threshold": rate, "members": float("nan"), "forecaster": name}
             rows.append(said | sums)
+    return _as_of(number, pd.DataFrame(rows), version)
+
+
+def said_and_came(
+    number: int, classes: dict[float, float], *, rate: float = 2.0, version: str = "3", **more: object
+) -> pd.DataFrame:
+    """Rows of what a cycle issued, the same of extrapolation: of 1000 pixels of each probability, what share came."""
+    p, came = (np.array(list(of)).repeat(1000) for of in (classes, classes.values()))
+    came = np.tile(np.arange(1000), len(classes)) < 1000 * came
+    observed, mask = np.where(came, rate, 0.0)[None, None], np.ones((1, 1, p.size), bool)
+    given = p[None, None, None].astype(np.float32)
+    sums = score_probabilities(given, observed.astype(np.float32), mask, [rate], minutes=[30.0])
+    rows = pd.concat([sums.assign(forecaster=name) for name in ("issued", "extrapolation")])
+    return _as_of(number, rows, version).assign(**more)
+
+
+def _as_of(number: int, rows: pd.DataFrame, version: str) -> pd.DataFrame:
     (row, *_) = cycle(number, GOOD, version).to_dict("records")
     same = ("gap", "fallback", "model_name", "model_version", "method", "reference_time")
-    return pd.DataFrame(rows).assign(**{key: row[key] for key in same})
+    return rows.assign(**{key: row[key] for key in same})

@@ -7,7 +7,8 @@ import pandas as pd
 
 from pipelines.nowcast.scores import CLIMATOLOGY
 from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL
-from pipelines.verification.probabilities import probability_headline
+from pipelines.operation.verify_probabilities import QUANTITY
+from pipelines.verification.probabilities import crps, probability_headline, probability_scores
 from pipelines.verification.scoring import mean_of, scores_of
 
 SHOWN = ["csi", "pod", "far", "bias", "fss_8km", "mae"]
@@ -56,6 +57,24 @@ def probability_skill(probabilities: pd.DataFrame | None) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index)
 
 
+def member_crps(members: pd.DataFrame | None) -> pd.DataFrame:
+    """Scores of what members of each model version told, and of the baselines on the same cycles, in a ledger of them.
+
+    Returns
+    -------
+    DataFrame
+        Index (model_name, model_version, method, forecaster, quantity); columns ``crps`` and ``crps_fair``: pooled over
+        cycles, then the mean over periods or lead times; mm of an amount, mm/h of a rate.
+    """
+    rows = {}
+    if members is not None and not members.empty:
+        for key, sums in counted(members).groupby([*MODEL, "forecaster", QUANTITY]):
+            scores = probability_scores(sums)
+            rows[key] = {"crps": crps(scores).mean(), "crps_fair": crps(scores, "brier_fair").mean()}
+    index = pd.MultiIndex.from_tuples(rows, names=[*MODEL, "forecaster", QUANTITY])
+    return pd.DataFrame(list(rows.values()), index=index, columns=["crps", "crps_fair"])
+
+
 def of_forecasters(
     probabilities: pd.DataFrame | None,
 ) -> Iterator[tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame | None]]:
@@ -93,11 +112,21 @@ def below_extrapolation(ledger: pd.DataFrame, probabilities: pd.DataFrame | None
 
 
 def headlines(
-    ledger: pd.DataFrame, model: tuple[str, str, str], probabilities: pd.DataFrame | None = None
+    ledger: pd.DataFrame,
+    model: tuple[str, str, str],
+    probabilities: pd.DataFrame | None = None,
+    members: pd.DataFrame | None = None,
 ) -> dict[str, float]:
-    """Scores of one model's cycles by name, as MLflow's metrics: such as ``issued_csi``, and ``cycles``."""
+    """Scores of one model's cycles by name, as MLflow's metrics: such as ``issued_csi``, and ``cycles``.
+
+    Of what members told, such as ``issued_crps_rainfall_amount_60min``.
+    """
     tables = skill(ledger), probability_skill(probabilities)
     scores = {"cycles": float(tables[0].loc[(*model, ISSUED), "cycles"])}
     for table in (table.drop(columns="cycles").loc[model] for table in tables if model in table.index):
         scores |= {f"{name}_{score}": float(value) for (name, score), value in table.stack().items()}
+    of_members = member_crps(members)
+    if model in of_members.index:
+        named = of_members.loc[model].stack().items()
+        scores |= {f"{name}_{score}_{quantity}": float(value) for (name, quantity, score), value in named}
     return scores

@@ -7,9 +7,10 @@ import pandas as pd
 
 from pipelines.common.errors import UserError
 from pipelines.common.markdown import table_head, table_row
-from pipelines.operation.ledger import PROBABILITIES, read_ledger
+from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, read_ledger
 from pipelines.operation.products.published import published_times
-from pipelines.operation.skill import SHOWN, counted, of_forecasters, skill
+from pipelines.operation.reliability import reliability
+from pipelines.operation.skill import SHOWN, counted, member_crps, of_forecasters, skill
 from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL, unverified
 from pipelines.verification.probabilities import crps, few_rates, probability_scores
 from pipelines.verification.scoring import mean_of, scores_of
@@ -19,7 +20,8 @@ OF_A_CYCLE = ["csi", "fss_8km", "mae"]
 HOW = (
     "Scores are pooled over the cycles, then the mean over thresholds and lead times at which such rain was observed; "
     "MAE and CRPS in mm/h. All on the same pixels: observed at the valid time and known to each. nan: no such rain. "
-    "A forecaster without probabilities says 0 or 1; Brier skill is against the climatology that the model knows."
+    "A forecaster without probabilities says 0 or 1; Brier skill is against the climatology that the model knows. "
+    "Reliability: what came of what was said to be unlikely (below 50 %) and likely; of the odds of the two 1 is best."
 )
 
 
@@ -39,7 +41,10 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
     if not published:
         raise UserError(f"{out}: no forecast has been published{f' up to {day}' if day is not None else ''}")
     newest = published[-1]
-    ledger = read_ledger(out, newest - np.timedelta64(days, "D"), newest)
+    since = newest - np.timedelta64(days, "D")
+    ledger, probabilities, members = (
+        read_ledger(out, since, newest, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS)
+    )
     own = counted(ledger)
     lines = [f"Rolling skill, the last {days} days up to {newest} UTC:", ""]
     lines += table_head("model", "version", "method", "forecaster", "cycles", *map(_head, SHOWN))
@@ -57,7 +62,7 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
             for name in FORECASTERS:
                 cells = (mean_of(of_lead[name, minutes], score) for minutes in leads)
                 lines.append(table_row(_head(score), name, *(f"{cell:.3f}" for cell in cells)))
-    of_probabilities = list(of_forecasters(read_ledger(out, newest - np.timedelta64(days, "D"), newest, PROBABILITIES)))
+    of_probabilities = list(of_forecasters(probabilities))
     if of_probabilities:
         lines += ["", "Probabilities, by lead time, minutes:", ""]
         leads = np.unique(np.concatenate([sums["minutes"] for _, sums, _ in of_probabilities]))
@@ -71,6 +76,7 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
             for score, by_lead in rows.items():
                 values = by_lead.mean(), *by_lead.reindex(leads)
                 lines.append(table_row(*model, score, name, *(f"{value:.3f}" for value in values)))
+    lines += [*_of_members(members), *_reliability(probabilities, members)]
     date = newest.astype("datetime64[D]") if day is None else day
     lines += ["", f"Cycles of {date}; scores are {', '.join(FORECASTERS)}:", ""]
     lines += table_head("cycle, UTC", "made by", "lead times", "gaps", *map(_head, OF_A_CYCLE))
@@ -82,6 +88,32 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
         else:
             lines.append(_cycle(time, of_day[of_day["reference_time"] == time]))
     return "\n".join([*lines, "", HOW])
+
+
+def _of_members(members: pd.DataFrame) -> list[str]:
+    of_members = member_crps(members)["crps"].unstack("forecaster")
+    if of_members.empty:
+        return []
+    lines = ["", "Amounts and areas, by members, CRPS:", ""]
+    lines += table_head("model", "version", "quantity", *FORECASTERS)
+    for (name, version, _, quantity), of_forecaster in of_members.iterrows():
+        lines.append(table_row(name, version, quantity, *(f"{of_forecaster[one]:.3f}" for one in FORECASTERS)))
+    return lines
+
+
+def _reliability(probabilities: pd.DataFrame, members: pd.DataFrame) -> list[str]:
+    lines = []
+    for (name, version, _), quantity, table in reliability(probabilities, members):
+        for row in table[table["blocks"] > 0].reset_index().itertuples():
+            ends = f"{row.odds:.2g} [{row.low:.2g} to {row.high:.2g}]"
+            shares = f"{row.said:.2%}", f"{row.came:.2%}"
+            lines.append(
+                table_row(name, version, quantity, f"{row.threshold:g}", row.label, *shares, ends, f"{row.blocks}")
+            )
+    if not lines:
+        return []
+    heads = "model", "version", "quantity", "at least", "where it was", "said", "came", "odds [95 %]", "blocks"
+    return ["", "Reliability:", "", *table_head(*heads), *lines]
 
 
 def _cycle(time: np.datetime64, rows: pd.DataFrame) -> str:

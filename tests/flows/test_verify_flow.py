@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from archive import moving_cells
 from conftest import Served, write_params
+from geojson import box, feature, written
 from inbox_file import write_file
 from issued_files import write_issued
-from ledger_rows import GOOD, POOR, cycle
+from ledger_rows import GOOD, POOR, cycle, said_and_came
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import get_client
@@ -26,10 +27,11 @@ from flows.verify import verify
 from pipelines.common.files import exclusive
 from pipelines.nowcast.methods.fields import mean
 from pipelines.nowcast.specification import RADAR
-from pipelines.operation.ledger import PROBABILITIES, append, read_ledger
+from pipelines.operation.ledger import MEMBERS, PROBABILITIES, append, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.latest import read_latest
 from pipelines.operation.products.published import read_probabilities, read_published
+from pipelines.operation.reliability import BLOCKS
 from pipelines.operation.skill import CYCLES, headlines
 
 FRAMES = moving_cells("2024-06-01T12:00:00", 10, shape=(96, 96))
@@ -141,7 +143,9 @@ def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, ser
     said = {"method": "network", "inputs": 4, "name": "small", "network": NETWORK, "rates": rates, "field": "mean"}
     folder = write_model(inbox.parents[2] / "small", said | {"climatology": climatology})
     uri = f"models:/radar-nowcast/{RADAR.ensure_version('small', folder, {}).number}"
-    write_params(inbox.parents[2], {"there": {"minutes": 20, "model": uri}})
+    areas = written(inbox.parents[2] / "areas.geojson", feature("bay", box(10.7, 54.3, 11.2, 54.6)))
+    asked = {"members": {"count": 3}, "areas": str(areas)}
+    write_params(inbox.parents[2], {"there": {"minutes": 20, "model": uri} | asked})
     issue(inbox, 0, 1, 2, 3)
     observe(4, 5, 6, 7)
     assert verified(at(12, 36)).message == "1 cycle(s) verified, 0 open"
@@ -151,7 +155,8 @@ def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, ser
     frames = LiveStore(Path("data/store/there"), "CC0-1.0").open()["rainfall_flux"][:4].to_numpy()
     field = mlflow.pyfunc.load_model(uri).predict(frames, {"leads": 4})
     np.testing.assert_allclose(published.rain_rate, field, atol=1e-4)
-    exceedance = np.stack([of_lead.exceedance for of_lead in read_probabilities(published.folder)])
+    given = [one for one in read_probabilities(published.folder) if one.of == "rainfall_flux"]
+    exceedance = np.stack([of_lead.exceedance for of_lead in given])
     np.testing.assert_allclose(mean(exceedance, rates), field, atol=0.002 * 6)
     with get_client(sync_client=True) as client:
         (shown,) = [artifact.data for artifact in client.read_artifacts() if artifact.key == "forecast-there"][-1:]
@@ -162,6 +167,9 @@ def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, ser
     )
     (run,) = skill_runs(server, domain="there", model_version=uri.rpartition("/")[2])
     assert 0 < run.data.metrics["issued_crps"] < run.data.metrics["climatology_crps"]
+    of_area = read_ledger(OUT, kind=MEMBERS)
+    assert set(of_area["quantity"]) == {"region_rainfall_flux"} and len(of_area) == 4 * 3 * 3
+    assert 0 < run.data.metrics["issued_crps_region_rainfall_flux"] < 5
 
 
 def test_silence_is_an_alarm_once_and_stays_on_until_a_forecast(inbox: Path) -> None:
@@ -210,6 +218,26 @@ def test_skill_below_extrapolation_is_an_alarm_until_it_isnt(inbox: Path) -> Non
     assert read_latest(OUT)["alarms"] == []
     told = [one for one in events("scs.alarm.skill", 1) if one["payload"]["message"] == words]
     assert len(told) == 1
+
+
+def test_reliability_that_drifts_is_an_alarm_until_it_doesnt(inbox: Path) -> None:
+    start = np.datetime64("2024-06-01T00:00:00")
+
+    def issued(numbers: range, came: float) -> None:
+        for number in numbers:
+            of = {PROBABILITIES: said_and_came(6 * number, {0.1: came})}
+            append(OUT, start + np.timedelta64(6 * number, "h"), cycle(6 * number, GOOD), of)
+
+    write_params(inbox.parents[2], {"there": {}})
+    issued(range(BLOCKS), 0.3)
+    state = verified(at(12, 0))
+    words = "where rainfall_flux of at least 2 mm/h was unlikely, 10.00% was said and 30.00% came"
+    assert state.is_failed() and words in state.message and "in the last 7 days; 0 cycle(s)" in state.message
+    (alarm,) = read_latest(OUT)["alarms"]
+    assert alarm["kind"] == "reliability-drift" and words in alarm["message"]
+    assert events("scs.alarm.reliability-drift", 1)
+    issued(range(BLOCKS, 3 * BLOCKS), 0.1)
+    assert verified(at(12, 0)).is_completed() and read_latest(OUT)["alarms"] == []
 
 
 def test_a_server_that_is_down_keeps_no_cycle_open_and_is_told_later(

@@ -19,6 +19,8 @@ from pipelines.operation.forecast import forecast
 from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, ledger_file, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.dataset import NETCDF, stamp
+from pipelines.operation.skill import headlines
+from pipelines.operation.skill_table import skill_table
 from pipelines.operation.sources import of_store
 from pipelines.operation.verify import close_cycles
 from pipelines.params.operation import Domain, Members
@@ -29,6 +31,7 @@ SHAPE = (48, 64)
 DEGREES = Grid.from_edges(pyproj.CRS.from_epsg(4326), left=5.0, top=52.0, dx=0.02, dy=0.01, shape=SHAPE)
 FRAMES = [replace(frame, grid=DEGREES) for frame in moving_cells("2024-06-01T12:00:00", 17, shape=SHAPE)]
 NEWEST, LEADS, AMOUNTS = FRAMES[4], 12, [0.1003, 0.5003]  # no sum of steps of 0.01 mm/h is just there
+MODEL = ("radar-nowcast", "7", "mixture")
 LATER = np.datetime64("2024-06-01T18:00:00")
 # Rows 24 to 39 and columns 30 to 49, and the lower half of it.
 AREAS = [feature("a", box(5.6, 51.6, 6.0, 51.76)), feature("b", box(5.6, 51.6, 6.0, 51.68))]
@@ -124,6 +127,27 @@ def test_amounts_and_areas_are_scored_as_issued(tmp_path: Path) -> None:
     # Rates of pixels are the model's own, and in the ledger of before.
     of_rates = read_ledger(domain.out, kind=PROBABILITIES)
     assert len(of_rates) == 3 * 12 * 2 and "quantity" not in of_rates and of_rates["members"].isna().all()
+
+    # CRPS of the hour, by trapezoids: between two amounts their mean Brier score.
+    known = np.isfinite(hours["observed"])
+    wrong = [
+        ((hours[name] >= a) != (hours["observed"] >= a))[known].mean() for name in ("persistence",) for a in AMOUNTS
+    ]
+    crps = (AMOUNTS[1] - AMOUNTS[0]) * np.mean(wrong)
+    metrics = headlines(read_ledger(domain.out), MODEL, of_rates, ledger)
+    assert metrics["persistence_crps_rainfall_amount_60min"] == pytest.approx(crps, rel=1e-5) and crps > 0.005
+    assert metrics["issued_crps_fair_region_rainfall_flux"] <= metrics["issued_crps_region_rainfall_flux"]
+    lines = skill_table(domain.out, 1).splitlines()
+    (line,) = [one for one in lines if one.startswith("| radar-nowcast | 7 | rainfall_amount_60min | ")]
+    assert line.endswith(f"| {crps:.3f} |")
+    said = given["rainfall_flux_exceedance_probability"].sel(threshold=1.0).to_numpy()
+    likely = mask & (said >= 0.5)
+    came = (fields["observed"] >= 1.0)[likely].mean()
+    (line,) = [one for one in lines if one.startswith("| radar-nowcast | 7 | rainfall_flux | 1 | likely | ")]
+    assert line.startswith(
+        f"| radar-nowcast | 7 | rainfall_flux | 1 | likely | {said[likely].mean():.2%} | {came:.2%} | "
+    )
+    assert line.endswith("[nan to nan] | 1 |"), "one block has no interval"
 
 
 def test_what_isnt_issued_isnt_scored(tmp_path: Path) -> None:
