@@ -2,6 +2,8 @@
 
 import os
 import platform
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,6 +24,19 @@ def say_where() -> None:
     cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
     print(f"{name}, {cores} cores, {threads} threads, bf16 in hardware: {has_bf16()}")
     print(f"load average before: {os.getloadavg()[0]:.1f} (ratios mean little on a busy machine)", flush=True)
+
+
+def best_seconds(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the shortest time of each side, after a run of each that doesn't count."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for run in sides.values():
+        run()
+    for _ in range(rounds):
+        for name, run in sides.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: min(taken) for name, taken in times.items()}
 
 
 def claim(name: str, measured: float, op: str, wanted: float) -> None:

@@ -22,8 +22,6 @@ import io
 import itertools
 import os
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,7 +32,7 @@ import av
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
-from claims import claim, say_where, status
+from claims import best_seconds, claim, say_where, status
 from torch import Tensor
 from torch.nn.functional import nll_loss
 from torch.utils.data import DataLoader
@@ -52,18 +50,6 @@ from scs_model.stsgd.switch import draw_open_paths
 HEIGHT, WIDTH = 240, 320  # of the clips to ingest
 LOOP, LOOPS = 30, 10  # frames after which a motion is where it was; loops of a clip
 ROUNDS, STEPS, BATCH, LENGTH, SIZE = 5, 6, 8, 16, 64
-
-
-def best_seconds(sides: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for run in sides.values():
-        run()
-    for _ in range(rounds):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: min(taken) for name, taken in times.items()}
 
 
 def write_clips(folder: Path) -> int:

@@ -46,24 +46,31 @@ class CropBox:
         """Return where points (..., 2) of the crop are in the image."""
         return np.asarray(points, np.float64) * (self.side / self.size) + (self.x0, self.y0)
 
-    def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the crop (size, size, 3) of an image (H, W, 3): resized with a triangle filter, `GREY` beyond it.
+    def cut(self, image: NDArray[np.uint8] | Image.Image) -> NDArray[np.uint8]:
+        """Return the crop (size, size, 3) of an RGB image (H, W, 3): resized with a triangle filter, `GREY` beyond it.
 
         A pixel of the crop that the image's border goes through is grey too.
         """
+        height, width = image.shape[:2] if isinstance(image, np.ndarray) else image.size[::-1]
         step = self.side / self.size
-        x, left, right = self._inside(self.x0, image.shape[1])
-        y, top, bottom = self._inside(self.y0, image.shape[0])
-        patch = Image.fromarray(np.ascontiguousarray(image[y, x]))  # the rest of a large image isn't touched
-        source = (
-            max(self.x0 + left * step, 0) - x.start,
-            max(self.y0 + top * step, 0) - y.start,
-            min(self.x0 + right * step, image.shape[1]) - x.start,
-            min(self.y0 + bottom * step, image.shape[0]) - y.start,
+        x, left, right = self._inside(self.x0, width)
+        y, top, bottom = self._inside(self.y0, height)
+        source = np.array(
+            [
+                max(self.x0 + left * step, 0),
+                max(self.y0 + top * step, 0),
+                min(self.x0 + right * step, width),
+                min(self.y0 + bottom * step, height),
+            ]
         )
+        if isinstance(image, np.ndarray):  # the rest of a large image isn't touched
+            image = Image.fromarray(np.ascontiguousarray(image[y, x]))
+            source -= [x.start, y.start] * 2
+        patch = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, tuple(source.tolist()))
+        if patch.size == (self.size, self.size):
+            return np.asarray(patch)
         crop = np.full((self.size, self.size, 3), GREY, np.uint8)
-        size = (right - left, bottom - top)
-        crop[top:bottom, left:right] = np.asarray(patch.resize(size, Image.Resampling.BILINEAR, source))
+        crop[top:bottom, left:right] = np.asarray(patch)
         return crop
 
     def _inside(self, start: float, length: int) -> tuple[slice, int, int]:

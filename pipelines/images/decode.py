@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from PIL import Image
 from shapely import MultiPolygon, Polygon
 
 from pipelines.common.errors import UserError, as_unreadable
@@ -109,13 +109,13 @@ def decode_image(path: Path, annotation: Path | str, min_side: int, folder: Path
             raise InterruptedError(4, "it changed while it was read")
         told = read_annotation(text)
         embedded = path.suffix.lower() == ".json"
-        pixels = decode_picture(base64.b64decode(json.loads(content)["imageData"]) if embedded else content, told.size)
+        picture = decode_picture(base64.b64decode(json.loads(content)["imageData"]) if embedded else content, told.size)
         rejected: dict[str, str] = {}
-        height, width = pixels.shape[:2]
+        width, height = picture.size
         found = list(_found(told, (height, width), min_side, rejected))
         digest = hashlib.sha256(content).hexdigest()
         key = hashlib.sha256(digest.encode() + text).hexdigest()
-        crops = _write(found, pixels, folder / key) if found else []
+        crops = _write(found, picture, folder / key) if found else []
     return Decoded(digest, key, height, width, crops, rejected)
 
 
@@ -175,14 +175,14 @@ def _widened(box: Sequence[float], bounds: tuple[float, ...], size: tuple[int, i
     return wide
 
 
-def _write(found: list[_Found], pixels: NDArray[np.uint8], path: Path) -> list[Crop]:
+def _write(found: list[_Found], picture: Image.Image, path: Path) -> list[Crop]:
     """Write the compressed crops of an image, and say what they are."""
     crops = []
     with ShardFile(path, len(found), LEVEL) as file:
         for one, box, square, outline in found:
-            crop = square.cut(pixels)
+            crop = square.cut(picture)
             file.add(crop)
-            polygon = square.to_crop(outline.exterior.coords[:-1]).astype(np.float32)
+            polygon = square.to_crop(shapely.get_coordinates(outline)[:-1]).astype(np.float32)
             digest = hashlib.sha256(crop.tobytes() + polygon.tobytes() + str(one.class_name).encode()).hexdigest()
             place = (square.x0, square.y0, square.side)
             crops.append(Crop(one.number, str(one.class_name), box, place, polygon.tolist(), digest))

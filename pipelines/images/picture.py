@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from pipelines.common.errors import as_unreadable
 from pipelines.common.limits import check_size
@@ -21,18 +21,16 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", "
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")
 DEEP = ("I", "F")  # Pillow's modes of 16 bits of grey and more: I, I;16, I;16B, F
 
-Pixels = NDArray[np.uint8]
 
-
-def read_picture(path: Path) -> Pixels:
+def read_picture(path: Path) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3) of a file; raises `UnreadableFile` if it is none that can be decoded."""
     with as_unreadable(path):
         check_size(path.stat().st_size)
-        return decode_picture(path.read_bytes())
+        return np.asarray(decode_picture(path.read_bytes()))
 
 
-def decode_picture(content: bytes, size: tuple[int, int] | None = None) -> Pixels:
-    """Return the pixels (H, W, 3) of a file with this content.
+def decode_picture(content: bytes, size: tuple[int, int] | None = None) -> Image.Image:
+    """Return the RGB picture of a file with this content.
 
     Parameters
     ----------
@@ -52,7 +50,9 @@ def decode_picture(content: bytes, size: tuple[int, int] | None = None) -> Pixel
     except Image.UnidentifiedImageError:
         raise ValueError("no picture that can be decoded") from None
     with image:
-        upright = ImageOps.exif_transpose(image)
+        image.load()
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        upright = ImageOps.exif_transpose(image) if turned else image
         if size and size != upright.size[::-1] and size == image.size[::-1]:
             upright = image
         if size and size != upright.size[::-1]:
@@ -62,14 +62,14 @@ def decode_picture(content: bytes, size: tuple[int, int] | None = None) -> Pixel
         return _rgb(upright)
 
 
-def _rgb(image: Image.Image) -> Pixels:
+def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(DEEP):
         values = np.asarray(image).astype(np.float32)
         known = values[np.isfinite(values)]
         low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
         grey = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)), nan=0.0).clip(0, 255)
-        return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=-1)
+        image = Image.fromarray(np.rint(grey).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from pipelines.common.errors import UnreadableFile
-from pipelines.images.picture import decode_picture, read_picture
+from pipelines.images import picture
+from pipelines.images.picture import read_picture
 
 RAMP = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 
@@ -17,6 +18,10 @@ def saved(image: Image.Image, kind: str = "PNG", **how) -> bytes:
     content = BytesIO()
     image.save(content, kind, **how)
     return content.getvalue()
+
+
+def decode_picture(content: bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+    return np.asarray(picture.decode_picture(content, size))
 
 
 def test_colours_and_greys():
