@@ -1,9 +1,13 @@
 """A store's frames at a longer step than its own: how archives of different steps come together."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from pipelines.common.errors import UserError
 from pipelines.radar.store import open_frames, usual_step
@@ -57,7 +61,28 @@ def _at_step(frames: xr.Dataset, store: Path, step_s: int) -> xr.Dataset:
     number = -((clock - bounds[:, 1]) // step_s)  # of the step that each ends in
     numbers, count = np.unique(number, return_counts=True)
     of_whole = frames.isel(time=np.isin(number, numbers[count == parts]))
-    rain = of_whole["rainfall_flux"].chunk(time=parts).coarsen(time=parts).construct(time=("time", "part"))
+    rain = of_whole["rainfall_flux"]
     which = slice(parts - 1, None, parts) if frames["time"].attrs["time_is"] == "end" else slice(None, None, parts)
-    mean = rain.mean("part", skipna=False, keep_attrs=True).astype(np.float32)
-    return of_whole.isel(time=which).drop_vars("time_bounds").assign(rainfall_flux=mean.variable)
+    mean = xr.Variable(rain.dims, indexing.LazilyIndexedArray(_Means(rain.variable, parts)), rain.attrs)
+    return of_whole.isel(time=which).drop_vars("time_bounds").assign(rainfall_flux=mean)
+
+
+class _Means(BackendArray):
+    """Means over ``parts`` frames each, of what is looked at: dask's graph of them all grows with the archive."""
+
+    def __init__(self, rain: xr.Variable, parts: int) -> None:
+        self.rain, self.parts = rain, parts
+        self.shape, self.dtype = (rain.shape[0] // parts, *rain.shape[1:]), np.dtype(np.float32)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[np.float32]:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._of)
+
+    def _of(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
+        numbers, *place = key
+        which = np.arange(self.shape[0])[numbers]
+        frames: Any = (self.parts * np.atleast_1d(which)[:, None] + np.arange(self.parts)).ravel()
+        if frames.size and (np.diff(frames) == 1).all():
+            frames = slice(frames[0], frames[-1] + 1)  # a third of the time
+        rain = self.rain[(frames, *place)].to_numpy()
+        means = rain.reshape(-1, self.parts, *rain.shape[1:]).mean(axis=1)
+        return means if np.ndim(which) else means[0]

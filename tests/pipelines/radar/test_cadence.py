@@ -1,5 +1,6 @@
 """Archives of different steps together: instants thinned, accumulations averaged, nothing made up."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -70,6 +71,18 @@ def test_accumulations_are_averaged_over_whole_steps(
     np.testing.assert_allclose(mean["rainfall_flux"].to_numpy(), expected, rtol=1e-6)
     assert mean["rainfall_flux"].attrs["units"] == "kg m-2 h-1" and mean["rainfall_flux"].dtype == np.float32
     np.testing.assert_array_equal(mean["rainfall_flux"][1].to_numpy(), mean["rainfall_flux"].to_numpy()[1])
+
+
+def test_of_a_mean_any_part_is_what_the_whole_has_there(tmp_path: Path) -> None:
+    path = store(tmp_path, "start")
+    mean = open_frames_at(path, 600)["rainfall_flux"]
+    whole = open_frames_at(path, 600)["rainfall_flux"].to_numpy()
+    assert mean.shape == (4, 12, 16) == whole.shape and mean.chunks is None, "no graph"
+    assert mean[2:2].to_numpy().shape == (0, 12, 16)
+    np.testing.assert_array_equal(mean[2, 3:7], whole[2, 3:7])
+    np.testing.assert_array_equal(mean[[3, 0], ::2, 5], whole[[3, 0], ::2, 5])
+    np.testing.assert_array_equal(mean[1:][-1][..., -3:], whole[3, :, -3:])
+    assert pickle.dumps(mean[1:3]), "a worker of a loader gets it so"
 
 
 def test_the_own_step_or_none_changes_nothing(tmp_path: Path) -> None:
