@@ -29,6 +29,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from safetensors.torch import save_file
 
+from pipelines.common.rights import Rights
 from pipelines.nowcast.specification import RADAR
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
@@ -87,7 +88,7 @@ def main() -> None:
         register(asked.model, Path("model"))
         frames, inbox = moving_rain(), Inbox(Path("data/inbox"))
         params = read_params()
-        live = LiveStore(Path("data/store"), "CC0-1.0")
+        live = LiveStore(Path("data/store"), Rights("CC0-1.0"))
         before = [write_frame(number, frames[number]) for number in range(FRAMES - 1)]
         inbox.store(before, live, params.ingest_radar, START + np.timedelta64(1, "D"))
         write_frame(FRAMES - 1, frames[-1])

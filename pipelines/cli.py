@@ -8,6 +8,7 @@ import numpy as np
 import typer
 
 from pipelines.common.limits import Limits
+from pipelines.common.rights import Rights
 from pipelines.common.stage import exit_on_user_error
 from pipelines.common.text import printable
 
@@ -57,7 +58,8 @@ def forecast(
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
     loaded = fallback_model(cast(Fallback, model)) if model in FALLBACKS else load(model, settings.device)
-    source = of_folder(folder, params.ingest_radar, settings if domain else SILENT)
+    rights = Rights(settings.license, settings.attribution) if domain else None
+    source = of_folder(folder, params.ingest_radar, settings if domain else SILENT, rights)
     result, observed = make_forecast(
         source,
         lambda: loaded,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyproj
 
+from pipelines.common.rights import Rights
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 from pipelines.radar.store import frames_dataset
@@ -62,5 +63,5 @@ def write_archive(
 
 def write_store(store: Path, frames: Sequence[Frame]) -> Path:
     """Write a store of ``frames``."""
-    frames_dataset(frames, "CC0-1.0").to_zarr(store, mode="w", consolidated=False)
+    frames_dataset(frames, Rights("CC0-1.0")).to_zarr(store, mode="w", consolidated=False)
     return store

@@ -68,12 +68,13 @@ def run(flows: Sequence[Callable[..., Any]], domain: str, now: datetime, kill_at
 
 def found(domain: str) -> dict[str, Any]:
     """Return what is in the domain's folders."""
+    from pipelines.common.rights import Rights
     from pipelines.operation.live_store import LiveStore
     from pipelines.operation.products.latest import read_latest
 
     out = DATA / "out" / domain
     store = DATA / "store" / domain
-    times = LiveStore(store, "CC0-1.0").open()["time"].to_numpy() if store.exists() else np.array([], "datetime64[s]")
+    times = LiveStore(store, Rights()).open()["time"].to_numpy() if store.exists() else np.array([], "datetime64[s]")
     newest = read_latest(out)["forecast"]
     return {
         "times": [str(time) for time in times.astype("datetime64[s]")],

@@ -65,6 +65,7 @@ def model_card(
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
         if description.rates is not None:
             lines += ["- probabilities calibrated on windows of their validation split"]
+        lines += rights_lines(description)
     lines += [
         f"- scored on the test split of windows (SHA-256) {windows}",
         f"- {len(forecasts)} forecasts of {len(events)} event(s): {literal(', '.join(events[:SHOWN_EVENTS]))}{more}",
@@ -92,3 +93,14 @@ def model_card(
     if blocks < MIN_BLOCKS:
         lines += [f"- {blocks} block(s) of weather are too few to tell skill from chance"]
     return "\n".join([*lines, ""])
+
+
+def rights_lines(description: ModelDescription) -> list[str]:
+    """Return a line for each archive that the model was trained on: its licence, whom to name, what is forbidden."""
+    if description.archives is None:
+        return ["- licence of what it was trained on: unknown: it was trained before that was kept"]
+    lines = []
+    for archive in description.archives:
+        words = [archive.license, *([archive.attribution] if archive.attribution else []), *archive.rights.restrictions]
+        lines.append(f"- trained on {literal(archive.name)}: {literal('; '.join(words))}")
+    return lines

@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader, SequentialSampler
 from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import dvc_md5, sha256
+from pipelines.common.rights import Rights
 from pipelines.common.stage import run
 from pipelines.nowcast.calibration import calibrate, count_events
 from pipelines.nowcast.lightning_module import NowcastTraining
 from pipelines.nowcast.methods.climatology import FILE, Climatology
-from pipelines.nowcast.methods.description import ModelDescription, Network
+from pipelines.nowcast.methods.description import ModelDescription, Network, TrainedOn
 from pipelines.nowcast.methods.normalisation import normalise, thresholds
 from pipelines.nowcast.specification import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
@@ -87,6 +88,9 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     stores = sorted(table["store"].unique())
     digests = "".join(frames_digest(open_frames(Path(store))) for store in stores)
     data_sha256 = hashlib.sha256((sha256(windows) + digests).encode()).hexdigest()
+    used = table.loc[table["split"] != "test", "store"].unique()
+    rights = {Path(store).stem: Rights.of(open_frames(Path(store)).attrs) for store in sorted(used)}
+    archives = [TrainedOn(name=archive, **of._asdict()) for archive, of in rights.items()]
     settings = {
         "model": model.model_dump(exclude={"steps", "seed"}),
         "train": params.model_dump(),
@@ -159,6 +163,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             step_seconds=usual_step(frames["time"].to_numpy()),
             pixel_metres=pixel_metres(grid_of(frames)),
             network=Network(**shape),
+            archives=archives,
             **of_rates,
         )
         return description, kept, sum(weight.numel() for weight in kept.values())

@@ -93,7 +93,11 @@ def forecast(
             continue
         fallback = f"{model.method}: {'; '.join(map(str, refusals))}" if refusals else None
         dataset = forecast_dataset(
-            rain_rate, inputs, step_s, model, policy, exceedance=exceedance, fallback=fallback, snapshot=snapshot
+            *(rain_rate, inputs, step_s, model, policy),
+            rights=source.rights,
+            exceedance=exceedance,
+            fallback=fallback,
+            snapshot=snapshot,
         )
         dataset = add_what_is_asked_for(
             dataset, exceedance, inputs, step_s, members=members, areas=areas, memory_limit_mb=memory_limit_mb

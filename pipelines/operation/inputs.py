@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.rights import Rights
 from pipelines.nowcast.methods import lagrangian
 from pipelines.params.operation import Policy
 from pipelines.radar.frame import Frame, Rain
@@ -35,9 +36,18 @@ class Source:
     read : callable
         Gives the frame of a time; raises `UnreadableFile` where it turns out that there is none. Such a time is told
         of in the log and taken out of ``times``.
+    rights : Rights
+        Of the frames.
     """
 
-    def __init__(self, name: str, times: NDArray[np.datetime64], read: Callable[[np.datetime64], Frame]) -> None:
+    def __init__(
+        self,
+        name: str,
+        times: NDArray[np.datetime64],
+        read: Callable[[np.datetime64], Frame],
+        rights: Rights = Rights(),  # noqa: B008 - immutable
+    ) -> None:
+        self.rights = rights
         self.name, self.times = name, np.unique(times.astype("datetime64[s]"))
         self._read, self._frames = read, dict[np.datetime64, Frame]()
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import exclusive
+from pipelines.common.rights import Rights
 from pipelines.params.operation import Domain
 from pipelines.radar.frame import MAXIMUM, RESOLUTION, Frame
 from pipelines.radar.store import decode_frames, difference, frames_dataset, frames_of
@@ -55,17 +56,17 @@ class LiveStore:
     ----------
     path : Path
         Folder of the repository; made by the first append. A lock file lies beside it.
-    license : str
-        SPDX identifier of the data's licence.
+    rights : Rights
+        Of the data.
     """
 
-    def __init__(self, path: Path, license: str) -> None:
-        self.path, self.license = path, license
+    def __init__(self, path: Path, rights: Rights) -> None:
+        self.path, self.rights = path, rights
 
     @classmethod
     def of(cls, domain: Domain) -> "LiveStore":
         """Return a domain's store."""
-        return cls(domain.store, domain.license)
+        return cls(domain.store, Rights(domain.license, domain.attribution))
 
     def append(self, frames: Sequence[Frame]) -> Appended:
         """Put frames into the store: all that can be, in one transaction, or none.
@@ -86,7 +87,7 @@ class LiveStore:
             new = [frame in taken for frame in frames]
             if not taken:
                 return Appended(session.snapshot_id, new, refusals)
-            dataset = frames_dataset(taken, self.license, sharded=False)
+            dataset = frames_dataset(taken, self.rights, sharded=False)
             if stored is None:
                 dataset.to_zarr(session.store, mode="w", zarr_format=3, consolidated=False)
             else:

@@ -9,6 +9,7 @@ from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import no_file_inside
+from pipelines.common.rights import Rights
 from pipelines.common.workers import Failure, decoders, guarded
 from pipelines.operation.inputs import Source
 from pipelines.params.radar import SILENT, FileHints, IngestRadar
@@ -22,13 +23,15 @@ log = logging.getLogger(__name__)
 
 def of_store(stored: xr.Dataset, name: str) -> Source:
     """Frames of an opened store, whose folder is ``name``."""
-    return Source(name, stored["time"].to_numpy(), lambda time: frames_of(stored.sel(time=[time]))[0])
+    rights = Rights.of(stored.attrs)
+    return Source(name, stored["time"].to_numpy(), lambda time: frames_of(stored.sel(time=[time]))[0], rights)
 
 
-def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT) -> Source:
+def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT, rights: Rights | None = None) -> Source:
     """Frames of a folder of radar files; of several of the same time and kind the first by name.
 
-    Files that can't be read are told of in the log and passed over; ``hints`` are what the user says of them.
+    Files that can't be read are told of in the log and passed over; ``hints`` are what the user says of them,
+    and ``rights`` theirs, if not those of ``params``.
 
     Raises
     ------
@@ -65,4 +68,6 @@ def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT) -> S
                 raise UserError(f"{other.source}: not as {frames[0].source}: {words}")
         return frames[0]
 
-    return Source(str(folder), np.array(list(paths), "datetime64[s]"), read)
+    return Source(
+        str(folder), np.array(list(paths), "datetime64[s]"), read, rights or Rights(params.license, params.attribution)
+    )

@@ -67,6 +67,9 @@ class Archive(FileHints):
     licence: str | None = Field(
         default=None, min_length=1, description="SPDX expression; null for ingest_radar.license"
     )
+    attribution: str | None = Field(
+        default=None, min_length=1, description="what the licence wants said; null for ingest_radar.attribution"
+    )
 
 
 class IngestRadar(Section):
@@ -93,6 +96,7 @@ class IngestRadar(Section):
     )
     max_memory_mb: Memory = Limits.memory_mb
     license: str = Field(min_length=1, description="SPDX expression: the files' licences")
+    attribution: str | None = Field(default=None, min_length=1, description="what the licence wants said")
 
     @property
     def limits(self) -> Limits:

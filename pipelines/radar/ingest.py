@@ -17,6 +17,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path, exclusive
 from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
+from pipelines.common.rights import Rights
 from pipelines.common.stage import run
 from pipelines.params.radar import Archive, IngestRadar
 from pipelines.params.read import read_params
@@ -69,12 +70,13 @@ def ingest_radar(
             "z_r": archive.z_r or params.z_r,
             "regrid": archive.regrid or params.regrid,
             "license": archive.licence or params.license,
+            "attribution": archive.attribution or (None if archive.licence else params.attribution),
         }
     )
     made_by = (
         code_sha256(*DECODING, libraries=LIBRARIES)
-        + params.model_dump_json(exclude={"sources", "archives", "license", *LIMITS})
-        + archive.model_dump_json(exclude={"licence"})
+        + params.model_dump_json(exclude={"sources", "archives", "license", "attribution", *LIMITS})
+        + archive.model_dump_json(exclude={"licence", "attribution"})
     )
     with (
         exclusive(work / ".lock", wait_s=1.0),
@@ -93,7 +95,7 @@ def ingest_radar(
         frames = [ingestion.header(ref) for ref in refs]
         qualities = [found for ref in refs if (found := ingestion[ref].quality)]
         with atomic_path(store) as temporary:
-            assemble(frames, [shard for _, shard in finished], temporary, params.license)
+            assemble(frames, [shard for _, shard in finished], temporary, Rights(params.license, params.attribution))
         write_quality(frames, qualities, radars_out([ingestion[ref].header for ref in refs]), quality)
         cache.forget_all_but(ingestion.files)
         ingestion.shards.remove_all_but({shard for _, shard in finished})

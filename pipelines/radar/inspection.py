@@ -16,6 +16,7 @@ from rich.progress import track
 
 from pipelines.common.files import write_text
 from pipelines.common.limits import Limits
+from pipelines.common.rights import Rights
 from pipelines.common.text import printable
 from pipelines.common.workers import guarded
 from pipelines.radar.cf_grid import grid_of
@@ -112,7 +113,7 @@ def _facts(dataset: xr.Dataset, quality: pd.DataFrame) -> Rows:
         ("rain", f"{quality['mean'].mean():.3g} mm/h on average over time and valid pixels"),
         ("highest", f"{highest.max():.4g} mm/h, at {time[highest.argmax()]} UTC"),
         ("too high", f"{clipped.sum()} pixels in {(clipped > 0).sum()} frames, clipped or masked"),
-        ("licence", str(dataset.attrs.get("license", "not named"))),
+        ("licence", "; ".join(Rights.of(dataset.attrs).to_attrs().values())),
     ]
     if counts := _radars_out(quality):
         facts.append(("radars out", counts))

@@ -16,6 +16,7 @@ import xarray as xr
 import zarr
 
 from pipelines.common.files import link
+from pipelines.common.rights import Rights
 from pipelines.radar.frame import NO_DATA, FrameHeader, PackedRain
 from pipelines.radar.store import CLOCK, COMPRESSOR, frames_outline, missing_times, shard_frames
 
@@ -58,9 +59,9 @@ class Shards:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path, license: str) -> None:
+def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path, rights: Rights) -> None:
     """Write the store of ``frames``, whose pixels are in ``shards``; ``store`` must not be there yet."""
-    frames_outline(frames, license).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
+    frames_outline(frames, rights).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
     for number, shard in enumerate(shards):
         if not shard.stat().st_size:
             continue

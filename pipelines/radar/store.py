@@ -29,6 +29,7 @@ from zarr.codecs import ZstdCodec
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.format_version import FORMAT_VERSION, check_format
+from pipelines.common.rights import Rights
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, grid_of
 from pipelines.radar.frame import MAXIMUM, NO_DATA, RESOLUTION, Frame, FrameHeader
 
@@ -48,15 +49,15 @@ CLOCK: dict[str, Any] = {
 }  # encoding of a time
 
 
-def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = True) -> xr.Dataset:
+def frames_dataset(frames: Sequence[Frame], rights: Rights, *, sharded: bool = True) -> xr.Dataset:
     """Return ``frames`` as a dataset with all metadata and packing; ``to_zarr`` writes it as it is.
 
     Parameters
     ----------
     frames : sequence of Frame
         At least one, in time order, all of one grid and kind of product.
-    license : str
-        SPDX identifier of the data's licence.
+    rights : Rights
+        Of the data.
     sharded : bool
         Many frames a shard, for an archive. A store that grows frame by frame wants none: it would write the
         whole shard again for each.
@@ -66,7 +67,7 @@ def frames_dataset(frames: Sequence[Frame], license: str, *, sharded: bool = Tru
     ValueError
         If the frames are not in time order, or differ in grid, meaning of time or Z–R.
     """
-    return _dataset(frames, stacked(frames), license, sharded)
+    return _dataset(frames, stacked(frames), rights, sharded)
 
 
 def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
@@ -74,13 +75,13 @@ def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
     return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
 
 
-def frames_outline(frames: Sequence[FrameHeader], license: str) -> xr.Dataset:
+def frames_outline(frames: Sequence[FrameHeader], rights: Rights) -> xr.Dataset:
     """Return what :func:`frames_dataset` does, but the pixels: ``to_zarr(compute=False)`` writes all else."""
     import dask.array  # here, as are others elsewhere: a worker starts sooner without it
 
     shape = frames[0].grid.shape
     nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
-    return _dataset(frames, nothing, license, sharded=True)
+    return _dataset(frames, nothing, rights, sharded=True)
 
 
 def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
@@ -115,7 +116,7 @@ def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -
     return rain
 
 
-def _dataset(frames: Sequence[FrameHeader], rain_rate: Any, license: str, sharded: bool) -> xr.Dataset:
+def _dataset(frames: Sequence[FrameHeader], rain_rate: Any, rights: Rights, sharded: bool) -> xr.Dataset:
     first = frames[0]
     for earlier, frame in pairwise(frames):
         if frame.time <= earlier.time:
@@ -125,7 +126,7 @@ def _dataset(frames: Sequence[FrameHeader], rain_rate: Any, license: str, sharde
     rain = rain_variable(first, rain_rate, sharded=sharded)
     coordinates = grid_coordinates(first.grid) | _time_coordinates(frames)
     crs = xr.Variable((), np.int32(0), crs_attributes(first.grid.crs))
-    return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates, _global_attributes(frames[-1], license))
+    return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates, _global_attributes(frames[-1], rights))
 
 
 def open_frames(store: Path) -> xr.Dataset:
@@ -261,14 +262,14 @@ def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:
     return {"time": xr.Variable("time", time, attributes, clock)} | coordinates
 
 
-def _global_attributes(newest: FrameHeader, license: str) -> dict[str, Any]:
+def _global_attributes(newest: FrameHeader, rights: Rights) -> dict[str, Any]:
     version = importlib.metadata.version("scs-nowcast")
     return {
         "Conventions": "CF-1.11",
         "title": "Rain rate from weather radar",
         "source": "weather radar composites; each frame's file is in source_file and source_sha256",
         "history": f"made by scs-nowcast {version} from the files named in source_file",
-        "license": license,
+        **rights.to_attrs(),
         FORMAT_VERSION: FORMAT,
         # The same bytes whenever it is built: created_on is the newest frame's time, not the wall clock's.
         "mlcast_created_on": str(newest.time.astype("datetime64[s]")),

@@ -32,6 +32,7 @@ from flows.forecast import forecast
 from pipelines.common.errors import Unavailable
 from pipelines.common.files import exclusive
 from pipelines.common.provenance import sha256
+from pipelines.common.rights import Rights
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products import publish
 from pipelines.operation.products.latest import read_latest
@@ -56,7 +57,7 @@ def cycle(now: datetime = NOW) -> State:
 
 
 def stored(folder: Path = Path("data/store/here")) -> list[np.datetime64]:
-    return list(LiveStore(folder, "CC0-1.0").open()["time"].to_numpy().astype("datetime64[s]"))
+    return list(LiveStore(folder, Rights("CC0-1.0")).open()["time"].to_numpy().astype("datetime64[s]"))
 
 
 def published() -> list[str]:
@@ -105,7 +106,7 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
         used = json.loads(said["input_frames"])
     assert [frame["sha256"] for frame in used] == hashes[-3:]
     assert (said["model_name"], said["model_version"]) == ("radar-nowcast", "1")
-    live = LiveStore(server.folder / "data/store/worked", "CC0-1.0")
+    live = LiveStore(server.folder / "data/store/worked", Rights("CC0-1.0"))
     state = live.open(said["live_store_snapshot"])
     np.testing.assert_array_equal(state["time"].to_numpy(), [frame.time for frame in FRAMES])
 

@@ -25,6 +25,7 @@ from flows.alarms import AUTOMATION, deploy_automation
 from flows.forecast import forecast
 from flows.verify import verify
 from pipelines.common.files import exclusive
+from pipelines.common.rights import Rights
 from pipelines.nowcast.methods.fields import mean
 from pipelines.nowcast.specification import RADAR
 from pipelines.operation.ledger import MEMBERS, PROBABILITIES, append, read_ledger
@@ -64,7 +65,7 @@ def issue(inbox: Path, *numbers: int) -> None:
 
 def observe(*numbers: int) -> None:
     """Frames come, and no forecast is made of them."""
-    LiveStore(Path("data/store/there"), "CC0-1.0").append([FRAMES[number] for number in numbers])
+    LiveStore(Path("data/store/there"), Rights("CC0-1.0")).append([FRAMES[number] for number in numbers])
 
 
 def verified(now: datetime) -> State:
@@ -152,7 +153,7 @@ def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, ser
 
     published = read_published(OUT / "20240601T121500Z")
     assert (published.attributes.fallback, published.rates) == (None, rates)
-    frames = LiveStore(Path("data/store/there"), "CC0-1.0").open()["rainfall_flux"][:4].to_numpy()
+    frames = LiveStore(Path("data/store/there"), Rights("CC0-1.0")).open()["rainfall_flux"][:4].to_numpy()
     field = mlflow.pyfunc.load_model(uri).predict(frames, {"leads": 4})
     np.testing.assert_allclose(published.rain_rate, field, atol=1e-4)
     given = [one for one in read_probabilities(published.folder) if one.of == "rainfall_flux"]

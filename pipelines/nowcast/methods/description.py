@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from pipelines.common.rights import Rights
 from pipelines.params.base import ModelName, Positive, Section, Share
 from pipelines.params.nowcast import Coordinates, Fallback, FieldKind, Rates
 from pipelines.training.model_folder import Description
@@ -25,6 +26,19 @@ class Network(Section):
         if self.leads is None:
             raise ValueError("it forecasts where the rain is, not where it goes: made by older code, train again")
         return self
+
+
+class TrainedOn(Section):
+    """An archive that a model was trained on: its name, and the rights of its data."""
+
+    name: str
+    license: str
+    attribution: str | None = None
+
+    @property
+    def rights(self) -> Rights:
+        """Those of its data."""
+        return Rights(self.license, self.attribution)
 
 
 class ModelDescription(Description):
@@ -49,6 +63,8 @@ class ModelDescription(Description):
         Rain field that stands for them, see `pipelines.nowcast.methods.fields`.
     climatology : list of float, optional
         Share of the training archives' pixels at or above each of them, which skill is measured against.
+    archives : list of TrainedOn, optional
+        What it was trained on; None of what nobody trained, and of models of before this was kept.
     """
 
     method: Literal["network", Fallback]
@@ -60,6 +76,7 @@ class ModelDescription(Description):
     rates: Rates | None = None
     field: FieldKind = "matched"
     climatology: list[Share] | None = None
+    archives: list[TrainedOn] | None = None
 
     @model_validator(mode="after")
     def _a_climatology_is_of_the_rates(self) -> "ModelDescription":
@@ -72,6 +89,11 @@ class ModelDescription(Description):
         if (self.method == "network") != (self.network is not None):
             raise ValueError("key network: of method network, and of no other")
         return self
+
+    @property
+    def rights(self) -> list[Rights]:
+        """Those of the archives that it was trained on, as far as they are known."""
+        return [archive.rights for archive in self.archives or ()]
 
     @property
     def title(self) -> str:

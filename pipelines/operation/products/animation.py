@@ -126,7 +126,7 @@ class MapSeries:
             0.985, 0.36, "", fontsize=11, weight="bold", color="white", va="center", ha="right",
             bbox={"boxstyle": "round,pad=0.35", "linewidth": 0},
         )  # fmt: skip
-        foot.text(0, 0.72, attributes.source, fontsize=8, color=GREY, va="center", parse_math=False)
+        foot.text(0, 0.72, attributes.credit, fontsize=8, color=GREY, va="center", parse_math=False)
         if warning := attributes.short_warning:
             foot.text(0, 0.25, warning, fontsize=8, color=WARNING, weight="bold", va="center")
         minutes = np.array([(time - reference) / np.timedelta64(60, "s") for time in self.times])

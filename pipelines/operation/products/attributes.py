@@ -39,8 +39,9 @@ class ForecastAttributes(BaseModel):
 
     ``fallback`` says which method was used in the model's place, and why; None if it is the model's own.
     ``left_out`` are products that were asked for and couldn't be made, a line each. A model from outside the registry
-    has no version and no hash, a forecast from a folder of files no snapshot. What has a default isn't in the oldest
-    files.
+    has no version and no hash, a forecast from a folder of files no snapshot. ``license`` is the frames' own;
+    ``attribution`` names whom their licence, and those of what the model was trained on, want named. What has a
+    default isn't in the oldest files.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +60,8 @@ class ForecastAttributes(BaseModel):
     policy: Annotated[dict[str, Any], BeforeValidator(_parsed)] = {}
     fallback: Annotated[str | None, BeforeValidator(_or_none)] = None
     left_out: Annotated[list[str], BeforeValidator(_parsed)] = []
+    license: Annotated[str | None, BeforeValidator(_or_none)] = None
+    attribution: Annotated[str | None, BeforeValidator(_or_none)] = None
 
     def to_attrs(self) -> dict[str, str]:
         """Return them as they are in files: text, JSON for what has parts, ``none`` where there is nothing to say."""
@@ -72,6 +75,11 @@ class ForecastAttributes(BaseModel):
         """What one has to know before one trusts the forecast, a line each."""
         gaps = [f"input of {one.time} UTC: {one.why}; in its place {one.stand_in}" for one in self.missing_frames]
         return [*([] if self.fallback is None else [f"fallback: {self.fallback}"]), *gaps, *self.left_out]
+
+    @property
+    def credit(self) -> str:
+        """What made the forecast, and whom licences want named, for a picture."""
+        return self.source if self.attribution is None else f"{self.source}. {self.attribution}"
 
     @property
     def short_warning(self) -> str:

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.provenance import code_commit
+from pipelines.common.rights import Rights, attributions
 from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
@@ -36,6 +37,7 @@ def forecast_dataset(
     model: LoadedModel,
     policy: Policy,
     *,
+    rights: Rights = Rights(),  # noqa: B008 - immutable
     exceedance: Exceedance | None = None,
     fallback: str | None = None,
     snapshot: str | None = None,
@@ -47,6 +49,8 @@ def forecast_dataset(
     rain_rate : ndarray of shape (leads, H, W), mm/h
     step_s : int
         Seconds from one lead time to the next.
+    rights : Rights
+        Of the frames.
     exceedance : ndarray of shape (leads, K, H, W), optional
         At the model's K rates.
     fallback : str, optional
@@ -145,7 +149,8 @@ def forecast_dataset(
         chunked(variable)
     for variable in coordinates.values():
         variable.encoding |= dict(SECONDS) if np.issubdtype(variable.dtype, np.datetime64) else {"_FillValue": None}
-    return xr.Dataset(variables, coordinates, _attributes(inputs, model, policy, fallback=fallback, snapshot=snapshot))
+    attributes = _attributes(inputs, model, policy, rights, fallback=fallback, snapshot=snapshot)
+    return xr.Dataset(variables, coordinates, attributes)
 
 
 def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
@@ -158,7 +163,7 @@ def valid_times(forecast: xr.Dataset) -> dict[str, NDArray[np.datetime64]]:
 
 
 def _attributes(
-    inputs: Inputs, model: LoadedModel, policy: Policy, *, fallback: str | None, snapshot: str | None
+    inputs: Inputs, model: LoadedModel, policy: Policy, rights: Rights, *, fallback: str | None, snapshot: str | None
 ) -> dict[str, str]:
     conventions = {
         "Conventions": "CF-1.11",
@@ -184,5 +189,7 @@ def _attributes(
         ],
         policy=policy.model_dump(),
         fallback=fallback,
+        license=rights.license,
+        attribution=attributions([rights, *model.description.rights]),
     )
     return conventions | attributes.to_attrs()

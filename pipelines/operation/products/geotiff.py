@@ -14,7 +14,7 @@ from pipelines.radar.cf_grid import grid_of
 
 # An overview's pixel is the mean of what is known in it.
 OPTIONS: dict[str, Any] = {"driver": "COG", "compress": "deflate", "level": 1, "overview_resampling": "average"}
-TAGS = ("title", "source", "fallback", "missing_frames")
+TAGS = ("title", "source", "fallback", "missing_frames", "license", "attribution")
 
 
 def write_cogs(forecast: xr.Dataset, folder: Path) -> None:

@@ -40,7 +40,7 @@ OF_PART: dict[str, LeftOut] = {"zarr": "zarr", "animation": "maps"}
 SOME = {"probabilities": PROBABILITIES, "amounts": AMOUNTS, "areas_csv": AREAS_CSV, "areas_json": AREAS_JSON}
 TEXTS = (
     *("title", "method", "model_name", "model_version", "model_sha256", "code_commit", "live_store_snapshot"),
-    *("source", "fallback"),
+    *("source", "fallback", "license", "attribution"),
 )
 
 

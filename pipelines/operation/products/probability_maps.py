@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
+from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import valid_times
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.grid import Grid
@@ -59,7 +60,14 @@ def draw_probabilities(forecast: xr.Dataset, name: str, path: Path) -> None:
     }
     columns = [f"+{m} min, {_clock(t)}" for m, t in zip(minutes, times[shown], strict=True)]
     title = f"{variable.attrs['long_name'].capitalize()}\n{forecast.attrs['source']}, from {_clock(start)}"
+    title += credit_line(forecast)
     draw_maps(rows, columns, Grid(grid.crs, grid.x[few], grid.y[few]), title, path, SCALE)
+
+
+def credit_line(forecast: xr.Dataset) -> str:
+    """Return whom licences want named, as a line more of a picture's title; empty where nobody."""
+    credit = ForecastAttributes.model_validate(forecast.attrs).attribution
+    return f"\n{credit}" if credit else ""
 
 
 def _clock(time: np.datetime64) -> str:

@@ -26,7 +26,7 @@ from pipelines.common.files import atomic_path
 from pipelines.operation.products.animation import write_maps
 from pipelines.operation.products.dataset import NETCDF, PROBABILITY
 from pipelines.operation.products.geotiff import write_cogs
-from pipelines.operation.products.probability_maps import draw_probabilities
+from pipelines.operation.products.probability_maps import credit_line, draw_probabilities
 from pipelines.operation.products.regions import NAMES, write_tables
 from pipelines.params.operation import LeftOut
 from pipelines.radar.frame import Frame
@@ -83,7 +83,8 @@ def draw_forecast(forecast: xr.Dataset, observed: Frame, path: Path) -> None:
             *(f"+{m} min, {_clock(t)}" for m, t in zip(minutes, valid, strict=True)),
         ],
         observed.grid,
-        f"Rain rate, {forecast.attrs['source']}, from {np.datetime_as_string(observed.time, 'm')} UTC",
+        f"Rain rate, {forecast.attrs['source']}, from {np.datetime_as_string(observed.time, 'm')} UTC"
+        + credit_line(forecast),
         path,
     )
 

@@ -17,7 +17,7 @@ from pipelines.operation.products.variables import OF_PROBABILITY, TIMES
 
 NAMES = "region_name"
 LABELS = {"percentiles": "percentile", "probabilities": "at_least"}
-ABOUT = ("title", "source", "fallback", "left_out")
+ABOUT = ("title", "source", "fallback", "left_out", "license", "attribution")
 
 
 def add_areas(forecast: xr.Dataset, areas: Sequence[Area]) -> xr.Dataset:

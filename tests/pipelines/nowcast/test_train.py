@@ -16,6 +16,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.climatology import Climatology
+from pipelines.nowcast.methods.description import TrainedOn
 from pipelines.nowcast.methods.distribution import ProbabilisticForecaster
 from pipelines.nowcast.methods.interface import load_forecaster
 from pipelines.nowcast.train import train
@@ -71,6 +72,7 @@ def test_a_probabilistic_model_says_its_rates_and_its_climate(workplace: Path) -
     assert isinstance(forecaster, ProbabilisticForecaster)
     assert description.rates == params.index.rates
     assert description.climatology == Climatology.read(Path("climatology.json")).exceedance
+    assert description.archives == [TrainedOn(name="radar", license="CC0-1.0")]
     assert weights["exceedance.calibration"].shape == (params.index.leads, len(params.index.rates), 2)
     assert not torch.equal(weights["exceedance.cuts"], torch.full_like(weights["exceedance.cuts"], 0.5))
 

@@ -84,6 +84,7 @@ def test_published_forecasts_are_read_and_verified_beside_those_of_the_ledger(do
     latest = read_latest(domain.out)
     described = describe(published)
     assert described["files"].pop("maps") == [] and len(latest["forecast"]["files"].pop("maps")) == 4  # left out here
+    assert (described.pop("license"), described.pop("attribution")) == ("none", "none")  # not kept then
     assert described == latest["forecast"]
     update_latest(domain, alarms={"stale-input": "old"})
     assert [one["kind"] for one in read_latest(domain.out)["alarms"]] == ["fallback", "stale-input"]

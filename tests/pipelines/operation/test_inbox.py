@@ -14,6 +14,7 @@ from inbox_file import write_file
 
 import pipelines.operation.inbox
 from pipelines.common.errors import UserError
+from pipelines.common.rights import Rights
 from pipelines.common.workers import Decoders
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
@@ -28,7 +29,7 @@ INGEST = read_params(Path(__file__).parents[3] / "params.yaml").ingest_radar
 
 @pytest.fixture
 def live(tmp_path: Path) -> LiveStore:
-    return LiveStore(tmp_path / "live", "CC0-1.0")
+    return LiveStore(tmp_path / "live", Rights("CC0-1.0"))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import zarr
 from archive import moving_cells
 
 from pipelines.common.errors import UserError
+from pipelines.common.rights import Rights
 from pipelines.operation.live_store import LiveStore
 from pipelines.radar.grid import Grid
 from pipelines.radar.store import frames_of
@@ -27,7 +28,7 @@ FRAMES = moving_cells("2024-06-01T12:00:00", 6)
 
 @pytest.fixture
 def live(tmp_path: Path) -> LiveStore:
-    return LiveStore(tmp_path / "live", "CC0-1.0")
+    return LiveStore(tmp_path / "live", Rights("CC0-1.0"))
 
 
 def assert_holds(live: LiveStore, frames: list, snapshot: str | None = None) -> None:
@@ -42,7 +43,7 @@ def assert_holds(live: LiveStore, frames: list, snapshot: str | None = None) -> 
 
 def test_any_order_gives_the_same_frames_in_time_order(live: LiveStore, tmp_path: Path) -> None:
     for number, order in enumerate(list(permutations(range(4)))[::5]):
-        store = LiveStore(tmp_path / str(number), "CC0-1.0")
+        store = LiveStore(tmp_path / str(number), Rights("CC0-1.0"))
         for i in order:
             assert store.append([FRAMES[i]]).new == [True]
         assert_holds(store, FRAMES[:4])
@@ -113,7 +114,7 @@ def test_an_empty_or_foreign_folder_is_told_of_in_words(live: LiveStore, tmp_pat
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "file").write_text("x")
     with pytest.raises(UserError, match="foreign: not an Icechunk repository"):
-        LiveStore(tmp_path / "foreign", "CC0-1.0").open()
+        LiveStore(tmp_path / "foreign", Rights("CC0-1.0")).open()
 
 
 def test_an_append_writes_its_own_frames_and_not_the_others_again(live: LiveStore) -> None:
@@ -147,8 +148,9 @@ WRITER = textwrap.dedent("""
     from pathlib import Path
     sys.path.insert(0, sys.argv[1])
     from archive import moving_cells
+    from pipelines.common.rights import Rights
     from pipelines.operation.live_store import LiveStore
-    live = LiveStore(Path(sys.argv[2]), "CC0-1.0")
+    live = LiveStore(Path(sys.argv[2]), Rights("CC0-1.0"))
     frames = moving_cells("2024-06-01T12:00:00", 40)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -183,6 +185,7 @@ DYING = textwrap.dedent("""
     import icechunk
     sys.path.insert(0, sys.argv[1])
     from archive import moving_cells
+    from pipelines.common.rights import Rights
     from pipelines.operation.live_store import LiveStore
 
     def hang(*_):
@@ -190,7 +193,7 @@ DYING = textwrap.dedent("""
         time.sleep(3600)
 
     icechunk.Session.commit = hang
-    LiveStore(Path(sys.argv[2]), "CC0-1.0").append(moving_cells("2024-06-01T12:00:00", 6)[2:])
+    LiveStore(Path(sys.argv[2]), Rights("CC0-1.0")).append(moving_cells("2024-06-01T12:00:00", 6)[2:])
 """)
 
 

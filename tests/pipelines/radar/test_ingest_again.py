@@ -16,6 +16,7 @@ import pipelines.radar.ingest
 import pipelines.radar.ingestion
 from pipelines.common.errors import UserError
 from pipelines.common.files import exclusive
+from pipelines.common.rights import Rights
 from pipelines.common.workers import decoders
 from pipelines.radar.readers.read import read_frame
 from pipelines.radar.store import frames_dataset, open_frames
@@ -56,7 +57,7 @@ def test_the_store_is_what_xarray_writes_of_all_frames_at_once(tmp_path):
     result = Result(tmp_path).run(tmp_path / "in")
     frames = [read_frame(path, (200.0, 1.6)) for path in sorted((tmp_path / "in").iterdir())]
     expected = Result(tmp_path / "expected")
-    frames_dataset(frames, "CC0-1.0").to_zarr(expected.store, zarr_format=3, consolidated=False)
+    frames_dataset(frames, Rights("CC0-1.0")).to_zarr(expected.store, zarr_format=3, consolidated=False)
     assert open_frames(result.store).identical(open_frames(expected.store))
     for shard in ("0", "1"):
         path = Path("rainfall_flux", "c", shard, "0", "0")

@@ -13,6 +13,7 @@ import zarr
 from archive import moving_cells
 
 from pipelines.common.errors import UserError
+from pipelines.common.rights import Rights
 from pipelines.radar.cf_grid import crs_attributes, grid_of
 from pipelines.radar.frame import Frame, packed
 from pipelines.radar.grid import Grid
@@ -48,7 +49,7 @@ def a_frame(minutes: int, time_is="instant", grid: Grid = GRID, rain_rate: np.nd
 
 
 def written(path: Path, frames: list[Frame]) -> Path:
-    frames_dataset(frames, "CC-BY-4.0").to_zarr(path, mode="w-", zarr_format=3, consolidated=False)
+    frames_dataset(frames, Rights("CC-BY-4.0")).to_zarr(path, mode="w-", zarr_format=3, consolidated=False)
     return path
 
 
@@ -169,12 +170,12 @@ def test_a_projection_that_cf_cannot_say_is_given_by_its_wkt_alone():
 
 def test_frames_that_do_not_belong_together():
     with pytest.raises(ValueError, match=r"radar_0.h5: not later"):
-        frames_dataset([a_frame(5), a_frame(0)], "CC0-1.0")
+        frames_dataset([a_frame(5), a_frame(0)], Rights("CC0-1.0"))
     with pytest.raises(ValueError, match="time as end"):
-        frames_dataset([a_frame(0), a_frame(5, "end")], "CC0-1.0")
+        frames_dataset([a_frame(0), a_frame(5, "end")], Rights("CC0-1.0"))
     other = Grid(STEREO, GRID.x + 1000, GRID.y)
     with pytest.raises(ValueError, match="pixels elsewhere"):
-        frames_dataset([a_frame(0), a_frame(5, grid=other)], "CC0-1.0")
+        frames_dataset([a_frame(0), a_frame(5, grid=other)], Rights("CC0-1.0"))
 
 
 def test_what_is_no_store_of_frames(tmp_path):
@@ -183,7 +184,7 @@ def test_what_is_no_store_of_frames(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     xr.Dataset({"a": ("x", [1.0])}).to_zarr(tmp_path / "other.zarr", consolidated=False)
-    frames_dataset([a_frame(0)], "CC0-1.0").transpose("y", "x", "time", ...).drop_encoding().to_zarr(
+    frames_dataset([a_frame(0)], Rights("CC0-1.0")).transpose("y", "x", "time", ...).drop_encoding().to_zarr(
         tmp_path / "turned.zarr", consolidated=False
     )
     for name in ("empty", "file", "other.zarr", "turned.zarr"):
@@ -209,7 +210,7 @@ def test_the_public_validator_passes_all_but_three_years(tmp_path):
     frames = [a_frame(minutes, "end", grid) for minutes in (0, 5, 10, 25, 30)]
     shards = Shards(tmp_path / "shards")
     shards.make([packed(frame.rain_rate) for frame in frames], ["a"])
-    assemble(frames, [shards.path(["a"])], tmp_path / "a.zarr", "CC-BY-4.0")
+    assemble(frames, [shards.path(["a"])], tmp_path / "a.zarr", Rights("CC-BY-4.0"))
     tool = Path(sys.executable).with_name("mlcast.validate_dataset")
     done = subprocess.run(
         [tool, "source_data", "radar_precipitation", tmp_path / "a.zarr"],
@@ -243,12 +244,13 @@ def test_usual_step_by_hand(minutes: tuple[float, ...], step_s: int) -> None:
 
 def test_the_digest_of_frames_is_their_times_their_sources_and_their_conversion() -> None:
     frames = moving_cells("2024-06-01T12:00", 3, shape=(16, 20))
-    digest = frames_digest(frames_dataset(frames, "CC0-1.0"))
-    assert digest == frames_digest(frames_dataset(frames, "CC-BY-4.0", sharded=False))
+    digest = frames_digest(frames_dataset(frames, Rights("CC0-1.0")))
+    assert digest == frames_digest(frames_dataset(frames, Rights("CC-BY-4.0"), sharded=False))
     later = [replace(frame, time=frame.time + 1) for frame in frames]
     converted = [replace(frame, z_r=(256.0, 1.42)) for frame in frames]
     corrected = [*frames[:2], replace(frames[2], sha256="0" * 64)]
     others = [
-        frames_digest(frames_dataset(changed, "CC0-1.0")) for changed in (later, converted, corrected, frames[:2])
+        frames_digest(frames_dataset(changed, Rights("CC0-1.0")))
+        for changed in (later, converted, corrected, frames[:2])
     ]
     assert len({digest, *others}) == 5

@@ -20,6 +20,7 @@ from radar_files import (
 from refused import refused_frame
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.common.rights import Rights
 from pipelines.params.radar import SILENT, FileHints
 from pipelines.radar.readers.georeference import even_axis
 from pipelines.radar.readers.read import radar_files, read_frame, read_headers
@@ -129,7 +130,7 @@ def test_a_rotated_pole_and_a_satellites_view(tmp_path):
     assert wet_place(written(dataset, tmp_path)) == pytest.approx(to_lonlat.transform(-0.42, -0.03), abs=1e-6)
     # What is stored of it is read as the same again.
     frame = read_frame(tmp_path / "a.nc", Z_R)
-    frames_dataset([frame], "CC0-1.0").to_zarr(tmp_path / "store.zarr", consolidated=False)
+    frames_dataset([frame], Rights("CC0-1.0")).to_zarr(tmp_path / "store.zarr", consolidated=False)
     assert wet_place(tmp_path / "store.zarr") == pytest.approx(to_lonlat.transform(-0.42, -0.03), abs=1e-6)
     with xr.open_zarr(tmp_path / "store.zarr", consolidated=False) as stored:
         assert stored["x"].attrs["standard_name"] == "grid_longitude"

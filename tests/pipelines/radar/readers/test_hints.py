@@ -8,6 +8,7 @@ import pytest
 from radar_files import LAEA, cf_dataset, write_fmi_pgm, write_odim
 
 from pipelines.common.errors import UnreadableFile, UserError
+from pipelines.common.rights import Rights
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.live_store import LiveStore
 from pipelines.params.radar import Archive, FileHints, Regrid
@@ -92,7 +93,8 @@ def test_an_archive_in_params_yaml(tmp_path):
     folder.mkdir()
     dataset.to_netcdf(folder / "rain 28.02.2021 2355.nc")
     words = {"variable": "rr", "unit": "mm", "interval_s": 600, "time_pattern": "%d.%m.%Y %H%M"}
-    archive = Archive(**words, licence="CC0-1.0", regrid=Regrid(crs=None, resolution=0.02, min_valid=0.5))
+    regrid = Regrid(crs=None, resolution=0.02, min_valid=0.5)
+    archive = Archive(**words, licence="CC0-1.0", attribution="Source: them", regrid=regrid)
     params = read_params(ROOT / "params.yaml")
     ingest = params.ingest_radar.model_copy(update={"archives": {"silent": archive}})
     store = tmp_path / "silent.zarr"
@@ -101,14 +103,14 @@ def test_an_archive_in_params_yaml(tmp_path):
         assert frames["rainfall_flux"].shape == (1, 6, 8)
         assert float(frames["rainfall_flux"][0, 0, 0]) == pytest.approx(300)  # max_rate
         assert float(frames["rainfall_flux"][0, -1, 1]) == pytest.approx(6 * np.mean([2, 3, 18, 19]))
-        assert frames.attrs["license"] == "CC0-1.0"
+        assert (frames.attrs["license"], frames.attrs["attribution"]) == ("CC0-1.0", "Source: them")
         assert frames["time"].attrs["time_is"] == "end"
     with pytest.raises(UserError, match="no variable whose standard_name"):
         ingest_radar(folder, tmp_path / "other.zarr", *tables_of(tmp_path / "other.zarr"), ingest)
 
     (domain,) = params.domains.values()
     domain = domain.model_copy(update=words)
-    live = LiveStore(tmp_path / "live", "CC0-1.0")
+    live = LiveStore(tmp_path / "live", Rights("CC0-1.0"))
     now = np.datetime64("2021-03-01T00:00:00")
     inbox = Inbox(folder)
     assert inbox.store(sorted(folder.iterdir()), live, params.ingest_radar, now, domain) == 1
