@@ -1,4 +1,4 @@
-# make demo | demo-video | test | test-full | lint | deps | hooks | ui | serve | audit | clean.
+# make demo | demo-video | demo-driving | test | test-full | lint | deps | hooks | ui | serve | audit | clean.
 # All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-video test test-full lint deps hooks ui serve audit clean
+.PHONY: demo demo-video demo-driving test test-full lint deps hooks ui serve audit clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -51,6 +51,14 @@ demo-video: .venv/installed
 	  'The table:        data/action/comparison/table.md' \
 	  'The pictures:     data/action/comparison/accuracy.png and anticipation.png, data/action/confusion/' \
 	  'One clip:         scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi'
+
+demo-driving: .venv/installed
+	dvc repro register_driving
+	@printf '%s\n' '' \
+	  'For study: it drives no car.' \
+	  'The table:        data/driving/comparison/table.md' \
+	  'The pictures:     data/driving/comparison/ and, with the wheel drawn in, data/driving/examples/' \
+	  'One drive:        scs steer data/raw/drives/1 --out angles.csv'
 
 lint: .venv/installed
 	ruff check .

@@ -1,6 +1,7 @@
 """The command ``scs``: the stages' functions for a hand at a terminal."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -319,6 +320,31 @@ def recognize(
     print(printable(f"{clip}: by {name}, version {version or 'none'}"))
     for label, probability in list(probabilities.items())[:5]:
         print(f"{probability:7.1%}  {printable(label)}")
+
+
+@app.command()
+def steer(
+    source: Annotated[
+        Path, typer.Argument(help="video, folder of pictures, donkeycar tub, or comma.ai's camera (.h5)")
+    ],
+    model: Annotated[str, typer.Option(help="MLflow URI of a registered model")] = "models:/steering-angle@champion",
+    out: Annotated[Path | None, typer.Option(help="CSV to write; without it, to the terminal")] = None,
+) -> None:
+    """Say the wheel's angle after each frame of SOURCE, of any length. For study: it drives no car."""
+    from pipelines.common.errors import UserError
+
+    if not source.exists():
+        raise UserError(f"{source}: no such file")
+    from pipelines.driving.steer import steer as steer_source
+    from pipelines.params.read import read_params
+
+    of_drives = read_params().ingest_drives if Path("params.yaml").exists() else None
+    limits = Limits(of_drives.max_memory_mb) if of_drives else Limits()
+    rate = of_drives.folder_rate if of_drives else 10.0
+    done = steer_source(source, model, out or sys.stdout, folder_rate=rate, limits=limits)
+    bad = f", {done.bad} without an angle: these frames can't be read" if done.bad else ""
+    line = f"{source}: {done.rows} rows, {done.unit}, by {done.name}, version {done.version or 'none'}{bad}"
+    print(printable(line), file=sys.stderr)
 
 
 def _limits() -> Limits:

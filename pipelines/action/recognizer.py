@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.params.base import ModelName, Positive, Section
 from pipelines.training.model_folder import Description, load_weights
 from pipelines.video.optical_flow import SCALE
+from pipelines.video.samples import to_input
 from scs_model.networks.recognition import Recognizer
 
 
@@ -57,11 +57,6 @@ class RecognizerDescription(Description):
     short_side: Positive
     rate: float | None
     piece: Positive
-
-
-def to_input(frames: Tensor) -> Tensor:
-    """Turn uint8 pixels, of any shape, into what the network wants: about zero mean and unit variance."""
-    return (frames.float() - 127.5) / 64.0
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
 """What a recogniser from the registry says of a video file."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.action.recognizer import load_recognizer
 from pipelines.action.specification import ACTION
-from pipelines.common.errors import UnreadableFile
 from pipelines.common.limits import Limits
-from pipelines.common.workers import Decoders, Failure
-from pipelines.video.frames import Decoding, Image, next_frames
+from pipelines.video.frames import Decoding
+from pipelines.video.stream import stream_frames
 
 FRAME_FOLDER_RATE = 25.0  # frames a second of a folder of pictures, which doesn't say
-FRAMES_AT_ONCE = 16
 
 
 def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str, float], str, str | None]:  # noqa: B008 - frozen
@@ -35,14 +32,5 @@ def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str
         frame_folder_rate=FRAME_FOLDER_RATE,
         with_flow=False,
     )
-    frames = _frames(clip, decoding, Decoders(1, limits=limits))
+    frames = stream_frames(clip, decoding, limits)
     return recognizer.recognize(frames), recognizer.description.name, location.version
-
-
-def _frames(clip: Path, decoding: Decoding, worker: Decoders) -> Iterator[Image]:
-    begin: Decoding | None = decoding
-    while frames := worker.call(next_frames, (clip.absolute(), begin, FRAMES_AT_ONCE)):
-        if isinstance(frames, Failure):
-            raise UnreadableFile(clip, frames.reason)
-        yield from frames
-        begin = None

@@ -16,10 +16,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.common.errors import as_unreadable
 from pipelines.common.limits import check_unpacked
 from pipelines.driving.rows import Read, Session, usable
 
-LOG_RATE = 100.0  # rows a second, where there are no times
+CAMERA_RATE, LOG_RATE = 20.0, 100.0  # frames and rows a second, where there are no times
 LOG = "steering_angle", "cam1_ptr"
 
 
@@ -65,6 +66,12 @@ def shape_of(frames: Any) -> tuple[int, tuple[int, int]]:
         raise ValueError("no X of uint8 (N, 3, rows, columns) in it")
     check_unpacked(int(np.prod(pixels.chunks or pixels.shape[1:], dtype=np.int64)), "a chunk of X")
     return len(pixels), pixels.shape[2:]
+
+
+def count_frames(camera: Path) -> int:
+    """Return the number of frames in a camera's file; raises UnreadableFile if it can't be read."""
+    with as_unreadable(camera), h5py.File(camera) as frames:
+        return shape_of(frames)[0]
 
 
 def read_pixels(frames: Any, numbers: Sequence[int]) -> NDArray[np.uint8]:

@@ -9,11 +9,13 @@ https://docs.donkeycar.com, the Tub v2 format.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipelines.common.errors import as_unreadable
 from pipelines.common.limits import check_size
 from pipelines.driving.rows import Read, Session, usable
 
@@ -26,27 +28,24 @@ ANGLE, PICTURE, MODE, SESSION, TIME, INDEX = (
 def read_tub(folder: Path, name: str) -> Read:
     """Read what there is to know of a tub's frames: a session for each time that somebody drove."""
     read = Read()
-    catalogs, deleted = _manifest(folder)
+    catalogs, deleted = read_manifest(folder)
     sessions: dict[str, list[tuple[int, float, float, str]]] = {}
     bad: dict[str, list[int]] = {}
     for catalog in catalogs:
         if not (folder / catalog).is_file():
             read.rejected[f"{name}/{catalog}"] = "the manifest names it, and it isn't there"
             continue
-        check_size((folder / catalog).stat().st_size)
-        for number, line in enumerate((folder / catalog).read_bytes().splitlines()):
-            try:
-                record = json.loads(line)
-                index = int(record[INDEX])
-            except (ValueError, KeyError, TypeError, RecursionError):
+        for number, record in enumerate(_records(folder / catalog)):
+            if record is None:
                 read.rejected[f"{name}/{catalog}#{number}"] = "no record that can be read"
                 continue
+            index = int(record[INDEX])
             if index in deleted:
                 continue
             if reason := _wrong(record, folder):
                 bad.setdefault(reason, []).append(index)
                 continue
-            row = index, float(record.get(TIME) or np.nan) / 1000, float(record[ANGLE]), Path(record[PICTURE]).name
+            row = index, _seconds(record), float(record[ANGLE]), Path(record[PICTURE]).name
             sessions.setdefault(str(record.get(SESSION, "")), []).append(row)
     for reason, indexes in bad.items():
         read.reject(name, indexes, reason)
@@ -65,7 +64,7 @@ def read_tub(folder: Path, name: str) -> Read:
     return read
 
 
-def _manifest(folder: Path) -> tuple[list[str], set[int]]:
+def read_manifest(folder: Path) -> tuple[list[str], set[int]]:
     """Return the names of a tub's catalogs and the indexes of deleted records."""
     file = folder / MANIFEST
     check_size(file.stat().st_size)
@@ -74,6 +73,38 @@ def _manifest(folder: Path) -> tuple[list[str], set[int]]:
         return [Path(path).name for path in about["paths"]], {int(index) for index in about.get("deleted_indexes", [])}
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ValueError(f"{MANIFEST} is none of a tub: its fifth line should name the catalogs") from None
+
+
+def manifest_of(folder: Path) -> tuple[list[str], set[int]]:
+    """Return the catalogs that are there, and the indexes of deleted records; raises UnreadableFile if it is no tub."""
+    with as_unreadable(folder):
+        catalogs, deleted = read_manifest(folder)
+        return [catalog for catalog in catalogs if (folder / catalog).is_file()], deleted
+
+
+def read_pictures(folder: Path, catalog: str, deleted: set[int]) -> list[tuple[float, str]]:
+    """Return time and picture of a catalog's records, whatever else there is in them: what steering needs."""
+    with as_unreadable(folder / catalog):
+        records = [record for record in _records(folder / catalog) if record and int(record[INDEX]) not in deleted]
+    named = [record for record in records if isinstance(record.get(PICTURE), str)]
+    return [(_seconds(record), f"{IMAGES}/{Path(record[PICTURE]).name}") for record in named]
+
+
+def _records(catalog: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield a catalog's records; None for one that can't be read."""
+    check_size(catalog.stat().st_size)
+    for line in catalog.read_bytes().splitlines():
+        try:
+            record = json.loads(line)
+            int(record[INDEX])
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+            record = None
+        yield record
+
+
+def _seconds(record: dict[str, Any]) -> float:
+    time = record.get(TIME)
+    return time / 1000 if isinstance(time, int | float) else np.nan
 
 
 def _wrong(record: dict[str, Any], folder: Path) -> str | None:

@@ -1,9 +1,12 @@
-"""Sections of auto-driving: drives, simulated and ingested."""
+"""Sections of auto-driving: drives, simulated and ingested; networks, training, scores."""
+
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from pipelines.common.limits import Limits
-from pipelines.params.base import Memory, Section
+from pipelines.params.base import Memory, Positive, Section
+from pipelines.params.training import Fit, Switched
 
 
 class SimulateDrives(Section):
@@ -37,3 +40,52 @@ class IngestDrives(Section):
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave no session for training: their sum must be below 1")
         return self
+
+
+class DrivingModel(Switched):
+    """A network that says the wheel's angle; see scs_model.networks.regression."""
+
+    cell: Literal["scs", "convlstm", "cnn", "cnn_lstm"]
+    depth: Positive = Field(description="layers; the paper's network has 17")
+    width: Positive = Field(description="channels of the first layer, and more at coarser scales; the paper's has 64")
+    columns: Positive = Field(default=1, description="parts of a frame's width that the head sees apart")
+    frames: int = Field(ge=2, description="observed frames; a cnn looks at the last of them alone")
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of the network but for the number of outputs."""
+        return self.model_dump(include={"cell", "depth", "width", "columns"}) | {"subtasks": self.subtasks is not None}
+
+
+class TrainDriving(Fit):
+    """How a network that says the wheel's angle is trained."""
+
+    devices: Literal[1] = 1
+    ahead_s: float = Field(ge=0, description="how long after the last frame the angle is asked for, seconds")
+    mirror: bool = Field(description="whether half of the samples are mirrored, their angles with the other sign")
+
+
+class Tolerances(Section):
+    """What counts as near, in one unit of the angle."""
+
+    within: list[float] = Field(min_length=1, description="tolerances of the accuracy (λ)")
+    headline: float = Field(gt=0, description="the one that tables are sorted by and a champion is chosen by")
+    curved: float = Field(gt=0, description="angle from which on the road is curved, not straight")
+
+    @model_validator(mode="after")
+    def _headline_is_one_of_them(self) -> "Tolerances":
+        if self.headline not in self.within:
+            raise ValueError(f"headline {self.headline:g} is none of within")
+        return self
+
+
+class EvaluateDriving(Section):
+    """What the tables of auto-driving say."""
+
+    history: Positive = Field(description="frames before which nothing is scored, so that all networks have the same")
+    degrees: Tolerances
+    share: Tolerances = Field(description="of full lock")
+
+    def of(self, unit: str) -> Tolerances:
+        """Return the tolerances of a store's unit."""
+        return self.degrees if unit == "degrees" else self.share

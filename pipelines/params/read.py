@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
-from pipelines.params.driving import IngestDrives, SimulateDrives
+from pipelines.params.driving import DrivingModel, EvaluateDriving, IngestDrives, SimulateDrives, TrainDriving
 from pipelines.params.fetch import Fetch
 from pipelines.params.images import IngestImages, SimulateImages
 from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
@@ -50,6 +50,10 @@ class Params(Section):
     ingest_drives: IngestDrives
     simulate_images: SimulateImages
     ingest_images: IngestImages
+    trained_driving: list[ModelName] = Field(min_length=1, description="driving_models to train")
+    driving_models: dict[ModelName, DrivingModel] = Field(min_length=1)
+    train_driving: TrainDriving
+    evaluate_driving: EvaluateDriving
 
     @model_validator(mode="after")
     def _names_are_not_taken(self) -> "Params":
@@ -59,7 +63,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _trained_are_there(self) -> "Params":
-        for trained, models in (("trained", "models"), ("trained_action", "action_models")):
+        for trained, models in (
+            ("trained", "models"),
+            ("trained_action", "action_models"),
+            ("trained_driving", "driving_models"),
+        ):
             if unknown := set(getattr(self, trained)) - getattr(self, models).keys():
                 raise ValueError(f"{trained}: {', '.join(sorted(unknown))}: no such key in {models}")
         return self

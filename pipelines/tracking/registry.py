@@ -25,7 +25,16 @@ OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 CHANGED = "changed since it was registered"
 BYTES_A_PIXEL = "forecast_bytes_a_pixel"  # tag of a version
 log = logging.getLogger(__name__)
-LINEAGE = ("cell", "switch", "code_commit", "data_sha256", "dvc_md5.store", "dvc_md5.windows", "dvc_md5.clips")
+LINEAGE = (
+    "cell",
+    "switch",
+    "code_commit",
+    "data_sha256",
+    "dvc_md5.store",
+    "dvc_md5.windows",
+    "dvc_md5.clips",
+    "dvc_md5.drives",
+)
 
 
 def tensor(dtype: type, *shape: int) -> Schema:

@@ -17,6 +17,11 @@ Piece = tuple[NDArray[np.uint8], NDArray[np.float32]]  # frames (T, H, W, 3), fl
 Sample = tuple[Tensor, int, Tensor] | tuple[Tensor, int]
 
 
+def to_input(frames: Tensor) -> Tensor:
+    """Turn uint8 pixels, of any shape, into what the network wants: about zero mean and unit variance."""
+    return (frames.float() - 127.5) / 64.0
+
+
 class ClipSamples(Dataset[Sample]):
     """Pieces of the clips of one split: frames, label and, if asked for, optical flow.
 
