@@ -45,7 +45,13 @@ def test_each_stage_has_its_data_and_all_files_of_its_closure_and_no_other() -> 
             "nowcast/methods/steps verification/bootstrap verification/scoring operation",
         ),
         ("pipelines.action.train", "video/clips training/fit", "video/decode radar nowcast verification"),
-        ("pipelines.action.compare", "action/scores", "action/recognizer training video"),
+        ("pipelines.action.compare", "action/scores training/results", "action/recognizer training/fit video"),
+        ("pipelines.driving.ingest", "driving/comma_ai driving/tub", "driving/steering driving/camera training"),
+        (
+            "pipelines.driving.train",
+            "driving/drives training/fit",
+            "driving/ingest driving/figures video/decode action",
+        ),
     ],
 )
 def test_stages_depend_on_what_they_run_and_on_nothing_else(module: str, needs: str, others: str) -> None:

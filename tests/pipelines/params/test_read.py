@@ -13,11 +13,12 @@ from ruamel.yaml import YAML
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.memory import CELL_NUMBERS
 from pipelines.params.action import ActionModel
+from pipelines.params.driving import DrivingModel
 from pipelines.params.nowcast import Cell, Index
 from pipelines.params.radar import IngestRadar
 from pipelines.params.read import read_params
 from pipelines.params.training import Switch
-from scs_model.networks import encoder_forecaster, recognition
+from scs_model.networks import encoder_forecaster, regression
 from scs_model.stsgd.switch import KINDS
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +57,8 @@ def test_the_repository_s_own_file_is_good(content: Content) -> None:
 def test_names_are_those_of_the_code_and_of_dvc_yaml() -> None:
     """Params may not import torch, so its names of cells and switches stand there too."""
     assert set(get_args(Cell)) < encoder_forecaster.CELLS.keys() == CELL_NUMBERS.keys()
-    assert set(get_args(ActionModel.model_fields["cell"].annotation)) == recognition.CELLS.keys()
+    for model in (ActionModel, DrivingModel):
+        assert set(get_args(model.model_fields["cell"].annotation)) == regression.CELLS.keys()
     assert get_args(Switch.model_fields["kind"].annotation) == KINDS
     stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     assert stages["evaluate_baseline"]["matrix"]["method"] == "${baselines}"
