@@ -13,14 +13,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from claims import claim, status
+from ratios import ratio
 
 from pipelines.common.files import write_text
 from pipelines.nowcast.scores import CLIMATOLOGY
 from pipelines.params.nowcast import BASELINES
-from pipelines.verification.bootstrap import CELLS, KEY, Interval, Statistic, common_forecasts, intervals, mean_score
+from pipelines.verification.bootstrap import common_forecasts, intervals
 from pipelines.verification.figures import draw_brier_skill, draw_crps, draw_reliability
 from pipelines.verification.probabilities import (
     BRIER_SKILL,
@@ -41,19 +41,6 @@ def read(folders: list[Path]) -> dict[str, pd.DataFrame]:
             sums = pd.read_parquet(file)
             parts.setdefault(file.stem, []).append(sums.assign(event=f"{number}-" + sums["event"].astype(str)))
     return {name: pd.concat(tables) for name, tables in parts.items() if len(tables) == len(folders)}
-
-
-def crps_ratio(sums: pd.DataFrame, others: pd.DataFrame, error: str = "squared_error") -> Interval:
-    """Return a method's CRPS as a share of another's, by the same draws of blocks."""
-    keys = [*KEY, *CELLS]
-    both = sums[[*keys, "squared_error", "pixels"]].merge(
-        others[[*keys, error]].rename(columns={error: "other"}), on=keys
-    )
-
-    def of(drawn: np.ndarray, cells: pd.Index) -> np.ndarray:
-        return CRPS.of(drawn[..., [0, 1]], cells) / CRPS.of(drawn[..., [2, 1]], cells)
-
-    return mean_score(both, Statistic(["squared_error", "pixels", "other"], CELLS, of))
 
 
 def misses(sums: pd.DataFrame) -> int:
@@ -94,12 +81,12 @@ def main() -> None:
     print((asked.out / "table.md").read_text(encoding="utf-8"), *notes, sep="\n")
     ours, climate, ensemble = tables[asked.model], tables[CLIMATOLOGY], tables["steps"]
     for words, of in (("raw", "squared_error"), ("fair", "fair_error")):
-        ratio = crps_ratio(ours, ensemble, of)
-        print(f"CRPS of {asked.model} / STEPS {words} [95 %]: {ratio}")
-        claim(f"crps {asked.model} / STEPS {words}", ratio.value, "<=", 0.85 if words == "raw" else 0.9)
+        share = ratio(ours, ensemble.assign(squared_error=ensemble[of]), CRPS)
+        print(f"CRPS of {asked.model} / STEPS {words} [95 %]: {share}")
+        claim(f"crps {asked.model} / STEPS {words}", share.value, "<=", 0.85 if words == "raw" else 0.9)
     claim(f"rates and lead times of {asked.model} below climatology", below_climatology(ours, climate), "<=", 0)
     claim(f"reliability bins of {asked.model} that miss", misses(ours), "<=", 0)
-    others = {name: crps_ratio(tables[name], ours) for name in asked.other or () if name in tables}
+    others = {name: ratio(tables[name], ours, CRPS) for name in asked.other or () if name in tables}
     if others:
         best = min(others, key=lambda name: others[name].value)
         print(f"CRPS of {best} / {asked.model} [95 %]: {others[best]}")

@@ -14,6 +14,7 @@ from pipelines.radar.frame import DRY
 from pipelines.training.ddp import check_loss, mean_over_ranks
 from pipelines.training.switching import SwitchedTraining
 from scs_model import EncoderForecaster
+from scs_model.networks.encoder_forecaster import Streams
 from scs_model.stsgd.subtasks import motion_error
 
 
@@ -52,7 +53,7 @@ class NowcastTraining(SwitchedTraining):
     ) -> None:
         super().__init__(switch, learning_rate=learning_rate, seed=seed)
         self.network, self.subtasks, self.inputs = network, subtasks, inputs
-        self.sums = torch.zeros(())  # of validation
+        self.sums = self.subtask_sums = torch.zeros(())  # of validation
         self.network_input = network_input("fixed" if network.fixed else "moving")
         if network.fixed:
             self.loss: SkillLoss | CRPSLoss | EchoLoss = EchoLoss(weighted=weighted)
@@ -88,15 +89,37 @@ class NowcastTraining(SwitchedTraining):
         self.log("train_loss", main_loss, prog_bar=True, sync_dist=True)
         return loss
 
-    def validation_step(self, windows: Tensor, _: int) -> None:
+    def validation_step(self, batch: Any, _: int) -> None:
         """Score one batch; nothing is drawn."""
+        windows: Tensor = batch[0] if self.subtasks else batch
         observed, future = windows[:, : self.inputs], windows[:, self.inputs :]
-        self.sums = self.sums + self.loss.sums(self.network(self.network_input(observed), future.shape[1]), future)
+        said = self.network(self.network_input(observed), future.shape[1], with_subtasks=self.subtasks is not None)
+        if self.subtasks:
+            self.subtask_sums = self.subtask_sums + self._squares_of_subtasks(said, windows, batch[1])
+        self.sums = self.sums + self.loss.sums(said.forecast if self.subtasks else said, future)
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew."""
-        self.sums = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.sums = self.subtask_sums = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the loss of all batches together."""
+        """Log the loss of all batches together, and how much of its target each subtask explains."""
         self.log("validation_loss", self.loss.of_sums(mean_over_ranks(self.sums)), prog_bar=True)
+        if self.subtasks:
+            error, of_target = mean_over_ranks(self.subtask_sums)
+            t1, t2 = (1 - error / of_target).float()
+            self.log_dict({"t1_explained": t1, "t2_explained": t2})
+
+    def _squares_of_subtasks(self, said: Streams, windows: Tensor, motion: Tensor) -> Tensor:
+        """Sum up squared errors of T¹'s frame and T²'s motion, and the squares of their targets, (2, 2)."""
+        newest = windows[:, self.inputs - 1 : self.inputs]
+        frame, seen = self.network_input(newest), newest.isfinite()
+        echo = windows[:, self.inputs - 1 : -1] >= DRY
+        squares = [
+            [
+                ((frame - guess).square() * seen).sum(),
+                echo.sum() * motion_error(moved, motion, echo),
+            ]
+            for guess, moved in ((said.reconstruction, said.motion), (torch.zeros(()), torch.zeros_like(said.motion)))
+        ]
+        return torch.stack([torch.stack(of) for of in squares]).double()

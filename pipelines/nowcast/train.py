@@ -70,7 +70,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     folder : Path
         Where the model goes.
     metrics : Path
-        JSON of the validation loss and what it took.
+        JSON of the validation loss, the network's parameters, and what its subtasks explain.
     model, params, index
         Sections of params.yaml.
 
@@ -135,7 +135,11 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
             )
         ),
     )
-    validation_loader = DataLoader(seen, batch_size=share, sampler=DistributedSamplerWrapper(SequentialSampler(seen)))
+    validation_loader: DataLoader[Any] = DataLoader(
+        WithMotion(seen) if model.subtasks else seen,
+        batch_size=share,
+        sampler=DistributedSamplerWrapper(SequentialSampler(seen)),
+    )
 
     tags = {
         "cell": model.cell,
@@ -176,6 +180,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         describe=describe,
         folder=folder,
         metrics=metrics,
+        also=("t1_explained", "t2_explained"),
     )
 
 

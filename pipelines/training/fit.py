@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ def fit(
     describe: Callable[[dict[str, Tensor]], tuple[Description, dict[str, Tensor], int]],
     folder: Path,
     metrics: Path,
+    also: Container[str] = (),
 ) -> None:
     """Train a module that logs ``validation_loss``, from its last checkpoint if there is one, and write its network.
 
@@ -100,6 +101,8 @@ def fit(
         that it has, and the number of its parameters.
     folder, metrics : Path
         For ``model.json`` and ``weights.safetensors``, and for the JSON of validation loss and parameters.
+    also : container of str
+        Metrics of the last validation for that JSON, as far as there are any.
 
     Raises
     ------
@@ -149,6 +152,7 @@ def fit(
         of_network = {key.removeprefix("network."): w.contiguous() for key, w in state.items() if key[:8] == "network."}
         description, weights, parameters = describe(of_network)
         result = {"validation_loss": best.best_model_score.item(), "parameters": parameters}
+        result |= {name: value.item() for name, value in trainer.callback_metrics.items() if name in also}
         write_trained(folder, description, weights, metrics, result)
         log_trained(of, folder, {**result, "training_seconds": seconds})
     shutil.rmtree(checkpoints)

@@ -12,6 +12,7 @@ from pipelines.nowcast.methods.normalisation import thresholds
 from pipelines.nowcast.windows import echo_motion
 from pipelines.params.read import read_params
 from scs_model import EncoderForecaster
+from scs_model.networks.encoder_forecaster import Streams
 
 NAMES = ["scs", "scs_stsgd", "scs_astsgd", "convlstm", "convgru", "trajgru", "scs_probabilities"]
 WITH_PROBABILITIES = ["scs_astsgd", "convlstm", "convgru"]
@@ -60,3 +61,28 @@ def test_every_model_of_params_yaml_learns_a_batch_by_heart(name: str, changes: 
     else:
         assert module.adaptive.steps == 30
         assert 0.5 <= module.adaptive.p <= 1.0
+
+
+def test_subtasks_explain_the_share_of_their_targets_squares_that_they_get_right() -> None:
+    model = read_params(Path(__file__).parents[3] / "params.yaml").models["scs_astsgd"]
+    network = EncoderForecaster(**{**model.network, "coordinates": "fixed"}, subtasks=True, leads=3)
+    module = NowcastTraining(network, model.switch, model.subtasks, inputs=2, learning_rate=0.003, seed=1)
+    logged: dict[str, float] = {}
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    module.log_dict = lambda of, **_: logged.update(of)  # type: ignore[method-assign,assign]
+    windows = torch.full((2, 5, 1, 16, 16), 5.0)  # echo everywhere, but where it isn't seen
+    windows[:, 1, :, :4] = torch.nan
+    motion = torch.zeros(2, 3, 2, 16, 16)
+    motion[:, :, 0] = 8.0  # pixels a frame, cells of 4
+    image = (10 * np.log10(200 * 5.0**1.6) + 10) / 70
+    reconstruction = torch.full((2, 1, 1, 16, 16), 0.9 * image)
+    reconstruction[:, :, :, :4] = 7.0  # where nobody sees it
+    said = Streams(torch.zeros(2, 3, 1, 16, 16), reconstruction, torch.zeros(2, 3, 2, 4, 4))
+    said.motion[:, :, 0] = 1.5  # where 2 is right
+    network.forward = lambda *_, **__: said  # type: ignore[method-assign]
+    module.on_validation_epoch_start()
+    for _ in range(2):
+        module.validation_step((windows, motion), 0)
+    module.on_validation_epoch_end()
+    explained = {name: float(share) for name, share in logged.items()}
+    assert explained == pytest.approx({"t1_explained": 1 - 0.1**2, "t2_explained": 1 - 0.25**2}, abs=1e-5)
