@@ -18,7 +18,6 @@ import pandas as pd
 from claims import claim, status
 from ratios import ratio
 
-from pipelines.common.errors import UserError
 from pipelines.common.files import write_text
 from pipelines.common.markdown import table_head, table_row
 from pipelines.verification.bootstrap import CELLS, KEY, Interval, Tables, common_forecasts, mean_over_cells, mean_score
@@ -62,11 +61,11 @@ def read(folders: list[Path]) -> dict[str, dict[str, pd.DataFrame]]:
         for file in sorted((folder / "scores").glob("*.parquet")):
             sums = pd.read_parquet(file)
             if not {*IMAGE_SUMS} <= {*sums}:
-                raise UserError(f"{file}: no sums of echo images: evaluate it with evaluate.images: true")
+                sys.exit(f"{file}: no sums of echo images: evaluate it with evaluate.images: true")
             leads = f"{sums['minutes'].min():g} to {sums['minutes'].max():g} minutes"
             groups.setdefault(leads, {}).setdefault(file.stem, sums)
     if not groups:
-        raise UserError(f"{', '.join(map(str, folders))}: no scores/*.parquet there")
+        sys.exit(f"{', '.join(map(str, folders))}: no scores/*.parquet there")
     return {leads: seeds_together(common_forecasts(tables)[0]) for leads, tables in groups.items()}
 
 

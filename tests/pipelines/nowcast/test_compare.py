@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 def small_params(folder: Path, **changes: int) -> Params:
     content = YAML(typ="safe").load(ROOT / "params.yaml")
     content["index"] |= {"inputs": 3, "leads": 4, "size": 32, "stride": 32, "train_wet_share": 0.0} | changes
-    content["evaluate"] |= {"thresholds": [0.5, 2.0], "steps_members": 2, "members": 3}
+    content["evaluate"] |= {"thresholds": [0.5, 2.0], "steps_members": 2, "members": 3, "images": True}
     content["trained"] = ["scs", "convlstm"]
     YAML().dump(content, folder / "params.yaml")
     return read_params(folder / "params.yaml")
@@ -92,6 +92,8 @@ def test_the_stage_writes_its_tables_and_pictures(
     rmse = {method["method"]: method["rmse"] for method in data["methods"]}
     assert error["steps"] == pytest.approx(rmse["steps"], rel=0.1)  # of the mean, where STEPS itself could forecast
     assert {row["method"] for row in members["areas"]["methods"]} == {*error.index}
+    assert {row["method"] for row in data["images"]["methods"]} == set(scores["method"])
+    assert "## Echo images" in (one / "table.md").read_text()
     assert "## Members" in (one / "table.md").read_text()
     tall, wide = imread(one / "maps.png").shape[:2]
     assert 0.5 < tall / wide < 2.0  # seven rows of five maps, nearly square
