@@ -8,8 +8,9 @@ from torch import Tensor
 
 from pipelines.nowcast.echo_loss import EchoLoss
 from pipelines.nowcast.loss import CRPSLoss, SkillLoss
-from pipelines.nowcast.methods.normalisation import network_input
+from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.params.training import Subtasks, Switch
+from pipelines.radar.echo_image import echo_image
 from pipelines.radar.frame import DRY
 from pipelines.training.ddp import check_loss, mean_over_ranks
 from pipelines.training.switching import SwitchedTraining
@@ -54,7 +55,7 @@ class NowcastTraining(SwitchedTraining):
         super().__init__(switch, learning_rate=learning_rate, seed=seed)
         self.network, self.subtasks, self.inputs = network, subtasks, inputs
         self.sums = self.subtask_sums = torch.zeros(())  # of validation
-        self.network_input = network_input("fixed" if network.fixed else "moving")
+        self.network_input = echo_image if network.fixed else normalise
         if network.fixed:
             self.loss: SkillLoss | CRPSLoss | EchoLoss = EchoLoss(weighted=weighted)
             self.t1_loss: Any = self.loss

@@ -15,11 +15,11 @@ from pipelines.nowcast.methods import fields, lagrangian
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Distribution, Exceedance, Fields
 from pipelines.nowcast.methods.memory import WHOLE
-from pipelines.nowcast.methods.normalisation import network_input, thresholds
+from pipelines.nowcast.methods.normalisation import normalise, thresholds
 from pipelines.nowcast.methods.tiles import OnDisk, Tile, cut
 from pipelines.params.base import Device
 from pipelines.params.nowcast import FieldKind
-from pipelines.radar.echo_image import echo_rain_rate
+from pipelines.radar.echo_image import echo_image, echo_rain_rate
 from pipelines.radar.frame import Rain
 from scs_model import EncoderForecaster
 from scs_model.networks.describe import halo
@@ -64,7 +64,7 @@ class NetworkForecaster:
 
     def __init__(self, network: EncoderForecaster, inputs: int) -> None:
         self.network, self.inputs, self.leads = network.eval(), inputs, network.leads
-        self.network_input = network_input("fixed" if network.fixed else "moving")
+        self.network_input = echo_image if network.fixed else normalise
         self.whole, self.side, self.halo = WHOLE, SIDE, halo(network, inputs=inputs, steps=network.leads)
 
     def __call__(self, rain_rate: Rain, leads: int) -> Rain:
