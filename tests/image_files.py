@@ -54,7 +54,7 @@ def write_json(path: Path, content: Any) -> Path:
 def write_cityscapes(raw: Path, split: str, city: str, number: int, objects: list[tuple[str, Any]]) -> None:
     """Write an image and its polygons: of each object label and vertices."""
     name = f"{city}_{number:06d}_000019"
-    write_picture(raw / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", hash((city, number)) % 1000)
+    write_picture(raw / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", 10 * sum(city.encode()) + number)
     told = [{"label": label, "polygon": polygon} for label, polygon in objects]
     content = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": told}
     write_json(raw / "gtFine" / split / city / f"{name}_gtFine_polygons.json", content)

@@ -17,8 +17,8 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from pipelines.common.errors import UserError
-from pipelines.common.format_version import FORMAT_VERSION, check_format
+from pipelines.common.format_version import FORMAT_VERSION
+from pipelines.common.table_store import open_table, table_of
 from pipelines.driving.sequences import SPLITS
 from pipelines.video.clips import SHARD, array_outline
 
@@ -103,15 +103,11 @@ class Drives:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            with xr.open_zarr(self.path, consolidated=False) as found:
-                self.rows = pd.DataFrame({name: found[name].to_numpy() for name in OF_FRAME})
-                self.sessions = pd.DataFrame({name: found[f"session_{name}"].to_numpy() for name in OF_SESSION})
-                self.attributes: dict[str, Any] = dict(found.attrs)
-                check_format(self.attributes.pop(FORMAT_VERSION, None), FORMAT, path)
+        with open_table(self.path, FORMAT, "drives") as found:
+            self.rows = table_of(found, OF_FRAME)
+            self.sessions = pd.DataFrame({name: found[f"session_{name}"].to_numpy() for name in OF_SESSION})
+            self.attributes: dict[str, Any] = dict(found.attrs)
             self.unit: str = self.attributes["angle_unit"]
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: no store of drives: {error}") from None
 
     def __len__(self) -> int:
         return len(self.rows)

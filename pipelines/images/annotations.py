@@ -116,6 +116,8 @@ def coco_annotations(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
     try:
         names = {category["id"]: category["name"] for category in content["categories"]}
         objects: dict[Any, list[Any]] = {image["id"]: [] for image in content["images"]}
+        if len(objects) < len(content["images"]):
+            raise ValueError("no COCO instances: two images have one id")
         for one in content["annotations"]:
             kept = {key: one.get(key) for key in ("id", "segmentation", "bbox", "iscrowd")}
             objects[one["image_id"]].append(kept | {"class": names[one["category_id"]]})

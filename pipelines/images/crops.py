@@ -20,9 +20,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from pipelines.common.errors import UserError
-from pipelines.common.format_version import FORMAT_VERSION, check_format
+from pipelines.common.format_version import FORMAT_VERSION
 from pipelines.common.shard_file import ShardFile
+from pipelines.common.table_store import open_table, table_of, variables
 from pipelines.images.crop_box import SIZE, CropBox
 
 SHARD = 256  # crops of a shard, which is a file
@@ -76,12 +76,9 @@ def assemble(
     """
     counts = np.array([len(polygon) for polygon in polygons], np.int64)
     table = table.assign(vertex_count=counts, first_vertex=counts.cumsum() - counts)
-    arrays = {name: ("crop", _column(table[name]), {"long_name": meaning}) for name, meaning in COLUMNS.items()}
-    vertices = ("vertex", "xy"), np.concatenate(polygons).astype(np.float32)
+    arrays = variables(table, COLUMNS, "crop") | {"vertices": (("vertex", "xy"), np.concatenate(polygons))}
     about = attributes | {FORMAT_VERSION: FORMAT, "classes": classes}
-    xr.Dataset(arrays | {"vertices": vertices}, attrs=about).to_zarr(
-        store, mode="w-", zarr_format=3, consolidated=False
-    )
+    xr.Dataset(arrays, attrs=about).to_zarr(store, mode="w-", zarr_format=3, consolidated=False)
     group = zarr.open_group(store, mode="r+")
     group.create_array(
         "pixels",
@@ -102,11 +99,6 @@ def assemble(
                 shard.add_compressed(chunk)
 
 
-def _column(values: pd.Series) -> NDArray[Any]:
-    """Return a column as xarray writes it the same each time: pandas' own strings are not what Zarr knows."""
-    return values.to_numpy(dtype=None if pd.api.types.is_numeric_dtype(values) else object)
-
-
 class Crops:
     """A store of crops; pixels are read as they are asked for.
 
@@ -122,15 +114,11 @@ class Crops:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            with xr.open_zarr(self.path, consolidated=False) as found:
-                self.table = pd.DataFrame({name: found[name].to_numpy() for name in COLUMNS})
-                self.attributes: dict[str, Any] = dict(found.attrs)
-                check_format(self.attributes.pop(FORMAT_VERSION, None), FORMAT, path)
-                self._vertices: NDArray[np.float32] = found["vertices"].to_numpy()
+        with open_table(self.path, FORMAT, "crops") as found:
+            self.table = table_of(found, COLUMNS)
+            self.attributes: dict[str, Any] = dict(found.attrs)
             self.classes: list[str] = list(self.attributes.pop("classes"))
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: no store of crops: {error}") from None
+            self._vertices: NDArray[np.float32] = found["vertices"].to_numpy()
 
     def __len__(self) -> int:
         return len(self.table)

@@ -64,11 +64,14 @@ def decode_picture(content: bytes, size: tuple[int, int] | None = None) -> Image
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(DEEP):
-        values = np.asarray(image).astype(np.float32)
-        known = values[np.isfinite(values)]
-        low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
-        grey = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)), nan=0.0).clip(0, 255)
-        image = Image.fromarray(np.rint(grey).astype(np.uint8))
+        values = np.asarray(image)
+        known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        grey = np.zeros(values.shape, np.uint8)
+        for row, into in zip(values, grey, strict=True):  # all at once would take twenty times the picture's memory
+            share = (np.nan_to_num(row.astype(np.float64), posinf=high, neginf=low) - low) / max(high - low, 1e-300)
+            into[:] = np.rint(255 * share.clip(0, 1))
+        image = Image.fromarray(grey)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -1,8 +1,8 @@
 """What all sections of params.yaml have in common."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -18,6 +18,20 @@ class Section(BaseModel):
     """A section of params.yaml: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class DrawnSplits(Section):
+    """What is drawn for validation and test where nothing else says it: of groups, each of which stays whole."""
+
+    validation_share: float = Field(gt=0, lt=1, description="share of the groups for validation, where it is drawn")
+    test_share: float = Field(gt=0, lt=1, description="share of the groups for test, where it is drawn")
+    seed: int = Field(ge=0, description="seed of the draw of groups into splits")
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> Self:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave no group for training: their sum must be below 1")
+        return self
 
 
 REASONS = {"extra_forbidden": "unknown key", "missing": "missing", "model_type": "should be a section of keys"}

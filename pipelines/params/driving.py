@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipelines.common.limits import Limits
-from pipelines.params.base import Memory, Positive, Section
+from pipelines.params.base import DrawnSplits, Memory, Positive, Section
 from pipelines.params.training import Fit, Switched
 
 
@@ -18,7 +18,7 @@ class SimulateDrives(Section):
     rate: int = Field(ge=1, le=50, description="frames a second")
 
 
-class IngestDrives(Section):
+class IngestDrives(DrawnSplits):
     """Where the drives are, and how they become sequences."""
 
     source: str = Field(min_length=1, description="folder of drives, searched with its subfolders")
@@ -30,16 +30,7 @@ class IngestDrives(Section):
     stretch_minutes: float = Field(gt=0, description="what is split where there are fewer than three sessions, minutes")
     margin_s: float = Field(ge=0, description="what is left out between stretches of different splits, seconds")
     max_memory_mb: Memory = Limits.memory_mb
-    validation_share: float = Field(gt=0, lt=1, description="share of the sessions for validation, where it is drawn")
-    test_share: float = Field(gt=0, lt=1, description="share of the sessions for test, where it is drawn")
-    seed: int = Field(ge=0, description="seed of the draw of sessions into splits")
     license: str = Field(min_length=1, description="SPDX identifier of the drives' licence")
-
-    @model_validator(mode="after")
-    def _leave_some_for_training(self) -> "IngestDrives":
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave no session for training: their sum must be below 1")
-        return self
 
 
 class DrivingModel(Switched):

@@ -1,9 +1,9 @@
 """Sections of the images with outlines: simulated, ingested."""
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipelines.common.limits import Limits
-from pipelines.params.base import Memory, Positive, Section
+from pipelines.params.base import DrawnSplits, Memory, Positive, Section
 
 
 class SimulateImages(Section):
@@ -16,19 +16,10 @@ class SimulateImages(Section):
     height: int = Field(ge=64, le=2048, description="rows of an image; it has twice as many columns")
 
 
-class IngestImages(Section):
+class IngestImages(DrawnSplits):
     """Where the annotated images are, and how they become crops."""
 
     source: str = Field(min_length=1, description="folder of images and annotations, searched with its subfolders")
     min_side: int = Field(ge=2, description="an object whose longer side has fewer pixels goes into quarantine")
     max_memory_mb: Memory = Limits.memory_mb
-    validation_share: float = Field(gt=0, lt=1, description="share of the groups for validation, where it is drawn")
-    test_share: float = Field(gt=0, lt=1, description="share of the groups for test, where no folder says it")
-    seed: int = Field(ge=0, description="seed of the draw of groups into splits")
     license: str = Field(min_length=1, description="SPDX identifier of the images' licence")
-
-    @model_validator(mode="after")
-    def _leave_some_for_training(self) -> "IngestImages":
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave no group for training: their sum must be below 1")
-        return self

@@ -3,10 +3,10 @@
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from pipelines.common.limits import Limits
-from pipelines.params.base import Memory, Positive, Section
+from pipelines.params.base import DrawnSplits, Memory, Positive, Section
 
 
 class SimulateVideo(Section):
@@ -20,7 +20,7 @@ class SimulateVideo(Section):
     size: int = Field(ge=32, le=1024, multiple_of=2, description="rows and columns, pixels")
 
 
-class IngestVideo(Section):
+class IngestVideo(DrawnSplits):
     """Where the videos are, and how they become clips."""
 
     source: str = Field(min_length=1, description="folder of videos, searched with its subfolders")
@@ -34,9 +34,6 @@ class IngestVideo(Section):
     group: str | None = Field(
         description="regular expression in a video's path whose first group is its source; null for the layout's own"
     )
-    validation_share: float = Field(gt=0, lt=1, description="share of the groups for validation, where it is drawn")
-    test_share: float = Field(gt=0, lt=1, description="share of the groups for test, where no list says it")
-    seed: int = Field(ge=0, description="seed of the draw of groups into splits")
     license: str = Field(min_length=1, description="SPDX identifier of the videos' licence")
 
     @field_validator("group")
@@ -48,9 +45,3 @@ class IngestVideo(Section):
         except re.error as error:
             raise ValueError(f"no regular expression: {error}") from None
         return group
-
-    @model_validator(mode="after")
-    def _leave_some_for_training(self) -> "IngestVideo":
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave no group for training: their sum must be below 1")
-        return self

@@ -19,9 +19,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from pipelines.common.errors import UserError
 from pipelines.common.files import link
-from pipelines.common.format_version import FORMAT_VERSION, check_format
+from pipelines.common.format_version import FORMAT_VERSION
+from pipelines.common.table_store import open_table, table_of, variables
 from pipelines.video.optical_flow import SCALE
 
 SHARD = 512  # frames of a shard, which is a file
@@ -88,10 +88,9 @@ def assemble(
     table = table.reset_index(drop=True)
     rows = table["frames"].map(shards_of) * SHARD
     table["first_frame"] = rows.groupby([table["height"], table["width"]]).cumsum() - rows
-    columns = {name: ("clip_number", _column(table[name]), {"long_name": meaning}) for name, meaning in COLUMNS.items()}
-    xr.Dataset(columns, attrs=attributes | {FORMAT_VERSION: FORMAT, "classes": classes}).to_zarr(
-        store, mode="w-", zarr_format=3, consolidated=False
-    )
+    about = attributes | {FORMAT_VERSION: FORMAT, "classes": classes}
+    outline = xr.Dataset(variables(table, COLUMNS, "clip_number"), attrs=about)
+    outline.to_zarr(store, mode="w-", zarr_format=3, consolidated=False)
     group = zarr.open_group(store, mode="r+")
     for (height, width), same_size in table.groupby(["height", "width"]):
         for kind, files in shards.items():
@@ -100,11 +99,6 @@ def assemble(
             for number, first_frame in same_size["first_frame"].items():
                 for k, shard in enumerate(files[number]):
                     link(shard, store / name / f"c.{first_frame // SHARD + k}.0.0.0")
-
-
-def _column(values: pd.Series) -> NDArray[Any]:
-    """Return a column as xarray writes it the same each time: pandas' own strings are not what Zarr knows."""
-    return values.to_numpy(dtype=None if pd.api.types.is_numeric_dtype(values) else object)
 
 
 class Clips:
@@ -122,14 +116,10 @@ class Clips:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        try:
-            with xr.open_zarr(self.path, consolidated=False) as found:
-                self.table = pd.DataFrame({name: found[name].to_numpy() for name in COLUMNS})
-                self.attributes: dict[str, Any] = dict(found.attrs)
-                check_format(self.attributes.pop(FORMAT_VERSION, None), FORMAT, path)
+        with open_table(self.path, FORMAT, "clips") as found:
+            self.table = table_of(found, COLUMNS)
+            self.attributes: dict[str, Any] = dict(found.attrs)
             self.classes: list[str] = list(self.attributes.pop("classes"))
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: no store of clips: {error}") from None
         self._places = list(self.table[["first_frame", "frames", "height", "width"]].itertuples(index=False, name=None))
 
     def __len__(self) -> int:

@@ -250,10 +250,16 @@ def test_nothing_of_use(run):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"images": 1}, {"images": [1]}, {"categories": [{}]}, {"annotations": {"a": 1}}, {"annotations": [[]]},
-        {"annotations": [{"image_id": 7, "category_id": 1}]}, {"annotations": [{"image_id": [], "category_id": 1}]},
+        {"images": 1},
+        {"images": [1]},
+        {"images": [{"id": 0, "file_name": "a.png"}, {"id": 0, "file_name": "b.png"}]},
+        {"categories": [{}]},
+        {"annotations": {"a": 1}},
+        {"annotations": [[]]},
+        {"annotations": [{"image_id": 7, "category_id": 1}]},
+        {"annotations": [{"image_id": [], "category_id": 1}]},
     ],
-)  # fmt: skip
+)
 def test_files_that_say_what_cant_be(run, wrong):
     write_picture(run.raw / "a.png", 1)
     write_json(run.raw / "good.json", coco(["a.png"], [{}]))
