@@ -80,17 +80,24 @@ def fetch(
     """
     total = sum(1 for _ in expand(settings, start, end))
     kind, _, outer = split_members(settings.url)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from None
     with exclusive(folder.parent / f".{folder.name}.lock", wait_s=1.0):
         manifest, fetched = Manifest(folder), Fetched()
         try:
             place_ = _Place(name, settings, folder, kind, outer, manifest, fetched)
             with ThreadPoolExecutor(settings.parallel) as pool:
-                for done, _ in enumerate(_in_batches(pool, place_, expand(settings, start, end)), start=1):
-                    progress(done, total)
+                try:
+                    for done, _ in enumerate(_in_batches(pool, place_, expand(settings, start, end)), start=1):
+                        progress(done, total)
+                except BaseException:  # Ctrl-C, too
+                    place_.transfer.pace.stop.set()
+                    raise
         except OSError as error:
             raise UserError(f"{error.filename or folder}: {error.strerror or error}") from None
-        finally:
+        finally:  # what came is kept, however it ends
             manifest.close()
             write_missing(fetched.missing, folder)
     if not fetched.failed:
@@ -146,7 +153,7 @@ class _Place:
             self._failed(wanted.url, error)
 
     def _bring(self, wanted: Wanted) -> None:
-        if len(self.fetched.failed) > MOST_FAILURES:
+        if len(self.fetched.failed) > MOST_FAILURES or self.transfer.pace.stop.is_set():
             return
         for url, name in self._files(wanted):
             try:

@@ -6,21 +6,25 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from pipelines.fetch.remote import Passing
+
 LONGEST_WAIT_S = 900.0  # whoever says later is believed, but not waited for
 
 
 class Pace:
-    """At most ``rate`` requests a second, of all threads together."""
+    """At most ``rate`` requests a second, of all threads together; none any more once ``stop`` is set."""
 
     def __init__(self, rate: float) -> None:
+        self.stop = threading.Event()
         self._interval, self._next, self._lock = 1 / rate, 0.0, threading.Lock()
 
     def wait(self) -> None:
-        """Return when the next request may be sent."""
+        """Return when the next request may be sent; raises `Passing` where none is to be."""
         with self._lock:
             turn = max(time.monotonic(), self._next)
             self._next = turn + self._interval
-        time.sleep(max(0.0, turn - time.monotonic()))
+        if self.stop.wait(max(0.0, turn - time.monotonic())):
+            raise Passing("stopped")
 
     def rest(self, seconds: float) -> None:
         """Let nobody send a request for so long."""

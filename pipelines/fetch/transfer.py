@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,13 +92,13 @@ class Transfer:
                     tries = 1 if reached() > furthest else tries + 1
                 furthest = reached()
                 wait = backoff(tries, error.retry_after)
-                if tries >= TRIES or wait > LONGEST_WAIT_S:
+                if tries >= TRIES or wait > LONGEST_WAIT_S or self.pace.stop.is_set():
                     later = "" if error.retry_after is None else f"; again in {error.retry_after:.0f} s, it says"
                     raise Passing(f"{error}{later}") from None
                 if error.retry_after is not None:
                     self.pace.rest(wait)  # all of us were too many
                 else:
-                    time.sleep(wait)
+                    self.pace.stop.wait(wait)
 
     def _write(self, opened: Opened, path: Path, about: Path) -> None:
         if opened.size is not None and opened.size > self.max_mb * MB:
@@ -114,6 +113,8 @@ class Transfer:
             file.truncate()
             length = opened.offset
             for chunk in opened.chunks:
+                if self.pace.stop.is_set():
+                    raise Passing("stopped")
                 length += len(chunk)
                 if length > self.max_mb * MB:
                     raise Refused(f"more than max_file_mb, {self.max_mb} MB")

@@ -1,6 +1,7 @@
 """``scs fetch`` in a shell: what it prints, and its exit status."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import yaml
 from conftest import REPOSITORY, SECRET, holders
 from faulty_server import serve
+from waiting import eventually
 
 
 def scs(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,3 +53,28 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert "word" not in refused.stderr and refused.stderr.count("\n") == 1
     (tmp_path / "params.yaml").unlink()
     assert scs(tmp_path, "nosuch").stderr.startswith("error: params.yaml: fetch: no 'nosuch' among dwd-")
+
+
+def test_ctrl_c_ends_it_at_once_and_keeps_what_came(tmp_path: Path) -> None:
+    with serve() as site:
+        site.files = {f"/rain_{minute:02}.h5": b"x" for minute in range(2)}
+        for minute in range(2, 60):
+            site.faults[f"/rain_{minute:02}.h5"] = [(503, {"Retry-After": "600"})]
+        write_params(tmp_path, radar={"url": f"{site.address}/rain_%M.h5", "step_s": 60, "rate": 50.0})
+        command = [sys.executable, "-c", "from pipelines.cli import main; main()", "fetch", "radar"]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        with subprocess.Popen(
+            [*command, "--from", "2024-06-01", "--to", "2024-06-01T01:00"], cwd=tmp_path, env=environment
+        ) as fetching:
+            assert eventually(lambda: len(site.requests) >= 3, pause_s=0.05)
+            fetching.send_signal(signal.SIGINT)
+            assert fetching.wait(20) == 130
+    rows = (tmp_path / "data/raw/radar/.manifest.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["file", "rain_00.h5", "rain_01.h5"]
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    write_params(tmp_path, radar={"url": f"{tmp_path}/x.h5"})
+    (tmp_path / "taken").write_text("")
+    refused = scs(tmp_path, "radar", "--out", "taken")
+    assert (refused.returncode, refused.stderr) == (1, "error: taken: File exists\n")
