@@ -14,7 +14,7 @@ from pipelines.verification.calibration import calibration
 from pipelines.verification.probabilities import few_rates
 
 WEATHER = "6h"  # cycles of such a part of a day are one block: what is wrong in one is wrong in all of them
-BLOCKS = 8  # with something to say, before it is told of in an alarm
+BLOCKS = 8  # in which the unlikely came, or something was likely, before it is told of in an alarm
 FACTOR = 2.0  # by which odds are off, surely, before it is told of
 ENOUGH_MEMBERS = 20  # shares of fewer are too sure by themselves, the members being as good as can be
 

@@ -25,12 +25,12 @@ def calibration(sums: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Index threshold and label, one of `CLASSES`; columns ``said`` and ``came`` (mean probability and share of
         events), ``odds``: those of what came over those of what was said, 1 being best, with the ends of its 95 %
-        interval by block bootstrap, ``low`` and ``high``; ``times``: at how many times of issue there was something to
-        say of it, a pixel at least.
+        interval by block bootstrap, ``low`` and ``high``; ``times``: at how many times of issue the unlikely came, or
+        something was likely. That the unlikely never came shows nothing: a rare storm is many pixels, and one event.
     """
     cells = sums.groupby(["threshold", *KEY])[OF_BINS].sum()
-    count, said, came = np.moveaxis(_classes(cells.to_numpy()), -1, 0)
-    known = pd.DataFrame((count > 0) & ((said >= 1) | (came >= 1)), cells.index, CLASSES)
+    count, _, came = np.moveaxis(_classes(cells.to_numpy()), -1, 0)
+    known = pd.DataFrame({"unlikely": came[:, 0] > 0, "likely": count[:, 1] > 0}, cells.index)
     (odds, low, high), _ = intervals(sums, Statistic(OF_BINS, ["threshold"], lambda sums, _: _odds(_classes(sums))))
     whole = sums.groupby("threshold")[OF_BINS].sum()
     count, said, came = np.moveaxis(_classes(whole.to_numpy()), -1, 0)

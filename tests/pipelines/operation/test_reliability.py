@@ -24,6 +24,8 @@ def week(classes: dict[float, float], blocks: int = BLOCKS, **more: object) -> p
         ({0.1: 0.03, 0.8: 0.8}, "unlikely"),
         ({0.1: 0.1, 0.9: 0.6}, "likely"),
         ({0.1: 0.15, 0.6: 0.9}, "likely"),
+        ({0.1: 0.1, 0.6: 0.0}, "likely"),
+        ({0.1: 0.0, 0.8: 0.8}, None),  # a storm that could have come, and didn't
     ],
 )
 def test_the_alarm_is_of_odds_off_by_two(classes: dict[float, float], words: str | None) -> None:

@@ -34,8 +34,8 @@ def test_what_never_came_and_what_was_never_said_have_odds() -> None:
     table = calibration(sums([(0.3, 100, 0)]))
     assert table.loc[(1.0, "unlikely"), "odds"] == pytest.approx(0.5 / 100.5 / (30.5 / 70.5), rel=1e-5)
     assert table.loc[(1.0, "likely"), ["odds", "times"]].tolist() == [1, 0]
-    dry = calibration(sums([(0.001, 100, 0)]))  # a tenth of a pixel is expected, and none came
-    assert dry["times"].tolist() == [0, 0]
+    assert table.loc[(1.0, "unlikely"), "times"] == 0, "that it never came"
+    assert calibration(sums([(0.6, 100, 0), (0.1, 50, 1)]))["times"].tolist() == [1, 1], "it was likely; and one came"
 
 
 def test_the_interval_is_of_blocks() -> None:
