@@ -12,6 +12,7 @@ ROOMS = {  # from left to right where they stand on one floor
     "nowcast": "forecast rain from radar",
     "action": "recognise actions in video",
     "driving": "the wheel's angle from a camera",
+    "outline": "outline objects in images",
     "verification": "scores, intervals, tables",
     "video": "video files into a store of clips",
     "images": "outlined images into a store of crops",

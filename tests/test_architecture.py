@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "nowcast": {"common", "params", "radar", "tracking", "training", "verification"} | SCS,
     "action": {"common", "params", "video", "tracking", "training", "verification"} | SCS,
     "driving": {"common", "params", "video", "tracking", "training", "verification"} | SCS,
+    "outline": {"common", "params", "images", "tracking", "training", "verification"} | SCS,
     "operation": {"common", "params", "radar", "verification", "tracking", "nowcast"},
 }
 FOR_OLD_VERSIONS = ("pipelines/tracking/pyfunc.py", "pipelines/tracking/pyfunc_action.py")  # loaders that they name

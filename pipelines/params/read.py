@@ -20,6 +20,7 @@ from pipelines.params.fetch import Fetch
 from pipelines.params.images import IngestImages, SimulateImages
 from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
 from pipelines.params.operation import Domain
+from pipelines.params.outline import EvaluateOutline, OutlineModel, TrainOutline
 from pipelines.params.radar import ArchiveName, IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
 
@@ -44,6 +45,10 @@ class Params(Section):
     action_models: dict[ModelName, ActionModel] = Field(min_length=1)
     train_action: TrainAction
     evaluate_action: EvaluateAction
+    trained_outline: list[ModelName] = Field(min_length=1, description="outline_models to train")
+    outline_models: dict[ModelName, OutlineModel] = Field(min_length=1)
+    train_outline: TrainOutline
+    evaluate_outline: EvaluateOutline
     simulate_video: SimulateVideo
     ingest_video: IngestVideo
     simulate_drives: SimulateDrives
@@ -63,11 +68,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _trained_are_there(self) -> "Params":
-        for trained, models in (
-            ("trained", "models"),
-            ("trained_action", "action_models"),
-            ("trained_driving", "driving_models"),
-        ):
+        for task in ("", "_action", "_driving", "_outline"):
+            trained, models = f"trained{task}", f"{task[1:]}_models".removeprefix("_")
             if unknown := set(getattr(self, trained)) - getattr(self, models).keys():
                 raise ValueError(f"{trained}: {', '.join(sorted(unknown))}: no such key in {models}")
         return self

@@ -25,21 +25,18 @@ OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 CHANGED = "changed since it was registered"
 BYTES_A_PIXEL = "forecast_bytes_a_pixel"  # tag of a version
 log = logging.getLogger(__name__)
-LINEAGE = (
-    "cell",
-    "switch",
-    "code_commit",
-    "data_sha256",
-    "dvc_md5.store",
-    "dvc_md5.windows",
-    "dvc_md5.clips",
-    "dvc_md5.drives",
-)
+STORES = ("store", "windows", "clips", "drives", "crops")
+LINEAGE = ("cell", "switch", "code_commit", "data_sha256", *(f"dvc_md5.{name}" for name in STORES))
 
 
 def tensor(dtype: type, *shape: int) -> Schema:
     """Return the schema of an array; -1 is any length."""
     return Schema([TensorSpec(np.dtype(dtype), shape, name=None)])
+
+
+def tensors(parts: Mapping[str, tuple[type, tuple[int, ...]]]) -> Schema:
+    """Return the schema of arrays by name, from their types and shapes; -1 is any length."""
+    return Schema([TensorSpec(np.dtype(dtype), shape, name) for name, (dtype, shape) in parts.items()])
 
 
 def columns(types: Mapping[str, str]) -> Schema:

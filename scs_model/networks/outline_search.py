@@ -1,15 +1,18 @@
 """Inference of polygons: vertex by vertex with the decoder's state carried, by the most probable or a beam search."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 from torch.utils._pytree import tree_map_only
 
 from scs_model.networks.outline import CELLS, GRID, NONE, Encoded, OutlineNetwork
 
 CLOSED = CELLS  # the token after the cells'
+TINY = 1e-12  # of a probability
 Oversee = Callable[[int, Tensor], Tensor]
 
 
@@ -36,7 +39,10 @@ def find_outlines(
 ) -> Outlines:
     """Return the polygons that the network says, of at most ``max_vertices``.
 
-    No vertex follows itself, and nothing is closed before its third.
+    No vertex follows itself, and nothing is closed before its third. A cell's score is the probability of the vertex
+    being there or about it (neighbours' count for a half and a quarter): where an outline is smooth, a vertex may be
+    anywhere along it, and "closed" alone would have the highest probability long before there is an end. A search that
+    keeps one polygon closes it where that is more probable than not.
 
     Parameters
     ----------
@@ -45,11 +51,9 @@ def find_outlines(
     encoded : Encoded
         Of B images.
     beam : int
-        Polygons of each object that the search keeps, those with the highest log-probability a vertex on average; 1
-        takes the most probable vertex each time.
+        Polygons of each object that the search keeps, those with the highest logarithm of scores on average.
     oversee : callable, optional
-        ``oversee(t, log_probabilities) -> log_probabilities`` of vertex t, (B · beam, 785): who corrects a vertex
-        says so here.
+        ``oversee(t, log_scores) -> log_scores`` of vertex t, (B · beam, 785): who corrects a vertex says so here.
     """
     B, K = len(encoded.features), beam
     features = encoded.features.repeat_interleave(K, 0)
@@ -63,17 +67,18 @@ def find_outlines(
     positions = torch.empty(0, B * K, 2, device=log_p.device)
     states = None
     for t in range(max_vertices + 1):
+        scores = _scores(log_p, one=K == 1)
         if oversee is not None:
-            log_p = oversee(t, log_p)
+            scores = oversee(t, scores)
         # What is closed stays so, at no cost.
-        log_p = torch.where(open_[:, None], log_p, -torch.inf)
-        log_p[~open_, CLOSED] = 0.0
-        sums = total[..., None] + log_p.unflatten(0, (B, K))
+        scores = torch.where(open_[:, None], scores, -torch.inf)
+        scores[~open_, CLOSED] = 0.0
+        sums = total[..., None] + scores.unflatten(0, (B, K))
         counts = count + open_.view(B, K)
         _, best = (sums / counts[..., None]).flatten(1).topk(K)
         parent, token = (rows + best // (CELLS + 1)).flatten(), (best % (CELLS + 1)).flatten()
         total, count = sums.flatten(1).gather(1, best), counts.flatten()[parent].view(B, K)
-        here = _position(log_p[parent], token)
+        here = _position(log_p[parent], scores[parent], token)
         cells, positions, open_ = cells[:, parent], positions[:, parent], open_[parent] & (token != CLOSED)
         if t == max_vertices or not open_.any():
             break
@@ -90,12 +95,28 @@ def find_outlines(
     return Outlines(cells[:, of_best], positions[:, of_best], ~open_[of_best])
 
 
-def _position(log_p: Tensor, cell: Tensor) -> Tensor:
-    """Return the mean of the middles of a cell and its eight neighbours (rows, 2), weighted by probability."""
+def _scores(log_p: Tensor, *, one: bool) -> Tensor:
+    """Return the logarithm of the score of each cell and of "closed" (rows, 785); see `find_outlines`."""
+    cells, closed = log_p[:, :CELLS].exp().view(-1, 1, GRID, GRID), log_p[:, CELLS:]
+    kernel = cells.new_tensor([0.5, 1.0, 0.5])
+    around = conv2d(cells, kernel.outer(kernel)[None, None], padding=1).flatten(1).log()
+    around = around.where(log_p[:, :CELLS].isfinite(), -torch.inf)
+    if one:
+        around = (
+            around
+            - around.amax(1, keepdim=True).clamp(min=math.log(TINY))
+            + torch.log1p(-closed.exp().clamp(max=1 - 1e-6))
+        )
+    return torch.cat([around, closed], 1)
+
+
+def _position(log_p: Tensor, scores: Tensor, cell: Tensor) -> Tensor:
+    """Return the mean of the middles of a cell and its neighbours (rows, 2), by probability, but what is ruled out."""
     around = torch.arange(-1, 2, device=cell.device)
     y, x = (torch.stack([cell // GRID, cell % GRID])[..., None] + around).unbind(0)  # (rows, 3)
     inside = ((y >= 0) & (y < GRID))[:, :, None] & ((x >= 0) & (x < GRID))[:, None, :]
     index = y.clamp(0, GRID - 1)[:, :, None] * GRID + x.clamp(0, GRID - 1)[:, None, :]
-    p = (log_p.gather(1, index.flatten(1)).exp().view_as(index) * inside).double()
-    p = p / p.sum((1, 2), keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    p = torch.where(scores.isfinite(), log_p.exp().double() + TINY, 0.0).gather(1, index.flatten(1))
+    p = p.view_as(index) * inside
+    p = p / p.sum((1, 2), keepdim=True).clamp(min=TINY)
     return torch.stack([(p.sum(1) * (x + 0.5)).sum(1), (p.sum(2) * (y + 0.5)).sum(1)], -1).float()

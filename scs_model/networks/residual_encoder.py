@@ -9,6 +9,22 @@ from torch.nn.functional import max_pool2d
 SCALES = (4, 8, 16, 32)  # pixels of the image that a cell of each scale is wide
 
 
+class Shortcut(nn.Conv2d):
+    """A 1×1 convolution with a stride.
+
+    Pixels are picked first: oneDNN's own gradient of such a convolution, channels last and fewer than 16, writes beyond
+    its memory (torch 2.13.0).
+    """
+
+    def __init__(self, in_channels: int, channels: int, step: int) -> None:
+        super().__init__(in_channels, channels, 1, bias=False)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, channels, H / step, W / step)."""
+        return super().forward(x[..., :: self.step, :: self.step])
+
+
 class Block(nn.Module):
     """Two 3×3 convolutions with a residual line around them; as a bottleneck a 3×3 one between two 1×1."""
 
@@ -24,8 +40,8 @@ class Block(nn.Module):
             self.add_module(f"conv{number}", nn.Conv2d(before, after, kernel, step, kernel // 2, bias=False))
             self.add_module(f"bn{number}", nn.BatchNorm2d(after))
         same = in_channels == channels and stride == 1
-        shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
-        self.downsample = None if same else nn.Sequential(shortcut, nn.BatchNorm2d(channels))
+        shortcut = nn.Sequential(Shortcut(in_channels, channels, stride), nn.BatchNorm2d(channels))
+        self.downsample = None if same else shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, channels, H / stride, W / stride)."""

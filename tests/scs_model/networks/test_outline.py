@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scs_model.networks.outline import CELLS, GRID, NONE, Encoded, OutlineNetwork, OutlineStreams
 from scs_model.networks.outline_search import CLOSED, find_outlines
-from scs_model.networks.residual_encoder import ResidualEncoder
+from scs_model.networks.residual_encoder import ResidualEncoder, Shortcut
 
 
 def small(cell: str = "scs", *, subtasks: bool = False) -> OutlineNetwork:
@@ -35,6 +35,18 @@ def test_encoder_is_torchvisions_resnet() -> None:
     assert [tuple(z.shape) for z in narrow(torch.zeros(2, 3, 64, 96))] == [
         (2, 8 * 2**scale, 16 // 2**scale, 24 // 2**scale) for scale in range(4)
     ]
+
+
+def test_shortcut_is_the_strided_convolution() -> None:
+    torch.manual_seed(0)
+    ours, plain = Shortcut(2, 4, 2), torch.nn.Conv2d(2, 4, 1, 2, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 2, 7, 8)
+    torch.testing.assert_close(ours(x), plain(x))
+    for _ in range(10):  # the plain one, channels last, ends the process here
+        z = torch.randn(4, 2, 56, 56).contiguous(memory_format=torch.channels_last).requires_grad_()
+        ours(z).sum().backward()
+    torch.testing.assert_close(z.grad[0, :, ::2, ::2], ours.weight.sum(0).expand(2, 28, 28))
 
 
 @pytest.mark.parametrize("cell", ["scs", "convlstm", "convgru"])
@@ -155,3 +167,16 @@ def test_position_is_the_mean_around_a_cell() -> None:
     assert found.positions[1, 0].tolist() == pytest.approx(
         [(0.7 * 27.5 + 0.1 * 26.5) / 0.8, (0.5 * 0.5 + 0.3 * 1.5) / 0.8]
     )
+
+
+def test_one_polygon_is_closed_where_that_is_more_probable_than_not() -> None:
+    """After the triangle 40, 100, 200 the end has 0.4, more than any of the places where a vertex may be."""
+    anywhere = {300 + 2 * i: 0.06 for i in range(10)}
+    table = {40: {100: 1.0}, 100: {200: 1.0}, 200: {CLOSED: 0.4, **anywhere}} | {
+        cell: {CLOSED: 0.6} for cell in anywhere
+    }
+    network: Any = Written(table)
+    cells = find_outlines(network, written_encoded(), max_vertices=9).cells[:, 0].tolist()
+    assert cells[:3] == [40, 100, 200]
+    assert len(cells) == 4
+    assert cells[3] in range(300, 320)

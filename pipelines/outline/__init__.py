@@ -1,0 +1,1 @@
+"""Outlines of objects in images: training, evaluation, comparison, registration, and use."""
