@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from PIL import Image
 from shapely import MultiPolygon, Polygon
 
@@ -38,8 +39,9 @@ class Crop(NamedTuple):
         x0, y0, x1, y1 in pixels of the image.
     square : sequence of 3 floats
         x0, y0 and side of the crop in pixels of the image.
-    polygon : list of [x, y]
-        In pixels of the crop.
+    polygon : str
+        Its vertices x, y in pixels of the crop: little-endian float32 in base64, a tenth of what lists would take of a
+        million objects.
     sha256 : str
         Of pixels, polygon and class.
     """
@@ -48,8 +50,13 @@ class Crop(NamedTuple):
     class_name: str
     box: Sequence[float]
     square: Sequence[float]
-    polygon: list[list[float]]
+    polygon: str
     sha256: str
+
+    @property
+    def vertices(self) -> NDArray[np.float32]:
+        """The polygon (N, 2)."""
+        return np.frombuffer(base64.b64decode(self.polygon), "<f4").reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -182,8 +189,8 @@ def _write(found: list[_Found], picture: Image.Image, path: Path) -> list[Crop]:
         for one, box, square, outline in found:
             crop = square.cut(picture)
             file.add(crop)
-            polygon = square.to_crop(shapely.get_coordinates(outline)[:-1]).astype(np.float32)
-            digest = hashlib.sha256(crop.tobytes() + polygon.tobytes() + str(one.class_name).encode()).hexdigest()
+            polygon = square.to_crop(shapely.get_coordinates(outline)[:-1]).astype("<f4").tobytes()
+            digest = hashlib.sha256(crop.tobytes() + polygon + str(one.class_name).encode()).hexdigest()
             place = (square.x0, square.y0, square.side)
-            crops.append(Crop(one.number, str(one.class_name), box, place, polygon.tolist(), digest))
+            crops.append(Crop(one.number, str(one.class_name), box, place, base64.b64encode(polygon).decode(), digest))
     return crops

@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError
@@ -102,7 +101,7 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
             test_share=params.test_share,
             seed=params.seed,
         )
-        polygons = [np.array(crop.polygon, np.float32) for _, decoded in cut for crop in decoded.crops]
+        polygons = [crop.vertices for _, decoded in cut for crop in decoded.crops]
         about = {"layout": listing.layout, "margin": MARGIN, "min_side": params.min_side, "license": params.license}
         with atomic_path(store) as temporary:
             assemble(table, polygons, _compressed(cut, folder), classes, about, temporary)
