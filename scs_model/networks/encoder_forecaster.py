@@ -42,7 +42,7 @@ class Streams(NamedTuple):
         T¹: the newest frame, from the spatial stream.
     motion : Tensor of shape (B, steps, 2, H / downsample, W / downsample)
         T²: motion of the echo from each frame to the next, the newest first, from the temporal stream; x and y, in
-        cells of `downsample` pixels a frame.
+        root mean squares.
     """
 
     forecast: Tensor

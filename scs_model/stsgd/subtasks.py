@@ -14,12 +14,15 @@ STILL = 1e-4  # cells² a frame²: a mean square of flow that is as good as none
 
 
 def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
-    """Return the mean squared error of the motion, on echo only; raises ValueError if the shapes don't belong together.
+    """Return the mean squared error of the motion on normalised targets, on echo only.
+
+    As in `flow_error` the observed motion is divided by its root mean square, over the batch's echo: in cells a frame
+    it may be small, in moving coordinates above all, where the steady motion is taken out.
 
     Parameters
     ----------
     motion : Tensor of shape (B, T, 2, H / d, W / d)
-        `Streams.motion`: cells of d pixels a frame.
+        `Streams.motion`.
     target : Tensor of shape (B, T, 2, H, W)
         Observed motion, x and y, pixels a frame; averaged over a cell's echo.
     echo : Tensor of shape (B, T, 1, H, W), bool
@@ -28,7 +31,12 @@ def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
     Returns
     -------
     Tensor, scalar
-        Cells² a frame²; zero where there is no echo at all.
+        1 for a motion of zero, 0 for the observed one, and where there is no echo at all.
+
+    Raises
+    ------
+    ValueError
+        If the shapes don't belong together.
     """
     B, T, two, h, w = motion.shape
     d = target.shape[-1] // w
@@ -39,9 +47,10 @@ def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
         )
     weight = avg_pool2d(echo.flatten(0, 1).float(), d)
     sums = avg_pool2d(target.where(echo, 0.0).flatten(0, 1).float(), d)
-    normalised = sums / weight.clamp(min=0.5 / d**2) / d
-    error = (motion.flatten(0, 1).float() - normalised).square()
-    return (weight * error).sum() / (2 * weight.sum()).clamp(min=1.0)
+    cells = sums / weight.clamp(min=0.5 / d**2) / d
+    count = (2 * weight.sum()).clamp(min=1.0)
+    normalised = cells / ((weight * cells.square()).sum() / count).clamp(min=STILL).sqrt()
+    return (weight * (motion.flatten(0, 1).float() - normalised).square()).sum() / count
 
 
 def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:

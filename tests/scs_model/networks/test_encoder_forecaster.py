@@ -134,9 +134,12 @@ def test_motion_error_by_hand():
     assert motion_error(motion, target, echo) == 0
     target[0, 0, :, 0, 0], target[0, 0, :, 1, 1] = torch.tensor([4.0, 0.0]), torch.tensor([2.0, 2.0])
     echo[0, 0, 0, 0, 0] = echo[0, 0, 0, 1, 1] = True
-    # Half a cell of echo: its motion is (3, 1) pixels, of 2 to a cell: (1.5, 0.5); nothing else counts.
-    error = (0.5**2 + 1.5**2) * 0.5 / 2 / max(0.5, 0.5)
+    # Half a cell of echo, which counts as one at least: its motion is (3, 1) pixels, of 2 to a cell: (1.5, 0.5).
+    rms = ((1.5**2 + 0.5**2) * 0.5 / 1.0) ** 0.5
+    error = ((1 - 1.5 / rms) ** 2 + (-1 - 0.5 / rms) ** 2) * 0.5 / 1.0
     assert motion_error(motion, target, echo).item() == pytest.approx(error)
+    assert motion_error(0 * motion, target, echo).item() == pytest.approx(1.0)
+    assert motion_error(motion, 0.1 * target, echo).item() == pytest.approx(error), "however small it is"
     with pytest.raises(ValueError, match="target"):
         motion_error(motion, target[..., :3], echo)
 
