@@ -78,7 +78,7 @@ def test_subtasks_explain_the_share_of_their_targets_squares_that_they_get_right
     reconstruction = torch.full((2, 1, 1, 16, 16), 0.9 * image)
     reconstruction[:, :, :, :4] = 7.0  # where nobody sees it
     said = Streams(torch.zeros(2, 3, 1, 16, 16), reconstruction, torch.zeros(2, 3, 2, 4, 4))
-    said.motion[:, :, 0] = 1.5  # where 2 is right
+    said.motion[:, :, 0] = 0.75 * 2**0.5  # of 2 cells, and none in y: the root mean square is √2
     network.forward = lambda *_, **__: said  # type: ignore[method-assign]
     module.on_validation_epoch_start()
     for _ in range(2):
