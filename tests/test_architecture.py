@@ -91,9 +91,9 @@ def test_no_rooms_in_a_circle():
     assert order.index("common") < order.index("radar") < order.index("nowcast") < order.index("operation")
 
 
-def test_verification_knows_of_radar_what_a_frame_and_a_grid_are():
+def test_verification_knows_of_radar_what_a_frame_a_grid_and_an_image_are():
     modules = {name.split(".")[2] for name in imports_of("verification") if name.startswith("pipelines.radar.")}
-    assert modules <= {"frame", "grid"}
+    assert modules <= {"frame", "grid", "echo_image"}
 
 
 def test_each_framework_is_in_one_room():
