@@ -11,11 +11,12 @@ from typing import Any
 from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError, as_unreadable
-from pipelines.common.files import as_text, leaves, no_file_inside
+from pipelines.common.files import as_text
 from pipelines.common.limits import check_size
 from pipelines.common.splits import SPLITS
 from pipelines.images.annotations import coco_annotations, layout_of
 from pipelines.images.picture import SUFFIXES
+from pipelines.images.walk import Files, walk
 
 FINE, IMAGE = "_gtFine_polygons.json", "_leftImg8bit.png"  # what Cityscapes' names end with
 SPLIT = re.compile(rf"({'|'.join(SPLITS)})(20\d\d)?", re.IGNORECASE)  # train, or train2017, as COCO has it
@@ -66,24 +67,6 @@ class Listing:
     repeated: int = 0
 
 
-@dataclass
-class _Files:
-    """JSON files and pictures below a folder, and why others are none of them; names are those below the folder."""
-
-    folder: Path
-    tables: list[Path]
-    pictures: dict[str, Path]
-    rejected: dict[str, str]
-
-    def named(self, path: Path) -> str:
-        return as_text(path.relative_to(self.folder).as_posix())
-
-    def picture(self, table: Path, name: str) -> Path | None:
-        """Return the picture that a JSON file calls ``name``, seen from its folder."""
-        beside = os.path.normpath(table.parent.relative_to(self.folder) / name.replace("\\", "/"))
-        return self.pictures.get(beside)
-
-
 def list_images(folder: Path) -> Listing:
     """List the annotated images below ``folder``.
 
@@ -94,7 +77,7 @@ def list_images(folder: Path) -> Listing:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = _files(folder)
+    files = walk(folder)
     layout = next(filter(None, map(_layout, files.tables)), None)
     if layout is None:
         raise UserError(f"{folder}: no annotations of Cityscapes, COCO or labelme in it")
@@ -108,20 +91,6 @@ def list_images(folder: Path) -> Listing:
             files.rejected.setdefault(files.named(path), "in no annotation")
     in_order = sorted(images.values(), key=lambda image: os.fsencode(image.path))
     return Listing(layout, in_order, files.rejected, repeated)
-
-
-def _files(folder: Path) -> _Files:
-    files = _Files(folder, [], {}, {})
-    for path in sorted(leaves(folder), key=os.fsencode):
-        inside, suffix = path.relative_to(folder), path.suffix.lower()
-        if (suffix in SUFFIXES or suffix == ".json") and not any(part.startswith(".") for part in inside.parts):
-            if words := no_file_inside(path, folder):
-                files.rejected[files.named(path)] = words
-            elif suffix == ".json":
-                files.tables.append(path)
-            else:
-                files.pictures[inside.as_posix()] = path
-    return files
 
 
 def _parsed(path: Path) -> Any:
@@ -147,7 +116,7 @@ def _group(inside: PurePath) -> str:
     return as_text(ROBOFLOW.sub("", inside.with_suffix("").as_posix()))
 
 
-def _cityscapes(files: _Files) -> Iterator[AnnotatedImage]:
+def _cityscapes(files: Files) -> Iterator[AnnotatedImage]:
     """gtFine/SPLIT/CITY/NAME_gtFine_polygons.json and leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png."""
     for table in files.tables:
         if table.name.endswith(FINE):
@@ -160,7 +129,7 @@ def _cityscapes(files: _Files) -> Iterator[AnnotatedImage]:
                 files.rejected[files.named(table)] = f"missing: its image {as_text(wanted)}"
 
 
-def _coco(files: _Files) -> Iterator[AnnotatedImage]:
+def _coco(files: Files) -> Iterator[AnnotatedImage]:
     """Files with images, annotations and categories; an image is beside its file, or the one of its name."""
     by_name: dict[str, list[Path]] = {}
     for picture in files.pictures.values():
@@ -187,7 +156,7 @@ def _coco(files: _Files) -> Iterator[AnnotatedImage]:
                 yield AnnotatedImage(path, annotation, _group(inside), _split(inside) or split)
 
 
-def _labelme(files: _Files) -> Iterator[AnnotatedImage]:
+def _labelme(files: Files) -> Iterator[AnnotatedImage]:
     """NAME.json with the image in it, where imagePath says, or beside it as NAME.jpg."""
     for table in track(files.tables, "read annotations", transient=True):
         inside = table.relative_to(files.folder)

@@ -193,6 +193,7 @@ def test_labelme(run):
     write_picture(run.raw / "images" / "by.png", 4)
     write_json(run.raw / "beside.json", labelme([{"label": "é\ud800\n"}], "/home/somebody/beside.jpg"))
     write_picture(run.raw / "beside.jpg", 5)
+    write_json(run.raw / "odd\udcff\n.json", labelme([{}], "", 6))
     write_json(run.raw / "gone.json", labelme([{}], "gone.png"))
     write_json(run.raw / "other.json", {"points": []})
     (run.raw / "cut.json").write_text('{"shapes": [')
@@ -208,10 +209,10 @@ def test_labelme(run):
         "other.json": "no annotation of labelme",
     }
     crops = run.crops
-    assert crops.table["image"].tolist() == ["beside.jpg", "images/by.png", "in.json"]
+    assert crops.table["image"].tolist() == ["beside.jpg", "images/by.png", "in.json", "odd\\xff\n.json"]
     assert crops.classes == ["cat", "é\\ud800\\n"]
     assert in_image(crops, 1) == corners(RIGHT)
-    assert crops.table.groupby("image")["split"].nunique().tolist() == [1, 1, 1]
+    assert crops.table.groupby("image")["split"].nunique().tolist() == [1, 1, 1, 1]
 
 
 def test_images_of_no_use(run):
@@ -222,6 +223,8 @@ def test_images_of_no_use(run):
     Image.new("RGB", (50, 40)).save(run.raw / "other_size.png")
     (run.raw / "link.png").symlink_to("/etc/hostname")
     shutil.copy(good, run.raw / "same.png")
+    (run.raw / "more").symlink_to("/etc")
+    (run.raw / ".hidden.json").write_text("[")
     names = ["good.png", "cut.png", "empty.png", "other_size.png", "link.png", "same.png", "gone.png", "../good.png"]
     write_json(run.raw / "x.json", coco(names, [{"image_id": i} for i in range(len(names))]))
     reasons = run()
@@ -230,6 +233,7 @@ def test_images_of_no_use(run):
         "empty.png": "empty",
         "other_size.png": "it has 50 × 40 pixels, and its annotation says 60 × 40",
         "link.png": "missing: it is in x.json, and there is no such file",
+        "more": "a link to a folder",
         "gone.png": "missing: it is in x.json, and there is no such file",
     }
     assert run.crops.table["image"].tolist() == ["good.png"], "its copy would be in another split, perhaps"
