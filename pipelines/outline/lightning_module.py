@@ -12,6 +12,7 @@ from pipelines.params.outline import OutlineModel, TrainOutline
 from pipelines.training.ddp import check_loss, mean_over_ranks
 from pipelines.training.switching import SwitchedTraining
 from scs_model.networks.outline import CELLS, GRID, NONE, OutlineNetwork
+from scs_model.stsgd.subtasks import normalised_error
 
 SMOOTHING = 0.6  # cells: standard deviation of the target around a vertex
 
@@ -161,5 +162,5 @@ class OutlineTraining(SwitchedTraining):
             edges = batch.edges.flatten(1).float()
             where = torch.stack([edges / edges.sum(1, keepdim=True), targets.vertices], 1)
             losses["t1_loss"] = divergence(output.spatial, where)[known].mean()
-            losses["t2_loss"] = (output.motion - targets.step)[known].square().mean()
+            losses["t2_loss"] = normalised_error(output.motion[known], targets.step[known])
         return losses

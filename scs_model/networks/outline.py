@@ -51,7 +51,7 @@ class OutlineStreams(NamedTuple):
     spatial : Tensor of shape (T, B, 2, 784)
         T¹: log-probabilities of where an edge is, and where a vertex, from the spatial stream.
     motion : Tensor of shape (T, B, 2)
-        T²: the step x, y to the next vertex, in widths of the grid.
+        T²: the step x, y to the next vertex, in root mean squares of a batch's steps.
     """
 
     main: Tensor

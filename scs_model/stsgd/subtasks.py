@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-STILL = 1e-4  # cells² a frame²: a mean square of flow that is as good as none
+STILL = 1e-4  # a mean square that is as good as none: of flow in cells a frame, or of steps in widths of the grid
+
+
+def normalised_error(said: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error of what is said of ``target``, in units of its root mean square: of order one.
+
+    A plain squared error of what is small weighs nothing beside the main loss. 1 for zero, 0 for the target in its
+    units; a mean square below `STILL` counts as that.
+    """
+    normalised = target.float() / target.float().square().mean().clamp(min=STILL).sqrt()
+    return (said.float() - normalised).square().mean()
 
 
 def motion_error(motion: Tensor, target: Tensor, echo: Tensor) -> Tensor:
@@ -87,6 +97,5 @@ def flow_error(flows: Sequence[Tensor], target: Tensor) -> Tensor:
                 f"{tuple(flow.shape)} and {tuple(target.shape)}"
             )
         coarse = avg_pool2d(target.flatten(0, 1).float(), d)
-        normalised = coarse / coarse.square().mean().clamp(min=STILL).sqrt()
-        errors.append((flow[-len(target) :].flatten(0, 1).float() - normalised).square().mean())
+        errors.append(normalised_error(flow[-len(target) :].flatten(0, 1), coarse))
     return torch.stack(errors).mean()
