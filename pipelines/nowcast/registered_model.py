@@ -1,6 +1,7 @@
 """Forecasters from the registry."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pipelines.nowcast.methods.description import ModelDescription
@@ -26,8 +27,8 @@ class LoadedModel:
         Of the model's folder, if it lies in one.
     forecaster : Forecaster
     description : ModelDescription
-    bytes_a_pixel : float, optional
-        Memory that a forecast of it takes, as measured when it was registered.
+    bytes_a_pixel : mapping of str to float
+        Memory that it takes, as measured when it was registered; see `pipelines.nowcast.methods.memory_use`.
     """
 
     uri: str
@@ -36,7 +37,7 @@ class LoadedModel:
     sha256: str | None
     forecaster: Forecaster
     description: ModelDescription
-    bytes_a_pixel: float | None = None
+    bytes_a_pixel: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def method(self) -> str:

@@ -100,7 +100,14 @@ def forecast(
             snapshot=snapshot,
         )
         dataset = add_what_is_asked_for(
-            dataset, exceedance, inputs, step_s, members=members, areas=areas, memory_limit_mb=memory_limit_mb
+            dataset,
+            exceedance,
+            inputs,
+            step_s,
+            members=members,
+            areas=areas,
+            memory_limit_mb=memory_limit_mb,
+            bytes_a_pixel=model.bytes_a_pixel.get("members"),
         )
         return dataset, inputs.observed
     if len(refusals) == 1:

@@ -15,6 +15,7 @@ from pipelines.radar.grid import Grid
 BOUNDS = [0.1, 0.5, 1, 2, 5, 10, 20, 50]  # mm/h
 COLOURS = ["#c6dbef", "#6baed6", "#2171b5", "#41ab5d", "#fed976", "#fd8d3c", "#bd0026"]
 SCALE = ListedColormap(COLOURS).with_extremes(bad="#d9d9d9", under="white", over="#49006a")
+LONGEST = 1000  # pixels of a map
 NORM = BoundaryNorm(BOUNDS, SCALE.N)
 
 
@@ -30,6 +31,12 @@ class Scale(NamedTuple):
 
 
 RAIN = Scale(SCALE, NORM, "max", BOUNDS, [f"{bound:g}" for bound in BOUNDS], "mm/h; grey: not known")
+
+
+def thinned(grid: Grid, longest: int = LONGEST) -> tuple[tuple[slice, slice], Grid]:
+    """Return which of a grid's pixels a picture needs, at most ``longest`` a side, and the grid of these."""
+    few = slice(None, None, max(1, max(grid.shape) // longest))
+    return (few, few), Grid(grid.crs, grid.x[few], grid.y[few])
 
 
 def draw_maps(

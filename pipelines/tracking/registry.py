@@ -23,7 +23,7 @@ from pipelines.tracking.store import connect
 OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
 # Part of the refusal of a version whose artifact isn't what was registered, by which it is known as one.
 CHANGED = "changed since it was registered"
-BYTES_A_PIXEL = "forecast_bytes_a_pixel"  # tag of a version
+BYTES_A_PIXEL = "_bytes_a_pixel"  # how tags of a version end that say what memory takes what
 log = logging.getLogger(__name__)
 STORES = ("store", "windows", "clips", "drives", "crops")
 LINEAGE = ("cell", "switch", "code_commit", "data_sha256", *(f"dvc_md5.{name}" for name in STORES))
@@ -58,8 +58,8 @@ class ModelLocation:
     """Where the model lies that a URI means: the URI of its version, and the ``store`` that knows it.
 
     ``name`` and ``version`` are those of the registered model, "none" and None outside the registry; ``sha256`` is what
-    the store says of its content, None if nothing; ``bytes_a_pixel`` the memory that a forecast of it takes, as
-    measured when it was registered.
+    the store says of its content, None if nothing; ``bytes_a_pixel`` the memory that a forecast of it takes, and others
+    of what it does, as measured when it was registered.
     """
 
     name: str
@@ -67,7 +67,7 @@ class ModelLocation:
     uri: str
     store: str
     sha256: str | None
-    bytes_a_pixel: float | None = None
+    bytes_a_pixel: Mapping[str, float] = field(default_factory=dict)
 
     def download(self) -> tuple[Path, str]:
         """Fetch the folder as it was trained: description and weights, none of the code or pickles beside it.
@@ -228,9 +228,11 @@ class RegisteredModel:
         """Write a version's description, Markdown."""
         connect(self.name).update_model_version(self.name, version.number, card)
 
-    def set_memory(self, version: Version, bytes_a_pixel: float) -> None:
-        """Write what a forecast of a version takes as its tag."""
-        connect(self.name).set_model_version_tag(self.name, version.number, BYTES_A_PIXEL, f"{bytes_a_pixel:.0f}")
+    def set_memory(self, version: Version, bytes_a_pixel: Mapping[str, float]) -> None:
+        """Write what a version takes as its tags: of a forecast ``forecast_bytes_a_pixel``."""
+        client = connect(self.name)
+        for what, taken in bytes_a_pixel.items():
+            client.set_model_version_tag(self.name, version.number, what + BYTES_A_PIXEL, f"{taken:.0f}")
 
     def check(self, version: Version) -> None:
         """Refuse a version that is lost, or changed; raises as :meth:`ModelLocation.download` does."""
@@ -255,7 +257,8 @@ class RegisteredModel:
                     client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
                 )
                 version, tags = str(found.version), found.tags
-                measured = float(tags[BYTES_A_PIXEL]) if BYTES_A_PIXEL in tags else None
+                of_memory = {key.removesuffix(BYTES_A_PIXEL): tags[key] for key in tags if key.endswith(BYTES_A_PIXEL)}
+                measured = {what: float(taken) for what, taken in of_memory.items()}
                 uri_of_version = f"models:/{name}/{version}"
                 return ModelLocation(name, version, uri_of_version, store, tags.get("model_sha256"), measured)
             tags = client.get_run(of_run[1]).data.tags if of_run else {}

@@ -97,8 +97,11 @@ def draw_batches(
         for of_lead, way in zip(exceedance, ways, strict=True):
             fields = list(threads.map(next, of_members))
             members = [np.empty((H, W), np.float32) for _ in numbers]
-            of_rows = partial(_member_rows, of_lead, rates, way, fields, members)
-            list(threads.map(of_rows, bands_of(exceedance)))
+            for rows in bands_of(exceedance):
+                of_rows = partial(_rain, np.asarray(of_lead[:, rows]), rates, way[rows])
+                for member, rain in zip(members, threads.map(of_rows, fields), strict=True):
+                    member[rows] = rain
+            del fields
             yield members
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -106,20 +109,13 @@ def draw_batches(
             yield draw(range(first, min(first + AT_ONCE, count)), threads)
 
 
-def _member_rows(
-    exceedance: Exceedance,
-    rates: Sequence[float],
-    way: lagrangian.Displacement,
-    noise: Sequence[NDArray[np.float32]],
-    members: Sequence[Rain],
-    rows: slice,
-) -> None:
-    """Put a band of rows of some members where it belongs, of a lead time's exceedance (K, H, W)."""
-    here = np.asarray(exceedance[:, rows])
-    for field, member in zip(noise, members, strict=True):
-        # The nearest pixel: between pixels noise would vary less.
-        near = cv2.remap(field, way[rows], None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
-        member[rows] = quantiles(here, rates, ndtr(-near))
+def _rain(
+    exceedance: Exceedance, rates: Sequence[float], way: lagrangian.Displacement, noise: NDArray[np.float32]
+) -> Rain:
+    """Return a band of a member's rows (h, W), whose noise comes along its ways (h, W, 2)."""
+    # The nearest pixel: between pixels noise would vary less.
+    here = cv2.remap(noise, way, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)  # type: ignore[call-overload]
+    return quantiles(exceedance, rates, ndtr(-here))
 
 
 class Noise:

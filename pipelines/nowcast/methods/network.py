@@ -72,15 +72,16 @@ class NetworkForecaster:
 
         After the last lead time that the network was trained for, its rain only moves on.
         """
-        motion = self._motion(rain_rate)
+        motion = self.motion(rain_rate)
         order = np.empty((leads, *motion.shape[:2]), np.float32)
         for tile in self._tiles(order.shape[1:]):
             for lead, still in enumerate(self._still(rain_rate, motion, tile, leads)):
                 order[lead][tile] = still[0].numpy()
-        self._finish(order, motion, rain_rate[-1])
+        self.finish(order, motion, rain_rate[-1])
         return order
 
-    def _motion(self, rain_rate: Rain) -> lagrangian.Displacement:
+    def motion(self, rain_rate: Rain) -> lagrangian.Displacement:
+        """Return the motion of the frames; raises UserError if there are too few."""
         if len(rain_rate) < self.inputs:
             raise UserError(f"the model wants {self.inputs} frames, and got {len(rain_rate)}")
         return lagrangian.motion(rain_rate)
@@ -108,7 +109,7 @@ class NetworkForecaster:
                     said = next(each)[0, :, rows, columns].cpu()
             yield said
 
-    def _finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
+    def finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
         """Give fields (leads, H, W) in moving coordinates the newest frame's amounts, and move them on: in place."""
         H, W = newest.shape
         ways = lagrangian.trajectories(motion, len(order), slice(0, H), slice(0, W), backward=True)
@@ -126,7 +127,7 @@ class FixedNetworkForecaster(NetworkForecaster):
     Motion says where nothing is known, as for any network; parameters are those of there.
     """
 
-    def _finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
+    def finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
         """Make rain rates of echo images (leads, H, W), in place."""
         H, W = newest.shape
         ways = lagrangian.trajectories(motion, len(order), slice(0, H), slice(0, W), backward=True)
@@ -166,7 +167,7 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
             raise UserError(f"the model knows rain rates of {self.rates} mm/h, and not of {unknown}")
         if list(rates) != sorted(set(rates)):
             raise UserError(f"rain rates are asked for in ascending order, each once; got {list(rates)}")
-        motion, newest = self._motion(rain_rate), rain_rate[-1]
+        motion, newest = self.motion(rain_rate), rain_rate[-1]
         cuts = self.network.exceedance.cuts.cpu().numpy()  # type: ignore[union-attr]
         cuts = cuts[np.minimum(np.arange(leads), len(cuts) - 1)]
         of_moved: dict[str, Callable[[Exceedance, NDArray[np.float32]], Rain]] = {
@@ -190,7 +191,7 @@ class ProbabilisticNetworkForecaster(NetworkForecaster):
 
         def matched() -> Rain:
             made = field.copy() if whole else field
-            self._finish(made, motion, newest)
+            self.finish(made, motion, newest)
             return made if whole else made.array()
 
         if whole:

@@ -4,6 +4,7 @@ import weakref
 from itertools import product
 from typing import Any, NamedTuple
 
+import cv2
 import dask.array
 import numpy as np
 import zarr
@@ -14,7 +15,7 @@ from pipelines.nowcast.methods.lagrangian import BAND
 
 STEPS = 250  # of a probability that is a byte, as products have it
 UNKNOWN = 255
-OF_BYTES = np.append(np.arange(UNKNOWN, dtype=np.float32) / np.float32(STEPS), np.float32(np.nan))
+OF_BYTES = np.append(np.arange(UNKNOWN, dtype=np.float32) / np.float32(STEPS), np.float32(np.nan))[None]
 
 
 class Tile(NamedTuple):
@@ -97,7 +98,10 @@ class OnDisk:
         return dask.array.from_zarr(self._array, chunks=chunks).map_blocks(self._unpacked, dtype=np.float32)
 
     def _unpacked(self, fields: NDArray[Any]) -> NDArray[np.float32]:
-        return OF_BYTES[fields] if self.packed else fields.view(np.float32)  # netCDF4 minds a spelled-out byte order
+        if not self.packed:
+            return fields.view(np.float32)  # netCDF4 minds a spelled-out byte order
+        rows = fields.reshape(-1, max(1, fields.shape[-1]))
+        return cv2.LUT(rows, OF_BYTES).reshape(fields.shape).astype(np.float32, copy=False)
 
 
 def bands_of(fields: Any) -> list[slice]:

@@ -8,11 +8,12 @@ import xarray as xr
 
 from pipelines.common.errors import UserError, as_user_error
 from pipelines.nowcast.methods.distribution import Exceedance
-from pipelines.nowcast.methods.members import draw_members
+from pipelines.nowcast.methods.members import draw_batches
+from pipelines.nowcast.methods.memory import members_mb
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.areas import Area, read_areas
 from pipelines.operation.products.dataset import RATE
-from pipelines.operation.products.ensemble import add_members, add_percentiles, gather, needed_mb, rate_percentiles
+from pipelines.operation.products.ensemble import add_members, add_percentiles, gather, rate_percentiles
 from pipelines.operation.products.regions import add_areas
 from pipelines.params.operation import Members
 
@@ -26,6 +27,7 @@ def add_what_is_asked_for(
     members: Members | None,
     areas: Path | None,
     memory_limit_mb: int | None,
+    bytes_a_pixel: float | None,
 ) -> xr.Dataset:
     """Return a forecast with the rain of areas and what members say; its attribute ``left_out`` says what lacks.
 
@@ -33,6 +35,8 @@ def add_what_is_asked_for(
     ----------
     exceedance : ndarray of shape (leads, K, H, W), optional
         That members are drawn from, at the forecast's thresholds.
+    bytes_a_pixel : float, optional
+        Memory that they take, as measured when the model was registered.
     """
     left_out: list[str] = []
     on_grid: list[Area] = []
@@ -48,7 +52,9 @@ def add_what_is_asked_for(
             if members is not None and exceedance is None:
                 raise UserError(f"{forecast.attrs['method']} gives no probabilities")
             if members is not None and exceedance is not None:
-                forecast, words = _with_members(forecast, exceedance, inputs, step_s, members, on_grid, memory_limit_mb)
+                forecast, words = _with_members(
+                    forecast, exceedance, inputs, step_s, members, on_grid, memory_limit_mb, bytes_a_pixel
+                )
                 left_out += words
     except UserError as error:
         left_out.append(f"members: {error}")
@@ -63,18 +69,17 @@ def _with_members(
     members: Members,
     areas: list[Area],
     memory_limit_mb: int | None,
+    bytes_a_pixel: float | None,
 ) -> tuple[xr.Dataset, list[str]]:
-    rates = forecast["threshold"].to_numpy().tolist()
-    newest, leads = inputs.observed[-1], len(exceedance)
+    rates, newest = forecast["threshold"].to_numpy().tolist(), inputs.observed[-1]
     H, W = newest.grid.shape
-    needed = needed_mb(members.count, (H, W), leads, rates=len(rates), keep=members.keep)
+    needed = members_mb(exceedance.shape, whole=not hasattr(exceedance, "dask"), measured=bytes_a_pixel)
     if memory_limit_mb is not None and needed > memory_limit_mb:
-        words = f"{members.count} of them need {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed"
-        raise UserError(words)
+        raise UserError(f"they need {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")
     # With the time, or every cycle's errors would be those of the one before.
     seed = members.seed + int(newest.time.astype("datetime64[s]").astype(np.int64))
-    drawn = draw_members(exceedance, rates, inputs.rain_rate, count=members.count, seed=seed)
-    made = gather(drawn, newest, step_s, areas, keep=members.keep, max_seconds=members.max_seconds)
+    drawn = draw_batches(exceedance, rates, inputs.rain_rate, count=members.count, seed=seed)
+    made = gather(drawn, forecast, newest, step_s, areas, members)
     lacking = f"members: {made.members} of {members.count} in {members.max_seconds} s"
     forecast = add_percentiles(forecast, RATE, rate_percentiles(exceedance, rates))
     return add_members(forecast, made, members.amounts, seed), [lacking] if made.members < members.count else []

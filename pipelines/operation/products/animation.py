@@ -20,7 +20,7 @@ from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import Grid
-from pipelines.radar.maps import BOUNDS, COLOURS, NORM, SCALE
+from pipelines.radar.maps import BOUNDS, COLOURS, LONGEST, NORM, SCALE, thinned
 
 DPI = 100
 LONGER_SIDE, SHORTEST = 7.6, 3.6  # inches of a map
@@ -49,8 +49,10 @@ def write_maps(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, an
     """
     reference = observed[-1].time
     times = [*(frame.time for frame in observed), *forecast["time"].to_numpy().astype("datetime64[s]")]
-    fields = [*(frame.rain_rate for frame in observed), *forecast["rainfall_flux"].to_numpy()]
-    series = MapSeries(observed[-1].grid, times, reference, ForecastAttributes.model_validate(forecast.attrs))
+    few, grid = thinned(observed[-1].grid, 2 * LONGEST)
+    fields = [frame.rain_rate[few] for frame in observed]
+    fields += [lead.to_numpy()[few].copy() for lead in forecast["rainfall_flux"]]
+    series = MapSeries(grid, times, reference, ForecastAttributes.model_validate(forecast.attrs))
     drawn = [series.draw(field, time) for field, time in zip(fields, times, strict=True)]
     wettest = drawn[int(np.argmax([np.nansum(field) for field in fields]))]
     sample = np.concatenate([drawn[0], wettest, drawn[-1]])

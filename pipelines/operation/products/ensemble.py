@@ -1,9 +1,9 @@
 """What members say beyond their probabilities at a pixel: of amounts of rain, and of the mean rain of areas."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.nowcast.methods.members import quantiles
-from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
+from pipelines.nowcast.methods.tiles import OnDisk, bands_of
+from pipelines.operation.products.accumulation import PERIODS_MIN, Accumulation
 from pipelines.operation.products.areas import Area, area_means
 from pipelines.operation.products.dataset import RATE
 from pipelines.operation.products.variables import HUNDREDTHS, OF_PROBABILITY, chunked, probabilities, threshold
+from pipelines.params.operation import Members
 from pipelines.radar.frame import Frame, Rain
 
 PERCENTILES = (10, 50, 90)
 FEWEST = 2
+ROWS = 128  # of all members that are in memory at once
 WORDS = {
     "threshold": "probability of a rain rate of at least the threshold",
     "amount_threshold": "probability of an amount of rain of at least the threshold",
@@ -33,81 +36,121 @@ class Ensemble(NamedTuple):
     ----------
     members : int
         E.
-    maps, of_areas : mapping of str to list of E arrays (times, H, W) and (times, A)
-        By variable of the forecast, mm/h and mm; maps of rain rate only if members are to be kept.
+    maps : mapping of str to dask array of shape (E, times, H, W)
+        By variable of the forecast, mm/h and mm; of rain rate only if members are to be kept.
+    of_areas : mapping of str to ndarray of shape (E, times, A)
     """
 
     members: int
-    maps: Mapping[str, list[Rain]]
-    of_areas: Mapping[str, list[Rain]]
-
-
-def needed_mb(count: int, shape: tuple[int, int], leads: int, *, rates: int, keep: bool) -> float:
-    """Return the memory that members need at most beside the forecast, MB; measured, see docs/operations.md.
-
-    Three maps of amounts are kept of each member, and all its lead times to ``keep`` it: twice, while they are stacked.
-    """
-    kept = 4 * count * (3 + 2 * leads * keep)
-    return (kept + 4 * leads * rates + 40 * leads + 250) * shape[0] * shape[1] / 1e6
+    maps: Mapping[str, Any]
+    of_areas: Mapping[str, NDArray[np.float32]]
 
 
 def gather(
-    members: Iterator[Rain], newest: Frame, step_s: int, areas: Sequence[Area], *, keep: bool, max_seconds: float
+    batches: Iterator[Iterator[Sequence[Rain]]],
+    forecast: xr.Dataset,
+    newest: Frame,
+    step_s: int,
+    areas: Sequence[Area],
+    asked: Members,
 ) -> Ensemble:
-    """Sum up members one after the other, until ``max_seconds`` are over; raises UserError for fewer than `FEWEST`."""
+    """Sum up members as they are drawn, until ``asked.max_seconds`` are over.
+
+    Nothing of a member stays in memory, which a few of a continent would fill: amounts lie on disk.
+
+    Parameters
+    ----------
+    batches : iterator
+        See :func:`pipelines.nowcast.methods.members.draw_batches`.
+    forecast : Dataset
+        With the variables that members are kept of.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than `FEWEST` by then.
+    """
     start, count = monotonic(), 0
-    maps, of_areas = defaultdict[str, list[Rain]](list), defaultdict[str, list[Rain]](list)
-    for member in members:
-        count += 1
-        fields = {RATE: member}
-        for minutes in PERIODS_MIN:
-            amount, lasts = amounts(member, newest.rain_rate, step_s, 60 * minutes, instants=not newest.interval_s)
-            if lasts.size:
-                fields[f"rainfall_amount_{minutes}min"] = amount
-        for name, field in fields.items():
-            if keep or name != RATE:
-                maps[name].append(field)
-            if areas:
-                of_areas[name].append(area_means(field, areas))
-        if monotonic() - start > max_seconds:
+    periods = {f"rainfall_amount_{minutes}min": 60 * minutes for minutes in PERIODS_MIN}
+    periods = {name: seconds for name, seconds in periods.items() if name in forecast}
+    kept = [*periods, *([RATE] if asked.keep else [])]
+    maps = {name: OnDisk((asked.count, *forecast[name].shape), (ROWS, forecast.sizes["x"])) for name in kept}
+    of_areas = {name: np.empty((asked.count, len(forecast[name]), len(areas)), np.float32) for name in (RATE, *periods)}
+
+    def put(name: str, member: int, time: int, field: Rain) -> None:
+        of_areas[name][member, time] = area_means(field, areas)
+        if name in maps:
+            maps[name][member, time] = field
+
+    def late() -> bool:
+        return monotonic() - start > asked.max_seconds
+
+    for batch in batches:
+        sums: dict[tuple[int, str], Accumulation] = {}
+        for lead, fields in enumerate(batch):
+            if late():
+                break
+            for member, field in enumerate(fields, start=count):
+                put(RATE, member, lead, field)
+                for name, period_s in periods.items():
+                    new = Accumulation(newest.rain_rate, step_s, period_s, instants=not newest.interval_s)
+                    amount = sums.setdefault((member, name), new).add(field)
+                    if amount is not None:
+                        put(name, member, lead // new.steps, amount)
+        else:
+            count += len(fields)
+        if late():
             break
     if count < FEWEST:
-        raise UserError(f"{count} in {max_seconds:g} s, and {FEWEST} at least are wanted")
-    return Ensemble(count, maps, of_areas)
+        raise UserError(f"{count} in {asked.max_seconds:g} s, and {FEWEST} at least are wanted")
+    of_areas = {name: values[:count] for name, values in of_areas.items() if areas}
+    return Ensemble(count, {name: fields.array()[:count] for name, fields in maps.items()}, of_areas)
 
 
-def statistics(
-    members: Sequence[NDArray[np.float32]], thresholds: Sequence[float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return percentiles (times, P, ...) of E members (times, ...), and their shares (times, K, ...) at thresholds.
+def statistics(members: NDArray[np.float32], thresholds: Sequence[float]) -> tuple[Rain, NDArray[np.float32]]:
+    """Return percentiles (P, ...) of E members (E, ...), and their shares (K, ...) at thresholds.
 
     A percentile lies between the members around it, of which the e-th lowest is the one of (e - 0.5) / E (Hazen). NaN
     where a member is NaN.
     """
-    times, *place = members[0].shape
-    percentiles = np.empty((times, len(PERCENTILES), *place), np.float32)
-    shares = np.empty((times, len(thresholds), *place), np.float32)
-    position = np.clip(len(members) * np.array(PERCENTILES) / 100 - 0.5, 0, len(members) - 1)
-    for time in range(times):
-        ordered = np.sort([member[time] for member in members], axis=0)  # NaN last
-        for number, at in enumerate(position):
-            low, high = ordered[int(at)], ordered[min(int(at) + 1, len(members) - 1)]
-            percentiles[time, number] = low + np.float32(at % 1) * (high - low)
-        for number, one in enumerate(thresholds):
-            shares[time, number] = (ordered >= np.float32(one)).mean(axis=0, dtype=np.float32)
-        unknown = np.isnan(ordered[-1])
-        percentiles[time, :, unknown] = shares[time, :, unknown] = np.nan
+    count, *place = members.shape
+    percentiles = np.empty((len(PERCENTILES), *place), np.float32)
+    shares = np.empty((len(thresholds), *place), np.float32)
+    ordered = np.sort(members, axis=0)  # NaN last
+    for into, at in zip(percentiles, np.clip(count * np.array(PERCENTILES) / 100 - 0.5, 0, count - 1), strict=True):
+        low, high = ordered[int(at)], ordered[min(int(at) + 1, count - 1)]
+        into[...] = low + np.float32(at % 1) * (high - low)
+    for into, one in zip(shares, thresholds, strict=True):
+        into[...] = (ordered >= np.float32(one)).mean(axis=0, dtype=np.float32)
+    unknown = np.isnan(ordered[-1])
+    percentiles[:, unknown] = shares[:, unknown] = np.nan
     return percentiles, shares
 
 
-def rate_percentiles(exceedance: Exceedance, rates: Sequence[float]) -> Rain:
-    """Return the percentiles (leads, P, H, W) of rain rate that a distribution (leads, K, H, W) has, mm/h."""
-    levels = [np.full(exceedance.shape[2:], 1 - one / 100, np.float32) for one in PERCENTILES]
-    of_leads = map(np.asarray, exceedance)
-    return np.stack([np.stack([quantiles(of_lead, rates, level) for level in levels]) for of_lead in of_leads])
+def statistics_of_maps(members: Any, thresholds: Sequence[float]) -> tuple[Any, Any]:
+    """Return the same of members' maps (E, times, H, W): dask arrays (times, P, H, W) and (times, K, H, W)."""
+    _, times, H, W = members.shape
+    made = [OnDisk((times, len(of), H, W), (ROWS, W)) for of in (PERCENTILES, thresholds)]
+    for time, rows in product(range(times), bands_of(members)):
+        for into, values in zip(made, statistics(np.asarray(members[:, time, rows]), thresholds), strict=True):
+            into[time, :, rows] = values
+    percentiles, shares = (one.array() for one in made)
+    return percentiles, shares
 
 
-def add_percentiles(forecast: xr.Dataset, name: str, values: NDArray[np.float32], **attrs: object) -> xr.Dataset:
+def rate_percentiles(exceedance: Exceedance, rates: Sequence[float]) -> Any:
+    """Return the percentiles of rain rate that a distribution (leads, K, H, W) has, mm/h: dask, (leads, P, H, W)."""
+    leads, _, H, W = exceedance.shape
+    bands = bands_of(exceedance)
+    made = OnDisk((leads, len(PERCENTILES), H, W), (bands[0].stop, W))
+    for lead, rows in product(range(leads), bands):
+        here = np.asarray(exceedance[lead, :, rows])
+        levels = [np.full(here.shape[1:], 1 - one / 100, np.float32) for one in PERCENTILES]
+        made[lead, :, rows] = np.stack([quantiles(here, rates, level) for level in levels])
+    return made.array()
+
+
+def add_percentiles(forecast: xr.Dataset, name: str, values: Any, **attrs: object) -> xr.Dataset:
     """Put the percentiles (times, P, ...) of one of its variables into a forecast.
 
     Without ``standard_name``: who looks for rain by that is to find the field.
@@ -139,19 +182,25 @@ def add_members(forecast: xr.Dataset, ensemble: Ensemble, amounts_mm: Sequence[f
         "amount_threshold", amounts_mm, "rainfall_amount", "amount of rain that is reached", "kg m-2"
     )
     forecast = forecast.assign_coords(amount_threshold=coordinate)
-    given = {name: fields for name, fields in ensemble.maps.items() if name != RATE}
-    given |= {f"region_{name}": fields for name, fields in ensemble.of_areas.items()}
-    for name, fields in given.items():
+    thresholds = {axis: forecast[axis].to_numpy().tolist() for axis in ("threshold", "amount_threshold")}
+    given = {
+        name: statistics_of_maps(fields, thresholds["amount_threshold"])
+        for name, fields in ensemble.maps.items()
+        if name != RATE
+    }
+    for name, fields in ensemble.of_areas.items():
+        of_name = statistics(fields, thresholds["threshold" if name == RATE else "amount_threshold"])
+        given[f"region_{name}"] = of_name[0].swapaxes(0, 1), of_name[1].swapaxes(0, 1)
+    for name, (of_members, shares) in given.items():
         axis = "threshold" if name.endswith(RATE) else "amount_threshold"
-        percentiles, shares = statistics(fields, forecast[axis].to_numpy().tolist())
-        forecast = add_percentiles(forecast, name, percentiles, **said)
+        forecast = add_percentiles(forecast, name, of_members, **said)
         variable = probabilities(forecast[name], axis, shares, WORDS[axis], **said)
         forecast = forecast.assign({f"{name}{OF_PROBABILITY}": chunked(variable)})
     if RATE in ensemble.maps:
         rain = forecast[RATE].variable
         attrs = rain.attrs | {"long_name": "rain rate of a member", "seed": np.int64(seed)}
         encoding = {"coordinates": rain.encoding["coordinates"]}
-        variable = xr.Variable(("realization", *rain.dims), np.stack(ensemble.maps[RATE]), attrs, encoding)
+        variable = xr.Variable(("realization", *rain.dims), ensemble.maps[RATE], attrs, encoding)
         number = xr.Variable(
             "realization",
             np.arange(ensemble.members, dtype=np.int32),

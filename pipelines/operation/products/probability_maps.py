@@ -11,12 +11,10 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import valid_times
 from pipelines.radar.cf_grid import grid_of
-from pipelines.radar.grid import Grid
 from pipelines.radar.lead_times import few_leads
-from pipelines.radar.maps import Scale, draw_maps
+from pipelines.radar.maps import Scale, draw_maps, thinned
 
 RARE = 0.05
-LONGEST = 1000  # pixels of a map
 TENTHS = np.arange(1, 10)
 # From light to dark and of one order to the colour-blind, too; it has no grey, which is what isn't known.
 COLOURS = ListedColormap(colormaps["viridis_r"](np.linspace(0.03, 0.93, TENTHS.size))).with_extremes(
@@ -47,21 +45,20 @@ def draw_probabilities(forecast: xr.Dataset, name: str, path: Path) -> None:
     threshold = forecast[variable.dims[1]]
     times = valid_times(forecast)[name]
     shown = few_leads(len(times))
-    highest = variable[shown].max(dim=[one for one in variable.dims if one != threshold.name]).to_numpy()
+    highest = np.max([[np.nanmax(plane, initial=0) for plane in map(np.asarray, variable[at].data)] for at in shown], 0)
     count = max(int((highest >= RARE).sum()), 1)
     start = np.datetime64(forecast["forecast_reference_time"].item(), "ns")
     minutes = (times[shown] - start) // np.timedelta64(60, "s")
-    grid = grid_of(forecast)
-    few = slice(None, None, max(1, max(grid.shape) // LONGEST))  # of a continent's pixels, which no picture shows
+    few, grid = thinned(grid_of(forecast))
     units = "mm/h" if threshold.name == "threshold" else "mm"
     rows = {
-        f"≥ {threshold[k].item():g} {units}": [variable[at, k, few, few].to_numpy() for at in shown]
+        f"≥ {threshold[k].item():g} {units}": [variable[at, k].to_numpy()[few].copy() for at in shown]
         for k in few_leads(count)
     }
     columns = [f"+{m} min, {_clock(t)}" for m, t in zip(minutes, times[shown], strict=True)]
     title = f"{variable.attrs['long_name'].capitalize()}\n{forecast.attrs['source']}, from {_clock(start)}"
     title += credit_line(forecast)
-    draw_maps(rows, columns, Grid(grid.crs, grid.x[few], grid.y[few]), title, path, SCALE)
+    draw_maps(rows, columns, grid, title, path, SCALE)
 
 
 def credit_line(forecast: xr.Dataset) -> str:

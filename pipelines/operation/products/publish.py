@@ -17,22 +17,25 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
+import dask
 import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.operation.products.animation import write_maps
-from pipelines.operation.products.dataset import NETCDF, PROBABILITY
+from pipelines.operation.products.dataset import NETCDF, PROBABILITY, RATE
 from pipelines.operation.products.geotiff import write_cogs
 from pipelines.operation.products.probability_maps import credit_line, draw_probabilities
 from pipelines.operation.products.regions import NAMES, write_tables
 from pipelines.params.operation import LeftOut
 from pipelines.radar.frame import Frame
 from pipelines.radar.lead_times import few_leads
-from pipelines.radar.maps import draw_maps
+from pipelines.radar.maps import draw_maps, thinned
 
+PLANES = 2  # that are packed at once
 ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecast.gif", "cog", "maps"
 AMOUNT_PROBABILITY = "rainfall_amount_30min_exceedance_probability"
 PROBABILITIES, AMOUNTS, AREAS_CSV, AREAS_JSON = "probabilities.png", "amounts.png", "areas.csv", "areas.json"
@@ -52,9 +55,11 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, leave
     try:
         with atomic_path(folder) as temporary:
             temporary.mkdir()
-            forecast.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")
-            if "zarr" not in leave_out:
-                forecast.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
+            planes = in_planes(forecast)
+            with dask.config.set(num_workers=PLANES):
+                planes.to_netcdf(temporary / NETCDF, engine="netcdf4", format="NETCDF4")
+                if "zarr" not in leave_out:
+                    planes.to_zarr(temporary / ZARR, zarr_format=2, consolidated=True)
             if "geotiffs" not in leave_out:
                 (temporary / COGS).mkdir()
                 write_cogs(forecast, temporary / COGS)
@@ -71,18 +76,29 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, leave
         raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error
 
 
+def in_planes(forecast: xr.Dataset) -> xr.Dataset:
+    """Return a forecast that is packed plane by plane when it is written: all at once take four times its memory."""
+    planes = {}
+    for name, of in forecast.data_vars.items():
+        if of.dims[-2:] == ("y", "x"):
+            plane = dict(zip(of.dims, (*(1 for _ in of.dims[:-2]), *of.shape[-2:]), strict=True))
+            planes[name] = of.variable.chunk(plane, name=f"{name}-{uuid4().hex}", inline_array=True)
+    return forecast.assign(planes)
+
+
 def draw_forecast(forecast: xr.Dataset, observed: Frame, path: Path) -> None:
     """Draw the newest observed frame and the forecast at four lead times."""
     shown = few_leads(forecast.sizes["lead_time"])
     valid = forecast["time"].to_numpy()[shown]
     minutes = forecast["lead_time"].to_numpy()[shown] // 60
+    few, grid = thinned(observed.grid)
     draw_maps(
-        {"": [observed.rain_rate, *forecast["rainfall_flux"].to_numpy()[shown]]},
+        {"": [observed.rain_rate[few], *(forecast[RATE][lead].to_numpy()[few].copy() for lead in shown)]},
         [
             f"observed {_clock(observed.time)}",
             *(f"+{m} min, {_clock(t)}" for m, t in zip(minutes, valid, strict=True)),
         ],
-        observed.grid,
+        grid,
         f"Rain rate, {forecast.attrs['source']}, from {np.datetime_as_string(observed.time, 'm')} UTC"
         + credit_line(forecast),
         path,

@@ -30,7 +30,7 @@ def add_areas(forecast: xr.Dataset, areas: Sequence[Area]) -> xr.Dataset:
             attrs = {key: value for key, value in of.attrs.items() if key not in ("grid_mapping", "standard_name")}
             attrs["long_name"] = f"{of.attrs['long_name']}, mean of the area"
             encoding = {"coordinates": f"forecast_reference_time {TIMES[of.dims[0]]} {NAMES}"}
-            values = area_means(of.to_numpy(), areas)
+            values = np.stack([area_means(one.to_numpy(), areas) for one in of])
             forecast = forecast.assign({f"region_{name}": xr.Variable((of.dims[0], "region"), values, attrs, encoding)})
     return forecast
 

@@ -152,8 +152,9 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
     assert "training" not in card("extrapolation")
     loaded = load(f"models:/{NAME}/{made['scs'].number}")
     leads = loaded.description.network.leads  # type: ignore[union-attr]
-    assert loaded.bytes_a_pixel is not None and 4 * leads < loaded.bytes_a_pixel < 2000  # its fields, and some
-    assert load(f"models:/{NAME}/{made['extrapolation'].number}").bytes_a_pixel is None
+    assert 4 * leads < loaded.bytes_a_pixel["forecast"] < 3000  # its fields, and some
+    assert loaded.bytes_a_pixel["moving"] > 8  # two numbers of motion
+    assert load(f"models:/{NAME}/{made['extrapolation'].number}").bytes_a_pixel == {}
     connect(NAME).update_model_version(NAME, made["scs"].number, "by hand")
     register(tables, WINDOWS, MODELS, params=params)
     assert card("scs") == "by hand"

@@ -9,7 +9,7 @@ import pytest
 from small_model import NETWORK, write_model
 
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.memory import needed_mb
+from pipelines.nowcast.methods.memory import members_mb, needed_mb
 from pipelines.nowcast.methods.memory_use import measure
 
 MEASURE = """
@@ -59,17 +59,30 @@ def test_a_network_s_memory_is_measured_and_then_what_is_said(tmp_path: Path) ->
     folder = write_model(tmp_path / "model", written)
     (taken,) = measure([folder])
     # 12 lead times of 3 probabilities and a field at least; fewer channels and rates than the one of the next test.
-    assert 4 * 12 * (3 + 1) < taken < 1440
-    description = ModelDescription.read(folder)
-    assert needed_mb(description, (100, 200), 12, 2 * taken) == pytest.approx(2 * taken * 0.02)
-    assert needed_mb(description, (100, 200), 24, 2 * taken) == pytest.approx(4 * taken * 0.02)
+    assert 4 * 12 * (3 + 1) < taken["forecast"] < 1440
+    # Two numbers of motion, two of ways before and after a step, and a field before and after.
+    assert 4 * (2 + 2 * 2 + 2) < taken["moving"] < 100
+    # For two members each a field, and noise before and after its Fourier transform; and motion and ways.
+    assert 4 * (2 * 3 + 2 + 2 * 2) < taken["members"] < 150
+    description, twice = ModelDescription.read(folder), {what: 2 * of for what, of in taken.items()}
+    assert needed_mb(description, (100, 200), 12, twice) == pytest.approx(2 * taken["forecast"] * 0.02)
+    assert needed_mb(description, (100, 200), 24, twice) == pytest.approx(4 * taken["forecast"] * 0.02)
+    shape = (12, 3, 100, 200)
+    difference = members_mb(shape, whole=True, measured=50) - members_mb(shape, whole=False, measured=50)
+    assert difference == pytest.approx(4 * 12 * (3 + 1) * 0.02)
+    assert members_mb(shape, whole=True, measured=80) == pytest.approx(members_mb(shape, whole=True, measured=50) + 0.6)
 
 
 def test_a_continent_is_within_4_gb_in_tiles_and_not_without() -> None:
     said = {"method": "network", "inputs": 4, "network": WIDE | {"cell": "scs"}, "rates": RATES}
     description = ModelDescription.model_validate(said)
-    assert needed_mb(description, (4400, 3800), 12, 1440) < needed_mb(description, (3500, 7000), 12, 1440) < 4096
-    # What is held of the whole grid is 12 fields and two numbers of motion at least.
-    assert needed_mb(description, (3500, 7000), 12, 1440) > 3500 * 7000 * 4 * 14 / 1e6
+    measured = {"forecast": 1145.0, "moving": 57.0, "members": 87.0}
+    opera, mrms = (needed_mb(description, shape, 12, measured) for shape in ((4400, 3800), (3500, 7000)))
+    assert opera < mrms < 3500
+    assert mrms - opera == pytest.approx(57 * (3500 * 7000 - 4400 * 3800) / 1e6)
+    # One field a lead time is in memory.
+    field = needed_mb(ModelDescription.model_validate(said | {"rates": None}), (3500, 7000), 12, measured)
+    assert field > 3500 * 7000 * 4 * 12 / 1e6
     said["network"] = WIDE | {"cell": "trajgru"}
-    assert needed_mb(ModelDescription.model_validate(said), (3500, 7000), 12, 1440) == pytest.approx(24.5 * 2112)
+    whole = needed_mb(ModelDescription.model_validate(said), (3500, 7000), 12, measured)
+    assert whole == pytest.approx(24.5 * 1145)

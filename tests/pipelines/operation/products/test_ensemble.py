@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import NETCDF, PROBABILITY
-from pipelines.operation.products.ensemble import gather, statistics
+from pipelines.operation.products.ensemble import Ensemble, gather, statistics
 from pipelines.operation.products.geotiff import write_cogs
 from pipelines.operation.products.probability_maps import draw_probabilities
 from pipelines.operation.products.publish import AREAS_CSV, AREAS_JSON, COGS, ZARR
@@ -90,10 +90,9 @@ def amounts() -> np.ndarray:
 def test_percentiles_and_shares_of_members_are_those_of_numpy() -> None:
     members = np.random.default_rng(1).gamma(1.0, 2.0, (24, 2, 3, 4)).astype(np.float32)
     members[:, 0, 1, 2] = np.nan
-    percentiles, shares = statistics(list(members), [0.5, 4.0])
-    wanted = np.quantile(members, [0.1, 0.5, 0.9], axis=0, method="hazen").swapaxes(0, 1)
-    np.testing.assert_allclose(percentiles, wanted, rtol=1e-5)
-    assert np.isnan(shares[0, :, 1, 2]).all() and np.isnan(shares).sum() == 2
+    percentiles, shares = statistics(members, [0.5, 4.0])
+    np.testing.assert_allclose(percentiles, np.quantile(members, [0.1, 0.5, 0.9], axis=0, method="hazen"), rtol=1e-5)
+    assert np.isnan(shares[:, 0, 1, 2]).all() and np.isnan(shares).sum() == 2
     assert shares[1, 1, 0, 0] == pytest.approx((members[:, 1, 0, 0] >= 4).sum() / 24)
 
 
@@ -225,8 +224,9 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     [
         ({"areas": Path("nowhere")}, "areas: nowhere: No such file or directory"),
         ({"members": MEMBERS, "model": loaded("persistence")}, "members: persistence gives no probabilities"),
-        ({"members": MEMBERS.model_copy(update={"count": 900}), "memory_limit_mb": 30},
-         r"members: 900 of them need \d+ MB on 40×50 pixels, and 30 are allowed"),
+        ({"members": MEMBERS, "memory_limit_mb": 30,
+          "model": replace(probabilistic(RATES), bytes_a_pixel={"members": 20_000.0})},
+         r"members: they need 40 MB on 40×50 pixels, and 30 are allowed"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_made_is_a_line_and_the_rest_is_there(asked: dict[str, Any], words: str) -> None:
@@ -237,8 +237,20 @@ def test_what_can_not_be_made_is_a_line_and_the_rest_is_there(asked: dict[str, A
     assert given["rainfall_flux"].shape == (12, *SHAPE) and given.attrs["fallback"] == "none"
 
 
-def test_members_that_take_too_long_are_as_many_as_there_are() -> None:
-    drawn = iter(np.ones((3, 12, *SHAPE), np.float32))
-    with pytest.raises(UserError, match=r"^1 in 0 s, and 2 at least are wanted$"):
-        gather(drawn, FRAMES[-1], 300, [], keep=False, max_seconds=0)
-    assert len(list(islice(drawn, 5))) == 2, "no more was drawn than was used"
+def test_members_that_take_too_long_are_as_many_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by a second each time that it is looked at: at every lead time and after every batch."""
+    forecast_, _ = made(FRAMES)
+    fields, drawn = [np.ones(SHAPE, np.float32)] * 2, []
+
+    def gathered(max_seconds: float) -> Ensemble:
+        clock = count()
+        monkeypatch.setattr("pipelines.operation.products.ensemble.monotonic", lambda: next(clock))
+        batches = ((drawn.append((batch, lead)) or fields for lead in range(12)) for batch in range(9))  # type: ignore[func-returns-value]
+        asked = Members(count=18, max_seconds=max_seconds)
+        return gather(batches, forecast_, FRAMES[-1], 300, [], asked)
+
+    # Two batches of two are there after 26 s, and four lead times of the third after 30.
+    assert gathered(30).members == 4
+    assert drawn[-1] == (2, 4), "no more was drawn than was used"
+    with pytest.raises(UserError, match=r"^0 in 5 s, and 2 at least are wanted$"):
+        gathered(5)
