@@ -8,7 +8,7 @@ References
 Santana and Hotz 2016, Learning a driving simulator, arXiv:1608.01230; https://github.com/commaai/research.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,11 @@ def count_frames(camera: Path) -> int:
         return shape_of(frames)[0]
 
 
-def read_pixels(frames: Any, numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """Read some frames, numbers ascending: (n, rows, columns, 3), RGB."""
-    first = numbers[0]
-    block = frames["X"][first : numbers[-1] + 1]
-    return np.asarray(block[np.asarray(numbers) - first].transpose(0, 2, 3, 1))
+def read_planes(frames: Any, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    """Yield some frames, numbers ascending, as the file has them: (3, rows, columns)."""
+    block = frames["X"][numbers[0] : numbers[-1] + 1]
+    for number in numbers:
+        yield block[number - numbers[0]]
 
 
 def _column(values: Any) -> NDArray[np.float64]:

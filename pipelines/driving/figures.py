@@ -137,7 +137,8 @@ def draw_lengths(
     by_p.set_xlabel("p of the switch (0: off)")
     by_frames.set_ylabel(f"share within {within:g}")
     for ax in (by_frames, by_p):
-        ax.legend(fontsize=7, frameon=False)
+        if ax.has_data():
+            ax.legend(fontsize=7, frameon=False)
     _save(figure, path)
 
 

@@ -163,8 +163,8 @@ def read_piece(
 def _pixels(path: Path, pictures: Sequence[Any]) -> Any:
     with h5py.File(path) as frames:
         comma_ai.shape_of(frames)
-        for image in comma_ai.read_pixels(frames, pictures):
-            yield image.tobytes(), image
+        for planes in comma_ai.read_planes(frames, pictures):
+            yield planes, planes.transpose(1, 2, 0)
 
 
 def _files(folder: Path, pictures: Sequence[Any]) -> Any:
