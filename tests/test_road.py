@@ -62,9 +62,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     action = "cnn_lstm"
     params["action_models"] = {action: params["action_models"][action] | {"depth": 5, "width": 4}}
     params["train_action"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "frames": 8}
+    params["simulate_drives"] |= {"drives": 4, "seconds": 3}
+    driving = "cnn_drive"
+    params["driving_models"] = {driving: params["driving_models"][driving] | {"depth": 5, "width": 2, "frames": 4}}
+    params["train_driving"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2}
+    params["evaluate_driving"] |= {"history": 6}
     params["train"] |= {"steps": 6, "checkpoint_steps": 3, "validation_windows": 4}
     params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
-    params |= {"baselines": BASELINES, "trained": MODELS, "trained_action": [action]}
+    params |= {"baselines": BASELINES, "trained": MODELS, "trained_action": [action], "trained_driving": [driving]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     identity = "-c user.name=test -c user.email=test@localhost"
     sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
@@ -113,6 +118,8 @@ TESTED = {
     "scs champions": "test_promote_and_roll_back_by_hand",
     "make demo-video": "test_video",
     "scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi": "test_video",
+    "make demo-driving": "test_driving",
+    "scs steer data/raw/drives/1 --out angles.csv": "test_driving",
     "make serve": "tests/flows",
     "scs chains": "test_chains_and_describe",
     "scs describe scs_stsgd": "test_chains_and_describe",
@@ -177,7 +184,7 @@ def test_repro_again_changes_nothing(reproduced: str, repository: Path) -> None:
     lock = (repository / "dvc.lock").read_bytes()
     before = registry(repository)
     said = sh("dvc repro", repository).stdout
-    assert sorted(re.findall(r"Running stage '(.*)'", said)) == ["register", "register_action"]
+    assert sorted(re.findall(r"Running stage '(.*)'", said)) == ["register", "register_action", "register_driving"]
     said = sh("make --assume-old=.venv/installed demo", repository).stdout
     assert re.findall(r"Running stage '(.*)'", said) == ["register"]
     assert (repository / "dvc.lock").read_bytes() == lock
@@ -194,6 +201,15 @@ def test_video(demo: str, repository: Path) -> None:
     classes = {path.name for path in (repository / "data/raw/video").iterdir()}
     assert len(recognized) == 6
     assert {line.split()[1] for line in recognized[1:]} <= classes
+
+
+def test_driving(repository: Path) -> None:
+    said = sh("make --assume-old=.venv/installed demo-driving", repository).stdout
+    assert "it drives no car" in said
+    assert "| last known angle, 4 frames |" in (repository / "data/driving/comparison/table.md").read_text()
+    assert list((repository / "data/driving/examples").glob("*.png"))
+    sh("scs steer data/raw/drives/1 --out angles.csv", repository)
+    assert (repository / "angles.csv").read_text().count("\n") == 1 + 30
 
 
 def test_metrics(reproduced: str, repository: Path) -> None:
