@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 import yaml
+from clone import clean_environment, commit, copy_working_tree, registry, sh
 from conftest import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -22,38 +22,11 @@ BASELINES = ["persistence", "extrapolation", "steps", "climatology"]  # the demo
 METHODS = [*MODELS, *BASELINES]
 
 
-def sh(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user would in an activated environment; it must succeed."""
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=clean_environment(folder) | environment,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def clean_environment(folder: Path) -> dict[str, str]:
-    """The environment without what other tests have set, with this repository's packages first."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_", "DVC_"))}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return ours | {"PATH": path, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-
-
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone as it would be of the working tree, with a smaller archive and short trainings."""
     folder = tmp_path_factory.mktemp("road") / "repository"
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in filter(None, files):
-        if (ROOT / name).exists():  # not one that is deleted and still in the index
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_working_tree(folder)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["simulate"] |= {"events": 5, "hours": 1.5, "size": 64}
     params["index"] |= {"size": 32, "stride": 32, "leads": 6}
@@ -71,10 +44,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
     params |= {"baselines": BASELINES, "trained": MODELS, "trained_action": [action], "trained_driving": [driving]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    identity = "-c user.name=test -c user.email=test@localhost"
-    sh(f"git init -q . && git add -A && git {identity} commit -qm start", folder)
-    # The README's environment is the one that runs the tests.
-    (folder / ".venv").symlink_to(sys.prefix)
+    commit(folder)
     return folder
 
 
@@ -129,19 +99,6 @@ TESTED = {
 
 def test_every_command_of_the_readme_is_run_by_a_test() -> None:
     assert sorted(readme_commands()) == sorted(TESTED)
-
-
-def registry(repository: Path) -> dict[str, dict[str, str]]:
-    """Alias and tags of each version, as the MLflow client tells it."""
-    code = """
-import json, mlflow
-client = mlflow.MlflowClient("sqlite:///mlflow/mlflow.db")
-aliases = client.get_registered_model("radar-nowcast").aliases
-versions = client.search_model_versions("name = 'radar-nowcast'")
-print(json.dumps({"aliases": aliases, **{v.version: v.tags for v in versions}}))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_demo_says_where_everything_is(repository: Path, demo: str) -> None:
