@@ -8,10 +8,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.limits import MB
 from pipelines.common.text import printable
-from pipelines.fetch.archive import Fetched, fetch
+from pipelines.fetch.archive import fetch
 from pipelines.fetch.manifest import MISSING
 from pipelines.fetch.patterns import parse_time
 from pipelines.fetch.presets import NOT_TRIED, PRESETS
+from pipelines.fetch.provider import Fetched
 from pipelines.params.fetch import Fetch
 from pipelines.params.read import read_params
 

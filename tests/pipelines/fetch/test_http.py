@@ -18,7 +18,8 @@ from faulty_server import Site, serve
 
 from pipelines.common.errors import UserError
 from pipelines.fetch import transfer
-from pipelines.fetch.archive import Fetched, fetch
+from pipelines.fetch.archive import fetch
+from pipelines.fetch.provider import Fetched
 from pipelines.params.fetch import Fetch
 
 BIG = bytes(range(256)) * 20_000  # 5 MB

@@ -7,9 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.common.errors import UserError
-from pipelines.fetch.archive import authorization, fetch
+from pipelines.fetch.archive import fetch
 from pipelines.fetch.patterns import Wanted, expand, parse_time, safe_path
 from pipelines.fetch.presets import PRESETS
+from pipelines.fetch.provider import authorization
 from pipelines.params.fetch import Fetch
 
 DAY = datetime(2024, 2, 29, tzinfo=UTC)

@@ -12,8 +12,9 @@ from s3_server import client, serve_s3
 from s3fs import S3FileSystem
 
 from pipelines.fetch import files, transfer
-from pipelines.fetch.archive import Fetched, fetch
+from pipelines.fetch.archive import fetch
 from pipelines.fetch.pace import Pace
+from pipelines.fetch.provider import Fetched
 from pipelines.params.fetch import Fetch
 
 CONTENT = os.urandom(3_000_000)

@@ -1,0 +1,189 @@
+"""Bring what is wanted of an archive: a file, those that a listing names, or members of an archive file."""
+
+import os
+import re
+import shutil
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from pipelines.common.provenance import sha256
+from pipelines.common.text import printable
+from pipelines.fetch.files import Files
+from pipelines.fetch.http import Http
+from pipelines.fetch.manifest import Manifest, Row
+from pipelines.fetch.members import extract
+from pipelines.fetch.pace import Pace
+from pipelines.fetch.patterns import Wanted, fits, safe_path, split_members
+from pipelines.fetch.remote import Absent, Passing, Refused, Remote
+from pipelines.fetch.transfer import Transfer, place
+from pipelines.params.fetch import Fetch, without_keys
+
+PARTIAL = ".partial"  # folder of what isn't whole yet; hidden, so that no reader takes it
+MOST_FAILURES = 20  # then something is wrong with all, and the provider is spared the rest
+HASHES = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by hex digits
+
+
+@dataclass
+class Fetched:
+    """What a fetch did: files and bytes that came, files that were here, times without a file, and failures.
+
+    ``failed`` are lines; ``passing`` says that each of them may go well another time.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    here: int = 0
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    passing: bool = True
+
+
+def authorization(name: str) -> str | None:
+    """Return what a provider wants in the header Authorization, from the environment: SCS_AUTHORIZATION_NAME."""
+    return os.environ.get(f"SCS_AUTHORIZATION_{re.sub('[^A-Z0-9]', '_', name.upper())}")
+
+
+class Provider:
+    """Where an archive's files come from, with the folder that they go to and what is counted of them."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Fetch,
+        folder: Path,
+        manifest: Manifest,
+        fetched: Fetched,
+    ) -> None:
+        self.kind, _, outer = split_members(settings.url)
+        self.settings, self.folder = settings, folder
+        self.manifest, self.fetched, self.lock = manifest, fetched, threading.Lock()
+        pace = Pace(settings.rate)
+        remote: Remote
+        if outer.startswith(("http://", "https://")):
+            remote = Http(pace, authorization(name), settings.answer)
+        else:
+            remote = Files(pace, outer, settings.anonymous)
+        # What archive files hold is limited one by one.
+        self.transfer = Transfer(remote, pace, folder / PARTIAL, settings.max_file_mb)
+        self.listing = lru_cache(maxsize=8)(self._listing)
+        self.hashes = lru_cache(maxsize=8)(self._hashes)
+        self.listed = threading.Lock()  # the others wait for the one that asks
+
+    def bring(self, wanted: Wanted) -> None:
+        """Bring what is wanted, or count why not."""
+        try:
+            self._bring(wanted)
+        except Absent:
+            for time in wanted.times or (None,):
+                self._missing(wanted.url, time)
+        except (Passing, Refused, ValueError) as error:
+            self._failed(wanted.url, error)
+
+    def _bring(self, wanted: Wanted) -> None:
+        if len(self.fetched.failed) > MOST_FAILURES or self.transfer.pace.stop.is_set():
+            return
+        for url, name in self._files(wanted):
+            try:
+                path = safe_path(name)
+            except ValueError as error:
+                self._failed(url, error)
+                continue
+            if self.kind is None:
+                self._bring_file(wanted, url, path)
+            else:
+                self._bring_members(wanted, url, path)
+
+    def _files(self, wanted: Wanted) -> list[tuple[str, str]]:
+        """Return the files that are wanted, each with its name below the folder."""
+        if not wanted.many:
+            return [(wanted.url, wanted.name)]
+        parent, _, pattern = wanted.url.rpartition("/")
+        below = wanted.name.rpartition("/")[0]
+        with self.listed:
+            found = self.listing(f"{parent}/")
+        names = sorted(name for name in found if fits(name, (pattern,)))
+        if not names:
+            raise Absent
+        return [(without_keys(found[name]), f"{below}/{name}" if below else name) for name in names]
+
+    def _bring_file(self, wanted: Wanted, url: str, path: PurePosixPath) -> None:
+        if self.manifest.has(str(path)):
+            with self.lock:
+                self.fetched.here += 1
+            return
+        here, sha256, version = self.transfer.fetch(url, self._told(wanted, url))
+        row = Row(str(path), here.stat().st_size, sha256, url, version)
+        place(here, self.folder / path, self.folder)
+        self._add([row])
+
+    def _bring_members(self, wanted: Wanted, url: str, path: PurePosixPath) -> None:
+        assert self.kind is not None
+        source = f"{self.kind}://{{}}::{url}"
+        known = [row for row in self.manifest.of(url) if self.manifest.has(row.file)]
+        names = [PurePosixPath(row.file).relative_to(path) for row in known]
+        if known and all(any(fits(str(name), (pattern,)) for name in names) for pattern in wanted.members):
+            with self.lock:
+                self.fetched.here += len(known)
+            return
+        archive, _, version = self.transfer.fetch(url, self._told(wanted, url))
+        unpacked = archive.with_name(f"{archive.name}.members")
+        try:
+            members, refused = extract(archive, self.kind, wanted.members, unpacked, self.settings.max_file_mb)
+            rows = []
+            for member, file in sorted(members.items()):
+                target = path / member
+                rows.append(Row(str(target), file.stat().st_size, sha256(file), source.format(member), version))
+                place(file, self.folder / target, self.folder)
+            self._add(rows)
+        finally:
+            shutil.rmtree(unpacked, ignore_errors=True)
+            archive.unlink(missing_ok=True)
+        for name, why in refused.items():
+            self._failed(f"{url}: {name}", ValueError(why))
+        for pattern, time in zip(wanted.members, wanted.times or (None,) * len(wanted.members), strict=True):
+            if not any(fits(str(member), (pattern,)) for member in members):
+                self._missing(source.format(pattern), time)
+
+    def _told(self, wanted: Wanted, url: str) -> dict[str, str]:
+        """Return the hash of a file by the table of hashes, where that has one."""
+        if wanted.checksums is None:
+            return {}
+        with self.listed:
+            hashes = self.hashes(wanted.checksums)
+        digest = hashes.get(url.rpartition("/")[2])
+        return {} if digest is None else {HASHES[len(digest)]: digest}
+
+    def _hashes(self, url: str) -> dict[str, str]:
+        """Return the digests of a file as sha256sum writes it, by the last part of each name."""
+        try:
+            path, _, _ = self.transfer.fetch(url, {})
+        except Absent:
+            return {}
+        text = path.read_text(encoding="utf-8", errors="replace")
+        path.unlink()
+        rows = re.findall(r"^([0-9a-fA-F]{32,128}) [ *](.+?)\r?$", text, re.MULTILINE)
+        return {name.rpartition("/")[2]: digest for digest, name in rows if len(digest) in HASHES}
+
+    def _listing(self, folder: str) -> dict[str, str]:
+        try:
+            return self.transfer.list(folder)
+        except Absent:
+            return {}
+
+    def _add(self, rows: list[Row]) -> None:
+        with self.lock:
+            self.manifest.add(rows)
+            self.fetched.files += len(rows)
+            self.fetched.bytes += sum(row.bytes for row in rows)
+
+    def _missing(self, url: str, time: datetime | None) -> None:
+        with self.lock:
+            self.fetched.missing.append(("" if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}", url))
+
+    def _failed(self, url: str, error: Exception) -> None:
+        with self.lock:
+            self.fetched.passing &= isinstance(error, Passing)
+            self.fetched.failed.append(printable(f"{url}: {error}"))
