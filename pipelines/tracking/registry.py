@@ -67,7 +67,7 @@ class ModelLocation:
     uri: str
     store: str
     sha256: str | None
-    bytes_a_pixel: Mapping[str, float] = field(default_factory=dict)
+    bytes_a_pixel: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def download(self) -> tuple[Path, str]:
         """Fetch the folder as it was trained: description and weights, none of the code or pickles beside it.
