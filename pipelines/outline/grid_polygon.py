@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import Polygon
+from shapely import LineString
 
 from scs_model.networks.outline import CELL, GRID
 
@@ -21,12 +21,9 @@ def to_grid(polygon: Points, max_vertices: int) -> Points:
     points = np.roll(points, -int(away.argmax()), axis=0)
     if len(points) >= 3 and signed_area(points) < 0:
         points = np.roll(points[::-1], 1, axis=0)
-    tolerance = TOLERANCE
+    tolerance, closed = TOLERANCE, LineString([*points, points[0]])
     while True:
-        found = points
-        if len(points) >= 3:
-            found = np.asarray(Polygon(points).simplify(tolerance, preserve_topology=False).exterior.coords)[:-1]
-            found = found if len(found) else points[:1]
+        found = np.asarray(closed.simplify(tolerance, preserve_topology=False).coords)[:-1]
         cells = cells_of(found)
         vertices = found[cells != np.roll(cells, 1)] if len(np.unique(cells)) > 1 else found[:1]
         if len(vertices) <= max_vertices:

@@ -55,6 +55,15 @@ def test_what_is_thinner_than_a_cell_has_no_polygon() -> None:
     assert len(to_grid(np.array([[10.0, 10], [12, 10], [12, 12], [10, 12]]), 40)) < 3
 
 
+def test_what_crosses_itself_where_it_is_simplified_is_one_polygon_all_the_same() -> None:
+    """Two squares that a corridor joins, thinner than the tolerance: without it they would be two."""
+    low, high = 110.0, 111.0
+    left, right = [[96, high], [96, 150], [40, 150], [40, 70], [96, 70], [96, low]], [[128, low], [128, 70], [190, 70]]
+    vertices = to_grid(np.array([*left, *right, [190, 150], [128, 150], [128, high]]), 40)
+    assert vertices[:, 0].min() == 5
+    assert vertices[:, 0].max() == 190 / 8
+
+
 def test_cells_are_numbered_row_by_row() -> None:
     assert cells_of(np.array([[3.9, 2.0], [0, 0], [28, 28]])).tolist() == [2 * 28 + 3, 0, 783]
     assert centres(np.array([2 * 28 + 3])).tolist() == [[3.5, 2.5]]
