@@ -43,7 +43,7 @@ class Crop(NamedTuple):
         Its vertices x, y in pixels of the crop: little-endian float32 in base64, a tenth of what lists would take of a
         million objects.
     sha256 : str
-        Of pixels, polygon and class.
+        Of the image's file, the square, the polygon and the class.
     """
 
     object: int
@@ -122,7 +122,7 @@ def decode_image(path: Path, annotation: Path | str, min_side: int, folder: Path
         found = list(_found(told, (height, width), min_side, rejected))
         digest = hashlib.sha256(content).hexdigest()
         key = hashlib.sha256(digest.encode() + text).hexdigest()
-        crops = _write(found, picture, folder / key) if found else []
+        crops = _write(found, picture, digest, folder / key) if found else []
     return Decoded(digest, key, height, width, crops, rejected)
 
 
@@ -138,7 +138,8 @@ def _found(told: Annotation, size: tuple[int, int], min_side: int, rejected: dic
     drawn: dict[int, Polygon | MultiPolygon] = {}
     for place, one in enumerate(told.objects):
         try:
-            drawn[place] = shapely.union_all([read_polygon(points) for points in one.polygons])
+            polygons = [read_polygon(points) for points in one.polygons]
+            drawn[place] = polygons[0] if len(polygons) == 1 else shapely.union_all(polygons)
         except ValueError as error:
             if one.class_name is not None:
                 rejected[str(one.number)] = one.reason or str(error)
@@ -182,15 +183,14 @@ def _widened(box: Sequence[float], bounds: tuple[float, ...], size: tuple[int, i
     return wide
 
 
-def _write(found: list[_Found], picture: Image.Image, path: Path) -> list[Crop]:
+def _write(found: list[_Found], picture: Image.Image, image_sha256: str, path: Path) -> list[Crop]:
     """Write the compressed crops of an image, and say what they are."""
     crops = []
     with ShardFile(path, len(found), LEVEL) as file:
         for one, box, square, outline in found:
-            crop = square.cut(picture)
-            file.add(crop)
+            file.add(square.cut(picture))
             polygon = square.to_crop(shapely.get_coordinates(outline)[:-1]).astype("<f4").tobytes()
-            digest = hashlib.sha256(crop.tobytes() + polygon + str(one.class_name).encode()).hexdigest()
             place = (square.x0, square.y0, square.side)
+            digest = hashlib.sha256(f"{image_sha256} {place} {one.class_name} ".encode() + polygon).hexdigest()
             crops.append(Crop(one.number, str(one.class_name), box, place, base64.b64encode(polygon).decode(), digest))
     return crops

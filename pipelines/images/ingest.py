@@ -8,7 +8,6 @@ goes on from there, a later one decodes new images alone, and the store is the s
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -58,7 +57,7 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
     listing = list_images(source)
     work = store.with_name(f".{store.name}.ingest")
     made_by = code_sha256(*DECODING, libraries=LIBRARIES) + str(params.min_side)
-    found = IngestCache(work, made_by, asdict, Decoded.from_json)
+    found = IngestCache(work, made_by, vars, Decoded.from_json)
     with exclusive(work / ".lock", wait_s=1.0), closing(found) as cache:
         folder = work / "crops"
         folder.mkdir(exist_ok=True)

@@ -59,10 +59,14 @@ def outlines(polygon: Polygon, in_front: Sequence[Polygon], image_size: tuple[in
         If there are none.
     """
     height, width = image_size
-    inside = polygon.intersection(shapely.box(0, 0, width, height))
+    x0, y0, x1, y1 = polygon.bounds
+    within = x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height
+    inside = polygon if within else polygon.intersection(shapely.box(0, 0, width, height))
     if inside.area <= polygon.area / 2:
         raise ValueError("most of it is outside the image" if inside.area else "outside the image")
-    seen = inside.difference(shapely.union_all([other for other in in_front if other.intersects(inside)]))
+    others = np.array(in_front, object)
+    hiding = others[shapely.intersects(others, inside)]
+    seen = inside.difference(shapely.union_all(hiding)) if len(hiding) else inside
     parts = [Polygon(part.exterior) for part in _polygons(seen) if part.area >= PART * inside.area]
     if not parts:
         raise ValueError("hidden by others")
