@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ingested import Result
+from ingested import PARAMS, Result
 from radar_files import name_of, write_odim
 
 import pipelines.radar.ingest
@@ -166,6 +166,17 @@ def test_other_parameters_decode_anew(tmp_path):
     pipelines.radar.ingest.ingest_radar(tmp_path / "in", result.store, result.table, result.quality, params)
     assert result.bytes != before
     assert float(open_frames(result.store)["rainfall_flux"].max()) == 9.0
+
+
+def test_another_licence_decodes_nothing(tmp_path, decoded):
+    add(tmp_path / "in", range(3))
+    result = Result(tmp_path).run(tmp_path / "in")
+    decoded.clear()
+    words = {"license": "CC-BY-4.0", "attribution": "Source: us"}
+    ours = PARAMS.model_copy(update=words)
+    pipelines.radar.ingest.ingest_radar(tmp_path / "in", result.store, result.table, result.quality, ours)
+    assert decoded == []
+    assert open_frames(result.store).attrs | words == open_frames(result.store).attrs
 
 
 def test_two_runs_at_once_are_refused(tmp_path):
