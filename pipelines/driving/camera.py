@@ -20,7 +20,7 @@ HEIGHT_M, HORIZON, FOCAL = (
 )  # of the camera; the horizon's row in shares of the rows, focal length of columns
 LANE_M, ROAD_M = 3.5, 5.25  # a lane's width, and half the road's: three lanes
 DASH_M = 8.0
-CARS_M, CAR_WIDTH_M, CAR_TOP_M = (6.5, 5.2, 6.0), 2.9, 1.9  # the cars that hide the road: how far, wide and high
+CARS_M, CAR_WIDTH_M, CAR_TOP_M = (6.5, 5.2, 6.0), 2.9, 1.5  # the cars that hide the road: how far, wide and high
 TEXTURE, TEXTURE_M = 512, 0.25  # cells of the ground's texture, and metres of one
 
 

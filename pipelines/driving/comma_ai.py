@@ -9,6 +9,7 @@ Santana and Hotz 2016, Learning a driving simulator, arXiv:1608.01230; https://g
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.common.errors import as_unreadable
+from pipelines.common.hdf5 import check_hdf5
 from pipelines.common.limits import check_unpacked
 from pipelines.driving.rows import Read, Session, usable
 
@@ -35,7 +37,7 @@ def read_log(camera: Path, name: str) -> Read:
     log_file = log_of(camera)
     if not log_file.is_file():
         raise ValueError(f"it has no log: no log/{camera.name} beside its folder")
-    with h5py.File(camera) as frames, h5py.File(log_file) as log:
+    with open_contained(camera) as frames, open_contained(log_file) as log:
         count, _ = shape_of(frames)
         if missing := [key for key in LOG if not isinstance(log.get(key), h5py.Dataset)]:
             raise ValueError(f"its log has no {' and no '.join(missing)}")
@@ -59,18 +61,26 @@ def read_log(camera: Path, name: str) -> Read:
     return read
 
 
+@contextmanager
+def open_contained(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file that is whole in itself; raises ValueError for another."""
+    with h5py.File(path) as file:
+        check_hdf5(file)
+        yield file
+
+
 def shape_of(frames: Any) -> tuple[int, tuple[int, int]]:
     """Return the number of frames in an open camera's file, and their rows and columns; raises ValueError if none."""
     pixels = frames.get("X")
     if not isinstance(pixels, h5py.Dataset) or pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != np.uint8:
         raise ValueError("no X of uint8 (N, 3, rows, columns) in it")
-    check_unpacked(int(np.prod(pixels.chunks or pixels.shape[1:], dtype=np.int64)), "a chunk of X")
+    check_unpacked(int(np.prod(pixels.shape[1:], dtype=np.int64)), "a frame of X")
     return len(pixels), pixels.shape[2:]
 
 
 def count_frames(camera: Path) -> int:
     """Return the number of frames in a camera's file; raises UnreadableFile if it can't be read."""
-    with as_unreadable(camera), h5py.File(camera) as frames:
+    with as_unreadable(camera), open_contained(camera) as frames:
         return shape_of(frames)[0]
 
 

@@ -20,6 +20,7 @@ from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
 from pipelines.common.provenance import find_source
 from pipelines.common.quarantine import write_quarantine
+from pipelines.common.splits import SPLITS as SPLIT_NAMES
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 from pipelines.common.workers import Decoders, Failure, decoders
@@ -102,10 +103,18 @@ def _order_columns(found: Found, workers: Decoders, rate: float) -> dict[str, st
         found.rejected |= {drive.name: f"its {LABELS}: which column is the angle can't be told" for drive in drives}
         found.drives = [drive for drive in found.drives if drive.layout != "LiVi-Set"]
         return {}
-    found.drives = [replace(drive, angle_at=column, rate=rate) if drive in drives else drive for drive in found.drives]
+    others = [drive for drive in found.drives if drive not in drives]
+    found.drives = others + [
+        replace(drive, angle_at=column, rate=rate, split=_official_split(drive.name)) for drive in drives
+    ]
     below = sum(count[column] for count in counts)
     order = ("angle, speed", "speed, angle")[column]
     return {"behavior_columns": f"{order}: {below} numbers below zero in column {column + 1}"}
+
+
+def _official_split(name: str) -> str | None:
+    """Return the split that a folder above is named after."""
+    return next((SPLIT_NAMES[part] for part in name.lower().split("/") if part in SPLIT_NAMES), None)
 
 
 def _sessions(found: Found, workers: Decoders, params: IngestDrives) -> list[Wanted]:

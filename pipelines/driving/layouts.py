@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,6 @@ from pipelines.common.limits import check_size
 from pipelines.driving import comma_ai, livi_set, tub
 from pipelines.driving.rows import Picture, Read
 from pipelines.driving.view import fit
-from pipelines.video.layouts import SPLITS
 
 Layout = Literal["comma.ai 2016", "LiVi-Set", "donkeycar tub"]
 
@@ -37,6 +35,8 @@ class DrivePath:
         Column of the angle, where the layout doesn't say.
     rate : float
         Frames a second, where the layout doesn't say.
+    split : str or None
+        train, validation or test, where the layout says.
     """
 
     layout: Layout
@@ -44,11 +44,7 @@ class DrivePath:
     name: str
     angle_at: int = 0
     rate: float = 0.0
-
-    @property
-    def split(self) -> str | None:
-        """Split that a folder above is named after."""
-        return next((SPLITS[part] for part in self.name.lower().split("/") if part in SPLITS), None)
+    split: str | None = None
 
 
 @dataclass
@@ -161,7 +157,7 @@ def read_piece(
 
 
 def _pixels(path: Path, pictures: Sequence[Any]) -> Any:
-    with h5py.File(path) as frames:
+    with comma_ai.open_contained(path) as frames:
         comma_ai.shape_of(frames)
         for planes in comma_ai.read_planes(frames, pictures):
             yield planes, planes.transpose(1, 2, 0)

@@ -45,7 +45,7 @@ def read_tub(folder: Path, name: str) -> Read:
             if reason := _wrong(record, folder):
                 bad.setdefault(reason, []).append(index)
                 continue
-            row = index, _seconds(record), float(record[ANGLE]), Path(record[PICTURE]).name
+            row = index, _seconds(record), _number(record[ANGLE]), Path(record[PICTURE]).name
             sessions.setdefault(str(record.get(SESSION, "")), []).append(row)
     for reason, indexes in bad.items():
         read.reject(name, indexes, reason)
@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> tuple[list[str], set[int]]:
     try:
         about = json.loads(file.read_bytes().splitlines()[4])
         return [Path(path).name for path in about["paths"]], {int(index) for index in about.get("deleted_indexes", [])}
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
         raise ValueError(f"{MANIFEST} is none of a tub: its fifth line should name the catalogs") from None
 
 
@@ -103,13 +103,20 @@ def _records(catalog: Path) -> Iterator[dict[str, Any] | None]:
 
 
 def _seconds(record: dict[str, Any]) -> float:
-    time = record.get(TIME)
-    return time / 1000 if isinstance(time, int | float) else np.nan
+    return _number(record.get(TIME)) / 1000
+
+
+def _number(value: Any) -> float:
+    """Return a number of JSON, which may be larger than any float; NaN for what is none."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
+    except OverflowError:
+        return np.nan
 
 
 def _wrong(record: dict[str, Any], folder: Path) -> str | None:
     """Return in words what is wrong with a record."""
-    if not isinstance(record.get(ANGLE), int | float) or isinstance(record.get(ANGLE), bool):
+    if np.isnan(_number(record.get(ANGLE))):
         return f"no number for {ANGLE}"
     if record.get(MODE, "user") != "user":
         return "not driven by hand"
@@ -117,6 +124,6 @@ def _wrong(record: dict[str, Any], folder: Path) -> str | None:
         return f"no name for {PICTURE}"
     if not (folder / IMAGES / Path(record[PICTURE]).name).is_file():
         return f"its picture isn't in {IMAGES}/"
-    if not isinstance(record.get(TIME), int | float):
+    if np.isnan(_number(record.get(TIME))):
         return f"no number for {TIME}"
     return None

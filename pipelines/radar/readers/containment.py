@@ -1,7 +1,6 @@
 """Files and stores that would have a library read something outside of them: refused by name, before any library does.
 
-HDF5, netCDF-4 among it, can point to other files by external links, external storage and virtual datasets, also where
-it is opened from memory; what such a dataset doesn't find it fills in. A Zarr store is a folder, in which links may
+HDF5's ways are in `pipelines.common.hdf5`. A Zarr store is a folder, in which links may
 lie, and its metadata name the codecs that decode it, Python's pickle among those that there are. A GeoTIFF's tags can
 name a file with its overviews.
 """
@@ -12,19 +11,16 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5o, h5t
 
 from pipelines.common.files import leaves, no_file_inside
+from pipelines.common.hdf5 import check_hdf5
 from pipelines.common.limits import check_size, check_unpacked
 from pipelines.radar.readers.radar_file import RadarFile
 
 if TYPE_CHECKING:
     import rasterio
 
-# Of HDF5 itself, h5py and netCDF4: no other is loaded from anywhere for a file's sake.
-HDF5_FILTERS = {1, 2, 3, 4, 5, 6, 32000, 307, 32001, 32015}
 # Codecs of bytes, numbers and text. Pickle is one of those that are left out, and so are all that make objects.
 ZARR_CODECS = {
     *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes", "endian", "transpose", "sharding_indexed"),
@@ -45,7 +41,7 @@ def check_contained(file: RadarFile) -> None:
     if file.is_zarr:
         _check_zarr(file.path)
     elif file.is_hdf5:
-        _check_hdf5(file.hdf5)
+        check_hdf5(file.hdf5)
 
 
 def check_raster(dataset: "rasterio.DatasetReader") -> None:
@@ -57,51 +53,6 @@ def check_raster(dataset: "rasterio.DatasetReader") -> None:
         for name, value in dataset.tags(ns=namespace).items():
             if name in RASTER_LINKS:
                 raise ValueError(f"tag {name} of {namespace} leads to another file, {value}")
-
-
-def _check_hdf5(file: h5py.File) -> None:
-    seen = set()
-    waiting: list[tuple[str, Any]] = [("", file["/"].id)]
-    while waiting:
-        name, opened = waiting.pop()
-        if isinstance(opened, h5d.DatasetID):
-            _check_dataset(name, opened)
-        elif isinstance(opened, h5g.GroupID) and (address := h5o.get_info(opened).addr) not in seen:
-            seen.add(address)  # hard links may go round in a circle
-            waiting += _members(name, opened)
-
-
-def _members(name: str, group: h5g.GroupID) -> Iterator[tuple[str, Any]]:
-    for link in group:
-        path, kind = f"{name}/{link.decode(errors='replace')}", group.links.get_info(link).type
-        if kind == h5l.TYPE_EXTERNAL:
-            file, target = group.links.get_val(link)
-            raise ValueError(f"external link {path} to {_text(target)} in {_text(file)}")
-        if kind not in (h5l.TYPE_HARD, h5l.TYPE_SOFT):
-            raise ValueError(f"link {path} of kind {kind}")
-        if kind == h5l.TYPE_HARD:  # a soft link leads along others
-            yield path, h5o.open(group, link)
-
-
-def _check_dataset(name: str, dataset: h5d.DatasetID) -> None:
-    created, kind = dataset.get_create_plist(), dataset.get_type()
-    if created.get_external_count():
-        raise ValueError(f"external storage: the data of {name} are in {_text(created.get_external(0)[0])}")
-    if created.get_layout() == h5d.VIRTUAL:
-        sources = sorted({_text(created.get_virtual_filename(i)) for i in range(created.get_virtual_count())})
-        raise ValueError(f"virtual dataset {name}: its data are in {', '.join(sources) or 'nothing'}")
-    if kind.get_class() == h5t.REFERENCE:
-        raise ValueError(f"dataset {name} is of references")
-    for number in range(created.get_nfilters()):
-        code, _, _, words = created.get_filter(number)
-        if code not in HDF5_FILTERS:
-            raise ValueError(f"filter {code} ({_text(words)}) of {name} isn't one that is known")
-    if created.get_layout() == h5d.CHUNKED:
-        check_unpacked(prod(created.get_chunk()) * kind.get_size(), f"a chunk of {name}")
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else name
 
 
 def _check_zarr(store: Path) -> None:

@@ -12,6 +12,7 @@ from pipelines.common.provenance import sha256
 from pipelines.driving.camera import Camera
 from pipelines.driving.drives import open_drives
 from pipelines.driving.ingest import ingest_drives
+from pipelines.driving.sequences import SPLITS
 from pipelines.driving.simulate import draw_session, simulate_drives
 from pipelines.driving.view import fit
 
@@ -123,6 +124,20 @@ def test_comma_beside_livi_and_what_is_broken(run):
         "livi/copy": "its frames are those of livi/1: unused",
         "livi/still": "the angle is 5 all along: nothing to learn from",
     }
+
+
+def test_folders_that_are_named_as_splits_are_these(run):
+    """LiVi-Set's test has no angles: what is beside train is the test, and validation is drawn."""
+    for number, folder in enumerate(["train", "train", "train", "train", "val"]):
+        write_livi(run.raw / folder / str(number), angles(20, number), base=50 * number)
+    write_picture(run.raw / "test" / "9" / "dvr_66x200" / "0.jpg", grey(9))
+    run()
+    drives = open_drives(run.store)
+    split = drives.rows.groupby("session")["split"].first()
+    of = {name: SPLITS[split[number]] for number, name in drives.sessions["name"].items()}
+    assert of.pop("val/4") == "test"
+    assert sorted(of.values()) == ["train", "train", "train", "validation"]
+    assert run.reasons == {"test/9": "no behavior.csv in it"}
 
 
 def test_two_units_no_drive_and_nothing_of_use_are_refused_in_a_line(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from driving_files import grey, write_catalog, write_comma, write_livi, write_picture, write_tub
@@ -22,10 +23,10 @@ def test_drives_are_found_by_what_is_in_their_folders(tmp_path):
     write_picture(tmp_path / "test" / "8" / "dvr_66x200" / "0.jpg", grey(0))
     (tmp_path / "link").symlink_to(tmp_path / "tub")
     found = find_drives(tmp_path)
-    assert {(drive.layout, drive.name, drive.split) for drive in found.drives} == {
-        ("LiVi-Set", "train/7", "train"),
-        ("donkeycar tub", "tub", None),
-        ("comma.ai 2016", "dataset/camera/2016-01-01--00-00-00.h5", None),
+    assert {(drive.layout, drive.name) for drive in found.drives} == {
+        ("LiVi-Set", "train/7"),
+        ("donkeycar tub", "tub"),
+        ("comma.ai 2016", "dataset/camera/2016-01-01--00-00-00.h5"),
     }
     assert found.rejected == {"test/8": "no behavior.csv in it", "link": "a link to a folder"}
 
@@ -63,10 +64,8 @@ def test_comma_angles_beyond_200_degrees_and_nan_are_out(tmp_path):
     assert result.rejected == {"d#1": "an angle beyond 200 degrees", "d#2": "no number for its angle or time"}
 
 
-@pytest.mark.parametrize("spoil", ["cut short", "no log", "no X", "no pointer"])
+@pytest.mark.parametrize("spoil", ["cut short", "no log", "no X", "no pointer", "link"])
 def test_a_broken_comma_drive_says_why(tmp_path, spoil):
-    import h5py
-
     camera = write_comma(tmp_path, np.stack([grey(k, 16, 32) for k in range(4)]), range(4), [1.0, 2, 3, 4])
     log = tmp_path / "log" / camera.name
     if spoil == "cut short":
@@ -74,9 +73,17 @@ def test_a_broken_comma_drive_says_why(tmp_path, spoil):
     elif spoil == "no log":
         log.unlink()
     else:
-        with h5py.File(camera if spoil == "no X" else log, "a") as file:
-            del file["X" if spoil == "no X" else "cam1_ptr"]
-    reason = {"cut short": "truncated", "no log": "it has no log", "no X": "no X of uint8", "no pointer": "no cam1_ptr"}
+        with h5py.File(log if spoil == "no pointer" else camera, "a") as file:
+            del file["cam1_ptr" if spoil == "no pointer" else "X"]
+            if spoil == "link":
+                file["X"] = h5py.ExternalLink("other.h5", "/X")
+    reason = {
+        "link": "external link /X to /X in other.h5",
+        "cut short": "truncated",
+        "no log": "it has no log",
+        "no X": "no X of uint8",
+        "no pointer": "no cam1_ptr",
+    }
     with pytest.raises(UnreadableFile, match=reason[spoil]):
         read("comma.ai 2016", camera)
 
@@ -113,26 +120,28 @@ def test_livi_pictures_without_a_row_and_rows_without_a_picture(tmp_path):
 
 
 def test_a_tub_with_deleted_broken_and_unordered_records_and_paths_of_another_machine(tmp_path):
-    write_tub(tmp_path, [0.0, 0.1, 0.2, 0.3, 0.4, 1.5, 0.6, 0.7], deleted=[3])
+    write_tub(tmp_path, [0.0, 0.1, 0.2, 0.3, 0.4, 1.5, 0.6, 0.7, 0.8], deleted=[3])
     records = [json.loads(line) for line in (tmp_path / "catalog_0.catalog").read_text().splitlines()]
     records[1]["cam/image_array"] = "/home/pi/car/data/images/1_cam_image_array_.jpg"
     records[2]["_timestamp_ms"] += 10**9
     records[4]["cam/image_array"] = "/etc/passwd"
     records[6]["user/mode"] = "local_pilot"
+    records[7]["user/angle"] = 10**400
     write_catalog(tmp_path, records, deleted=[3])
     with (tmp_path / "catalog_0.catalog").open("a") as stream:
         stream.write('{"_index": 8, "user/ang')
     result = read("donkeycar tub", tmp_path)
     (session,) = result.sessions
     assert (session.name, session.unit) == ("d/22-01-01_0", "share of full lock")
-    assert session.angle.tolist() == [0.0, 0.1, 0.7]
-    assert list(session.pictures) == [f"images/{k}_cam_image_array_.jpg" for k in (0, 1, 7)]
+    assert session.angle.tolist() == [0.0, 0.1, 0.8]
+    assert list(session.pictures) == [f"images/{k}_cam_image_array_.jpg" for k in (0, 1, 8)]
     assert result.rejected == {
         "d/22-01-01_0#2": "out of order: its time doesn't come after the one before",
         "d#4": "its picture isn't in images/",
         "d/22-01-01_0#5": "an angle beyond 1 share of full lock",
         "d#6": "not driven by hand",
-        "d/catalog_0.catalog#8": "no record that can be read",
+        "d#7": "no number for user/angle",
+        "d/catalog_0.catalog#9": "no record that can be read",
     }
 
 
