@@ -30,8 +30,8 @@ from pipelines.images.ingest import ingest_images
 from pipelines.images.simulate import simulate_images
 from pipelines.params.images import IngestImages, SimulateImages
 
-ROUNDS = 3
-COPIES = 4
+ROUNDS = 4
+COPIES = 8
 
 
 def decode_bare(path: Path, squares: list[tuple[float, float, float, float]]) -> int:
@@ -48,7 +48,7 @@ def measure_ingest(folder: Path) -> None:
         source="-", min_side=8, validation_share=0.2, test_share=0.2, seed=1, license="CC0-1.0"
     )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
-        simulate_images(raw, SimulateImages(seed=1, cities=3, scenes=4, objects=17, height=1024))
+        simulate_images(raw, SimulateImages(seed=1, cities=3, scenes=2, objects=17, height=1024))
     for path in list(raw.rglob("*_000019_*")):  # more of them: what comes after a PNG's end makes it another file
         for copy in range(1, COPIES):
             content = path.read_bytes() + (str(copy).encode() if path.suffix == ".png" else b" ")
