@@ -1,4 +1,4 @@
-# make demo | demo-video | demo-driving | test | test-full | lint | deps | hooks | ui | serve | audit | clean.
+# make demo | demo-video | demo-outline | demo-driving | test | test-full | lint | deps | hooks | ui | serve | audit | clean.
 # All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-video demo-driving test test-full lint deps hooks ui serve audit clean
+.PHONY: demo demo-video demo-outline demo-driving test test-full lint deps hooks ui serve audit clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -51,6 +51,13 @@ demo-video: .venv/installed
 	  'The table:        data/action/comparison/table.md' \
 	  'The pictures:     data/action/comparison/accuracy.png and anticipation.png, data/action/confusion/' \
 	  'One clip:         scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi'
+
+demo-outline: .venv/installed
+	dvc repro register_outline
+	@printf '%s\n' '' \
+	  'The table:        data/outline/comparison/table.md' \
+	  'The pictures:     data/outline/examples/, best, median and worst of each class; data/outline/comparison/' \
+	  'One object:       scs annotate data/raw/images/leftImg8bit/val/ground12/ground12_000000_000019_leftImg8bit.png --box 274,55,359,135'
 
 demo-driving: .venv/installed
 	dvc repro register_driving

@@ -40,6 +40,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["driving_models"] = {driving: params["driving_models"][driving] | {"depth": 5, "width": 2, "frames": 4}}
     params["train_driving"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2}
     params["evaluate_driving"] |= {"history": 6}
+    params["simulate_images"] |= {"scenes": 1, "objects": 3}
+    outline = params["outline_models"]["scs"] | {"depth": 2, "channels": 4, "features": 4, "width": 2}
+    params["outline_models"] = {"scs": outline}
+    params["train_outline"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "max_vertices": 12}
     params["train"] |= {"steps": 6, "checkpoint_steps": 3, "validation_windows": 4}
     params["models"] = {name: params["models"][name] | {"widths": [8]} for name in MODELS}
     params |= {"baselines": BASELINES, "trained": MODELS, "trained_action": [action], "trained_driving": [driving]}
@@ -88,6 +92,9 @@ TESTED = {
     "scs champions": "test_promote_and_roll_back_by_hand",
     "make demo-video": "test_video",
     "scs recognize data/raw/video/MoveLeft/v_MoveLeft_g01_c01.avi": "test_video",
+    "make demo-outline": "test_outline",
+    "scs annotate data/raw/images/leftImg8bit/val/ground12/ground12_000000_000019_leftImg8bit.png "
+    "--box 274,55,359,135": "test_outline",
     "make demo-driving": "test_driving",
     "scs steer data/raw/drives/1 --out angles.csv": "test_driving",
     "make serve": "tests/flows",
@@ -141,7 +148,9 @@ def test_repro_again_changes_nothing(reproduced: str, repository: Path) -> None:
     lock = (repository / "dvc.lock").read_bytes()
     before = registry(repository)
     said = sh("dvc repro", repository).stdout
-    assert sorted(re.findall(r"Running stage '(.*)'", said)) == ["register", "register_action", "register_driving"]
+    assert sorted(re.findall(r"Running stage '(.*)'", said)) == [
+        *("register", "register_action", "register_driving", "register_outline")
+    ]
     said = sh("make --assume-old=.venv/installed demo", repository).stdout
     assert re.findall(r"Running stage '(.*)'", said) == ["register"]
     assert (repository / "dvc.lock").read_bytes() == lock
@@ -158,6 +167,18 @@ def test_video(demo: str, repository: Path) -> None:
     classes = {path.name for path in (repository / "data/raw/video").iterdir()}
     assert len(recognized) == 6
     assert {line.split()[1] for line in recognized[1:]} <= classes
+
+
+def test_outline(repository: Path) -> None:
+    said = sh("make --assume-old=.venv/installed demo-outline", repository).stdout
+    assert "data/outline/comparison/table.md" in said
+    assert "| traced mask of scs |" in (repository / "data/outline/comparison/table.md").read_text()
+    assert (repository / "data/outline/examples/scs.png").stat().st_size > 0
+    (command,) = re.findall("scs annotate .*", said)
+    annotated = sh(command, repository).stdout.splitlines()
+    assert annotated[0] == "1 objects in 1 images, by scs, version 1"
+    (shape,) = json.loads((repository / annotated[1]).read_text())["shapes"]
+    assert 3 <= len(shape["points"]) <= 12
 
 
 def test_driving(repository: Path) -> None:
