@@ -31,7 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["simulate"] |= {"events": 5, "hours": 1.5, "size": 64}
     params["index"] |= {"size": 32, "stride": 32, "leads": 6}
     params["simulate_video"] |= {"groups": 4, "clips": 1, "frames": 12}
-    params["simulate_images"] |= {"cities": 3, "scenes": 2, "height": 64}
+    params["simulate_images"] |= {"scenes": 1, "objects": 3}
     action = "cnn_lstm"
     params["action_models"] = {action: params["action_models"][action] | {"depth": 5, "width": 4}}
     params["train_action"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "frames": 8}
@@ -40,7 +40,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["driving_models"] = {driving: params["driving_models"][driving] | {"depth": 5, "width": 2, "frames": 4}}
     params["train_driving"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2}
     params["evaluate_driving"] |= {"history": 6}
-    params["simulate_images"] |= {"scenes": 1, "objects": 3}
     outline = params["outline_models"]["scs"] | {"depth": 2, "channels": 4, "features": 4, "width": 2}
     params["outline_models"] = {"scs": outline}
     params["train_outline"] |= {"steps": 2, "checkpoint_steps": 1, "batch_size": 2, "max_vertices": 12}

@@ -96,7 +96,7 @@ class Annotator:
     def encode(self, crops: NDArray[np.uint8]) -> Encoded:
         """Return what the encoder says of crops (B, 224, 224, 3)."""
         device = next(self.network.parameters()).device
-        return self.network.encode(to_input(torch.from_numpy(crops).to(device).permute(0, 3, 1, 2)))
+        return self.network.encode(to_input(torch.tensor(crops, device=device).permute(0, 3, 1, 2)))
 
     @torch.inference_mode()
     def search(self, encoded: Encoded, *, beam: int = 1, oversee: Oversee | None = None) -> list[Outline]:

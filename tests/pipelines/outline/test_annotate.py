@@ -168,11 +168,11 @@ def test_refusals(annotator: Annotator, arguments: list[str], words: str) -> Non
 
 
 @pytest.mark.full
-def test_labelme_opens_it(annotator: Annotator, tmp_path: Path) -> None:
+def test_labelme_opens_it(annotator: Annotator) -> None:
     """By its own reader, in an environment of its own: it brings a window system."""
     file = run("images/one.png", "--box", TEXT, "--class", "square")[1]
     subprocess.run([sys.executable, "-m", "venv", "labelme"], check=True)
-    python = tmp_path / "labelme/bin/python"
+    python = Path("labelme/bin/python").absolute()
     subprocess.run([python, "-m", "pip", "install", "--quiet", "labelme==6.3.1"], check=True)
     code = f"from labelme._label_file import LabelFile; print(LabelFile({file!r}).shapes)"
     without_window = {"QT_QPA_PLATFORM": "offscreen"}
