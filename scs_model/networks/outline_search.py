@@ -13,6 +13,7 @@ from scs_model.networks.outline import CELLS, GRID, NONE, Encoded, OutlineNetwor
 
 CLOSED = CELLS  # the token after the cells'
 TINY = 1e-12  # of a probability
+CLOSES = 1 / 3  # less than a half: who goes on for too long goes round twice, which costs more than a vertex
 Oversee = Callable[[int, Tensor], Tensor]
 
 
@@ -42,7 +43,7 @@ def find_outlines(
     No vertex follows itself, and nothing is closed before its third. A cell's score is the probability of the vertex
     being there or about it (neighbours' count for a half and a quarter): where an outline is smooth, a vertex may be
     anywhere along it, and "closed" alone would have the highest probability long before there is an end. A search that
-    keeps one polygon closes it where that is more probable than not.
+    keeps one polygon closes it where that has a probability of `CLOSES`.
 
     Parameters
     ----------
@@ -106,6 +107,7 @@ def _scores(log_p: Tensor, *, one: bool) -> Tensor:
             around
             - around.amax(1, keepdim=True).clamp(min=math.log(TINY))
             + torch.log1p(-closed.exp().clamp(max=1 - 1e-6))
+            + math.log(CLOSES / (1 - CLOSES))
         )
     return torch.cat([around, closed], 1)
 
