@@ -112,7 +112,8 @@ def draw_scores(results: Results, path: Path) -> None:
     bars.set_xlim(0, 1)
     bars.set_xlabel("IoU, 95 % interval over images")
     for name, (result, _) in results.items():
-        points = result[result["method"] == POLYGON].groupby("threshold")[["clicks", "iou"]].mean()
+        by_threshold = result[result["method"] == POLYGON].groupby("threshold")
+        points = by_threshold[["clicks", "iou"]].mean().sort_values("clicks")
         clicks.plot(points["clicks"], points["iou"], marker="o", label=name)
         for T, point in points.iterrows():
             clicks.annotate(
