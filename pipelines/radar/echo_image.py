@@ -16,6 +16,6 @@ def echo_image(rain_rate: Tensor) -> Tensor:
 
 
 def echo_rain_rate(image: Tensor) -> Tensor:
-    """Return an echo image as rain rate, mm/h; black, and blacker, is 0, and whiter than white as white."""
+    """Return an echo image as rain rate, mm/h; black, and blacker, is 0, and whiter than white as white; NaN is NaN."""
     dbz = LEAST_DBZ + (MOST_DBZ - LEAST_DBZ) * image.clamp(max=1.0)
-    return torch.where(image > 0, 10 ** ((dbz / 10 - math.log10(A)) / B), 0.0)
+    return torch.where(image <= 0, 0.0, 10 ** ((dbz / 10 - math.log10(A)) / B))

@@ -122,17 +122,20 @@ class NetworkForecaster:
 
 
 class FixedNetworkForecaster(NetworkForecaster):
-    """A network in fixed coordinates as a forecaster of what it says: nothing is moved, and no amounts are matched.
+    """A network in fixed coordinates as a forecaster of what it says: no amounts are matched.
 
-    Motion says where nothing is known, as for any network; parameters are those of there.
+    Motion says where nothing is known, as for any network, and moves what it says last on to later lead times;
+    parameters are those of there.
     """
 
     def finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
         """Make rain rates of echo images (leads, H, W), in place."""
-        H, W = newest.shape
-        ways = lagrangian.trajectories(motion, len(order), slice(0, H), slice(0, W), backward=True)
-        for lead, way in enumerate(ways):
+        grid = slice(0, newest.shape[0]), slice(0, newest.shape[1])
+        after = lagrangian.trajectories(motion, len(order), *grid, backward=True)  # from the network's last lead time
+        for lead, way in enumerate(lagrangian.trajectories(motion, len(order), *grid, backward=True)):
             field = echo_rain_rate(torch.from_numpy(order[lead])).numpy()
+            if lead >= self.leads:
+                field = lagrangian.sample(field, next(after))
             np.copyto(field, np.float32(np.nan), where=np.isnan(newest) | np.isnan(lagrangian.sample(newest, way)))
             order[lead] = field
 

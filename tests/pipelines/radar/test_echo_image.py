@@ -21,3 +21,7 @@ def test_and_back() -> None:
     image = torch.tensor([-0.3, 0.0, 30 / 70, 40 / 70, 1.3])  # 20 and 30 dBZ: R = (Z / 200)^(1 / 1.6)
     wanted = [0.0, 0.0, 0.5 ** (1 / 1.6), 5.0 ** (1 / 1.6), 5000.0 ** (1 / 1.6)]
     assert echo_rain_rate(image).tolist() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_what_is_not_a_number_is_not_dry() -> None:
+    assert echo_rain_rate(torch.tensor([math.nan])).isnan().all()
