@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -98,14 +99,16 @@ class Http:
         self.pace.wait()
         try:
             with self.client.stream("GET", url, headers=headers) as response:
-                if response.status_code in (404, 410):
+                if response.status_code in (204, 404, 410):  # 204: no content
                     raise Absent
                 if response.status_code in PASSING:
                     after = parse_retry_after(response.headers.get("Retry-After"))
                     raise Passing(f"HTTP {response.status_code}", after)
                 if response.status_code == 416:
                     raise Changed("shorter than the part of it that is here")
-                if response.is_error:
+                if response.status_code == 202:
+                    raise Passing("HTTP 202: not ready")
+                if response.status_code not in (200, 206):
                     raise Refused(f"HTTP {response.status_code}")
                 yield response
         except httpx.HTTPError as error:
@@ -133,9 +136,10 @@ def _chunks(response: httpx.Response) -> Iterator[bytes]:
 
 
 def _version(headers: httpx.Headers) -> str:
-    """Return what If-Range takes: a strong ETag, else a date."""
+    """Return what If-Range takes: a strong ETag, else a date; empty for what can't be sent back."""
     etag = headers.get("ETag", "")
-    return headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
+    version = headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
+    return version if version.isascii() and version.isprintable() else ""
 
 
 def _hashes(response: httpx.Response) -> dict[str, str]:
@@ -150,9 +154,11 @@ def _hashes(response: httpx.Response) -> dict[str, str]:
     hexadecimal = {}
     for algorithm, digest in found.items():
         try:
-            hexadecimal[algorithm] = base64.b64decode(digest, validate=True).hex()
+            decoded = base64.b64decode(digest, validate=True)
         except binascii.Error:
             continue
+        if len(decoded) == hashlib.new(algorithm, usedforsecurity=False).digest_size:  # some servers write hex
+            hexadecimal[algorithm] = decoded.hex()
     if headers.get("Server") == "AmazonS3" and headers.get("x-amz-server-side-encryption", "AES256") == "AES256":
         hexadecimal |= s3_hash(headers.get("ETag", ""))
     return hexadecimal

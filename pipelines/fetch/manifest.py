@@ -32,12 +32,13 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / MANIFEST
         self.rows: dict[str, Row] = {}
-        self._members: dict[str, list[Row]] = {}  # by the URL of their archive file
+        self._members: dict[str, set[str]] = {}  # files, by the URL of their archive file
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]  # the last may be a killed fetch's
             try:
-                read = [Row(row[0], int(row[1]), *row[2:]) for row in csv.reader(whole[1:])]
+                text = self.path.read_text(encoding="utf-8")
+                whole = text[: text.rfind("\n") + 1]  # the last line may be a killed fetch's
+                rows = list(csv.reader(io.StringIO(whole)))[1:]
+                read = [Row(row[0], int(row[1]), *row[2:]) for row in rows]
             except (ValueError, IndexError, TypeError, csv.Error):
                 raise UserError(f"{self.path}: not a manifest of scs fetch: remove it to fetch all anew") from None
             self._keep(read)
@@ -55,7 +56,7 @@ class Manifest:
 
     def of(self, archive: str) -> list[Row]:
         """Return the rows of an archive file's members, by the URL that ends theirs."""
-        return self._members.get(archive, [])
+        return [self.rows[file] for file in self._members.get(archive, ())]
 
     def add(self, rows: list[Row]) -> None:
         """Keep the rows of files that are in the folder now, in one write."""
@@ -68,7 +69,7 @@ class Manifest:
             self.rows[row.file] = row
             _, chained, archive = row.url.partition("::")
             if chained:
-                self._members.setdefault(archive, []).append(row)
+                self._members.setdefault(archive, set()).add(row.file)
 
     def save(self) -> None:
         """Write all rows anew, in the order of their files."""

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -40,16 +41,17 @@ def extract(
     """
     found: dict[PurePosixPath, Path] = {}
     refused: dict[str, str] = {}
+    numbers = count()
     into.mkdir(parents=True, exist_ok=True)
     try:
         for name, is_file, open_ in (_of_tar if kind == "tar" else _of_zip)(archive):
-            if not fits(name, patterns):
+            if not fits(str(PurePosixPath(name)), patterns):  # tar writes ./name, too
                 continue
             try:
                 path = safe_path(name)
                 if not is_file:
                     raise ValueError("a link or a device, no file")
-                target = into / str(len(found))
+                target = into / str(next(numbers))  # a name may come twice: the later one counts
                 with open_() as source, target.open("wb") as file:
                     while block := source.read(BLOCK):
                         if file.tell() + len(block) > max_mb * MB:

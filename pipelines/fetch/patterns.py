@@ -110,7 +110,7 @@ def safe_path(name: str) -> PurePosixPath:
         raise ValueError("leads out of the folder")
     if any(part.startswith(".") for part in parts):
         raise ValueError("a hidden file")
-    if "\\" in name or not name.isprintable() or any(len(part.encode()) > 200 for part in parts):
+    if "\\" in name or not name.isprintable() or len(name) > 1000 or any(len(part.encode()) > 200 for part in parts):
         raise ValueError("no name for a file here")
     if any(part.startswith(FORMULA) for part in parts):
         raise ValueError("a name that a command or a spreadsheet takes for its own")

@@ -122,9 +122,11 @@ class Provider:
     def _bring_members(self, wanted: Wanted, url: str, path: PurePosixPath) -> None:
         assert self.kind is not None
         source = f"{self.kind}://{{}}::{url}"
-        known = [row for row in self.manifest.of(url) if self.manifest.has(row.file)]
-        names = [PurePosixPath(row.file).relative_to(path) for row in known]
-        if known and all(any(fits(str(name), (pattern,)) for name in names) for pattern in wanted.members):
+        files = [PurePosixPath(row.file) for row in self.manifest.of(url)]
+        names = [str(file.relative_to(path)) for file in files if file.is_relative_to(path)]
+        known = [name for name in names if fits(name, wanted.members)]
+        whole = all(self.manifest.has(str(path / name)) for name in known)
+        if known and whole and all(any(fits(name, (pattern,)) for name in known) for pattern in wanted.members):
             with self.lock:
                 self.fetched.here += len(known)
             return
@@ -135,8 +137,13 @@ class Provider:
             rows = []
             for member, file in sorted(members.items()):
                 target = path / member
-                rows.append(Row(str(target), file.stat().st_size, sha256(file), source.format(member), version))
-                place(file, self.folder / target, self.folder)
+                row = Row(str(target), file.stat().st_size, sha256(file), source.format(member), version)
+                try:
+                    place(file, self.folder / target, self.folder)
+                except ValueError as error:
+                    refused[str(member)] = str(error)
+                else:
+                    rows.append(row)
             self._add(rows)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)

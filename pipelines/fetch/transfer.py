@@ -90,7 +90,7 @@ class Transfer:
                     tries += 2
                 else:
                     tries = 1 if reached() > furthest else tries + 1
-                furthest = reached()
+                furthest = max(furthest, reached())
                 wait = backoff(tries, error.retry_after)
                 if tries >= TRIES or wait > LONGEST_WAIT_S or self.pace.stop.is_set():
                     later = "" if error.retry_after is None else f"; again in {error.retry_after:.0f} s, it says"
@@ -151,8 +151,11 @@ def _size(path: Path) -> int:
 
 
 def place(path: Path, target: Path, folder: Path) -> None:
-    """Move a whole file to its name below ``folder``; a ValueError where a link there leads out of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Move a whole file to its name below ``folder``; a ValueError where a link leads out or the name is taken."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError("a file has the name of its folder") from None
     if not target.parent.resolve().is_relative_to(folder.resolve()) or target.is_dir():
         raise ValueError("leads out of the folder" if not target.is_dir() else "a folder has its name")
     shutil.move(path, target)

@@ -134,6 +134,43 @@ def test_one_that_says_tomorrow_is_not_waited_for(site: Site, tmp_path: Path) ->
     assert len(site.requests) == 1
 
 
+def test_one_that_breaks_off_here_and_there_is_given_up(site: Site, tmp_path: Path) -> None:
+    """Later than the last time, but never later than before: without an ETag no part is kept."""
+    site.files["/rain_0000.h5"] = BIG
+    site.headers["/rain_0000.h5"] = {"ETag": 'W/"weak"'}
+    site.faults["/rain_0000.h5"] = [(2_000_000 if number % 2 else 1_000_000, None) for number in range(30)]
+    assert bring(site, tmp_path).passing
+    assert len(site.requests) < 10
+
+
+@pytest.mark.parametrize(("status", "passing"), [(202, True), (304, False)])
+def test_an_answer_without_the_file_is_no_file(site: Site, tmp_path: Path, status: int, passing: bool) -> None:
+    site.faults["/rain_0000.h5"] = [status] * 6
+    fetched = bring(site, tmp_path)
+    assert f"HTTP {status}" in fetched.failed[0] and fetched.passing == passing and fetched.files == 0
+
+
+def test_no_content_is_a_missing_time(site: Site, tmp_path: Path) -> None:
+    site.faults["/rain_0000.h5"] = [204]
+    assert [time for time, _ in bring(site, tmp_path).missing] == ["2024-06-01T00:00:00Z"]
+
+
+def test_an_etag_of_any_bytes_stays_readable(site: Site, tmp_path: Path) -> None:
+    r"""Of ISO 8859-1, with what Python takes for the end of a line."""
+    site.files["/rain_0000.h5"] = BIG
+    site.headers["/rain_0000.h5"] = {"ETag": '"\xe9\x85\x1c"'}
+    site.faults["/rain_0000.h5"] = [(1_500_000, None)]
+    assert bring(site, tmp_path).files == 1 and bring(site, tmp_path).here == 1
+    assert_whole(tmp_path, BIG)
+
+
+def test_a_digest_in_another_code_is_none(site: Site, tmp_path: Path) -> None:
+    """Content-MD5 in hex digits, which are base64 of something else."""
+    site.files["/rain_0000.h5"] = b"x"
+    site.headers["/rain_0000.h5"]["Content-MD5"] = hashlib.md5(b"x").hexdigest()
+    assert bring(site, tmp_path).files == 1
+
+
 def test_no_more_requests_a_second_than_allowed(site: Site, tmp_path: Path) -> None:
     site.files = {f"/rain_00{minute:02}.h5": b"x" for minute in range(0, 60, 5)}
     started = time.monotonic()
@@ -202,10 +239,35 @@ def test_members_of_a_tar_and_the_times_that_it_lacks(site: Site, tmp_path: Path
     assert (tmp_path / "day_20240601.tar.gz/x/m_0005.h5").read_bytes() == b"5"
     assert not (tmp_path / "day_20240601.tar.gz/x/m_0600.h5").exists()
     requests = len(site.requests)
-    assert bring(site, tmp_path, pattern, minutes=10).here == 3 and len(site.requests) == requests
+    assert bring(site, tmp_path, pattern, minutes=10).here == 2 and len(site.requests) == requests
     assert bring(site, tmp_path, pattern, minutes=20).missing == fetched.missing  # it may have been filled since
     site.files.clear()
     assert len(bring(site, tmp_path / "none", pattern, minutes=20).missing) == 4
+
+
+def test_members_that_are_named_twice_or_with_a_dot_or_as_a_folder(site: Site, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in [("./x/a.h5", b"old"), ("x/a.h5", b"new"), ("x/b.h5", b"b"), ("x/b.h5/c.h5", b"c")]:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    site.files["/all.tar"] = packed.getvalue()
+    fetched = bring(site, tmp_path, "tar://x/*.h5::{site}/all.tar")
+    assert fetched.failed == [f"{site.address}/all.tar: x/b.h5/c.h5: a file has the name of its folder"]
+    found = {row["file"]: (tmp_path / row["file"]).read_bytes() for row in manifest(tmp_path)}
+    assert found == {"all.tar/x/a.h5": b"new", "all.tar/x/b.h5": b"b"}
+    assert bring(site, tmp_path / "only", "tar://x/a.h5::{site}/all.tar").files == 1
+
+
+def test_a_member_that_was_lost_here_comes_again(site: Site, tmp_path: Path) -> None:
+    site.files["/all.tar"] = tar({"a.h5": b"a", "b.h5": b"b"})
+    bring(site, tmp_path, "tar://*.h5::{site}/all.tar")
+    (tmp_path / "all.tar/b.h5").unlink()
+    assert bring(site, tmp_path, "tar://*.h5::{site}/all.tar").files == 2
+    assert (tmp_path / "all.tar/b.h5").read_bytes() == b"b"
+    assert bring(site, tmp_path, "tar://*.h5::{site}/all.tar").here == 2
+    assert bring(site, tmp_path, "tar://*.h5::{site}/all.tar", name="new").files == 2
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
