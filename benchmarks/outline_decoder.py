@@ -4,22 +4,24 @@
 
 One line a claim; exit status 1 if any is short. One core; 8 objects of 16 vertices, features of 16 channels and layers
 of 16, float32, STSGD at p = 0.5. The naive side has the same weights, and goes vertex by vertex, layer by layer, with
-`detach`. A polygon is of one image, encoder and all 40 vertices that there may be, since an untrained network doesn't
-close it. Times are the best of rounds in which every side runs once: others' load only adds.
+`detach`. A polygon is of one image, from pixels to 20 vertices, from each of the first vertices that are tried; an
+untrained network closes none by itself. Times are the best of rounds in which every side runs once: others' load only
+adds.
 """
 
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from claims import best_seconds, claim, say_where, status
 from torch import Tensor
 
-from scs_model.networks.outline import CELLS, NONE, OutlineNetwork
-from scs_model.networks.outline_search import find_outlines
+from pipelines.outline.annotator import Annotator, OutlineDescription
+from scs_model.networks.outline import OutlineNetwork
 from scs_model.stsgd.switch import draw_open_paths
 
-DEPTH, B, T, ROUNDS, VERTICES = 15, 8, 16, 7, 40
+DEPTH, B, T, ROUNDS, VERTICES = 15, 8, 16, 7, 20
 
 
 def naive(network: OutlineNetwork, x: Tensor, open_paths: list[list[list[bool]]]) -> Tensor:
@@ -70,18 +72,21 @@ def measure_step() -> None:
 
 def measure_polygon() -> None:
     """Time a polygon of a single image."""
-    network = OutlineNetwork("scs", DEPTH, 16, 16, 16).eval()
-    image = torch.randn(1, 3, 224, 224)
-
-    def never_closed(t: int, scores: Tensor) -> Tensor:
-        return scores.index_fill(1, torch.tensor([CELLS]), -torch.inf) if t < VERTICES else scores
+    shape = {"cell": "scs", "depth": DEPTH, "channels": 16, "features": 16, "width": 16, "blocks": [1] * 4}
+    network = OutlineNetwork(**shape).eval()
+    torch.nn.init.constant_(network.closed_head.bias, -100.0)
+    description = OutlineDescription.model_validate(
+        {"method": "outline", "name": "m", "network": shape, "classes": [], "max_vertices": VERTICES}
+    )
+    annotator = Annotator(network, description)
+    image = np.zeros((1, 224, 224, 3), np.uint8)
 
     def run() -> None:
-        with torch.inference_mode():
-            found = find_outlines(network, network.encode(image), max_vertices=VERTICES, oversee=never_closed)
-        assert (found.cells != NONE).sum() == VERTICES
+        _, (outline,) = annotator.propose(annotator.encode(image))
+        assert len(outline.points) == VERTICES
 
-    claim("outline of 40 vertices, 15 layers, seconds", best_seconds({"polygon": run}, ROUNDS)["polygon"], "<=", 0.3)
+    seconds = best_seconds({"polygon": run}, ROUNDS)["polygon"]
+    claim(f"outline of {VERTICES} vertices, 15 layers, seconds", seconds, "<=", 0.3)
 
 
 def main() -> int:

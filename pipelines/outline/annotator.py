@@ -9,15 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.images.crop_box import CropBox, crop_box
 from pipelines.outline.grid_polygon import cells_of, to_pixels
+from pipelines.outline.scores import iou, mask_of, to_mask
 from pipelines.params.base import ModelName, Positive, Section
 from pipelines.training.model_folder import Description, load_weights
 from scs_model.networks.outline import CELL, CELLS, GRID, NONE, Encoded, OutlineNetwork
 from scs_model.networks.outline_search import Outlines, Oversee, find_outlines
 
+STARTS = 4  # first vertices from which polygons are tried
 Fixes = Mapping[int, tuple[float, float]]  # number of a vertex, and x and y of where it is
 
 
@@ -104,6 +107,25 @@ class Annotator:
         vertices = self.description.max_vertices
         return _outlines(find_outlines(self.network, encoded, max_vertices=vertices, beam=beam, oversee=oversee))
 
+    @torch.inference_mode()
+    def propose(self, encoded: Encoded, *, beam: int = 1) -> tuple[Encoded, list[Outline]]:
+        """Return the polygon of each encoded crop, and the crops with its first vertex certain, to go on from.
+
+        The search begins at the `STARTS` most probable first vertices that are apart; of the polygons the one is taken
+        that agrees best with the network's own mask. A polygon that goes astray does so from one start, not from all.
+        """
+        B, (K, rows) = len(encoded.first), (STARTS, torch.arange(len(encoded.first), device=encoded.first.device))
+        grid = encoded.first.view(B, 1, GRID, GRID)
+        peaks = grid.where(grid == max_pool2d(grid, 5, 1, 2), -torch.inf).flatten(1)
+        starts = peaks.topk(K, 1).indices.flatten()
+        repeated = Encoded(*(part.repeat_interleave(K, 0) for part in encoded))
+        certain = repeated._replace(first=torch.full_like(repeated.first, -torch.inf).scatter(1, starts[:, None], 0.0))
+        outlines = self.search(certain, beam=beam)
+        masks = [mask_of(logits) for logits in encoded.mask.float().cpu().numpy()]
+        agreement = torch.tensor([iou(to_mask(one.points), masks[i // K]) for i, one in enumerate(outlines)])
+        best = rows * K + agreement.view(B, K).argmax(1).to(rows.device)
+        return Encoded(*(part[best] for part in certain)), [outlines[i] for i in best.tolist()]
+
     def annotate(
         self, image: NDArray[np.uint8], boxes: Sequence[Sequence[float]], *, fixes: Fixes | None = None, beam: int = 1
     ) -> list[Outline]:
@@ -135,8 +157,9 @@ class Annotator:
             raise UserError(f"vertex {beyond[0]} is fixed outside of what the network sees around the box")
         found = []
         for square in squares:
-            encoded = self.encode(square.cut(image)[None])
-            (outline,) = self.search(encoded, beam=beam, oversee=_fix(fixed) if fixed else None)
+            settled, (outline,) = self.propose(self.encode(square.cut(image)[None]), beam=beam)
+            if fixed:
+                (outline,) = self.search(settled, beam=beam, oversee=_fix(fixed))
             if wrong := [number for number in fixed if not 0 <= number < len(outline.points)]:
                 raise UserError(f"vertex {wrong[0]} can't be fixed: the polygon has {len(outline.points)}, from 0")
             for number, point in fixed.items():

@@ -1,13 +1,12 @@
 """What a network of polygons has to beat: the box, its ellipse, and the traced contour of a mask."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import shapes
 from shapely import Polygon
 from shapely.geometry import shape
 
-from pipelines.images.crop_box import SIZE
+from pipelines.outline.scores import mask_of
 
 Points = NDArray[np.float64]
 TRACED_TOLERANCE = 1.0  # pixels by which a traced contour is simplified: else every pixel's corner is a vertex
@@ -28,7 +27,7 @@ def ellipse_polygon(corners: Points) -> Points:
 
 def traced_polygon(logits: NDArray[np.float32]) -> Points:
     """Return the contour of the largest part of a mask, from its logits in cells, interpolated to pixels."""
-    mask = np.asarray(cv2.resize(logits, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)) > 0
+    mask = mask_of(logits)
     parts = [shape(part) for part, _ in shapes(mask.astype(np.uint8), mask=mask)]
     if not parts:
         return np.zeros((0, 2))

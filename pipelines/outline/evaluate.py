@@ -73,9 +73,8 @@ def _outlines(
 ) -> Iterator[tuple[int, str, int, Points, dict[str, Any]]]:
     """Yield crop, method, threshold, polygon in pixels, and what else there is to say, of all objects of a batch."""
     encoded = annotator.encode(np.stack([crops.image(i) for i in batch]))
-    for i, found, logits in zip(
-        batch, annotator.search(encoded, beam=params.beam), encoded.mask.float().cpu().numpy(), strict=True
-    ):
+    settled, outlines = annotator.propose(encoded, beam=params.beam)
+    for i, found, logits in zip(batch, outlines, encoded.mask.float().cpu().numpy(), strict=True):
         yield i, POLYGON, 0, found.points, {"closed": found.closed}
         corners = crops.crop_box(i).to_crop(crops.table.loc[i, ["x0", "y0", "x1", "y1"]].to_numpy(float).reshape(2, 2))
         yield i, MASK, 0, traced_polygon(logits), {}
@@ -84,7 +83,7 @@ def _outlines(
         yield i, GRID_LIMIT, 0, to_pixels(_true(annotator, crops, i)), {}
     can = [at for at, i in enumerate(batch) if len(_true(annotator, crops, i)) >= 3]
     if can:
-        of_these = type(encoded)(*(part[can] for part in encoded))
+        of_these = type(encoded)(*(part[can] for part in settled))
         for T in params.thresholds:
             truths = [_true(annotator, crops, batch[at]) for at in can]
             for at, corrected in zip(can, correct(annotator, of_these, truths, T), strict=True):
@@ -130,7 +129,7 @@ def _metrics(result: pd.DataFrame) -> dict[str, float]:
 def _seconds(annotator: Annotator, image: NDArray[np.uint8], beam: int) -> float:
     """Return what one object takes by itself."""
     start = time.perf_counter()
-    annotator.search(annotator.encode(image[None]), beam=beam)
+    annotator.propose(annotator.encode(image[None]), beam=beam)
     return time.perf_counter() - start
 
 

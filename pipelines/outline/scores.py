@@ -19,6 +19,11 @@ def to_mask(polygon: NDArray[np.floating]) -> Mask:
     return rasterize([shape], out_shape=(SIZE, SIZE), dtype=np.uint8).astype(bool)
 
 
+def mask_of(logits: NDArray[np.float32]) -> Mask:
+    """Return the pixels (224, 224) of a mask from its logits in cells, interpolated."""
+    return np.asarray(cv2.resize(logits, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)) > 0
+
+
 def iou(one: Mask, other: Mask) -> float:
     """Return the intersection over union of two masks; 0 where both are empty."""
     return float((one & other).sum() / max((one | other).sum(), 1))

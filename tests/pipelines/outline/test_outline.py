@@ -13,13 +13,14 @@ from outline_files import NETWORK, draw, small_crops, write_outline_model
 from safetensors.torch import load_file, save_file
 
 from pipelines.common.errors import UserError
-from pipelines.outline.annotator import load_annotator
+from pipelines.outline.annotator import STARTS, load_annotator
 from pipelines.outline.compare import difference, interval
 from pipelines.outline.compare import main as compare_main
 from pipelines.outline.evaluate import BASELINES, GRID_LIMIT, POLYGON, evaluate_outline
 from pipelines.outline.lightning_module import OutlineTraining, divergence, spread, targets_of
 from pipelines.outline.register import main as register_main
 from pipelines.outline.samples import OutlineSamples, collate
+from pipelines.outline.scores import iou, mask_of, to_mask
 from pipelines.outline.train import train_outline
 from pipelines.params.outline import EvaluateOutline, OutlineModel, TrainOutline
 from pipelines.tracking.store import connect
@@ -238,3 +239,27 @@ def test_a_fixed_vertex_stays_and_the_others_follow(workplace: Path) -> None:
     number = len(before.points) - 1
     (only_last,) = annotator.annotate(image, box, fixes={number: tuple(before.points[number] + 3)})
     np.testing.assert_allclose(only_last.points[:number], before.points[:number])  # those before it stay
+
+
+def test_of_polygons_from_several_starts_the_one_like_the_mask_is_taken(workplace: Path, store: Path) -> None:
+    annotator, crops = write_outline_model(Path("m"), seed=5), small_crops_at(store)
+    encoded = annotator.encode(np.stack([crops.image(i) for i in (0, 1)]))
+    settled, outlines = annotator.propose(encoded)
+    for i, outline in enumerate(outlines):
+        log_p = encoded.first[i].view(28, 28).numpy()
+        around = np.pad(log_p, 2, constant_values=-np.inf)
+        peaks = [
+            (log_p[y, x], y * 28 + x)
+            for y in range(28)
+            for x in range(28)
+            if log_p[y, x] == around[y : y + 5, x : x + 5].max()
+        ]
+        mask, agreement = mask_of(encoded.mask[i].numpy()), []
+        for _, cell in sorted(peaks)[::-1][:STARTS]:
+            first = torch.full((1, 784), -torch.inf).index_fill(1, torch.tensor([cell]), 0.0)
+            one = type(encoded)(*(part[i : i + 1] for part in encoded))._replace(first=first)
+            agreement.append(iou(to_mask(annotator.search(one)[0].points), mask))
+        assert len(agreement) == STARTS
+        assert iou(to_mask(outline.points), mask) == pytest.approx(max(agreement))
+    for again, outline in zip(annotator.search(settled), outlines, strict=True):
+        np.testing.assert_allclose(again.points, outline.points, atol=1e-4)
