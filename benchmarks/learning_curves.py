@@ -4,7 +4,7 @@
 
 It reads MLflow. Networks NAME, NAME_seed2, ... are seeds of one: a thin line each, and their mean a thick one, in which
 one that has ended stays where it was. For each network without STSGD (``_off``) it prints from which step on the mean
-of each other stays above.
+of each other stays better: above it, or of a loss below it.
 """
 
 import argparse
@@ -64,12 +64,14 @@ def main() -> int:
     curves["network"] = [re.sub(r"_seed\d+$", "", model) for model in curves["model"]]
     means = mean_curves(curves)
     draw(curves, means, arguments.metric, arguments.out)
+    sign = -1 if arguments.metric.endswith("loss") else 1  # of what is better the higher
     for name in means:
-        print(f"{name}: best mean {means[name].max():.3f} at step {means[name].idxmax()}")
+        step = (sign * means[name]).idxmax()
+        print(f"{name}: best mean {means[name][step]:.3f} at step {step}")
     for plain in [name for name in means if name.endswith("_off")]:
         for name in means.columns.drop(plain):
-            step = overtakes(means[name], means[plain])
-            print(f"{name} above {plain}: " + ("no, at the end" if step is None else f"from step {step} on"))
+            step = overtakes(sign * means[name], sign * means[plain])
+            print(f"{name} better than {plain}: " + ("no, at the end" if step is None else f"from step {step} on"))
     print(arguments.out)
     return 0
 

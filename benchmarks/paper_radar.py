@@ -20,6 +20,7 @@ from ratios import ratio
 
 from pipelines.common.files import write_text
 from pipelines.common.markdown import table_head, table_row
+from pipelines.nowcast.scores import by_field
 from pipelines.verification.bootstrap import CELLS, KEY, Interval, Tables, common_forecasts, mean_over_cells, mean_score
 from pipelines.verification.images import IMAGE_SUMS, MEANS
 from pipelines.verification.scoring import SUMS
@@ -33,6 +34,7 @@ SCORES = {
     "CSI 20 dBZ": (CSI, 0.648),
     "CSI 30 dBZ": (CSI, 2.734),
 }
+THRESHOLDS = {threshold for _, threshold in SCORES.values() if threshold}
 # Claim, score, network, network that it is divided by, and what is wanted.
 WANTED = [
     *(("(a) depth helps SCS", "MSE", f"{name}_8", f"{name}_1", "<=", 1.0) for name in ("scs", "stsgd", "astsgd")),
@@ -62,8 +64,13 @@ def read(folders: list[Path]) -> dict[str, dict[str, pd.DataFrame]]:
             sums = pd.read_parquet(file)
             if not {*IMAGE_SUMS} <= {*sums}:
                 sys.exit(f"{file}: no sums of echo images: evaluate it with evaluate.images: true")
+            if missing := THRESHOLDS - {*sums["threshold"]}:
+                sys.exit(f"{file}: no scores at {min(missing)} mm/h: evaluate it with that in evaluate.thresholds")
             leads = f"{sums['minutes'].min():g} to {sums['minutes'].max():g} minutes"
-            groups.setdefault(leads, {}).setdefault(file.stem, sums)
+            group = groups.setdefault(leads, {})
+            for name, of_field in by_field(file.stem, sums).items():
+                if not of_field.equals(group.setdefault(name, of_field)):
+                    sys.exit(f"{file}: other scores of {name} than in a folder before: one network a name")
     if not groups:
         sys.exit(f"{', '.join(map(str, folders))}: no scores/*.parquet there")
     return {leads: seeds_together(common_forecasts(tables)[0]) for leads, tables in groups.items()}
