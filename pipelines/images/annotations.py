@@ -1,7 +1,7 @@
 """What an image's annotation says is in it: Cityscapes' JSON, COCO's, labelme's."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,8 +105,8 @@ def _objects(told: Any, read: Callable[[int, Any], Object]) -> list[Object]:
     return objects
 
 
-def coco_annotations(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Return for each image of a COCO file its name, and the JSON of its size and its objects.
+def coco_annotations(content: dict[str, Any]) -> tuple[list[tuple[str, str]], int]:
+    """Return for each image of a COCO file its name, and the JSON of its size and its objects; how many have no image.
 
     Raises
     ------
@@ -118,12 +118,19 @@ def coco_annotations(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
         objects: dict[Any, list[Any]] = {image["id"]: [] for image in content["images"]}
         if len(objects) < len(content["images"]):
             raise ValueError("no COCO instances: two images have one id")
+        strays = 0  # a list that was made shorter often has them
         for one in content["annotations"]:
             kept = {key: one.get(key) for key in ("id", "segmentation", "bbox", "iscrowd")}
-            objects[one["image_id"]].append(kept | {"class": names[one["category_id"]]})
+            kept["class"] = names.get(one["category_id"])
+            if one["image_id"] in objects:
+                objects[one["image_id"]].append(kept)
+            else:
+                strays += 1
+        annotations = []
         for image in content["images"]:
             told = {key: image.get(key) for key in ("height", "width")} | {"objects": objects[image["id"]]}
-            yield str(image["file_name"]), json.dumps(told)
+            annotations.append((str(image["file_name"]), json.dumps(told)))
+        return annotations, strays
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no COCO instances: {type(error).__name__}: {error}") from None
 
@@ -160,7 +167,7 @@ def _coco(number: int, one: dict[str, Any]) -> Object:
     if box is not None:
         x, y, width, height = map(float, box)
         box = [x, y, x + width, y + height]
-    number = one["id"] if isinstance(one["id"], int) and abs(one["id"]) < 2**63 else number
+    number = one["id"] if type(one["id"]) is int and abs(one["id"]) < 2**63 else number  # True is an int, too
     return Object(number, _class_name(one["class"]), polygons, box, reason)
 
 

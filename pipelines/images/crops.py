@@ -46,7 +46,7 @@ COLUMNS = {
     "image_width": "columns of the image, upright",
     "first_vertex": "row of the polygon's first vertex in vertices",
     "vertex_count": "number of its vertices",
-    "sha256": "SHA-256 of the image's file",
+    "sha256": "SHA-256 of the image's file, or of the one that is in a labelme file",
     "object_sha256": "SHA-256 of the image's file, the crop's square, its polygon and class",
 }
 

@@ -66,7 +66,7 @@ class Decoded:
     Parameters
     ----------
     sha256 : str
-        Hex digest of the image's file.
+        Hex digest of the image's file, or of the one that is in a labelme file.
     key : str
         Name of the file with its compressed crops.
     height, width : int
@@ -115,8 +115,9 @@ def decode_image(path: Path, annotation: Path | str, min_side: int, folder: Path
         if [FileSignature.of(file) for file in files] != signatures:
             raise InterruptedError(4, "it changed while it was read")
         told = read_annotation(text)
-        embedded = path.suffix.lower() == ".json"
-        picture = decode_picture(base64.b64decode(json.loads(content)["imageData"]) if embedded else content, told.size)
+        if path.suffix.lower() == ".json":
+            content = base64.b64decode(json.loads(content)["imageData"])
+        picture = decode_picture(content, told.size)
         rejected: dict[str, str] = {}
         width, height = picture.size
         found = list(_found(told, (height, width), min_side, rejected))

@@ -80,7 +80,8 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
             elif outcome.sha256 in seen:  # a copy in another split would make both worthless
                 listing.repeated += 1
             else:
-                seen.add(outcome.sha256)
+                if outcome.crops:
+                    seen.add(outcome.sha256)
                 rejected |= {f"{name}#{number}": reason for number, reason in outcome.rejected.items()}
                 cut.append((image, outcome))
         write_quarantine(rejected, quarantine)
@@ -105,7 +106,7 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
         with atomic_path(store) as temporary:
             assemble(table, polygons, _compressed(cut, folder), classes, about, temporary)
         cache.forget_all_but(image.path for image in listing.images)
-        wanted = {decoded.key for _, decoded in cut}
+        wanted = {outcome.key for outcome in outcomes if isinstance(outcome, Decoded)}
         for path in folder.iterdir():
             if path.name not in wanted:
                 path.unlink()

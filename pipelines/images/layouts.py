@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from rich.progress import track
@@ -131,33 +131,47 @@ def _cityscapes(files: Files) -> Iterator[AnnotatedImage]:
 
 def _coco(files: Files) -> Iterator[AnnotatedImage]:
     """Files with images, annotations and categories; an image is beside its file, or the one of its name."""
-    by_name: dict[str, list[Path]] = {}
-    for picture in files.pictures.values():
+    by_name: dict[str, list[PurePath]] = {}
+    for picture in map(PurePath, files.pictures):
         by_name.setdefault(picture.name, []).append(picture)
     for table in track(files.tables, "read annotations", transient=True):
         try:
-            annotations = list(coco_annotations(_parsed(table)))
+            annotations, strays = coco_annotations(_parsed(table))
         except (UnreadableFile, ValueError) as error:
             files.rejected[files.named(table)] = getattr(error, "reason", str(error))
             continue
+        if strays:
+            files.rejected[files.named(table)] = f"{strays} of its annotations are of images that aren't in it"
         # annotations/instances_train2017.json
         named = re.search(rf"(?<![a-z]){SPLIT.pattern}(?![a-z])", table.stem, re.IGNORECASE)
         split = SPLITS[named[1].lower()] if named else _split(table.relative_to(files.folder))
         for name, annotation in annotations:
-            others = by_name.get(PurePath(name).name, [])
-            if len(others) > 1:
-                others = [other for other in others if _split(other.relative_to(files.folder)) == split]
-            path = files.picture(table, name) or (others[0] if len(others) == 1 else None)
+            others = _elsewhere(by_name, PureWindowsPath(name), split)
+            path = files.picture(table, name) or (files.pictures[str(others[0])] if len(others) == 1 else None)
             if path is None:
-                reason = f"missing: it is in {files.named(table)}, and there is "
-                files.rejected[name] = reason + ("more than one such file" if others else "no such file")
+                such = "more than one such file" if others else f"no such file{f' in {split}' if split else ''}"
+                files.rejected[name] = f"missing: it is in {files.named(table)}, and there is {such}"
             else:
                 inside = path.relative_to(files.folder)
                 yield AnnotatedImage(path, annotation, _group(inside), _split(inside) or split)
 
 
+def _elsewhere(by_name: dict[str, list[PurePath]], name: PureWindowsPath, split: str | None) -> list[PurePath]:
+    """Return the pictures that may be the one of this name.
+
+    Frames of all sequences may have the same names: the folders that ``name`` has are theirs, too, but for those of
+    another machine. What a folder says is of another split isn't meant.
+    """
+    parts = name.parts[-1:] if name.anchor or ".." in name.parts else name.parts
+    found = [other for other in by_name.get(name.name, []) if other.parts[-len(parts) :] == parts]
+    if split:
+        found = [other for other in found if _split(other) in (None, split)]
+    return [other for other in found if _split(other) == split] or found
+
+
 def _labelme(files: Files) -> Iterator[AnnotatedImage]:
-    """NAME.json with the image in it, where imagePath says, or beside it as NAME.jpg."""
+    """NAME.json with the image in it, where imagePath says, or beside it: as it is called there, or as NAME.jpg."""
+    copies = []
     for table in track(files.tables, "read annotations", transient=True):
         inside = table.relative_to(files.folder)
         try:
@@ -169,9 +183,14 @@ def _labelme(files: Files) -> Iterator[AnnotatedImage]:
             files.rejected[files.named(table)] = "no annotation of labelme"
             continue
         name = str(content["imagePath"])
-        same = (files.pictures.get(inside.with_suffix(suffix).as_posix()) for suffix in SUFFIXES)
-        path = table if content.get("imageData") else files.picture(table, name) or next(filter(None, same), None)
+        names = [name, PureWindowsPath(name).name, *(table.with_suffix(suffix).name for suffix in SUFFIXES)]
+        path = next(filter(None, (files.picture(table, each) for each in names)), None)
+        if content.get("imageData"):
+            copies += [path] if path else []  # labelme writes one into the file of a picture that lies beside it
+            path = table
         if path is None:
             files.rejected[files.named(table)] = f"missing: its image {name}"
         else:
             yield AnnotatedImage(path, table, _group(path.relative_to(files.folder)), _split(inside))
+    for path in copies:
+        files.pictures.pop(path.relative_to(files.folder).as_posix(), None)

@@ -47,7 +47,7 @@ def read_polygon(points: Any) -> Polygon:
             raise ValueError(f"it crosses itself, and its largest part has {polygon.area / whole:.0%} of it")
     if polygon.area == 0:
         raise ValueError("it has no area")
-    return Polygon(polygon.exterior)
+    return shapely.remove_repeated_points(Polygon(polygon.exterior))
 
 
 def outlines(polygon: Polygon, in_front: Sequence[Polygon], image_size: tuple[int, int]) -> list[Polygon]:

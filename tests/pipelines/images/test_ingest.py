@@ -104,6 +104,24 @@ def test_coco_as_it_is_published(run):
     assert {splits["train2017/1.jpg"], splits["train2017/2.jpg"]} == {"train", "validation"}
 
 
+def test_images_of_one_name_are_told_apart_by_folder_and_split(run):
+    """Frames of all sequences have the same names, and those of some sequences aren't there."""
+    for number, name in enumerate(["images/seq2/f.png", "val/1.png"]):
+        write_picture(run.raw / name, number)
+    names = ["seq1/f.png", "seq2\\f.png"]
+    write_json(run.raw / "all.json", coco(names, [{}, {"image_id": 1, "category_id": 2}]))
+    write_json(run.raw / "lists/train.json", coco(["C:\\data\\val\\1.png", "../val/2.png"], [{}]))
+    write_json(run.raw / "lists/val.json", coco(["/home/data/1.png"], [{"category_id": 2}]))
+    missing = "missing: it is in lists/train.json, and there is no such file in train"
+    assert run() == {
+        "seq1/f.png": "missing: it is in all.json, and there is no such file",
+        "../val/2.png": missing,
+        "C:\\data\\val\\1.png": missing,
+    }
+    assert run.crops.table["image"].tolist() == ["images/seq2/f.png", "val/1.png"]
+    assert set(run.crops.table["class_name"]) == {"dog"}
+
+
 def test_objects_of_no_use(run):
     write_picture(run.raw / "a.png", 1)
     bow = [[10, 10], [30, 30], [30, 10], [10, 30]]
@@ -215,6 +233,29 @@ def test_labelme(run):
     assert crops.table.groupby("image")["split"].nunique().tolist() == [1, 1, 1, 1]
 
 
+def test_a_picture_in_labelme_files_is_one_picture(run):
+    """In the files of two, beside one of them, and in a file that names it: in one split, and all are known."""
+    picture = write_picture(run.raw / "a.PNG", 1)
+    write_json(run.raw / "a.json", labelme([{}], "a.PNG", 1))
+    write_json(run.raw / "b.json", labelme([{"label": "dog"}], "gone.png", 1))
+    write_json(run.raw / "c.json", labelme([{}], "D:\\photos\\a.PNG"))
+    assert run() == {}
+    table = run.crops.table
+    assert table["image"].tolist() == ["a.PNG"]
+    assert table["sha256"].tolist() == [hashlib.sha256(picture.read_bytes()).hexdigest()]
+    (run.raw / "c.json").unlink()
+    assert run() == {}
+    assert run.crops.table["image"].tolist() == ["a.json"]
+    assert run.crops.table["sha256"].tolist() == table["sha256"].tolist()
+
+
+def test_a_copy_without_an_object_isn_t_the_one_that_counts(run):
+    shutil.copy(write_picture(run.raw / "b.png", 1), run.raw / "a.png")
+    write_json(run.raw / "x.json", coco(["a.png", "b.png"], [{"image_id": 1}]))
+    run()
+    assert run.crops.table["image"].tolist() == ["b.png"]
+
+
 def test_images_of_no_use(run):
     good = write_picture(run.raw / "good.png", 1)
     content = good.read_bytes()
@@ -260,7 +301,7 @@ def test_nothing_of_use(run):
         {"categories": [{}]},
         {"annotations": {"a": 1}},
         {"annotations": [[]]},
-        {"annotations": [{"image_id": 7, "category_id": 1}]},
+        {"annotations": [{"image_id": 0}]},
         {"annotations": [{"image_id": [], "category_id": 1}]},
     ],
 )
@@ -275,12 +316,14 @@ def test_objects_that_say_what_cant_be(run):
     """In one line each; none keeps the others from their turn."""
     write_picture(run.raw / "a.png", 1)
     values = [7, "x", {}, [[]], [None], [{}], [["a"] * 6], -1e308, 10**400, True]
-    wrong = [{key: value} for key in ("segmentation", "bbox") for value in values]
-    write_json(run.raw / "x.json", coco(["a.png"], [*wrong, {"id": 10**400}, {"id": "x"}, {}]))
+    wrong = [{key: value} for key in ("segmentation", "bbox") for value in values] + [{"category_id": 9}]
+    known = [*wrong, {"id": 10**400}, {"id": "x"}, {"id": True}, {}]
+    write_json(run.raw / "x.json", coco(["a.png"], [*known, {"image_id": 7}]))
     reasons = run()
+    assert reasons.pop("x.json") == "1 of its annotations are of images that aren't in it"
     assert len(reasons) == len(wrong)
     assert all(reason and "\n" not in reason for reason in reasons.values())
-    assert run.crops.table["object"].tolist() == [len(wrong), len(wrong) + 1, 100 + len(wrong) + 2]
+    assert run.crops.table["object"].tolist() == [*range(len(wrong), len(wrong) + 3), 100 + len(wrong) + 3]
 
 
 def test_grows_and_shrinks(run, monkeypatch):
@@ -310,6 +353,14 @@ def test_grows_and_shrinks(run, monkeypatch):
     run()
     assert decoded == names[3:]
     assert run.bytes == first
+    shutil.copy(run.raw / names[0], run.raw / "copy.png")
+    for _ in range(2):
+        write_json(table, coco([*names, "copy.png"], [*annotations, {"image_id": 5}]))
+        run()
+    assert decoded.pop() == "copy.png"
+    assert decoded == names[3:], "what comes again isn't decoded again"
+    write_json(table, coco(names, annotations))
+    (run.raw / "copy.png").unlink()
     run(seed=7, test_share=0.3)  # other splits need no decoding
     assert len(decoded) == 2
     changed = [annotation | {"segmentation": [flat(RIGHT)], "bbox": None} for annotation in annotations[:1]]

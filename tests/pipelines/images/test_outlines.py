@@ -46,6 +46,12 @@ def test_a_small_loop_is_cut_off():
     assert repaired.area == pytest.approx(100, abs=0.51)
 
 
+def test_a_vertex_is_there_once():
+    a, b, c, d = SQUARE
+    points = shapely.get_coordinates(read_polygon([a, a, b, c, c, d, a, a]))
+    assert points.tolist() == [a, b, c, d, a], "closed, as shapely has it"
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=9))
 def test_whatever_is_read_is_an_outline(points):
     try:

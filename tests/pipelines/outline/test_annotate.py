@@ -90,7 +90,7 @@ def test_what_is_written_is_what_ingestion_reads(annotator: Annotator) -> None:
         (file, _) = run("images/one.png", "--box", TEXT, "--class", "ell", "--format", layout)[1:]
         text = Path(file).read_text()
         if layout == "coco":
-            ((name, text),) = coco_annotations(json.loads(text))
+            ((name, text),), _ = coco_annotations(json.loads(text))
             assert name == "one.png"
         read = read_annotation(text)
         (one,) = read.objects
