@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, as_user_error
+from pipelines.common.heap import trim
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Exceedance, ProbabilisticForecaster
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS
@@ -88,6 +89,7 @@ def forecast(
                 check_fit(model, newest, step_s, leads, memory_limit_mb)
             inputs = choose_inputs(source, model.description.inputs, policy, model.uri)
             rain_rate, exceedance = run(model, inputs, leads)
+            trim()
         except UserError as error:
             refusals.append(error)
             continue

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from pipelines.common.errors import UserError, as_user_error
+from pipelines.common.heap import trim
 from pipelines.nowcast.methods.distribution import Exceedance
 from pipelines.nowcast.methods.members import draw_batches
 from pipelines.nowcast.methods.memory import members_mb
@@ -80,6 +81,7 @@ def _with_members(
     seed = members.seed + int(newest.time.astype("datetime64[s]").astype(np.int64))
     drawn = draw_batches(exceedance, rates, inputs.rain_rate, count=members.count, seed=seed)
     made = gather(drawn, forecast, newest, step_s, areas, members)
+    trim()
     lacking = f"members: {made.members} of {members.count} in {members.max_seconds} s"
     forecast = add_percentiles(forecast, RATE, rate_percentiles(exceedance, rates))
     return add_members(forecast, made, members.amounts, seed), [lacking] if made.members < members.count else []

@@ -14,6 +14,7 @@ from pipelines.radar.cf_grid import grid_of
 
 # An overview's pixel is the mean of what is known in it.
 OPTIONS: dict[str, Any] = {"driver": "COG", "compress": "deflate", "level": 1, "overview_resampling": "average"}
+CACHE_MB = 128  # of GDAL, which takes a twentieth of the machine's memory else
 TAGS = ("title", "source", "fallback", "missing_frames", "license", "attribution")
 
 
@@ -57,7 +58,10 @@ def write_cogs(forecast: xr.Dataset, folder: Path) -> None:
         kind = {"dtype": dtype, "nodata": packing["_FillValue"], "predictor": 3 if dtype.kind == "f" else 2}
         for number, time in enumerate(times):
             path = folder / f"{name}_{stamp(time)}.tif"
-            with rasterio.open(path, "w", count=len(bands), **OPTIONS, **kind, **place) as file:
+            with (
+                rasterio.Env(GDAL_CACHEMAX=CACHE_MB),
+                rasterio.open(path, "w", count=len(bands), **OPTIONS, **kind, **place) as file,
+            ):
                 for band in range(len(bands)):  # plane by plane: those of a continent take gigabytes
                     pixels = variable[number, band].to_numpy() if variable.ndim == 4 else variable[number].to_numpy()
                     if dtype.kind != "f":
