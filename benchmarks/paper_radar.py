@@ -26,6 +26,7 @@ from pipelines.verification.images import IMAGE_SUMS, MEANS
 from pipelines.verification.scoring import SUMS
 
 SEED = "_seed2"
+EXPLAINED = ("t1_explained", "t2_explained")
 CSI = mean_over_cells("csi")  # over lead times, of one threshold
 # Of all rows, or of those of a threshold, mm/h.
 SCORES = {
@@ -115,8 +116,8 @@ def main() -> None:
     asked = parser.parse_args()
     groups = read(asked.folders)
     files = [file for folder in asked.folders for file in sorted((folder / "metrics/train").glob("*.json"))]
-    told = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
-    parameters = {name: of["parameters"] for name, of in told.items()}
+    told = [(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    parameters = {name: of["parameters"] for name, of in told}
     lines = ["# Radar in fixed coordinates"]
     for leads, tables in groups.items():
         lines += ["", f"## Lead times of {leads}", "", *table_of(tables, parameters)]
@@ -126,9 +127,10 @@ def main() -> None:
                 print(f"{leads}: {of} of {ours} / {theirs} [95 %]: {found}")
                 claim(f"{words}: {of} {ours} / {theirs}, {leads}", found.value, op, wanted)
     lines += ["", "## (d) What subtasks explain of their targets' squares", "", *table_head("network", "T¹", "T²")]
-    explained = {name: of for name, of in told.items() if "t1_explained" in of}
     lines += [
-        table_row(name, f"{of['t1_explained']:.3f}", f"{of['t2_explained']:.3f}") for name, of in explained.items()
+        table_row(name, *(f"{of[key]:.3f}" if key in of else "–" for key in EXPLAINED))
+        for name, of in told
+        if {*EXPLAINED} & {*of}
     ]
     asked.out.mkdir(parents=True, exist_ok=True)
     write_text(asked.out / "table.md", "\n".join([*lines, ""]))

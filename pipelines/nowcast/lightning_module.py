@@ -104,12 +104,12 @@ class NowcastTraining(SwitchedTraining):
         self.sums = self.subtask_sums = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the loss of all batches together, and how much of its target each subtask explains."""
+        """Log the loss of all batches together, and how much of its target each subtask explains, if there is any."""
         self.log("validation_loss", self.loss.of_sums(mean_over_ranks(self.sums)), prog_bar=True)
         if self.subtasks:
             error, of_target = mean_over_ranks(self.subtask_sums)
-            t1, t2 = (1 - error / of_target).float()
-            self.log_dict({"t1_explained": t1, "t2_explained": t2})
+            explained = zip(("t1_explained", "t2_explained"), (1 - error / of_target).float(), strict=True)
+            self.log_dict({name: share for name, share in explained if share.isfinite()})
 
     def _squares_of_subtasks(self, said: Streams, windows: Tensor, motion: Tensor) -> Tensor:
         """Sum up squared errors of T¹'s frame and T²'s motion, and the squares of their targets, (2, 2)."""

@@ -86,3 +86,16 @@ def test_subtasks_explain_the_share_of_their_targets_squares_that_they_get_right
     module.on_validation_epoch_end()
     explained = {name: float(share) for name, share in logged.items()}
     assert explained == pytest.approx({"t1_explained": 1 - 0.1**2, "t2_explained": 1 - 0.25**2}, abs=1e-5)
+
+
+def test_of_no_target_nothing_is_explained() -> None:
+    model = read_params(Path(__file__).parents[3] / "params.yaml").models["scs_astsgd"]
+    network = EncoderForecaster(**{**model.network, "coordinates": "fixed"}, subtasks=True, leads=3)
+    module = NowcastTraining(network, model.switch, model.subtasks, inputs=2, learning_rate=0.003, seed=1)
+    logged: dict[str, float] = {}
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    module.log_dict = lambda of, **_: logged.update(of)  # type: ignore[method-assign,assign]
+    module.on_validation_epoch_start()
+    module.validation_step((torch.zeros(2, 5, 1, 16, 16), torch.zeros(2, 3, 2, 16, 16)), 0)  # dry
+    module.on_validation_epoch_end()
+    assert logged == {}
