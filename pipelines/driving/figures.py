@@ -18,7 +18,7 @@ from pipelines.params.driving import DrivingModel, Tolerances
 STREAMS = {"main": "all of it", "t1": "T¹, the spatial stream", "t2_probe": "T², a probe on the temporal stream"}
 SHOWN, ROWS = 8, 2  # frames of the strip
 LOCK_DEGREES = 90.0  # what a wheel that is a share of full lock is drawn as turned at full lock
-SHADE = {"hidden": "#c8c8c8", "curved": "#f2ead8"}
+SHADE = {"hidden": "#c8c8c8", "curved": "#e8dcc0"}
 
 
 def longest(result: pd.DataFrame) -> pd.DataFrame:
@@ -99,8 +99,8 @@ def draw_streams(results: Mapping[str, pd.DataFrame], within: float, path: Path)
     figure = Figure(figsize=(8, max(3.2, 1 + 0.4 * len(results))), dpi=100, layout="constrained")
     for ax, road in zip(figure.subplots(1, len(ROADS), sharey=True), ROADS, strict=True):
         for place, (stream, heading) in enumerate(STREAMS.items()):
-            of_road = {name: result[result["road"] == road] for name, result in results.items() if stream in result}
-            points = [(y, accuracy(rows, stream, within)) for y, rows in enumerate(of_road.values()) if len(rows)]
+            of_road = [(y, result[result["road"] == road]) for y, result in enumerate(results.values())]
+            points = [(y, accuracy(rows, stream, within)) for y, rows in of_road if stream in rows and len(rows)]
             if points:
                 share, low, high = np.array([values for _, values in points]).T
                 at = np.array([y for y, _ in points]) + 0.2 * place

@@ -23,6 +23,7 @@ from pipelines.driving.compare import main as compare_main
 from pipelines.driving.drives import Drives, open_drives
 from pipelines.driving.evaluate import evaluate_driving
 from pipelines.driving.evaluate import main as evaluate_main
+from pipelines.driving.figures import draw_streams
 from pipelines.driving.ingest import ingest_drives
 from pipelines.driving.lightning_module import DrivingTraining
 from pipelines.driving.register import main as register_main
@@ -207,6 +208,19 @@ def test_scores_by_hand() -> None:
     assert list(known) == ["mean angle", "last known angle, 4 frames"]
     assert accuracy(known["last known angle, 4 frames"], "main", 2.0) == (0.75, 0.5, 1.0)
     assert difference(result, known["last known angle, 4 frames"], 2.0) == (-0.25, -0.5, 0.0)
+
+
+def test_streams_are_drawn_beside_their_own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"angle": [0.0, 20.0], "main": [0.0, 0.0], "group": ["a", "b"], "road": ["straight", "curved"]}
+    plain = pd.DataFrame(rows)
+    drawn = []
+    monkeypatch.setattr("pipelines.driving.figures._save", lambda figure, path: drawn.append(figure))
+    draw_streams({"cnn": plain, "scs": plain.assign(t1=[0.0, 20.0])}, 2.0, Path("streams.png"))
+    curved = drawn[0].axes[1]
+    assert curved.get_title() == "curved"
+    points = [tuple(line.get_xydata()[0]) for line in curved.get_lines() if len(line.get_xydata()) == 1]
+    assert points == [pytest.approx((1.0, 1.2))]  # of T¹, the second network's
+    assert [tuple(point) for line in curved.get_lines() for point in line.get_xydata()][:2] == [(0.0, 0.0), (0.0, 1.0)]
 
 
 def steered(*arguments: str) -> tuple[list[dict[str, str]], str]:
