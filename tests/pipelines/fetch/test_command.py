@@ -66,10 +66,11 @@ def test_ctrl_c_ends_it_at_once_and_keeps_what_came(tmp_path: Path) -> None:
         with subprocess.Popen(
             [*command, "--from", "2024-06-01", "--to", "2024-06-01T01:00"], cwd=tmp_path, env=environment
         ) as fetching:
-            assert eventually(lambda: len(site.requests) >= 3, pause_s=0.05)
+            table = tmp_path / "data/raw/radar/.manifest.csv"
+            assert eventually(lambda: len(site.requests) >= 3 and table.read_text().count("\n") == 3, pause_s=0.05)
             fetching.send_signal(signal.SIGINT)
             assert fetching.wait(20) == 130
-    rows = (tmp_path / "data/raw/radar/.manifest.csv").read_text().splitlines()
+    rows = table.read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["file", "rain_00.h5", "rain_01.h5"]
 
 

@@ -60,6 +60,7 @@ def test_names_here_begin_where_the_url_differs() -> None:
     assert name("https://h/a/b/%Y/c/%m%d.h5") == "2024/c/0229.h5"
     assert name("https://h/a%%20b/%d.h5") == "29.h5"
     assert name("https://h/get?time=%Y%m%d", name="%Y/rain_%m%d.h5") == "2024/rain_0229.h5"
+    assert name("https://h/get?time=%Y%m%d%H%M", name="rain_%y%j.h5") == "rain_24060.h5"  # hours are the same
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,8 @@ def test_names_here_begin_where_the_url_differs() -> None:
         ({"url": "tar://x.h5", "step_s": 300}, "which archive file"),
         ({"url": "gzip://x.h5::/d/%H.gz", "step_s": 300}, "only tar://"),
         ({"url": "nosuch://x/%H.h5", "step_s": 300}, "nosuch"),
+        ({"url": "/d/%Y%m%d%H%M.h5", "step_s": 300, "name": "%H%M.h5"}, "name: lacks %Y, %d, %m of"),
+        ({"url": "/d/%Y%j/r_%H%M*.h5", "step_s": 300, "name": "%Y%m%d%H%M.h5"}, "name: lacks %Y, %d, %m of"),
     ],
 )
 def test_a_pattern_that_means_nothing_is_one_line(settings: dict, reason: str, tmp_path: Path) -> None:
@@ -102,6 +105,9 @@ def test_a_range_is_given_and_runs_forward(tmp_path: Path) -> None:
         "https://h/x?fmi-api-key=1",
         "https://h/x?access_token=",
         "https://h/x?AWSAccessKeyId=1",
+        "https://h/x?accesskey=1",
+        "https://h/x?APPID=1",
+        "https://h/x?auth=1",
     ],
 )
 @pytest.mark.parametrize("key", ["url", "checksums"])
@@ -113,6 +119,13 @@ def test_a_key_in_a_url_is_refused_and_not_shown(url: str, key: str) -> None:
 @pytest.mark.parametrize("url", ["https://h/x?monkey=1&station=2", "https://h/a@b/x", "s3://bucket/key=1/x"])
 def test_what_is_no_key_is_taken(url: str) -> None:
     assert Fetch(url=url).url == url
+
+
+@pytest.mark.parametrize("step_s", [30 * 86_400, 7 * 60])
+def test_a_step_that_leaves_out_a_month_or_shifts_with_the_range_is_refused(step_s: int) -> None:
+    """30 days from 1 January: 31 January, 1 March; 7 minutes: other minutes on each day."""
+    with pytest.raises(ValidationError, match="must divide a day"):
+        Fetch(url="/d/%Y%m.tar", step_s=step_s)
 
 
 @pytest.mark.parametrize("url", ["/d/%Q.h5", "/d/100%", "/d/a%20b.h5"])
