@@ -1,5 +1,6 @@
 """``scs fetch``: what it takes from params.yaml and what it says."""
 
+import json
 from pathlib import Path
 
 from rich.console import Console
@@ -55,6 +56,8 @@ def _settings(name: str) -> Fetch:
 
 def _lines(name: str, settings: Fetch, folder: Path, fetched: Fetched) -> list[str]:
     lines = [f"{folder}: {fetched.files} files came, {fetched.bytes / MB:.1f} MB; {fetched.here} were here"]
+    if fetched.unlisted:
+        lines.append(f"not checked: the table of hashes, {settings.checksums}, lists {fetched.unlisted} files not")
     if fetched.missing:
         times = sorted(time or url for time, url in fetched.missing)
         more = f" and {len(times) - SHOWN} more" if len(times) > SHOWN else ""
@@ -62,7 +65,7 @@ def _lines(name: str, settings: Fetch, folder: Path, fetched: Fetched) -> list[s
             printable(f"missing there: {', '.join(times[:SHOWN])}{more}; all of them are in {folder / MISSING}")
         )
     says = {"licence": settings.license, "attribution": settings.attribution}
-    known = ", ".join(f'{key}: "{text}"' for key, text in says.items() if text)
+    known = ", ".join(f"{key}: {json.dumps(text, ensure_ascii=False)}" for key, text in says.items() if text)
     lines += [f"licence: {settings.license or 'not known: ask the provider'}"]
     lines += [f"see {settings.source}"] * bool(settings.source)
     lines += [f"for params.yaml, ingest_radar: sources: {{{name}: {folder}}}, archives: {{{name}: {{{known}}}}}"]

@@ -67,7 +67,7 @@ def expand(settings: Fetch, start: datetime | None, end: datetime | None) -> Ite
     Raises
     ------
     UserError
-        If a pattern with times has no range or no step, or one without has a range.
+        If a pattern with times has no range or no step, or one without has a range; if two files had the same name.
     """
     _, members, outer = split_members(settings.url)
     if any(sign in outer.rpartition("/")[0] for sign in MAGIC):
@@ -84,6 +84,11 @@ def expand(settings: Fetch, start: datetime | None, end: datetime | None) -> Ite
         raise UserError(f"--from {start:%Y-%m-%dT%H:%M} is not before --to {end:%Y-%m-%dT%H:%M}")
     if settings.step_s is None:
         raise UserError(f"{settings.url}: has a time in it: how far apart are they? step_s")
+    # A listing says the last part of names.
+    many = any(sign in outer for sign in MAGIC)
+    here = f"{name.rpartition('/')[0]}/{outer.rpartition('/')[2]}" if many else name
+    if lost := _changing(outer, settings.step_s) - _changing(here, settings.step_s):
+        raise UserError(f"name: lacks %{', %'.join(sorted(lost))} of {outer}: several files would have the same")
     of_url = groupby(_times(start, end, settings.step_s, settings.offset_s), lambda time: _at(time, outer))
     for url, times in of_url:
         of_members = {_at(time, members): time for time in reversed(list(times))} if members else {"": next(times)}
@@ -98,7 +103,9 @@ def expand(settings: Fetch, start: datetime | None, end: datetime | None) -> Ite
 
 
 def fits(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a name, or its last part, fits any of some patterns."""
+    """Return whether a name, or its last part, fits any of some patterns; what is hidden fits none, as in a shell."""
+    if any(part.startswith(".") and not part.startswith("..") for part in name.split("/")):
+        return False
     return any(fnmatchcase(name, one) or fnmatchcase(name.rpartition("/")[2], one) for one in patterns)
 
 
@@ -145,6 +152,13 @@ def _at(time: datetime, pattern: str) -> str:
 
 def _has_time(pattern: str) -> bool:
     return any(field != "%" for field in FIELD.findall(pattern))
+
+
+def _changing(pattern: str, step_s: int) -> set[str]:
+    """Return the fields of a pattern that differ from one of the times to another."""
+    same = {field for field, of in (("H", 86_400), ("M", 3_600), ("S", 60)) if step_s % of == 0} | {"%"}
+    fields = "".join(FIELD.findall(pattern)).replace("j", "md").replace("y", "Y")
+    return set(fields) - same
 
 
 def _fixed(url: str) -> str:

@@ -30,12 +30,14 @@ HASHES = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}  # by hex digits
 class Fetched:
     """What a fetch did: files and bytes that came, files that were here, times without a file, and failures.
 
-    ``failed`` are lines; ``passing`` says that each of them may go well another time.
+    ``unlisted`` are files that came and that the table of hashes, where there should be one, doesn't list. ``failed``
+    are lines; ``passing`` says that each of them may go well another time.
     """
 
     files: int = 0
     bytes: int = 0
     here: int = 0
+    unlisted: int = 0
     missing: list[tuple[str, str]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     passing: bool = True
@@ -71,6 +73,7 @@ class Provider:
         self.listing = lru_cache(maxsize=8)(self._listing)
         self.hashes = lru_cache(maxsize=8)(self._hashes)
         self.listed = threading.Lock()  # the others wait for the one that asks
+        self.asked = set[PurePosixPath]()  # names here: what fits the patterns of two times is fetched once
 
     def bring(self, wanted: Wanted) -> None:
         """Bring what is wanted, or count why not."""
@@ -92,6 +95,10 @@ class Provider:
                 self._failed(url, error)
                 continue
             if self.kind is None:
+                with self.lock:
+                    if path in self.asked:
+                        continue
+                    self.asked.add(path)
                 self._bring_file(wanted, url, path)
             else:
                 self._bring_members(wanted, url, path)
@@ -114,7 +121,7 @@ class Provider:
             with self.lock:
                 self.fetched.here += 1
             return
-        here, sha256, version = self.transfer.fetch(url, self._told(wanted, url))
+        here, sha256, version = self._fetch(wanted, url)
         row = Row(str(path), here.stat().st_size, sha256, url, version)
         place(here, self.folder / path, self.folder)
         self._add([row])
@@ -130,7 +137,7 @@ class Provider:
             with self.lock:
                 self.fetched.here += len(known)
             return
-        archive, _, version = self.transfer.fetch(url, self._told(wanted, url))
+        archive, _, version = self._fetch(wanted, url)
         unpacked = archive.with_name(f"{archive.name}.members")
         try:
             members, refused = extract(archive, self.kind, wanted.members, unpacked, self.settings.max_file_mb)
@@ -154,14 +161,16 @@ class Provider:
             if not any(fits(str(member), (pattern,)) for member in members):
                 self._missing(source.format(pattern), time)
 
-    def _told(self, wanted: Wanted, url: str) -> dict[str, str]:
-        """Return the hash of a file by the table of hashes, where that has one."""
+    def _fetch(self, wanted: Wanted, url: str) -> tuple[Path, str, str]:
+        """Bring a file, and hold it to the table of hashes where that lists it."""
         if wanted.checksums is None:
-            return {}
+            return self.transfer.fetch(url, {})
         with self.listed:
-            hashes = self.hashes(wanted.checksums)
-        digest = hashes.get(url.rpartition("/")[2])
-        return {} if digest is None else {HASHES[len(digest)]: digest}
+            digest = self.hashes(wanted.checksums).get(url.rpartition("/")[2])
+        brought = self.transfer.fetch(url, {} if digest is None else {HASHES[len(digest)]: digest})
+        with self.lock:
+            self.fetched.unlisted += digest is None
+        return brought
 
     def _hashes(self, url: str) -> dict[str, str]:
         """Return the digests of a file as sha256sum writes it, by the last part of each name."""

@@ -11,7 +11,8 @@ from pipelines.params.base import Positive, Section
 
 # What signs a request or stands for a password in a query, whoever's service it is.
 SECRET = re.compile(
-    r"x-(amz|goog|ms)-.*|.*signature|.*token|.*secret.*|.*password|(.*[-_.])?(api)?key|apikey|sig|awsaccesskeyid|credential",
+    r"x-(amz|goog|ms)-.*|.*signature|.*token|.*secret.*|.*password|(.*[-_.])?(api|access|user)?key|sig|(aws)?access_?key_?id"
+    r"|credential|app_?id|auth(orization)?|jwt|passwd|pwd",
     re.IGNORECASE,
 )
 FIELD = re.compile("%(.?)")
@@ -38,6 +39,15 @@ Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
 PatternURL = Annotated[Pattern, AfterValidator(without_keys)]
 
 
+def _part_of_a_day(step_s: int) -> int:
+    if 86_400 % step_s:
+        raise ValueError("must divide a day, 86400; of a month's file say 86400, and it is asked for once")
+    return step_s
+
+
+Step = Annotated[Positive, AfterValidator(_part_of_a_day)]
+
+
 class Fetch(Section):
     """An archive elsewhere. Patterns have UTC times in strftime's words: ``%Y/%m/%d/rain_%H%M.h5``."""
 
@@ -45,7 +55,9 @@ class Fetch(Section):
         description="pattern of the files, * and [0-9] where names differ: https, s3, a folder, whatever fsspec "
         "knows; tar://MEMBERS::URL and zip://MEMBERS::URL for members of archive files"
     )
-    step_s: Positive | None = Field(default=None, description="seconds from one file, or member, to the next")
+    step_s: Step | None = Field(
+        default=None, description="seconds from one file, or member, to the next; 86400 for a month's file, too"
+    )
     offset_s: int = Field(default=0, ge=0, description="seconds from 0 UTC to the first of a day, where not 0")
     name: Pattern | None = Field(default=None, description="pattern of the files' names here; null: the URL's")
     answer: str | None = Field(

@@ -87,5 +87,5 @@ def draw_maps(
     bar.set_ticks(scale.ticks, labels=scale.names)
     bar.minorticks_off()
     bar.set_label(scale.label)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     figure.savefig(path, bbox_inches="tight", pad_inches=0.1)
