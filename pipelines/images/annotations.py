@@ -1,8 +1,9 @@
 """What an image's annotation says is in it: Cityscapes' JSON, COCO's, labelme's."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from pipelines.common.text import printable
@@ -29,7 +30,7 @@ class Object:
     Parameters
     ----------
     number : int
-        By which its annotation knows it: COCO's id, or its place in the list.
+        By which its annotation knows it: COCO's id, where all of its file have one each; or its place in the list.
     class_name : str or None
         None for ground, which only hides others.
     polygons : list
@@ -89,15 +90,17 @@ def read_annotation(text: str | bytes) -> Annotation:
         case "labelme":
             return Annotation(_size(content, "imageHeight", "imageWidth"), _objects(content["shapes"], _labelme), False)
         case _:
-            return Annotation(_size(content, "height", "width"), _objects(content["objects"], _coco), False)
+            objects = content["objects"]
+            numbers = [one["id"] for one in objects]
+            return Annotation(_size(content, "height", "width"), _objects(objects, _coco, numbers), False)
 
 
-def _objects(told: Any, read: Callable[[int, Any], Object]) -> list[Object]:
+def _objects(told: Any, read: Callable[[int, Any], Object], numbers: Iterable[int] | None = None) -> list[Object]:
     """Read objects one by one; one that isn't what it should be doesn't keep the next from its turn."""
     if not isinstance(told, list):
         raise ValueError("its annotation has no list of objects")
     objects = []
-    for number, one in enumerate(told):
+    for number, one in zip(count() if numbers is None else numbers, told, strict=False):
         try:
             objects.append(read(number, one))
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
@@ -118,12 +121,16 @@ def coco_annotations(content: dict[str, Any]) -> tuple[list[tuple[str, str]], in
         objects: dict[Any, list[Any]] = {image["id"]: [] for image in content["images"]}
         if len(objects) < len(content["images"]):
             raise ValueError("no COCO instances: two images have one id")
+        ids = [one.get("id") for one in content["annotations"]]
+        # True is an int, too.
+        known = all(type(one) is int and abs(one) < 2**63 for one in ids) and len(set(ids)) == len(ids)
         strays = 0  # a list that was made shorter often has them
         for one in content["annotations"]:
-            kept = {key: one.get(key) for key in ("id", "segmentation", "bbox", "iscrowd")}
+            kept = {key: one.get(key) for key in ("segmentation", "bbox", "iscrowd")}
             kept["class"] = names.get(one["category_id"])
             if one["image_id"] in objects:
-                objects[one["image_id"]].append(kept)
+                others = objects[one["image_id"]]
+                others.append(kept | {"id": one["id"] if known else len(others)})
             else:
                 strays += 1
         annotations = []
@@ -167,7 +174,6 @@ def _coco(number: int, one: dict[str, Any]) -> Object:
     if box is not None:
         x, y, width, height = map(float, box)
         box = [x, y, x + width, y + height]
-    number = one["id"] if type(one["id"]) is int and abs(one["id"]) < 2**63 else number  # True is an int, too
     return Object(number, _class_name(one["class"]), polygons, box, reason)
 
 

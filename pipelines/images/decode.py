@@ -21,7 +21,7 @@ from pipelines.common.shard_file import ShardFile
 from pipelines.images.annotations import Annotation, Object, read_annotation
 from pipelines.images.crop_box import CropBox, crop_box
 from pipelines.images.crops import LEVEL
-from pipelines.images.outlines import outlines, read_polygon
+from pipelines.images.outlines import outlines, read_polygons
 from pipelines.images.picture import decode_picture
 
 ALIKE = 0.5  # intersection over union of an annotated box and its polygon's, from which on the one is the other's
@@ -139,8 +139,7 @@ def _found(told: Annotation, size: tuple[int, int], min_side: int, rejected: dic
     drawn: dict[int, Polygon | MultiPolygon] = {}
     for place, one in enumerate(told.objects):
         try:
-            polygons = [read_polygon(points) for points in one.polygons]
-            drawn[place] = polygons[0] if len(polygons) == 1 else shapely.union_all(polygons)
+            drawn[place] = read_polygons(one.polygons)
         except ValueError as error:
             if one.class_name is not None:
                 rejected[str(one.number)] = one.reason or str(error)

@@ -1,6 +1,6 @@
 """What becomes of the polygon that somebody drew: one or more outlines without holes, or a reason why none.
 
-* Less than three different vertices, or no area: no outline.
+* Less than three different vertices, or no area: no outline, and no part of one.
 * Where it crosses itself, it is repaired (`shapely.make_valid`), if its largest part has `REPAIRED` of its area.
 * What is outside the image is cut off; if that is the larger part of it, it is no outline.
 * What others hide is cut off, where the annotation says what is in front of what.
@@ -19,25 +19,50 @@ PART = 0.05
 FARTHEST = 1e6  # pixels that a vertex may be from the image's corner
 
 
+class NoArea(ValueError):  # noqa: N818 - a condition of an annotation, not of the program
+    """What an annotation has as a polygon covers nothing."""
+
+
+def read_polygons(parts: Sequence[Any]) -> Polygon | MultiPolygon:
+    """Return what the parts of an object cover; those without an area are left out, where another has one.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no polygon, or none has an area.
+    """
+    found, scraps = [], []
+    for points in parts:
+        try:
+            found.append(read_polygon(points))
+        except NoArea as error:
+            scraps.append(error)
+    if scraps and not found:
+        raise scraps[0]
+    return found[0] if len(found) == 1 else shapely.union_all(found)
+
+
 def read_polygon(points: Any) -> Polygon:
     """Return a valid polygon without holes; ``points`` are pairs of numbers, as JSON has them.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is none; `NoArea`, if it covers nothing.
     """
     try:
         ring = np.asarray(points, np.float64)
     except (TypeError, ValueError, OverflowError):
         ring = np.full((1, 1), np.nan)
+    if isinstance(points, list) and not points:
+        ring = ring.reshape(0, 2)
     if ring.ndim != 2 or ring.shape[1] != 2:
         raise ValueError("its vertices aren't pairs of numbers")
     if not (np.abs(ring) < FARTHEST).all():
         raise ValueError("a vertex isn't a number, or is far away")
     different = len(np.unique(ring, axis=0))
     if different < 3:
-        raise ValueError(f"{different} {'vertex' if different == 1 else 'vertices'}, and a polygon has at least 3")
+        raise NoArea(f"{different} {'vertex' if different == 1 else 'vertices'}, and a polygon has at least 3")
     polygon = Polygon(ring)
     if not polygon.is_valid:
         parts = _polygons(shapely.make_valid(polygon, method="structure", keep_collapsed=False))
@@ -46,7 +71,7 @@ def read_polygon(points: Any) -> Polygon:
         if polygon.area < REPAIRED * whole:
             raise ValueError(f"it crosses itself, and its largest part has {polygon.area / whole:.0%} of it")
     if polygon.area == 0:
-        raise ValueError("it has no area")
+        raise NoArea("it has no area")
     return shapely.remove_repeated_points(Polygon(polygon.exterior))
 
 

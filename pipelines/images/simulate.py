@@ -110,11 +110,12 @@ def simulate_images(folder: Path, params: SimulateImages) -> None:
     height, width = params.height, 2 * params.height
     val_from = params.cities - max(1, round(LISTED_VAL * params.cities))
     numbers = [(city, scene) for city in range(params.cities) for scene in range(params.scenes)]
-    grounds = [_ground(np.random.default_rng((params.seed, city)), width) for city in range(params.cities)]
     with atomic_path(folder) as temporary:
         for city, scene in track(numbers, "simulate scenes", transient=True):
+            if scene == 0:
+                whole = _ground(np.random.default_rng((params.seed, city)), width)
             rng = np.random.default_rng((params.seed, city, scene))
-            ground = np.roll(grounds[city], rng.integers(width, size=2), axis=(0, 1))[:height]
+            ground = np.roll(whole, rng.integers(width, size=2), axis=(0, 1))[:height]
             objects = place(rng, params.objects, height, width)
             pixels = render(ground, [points for _, points in objects], rng)
             border = [[0, 0], [width, 0], [width, height], [0, height]]

@@ -143,10 +143,30 @@ def test_objects_of_no_use(run):
     assert run.crops.table["object"].tolist() == [100 + len(broken)]
 
 
+@pytest.mark.parametrize(
+    ("ids", "numbers"), [((7, 8, 9), (7, 8, 9)), ((7, 7, 7), (0, 1, 2)), ((2, 1, None), (0, 1, 2))]
+)
+def test_each_object_has_a_number_of_its_own(run, ids, numbers):
+    """Else parts of one and objects of one number are alike, and only the last one's reason is told."""
+    write_picture(run.raw / "a.png", 1)
+    broken = [{}, {"segmentation": [5]}, {"segmentation": RLE}]
+    write_json(run.raw / "x.json", coco(["a.png"], [one | {"id": i} for one, i in zip(broken, ids, strict=True)]))
+    assert run() == {
+        f"a.png#{numbers[1]}": "its annotation isn't as its layout has it",
+        f"a.png#{numbers[2]}": "a run-length mask, no polygon",
+    }
+    assert run.crops.table["object"].tolist() == [numbers[0]]
+
+
 def test_several_parts_are_crops_each(run):
     write_picture(run.raw / "a.png", 1)
     tiny = [[1, 1], [4, 1], [4, 4], [1, 4]]
-    write_json(run.raw / "x.json", coco(["a.png"], [{"segmentation": [flat(SQUARE), flat(RIGHT), flat(tiny)]}]))
+    write_json(
+        run.raw / "x.json",
+        coco(
+            ["a.png"], [{"segmentation": [[], flat(SQUARE), flat(RIGHT), flat(tiny), [1, 1, 2, 2], [1, 1, 2, 2, 3, 3]]}]
+        ),
+    )
     assert run() == {}
     crops = run.crops
     assert crops.table["object"].tolist() == [100, 100]
@@ -323,7 +343,8 @@ def test_objects_that_say_what_cant_be(run):
     assert reasons.pop("x.json") == "1 of its annotations are of images that aren't in it"
     assert len(reasons) == len(wrong)
     assert all(reason and "\n" not in reason for reason in reasons.values())
-    assert run.crops.table["object"].tolist() == [*range(len(wrong), len(wrong) + 3), 100 + len(wrong) + 3]
+    # Of ids that are none of one object alone, none is taken: places are.
+    assert run.crops.table["object"].tolist() == [len(wrong) + i for i in range(4)]
 
 
 def test_grows_and_shrinks(run, monkeypatch):

@@ -21,7 +21,7 @@ SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10]]
         ([1, 2, 3], "aren't pairs of numbers"),
         ([[1, 2], [3]], "aren't pairs of numbers"),
         ([[1, 2, 3], [3, 4, 5], [6, 7, 8]], "aren't pairs of numbers"),
-        ([], "aren't pairs of numbers"),
+        ([], "0 vertices, and a polygon has at least 3"),
         ([[0, 0], [1, float("nan")], [2, 2]], "isn't a number, or is far away"),
         ([[0, 0], [1, float("inf")], [2, 2]], "isn't a number, or is far away"),
         ([[0, 0], [10**400, 1], [2, 2]], "aren't pairs of numbers"),
