@@ -39,6 +39,7 @@ def learning_curves(experiment: str, dvc_exp: str, metric: str) -> pd.DataFrame:
         {"model": model, "step": point.step, "value": point.value, "commit": run.data.tags.get("code_commit", "")}
         for model, run in newest.items()
         for point in client.get_metric_history(run.info.run_id, metric)
+        if point.step  # at 0 is what `log_trained` says of the model, the best of all
     ]
     if not rows:
         raise UserError(f"MLflow: {experiment}: no training of the DVC experiment {dvc_exp!r} has {metric}")
