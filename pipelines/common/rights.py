@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 UNKNOWN = "LicenseRef-scancode-unknown"  # SPDX' way to say that nobody has named one
-NOBODY_KNOWS = {"", "none", "unknown", "not stated", "noassertion", UNKNOWN.lower()}
-# What an SPDX identifier says in its parts: CC-BY-NC-ND-4.0, PolyForm-Noncommercial-1.0.0.
+# What SPDX identifiers say in their parts: CC-BY-NC-ND-4.0, PolyForm-Noncommercial-1.0.0, NCGL-UK-2.0. Any of an
+# expression may: CC-BY-4.0 AND LicenseRef-scancode-unknown.
 RESTRICTIONS = {
-    "not for commercial use": r"(^|[^a-z])(nc|non-?commercial)([^a-z]|$)",
+    "licence unknown: ask whose data they are": r"^\s*(none)?\s*$|(^|[^a-z])(unknown|not stated|noassertion)([^a-z]|$)",
+    "not for commercial use": r"(^|[^a-z])(nc|ncgl|non-?commercial)([^a-z]|$)",
     "what is made of them may not be given to others": r"(^|[^a-z])(nd|no-?derivatives)([^a-z]|$)",
 }
 
@@ -32,8 +33,6 @@ class Rights(NamedTuple):
     @property
     def restrictions(self) -> list[str]:
         """What one has to know before one gives data, or what is made of them, to others; empty if nothing."""
-        if self.license.lower() in NOBODY_KNOWS:
-            return ["licence unknown: ask whose data they are"]
         return [words for words, mark in RESTRICTIONS.items() if re.search(mark, self.license.lower())]
 
 

@@ -23,7 +23,7 @@ from pipelines.params.operation import Policy
 
 POLICY = Policy(max_age_minutes=None, min_valid_share=0.01, max_missing=0, stand_in="advected", fallback=[])
 OURS = Rights("CC-BY-NC-4.0", "Source: the service")
-WHOSE = "Source: the service; Data: a neighbour"
+WHOSE = "Source: the service; Data: a $_$ neighbour"  # no formula
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ WHOSE = "Source: the service; Data: a neighbour"
         ("LicenseRef-scancode-unknown", 1),
         ("NOASSERTION", 1),
         ("not stated", 1),
+        ("", 1),
+        ("NONE", 1),
+        ("NCGL-UK-2.0", 1),
+        ("CC-BY-4.0 AND LicenseRef-scancode-unknown", 1),
+        ("CC-BY-NC-4.0 AND LicenseRef-scancode-unknown", 2),
     ],
 )
 def test_what_a_licence_forbids_is_told_by_its_name(license: str, restrictions: int) -> None:
@@ -75,7 +80,7 @@ def test_every_product_names_them(tmp_path: Path) -> None:
     live = LiveStore(tmp_path / "live", OURS)
     live.append(moving_cells("2024-06-01T23:40", 4))
     source = of_store(live.open(), "live")
-    archives = [{"name": "other", "license": "CC-BY-4.0", "attribution": "Data: a neighbour"}]
+    archives = [{"name": "other", "license": "CC-BY-4.0", "attribution": "Data: a $_$ neighbour"}]
     model = loaded("persistence", archives=archives)
     result, observed = forecast(source, lambda: model, POLICY, minutes=30)
     folder = tmp_path / "20240601T235500Z"
