@@ -20,6 +20,7 @@ from pipelines.images.walk import Files, walk
 
 FINE, IMAGE = "_gtFine_polygons.json", "_leftImg8bit.png"  # what Cityscapes' names end with
 SPLIT = re.compile(rf"({'|'.join(SPLITS)})(20\d\d)?", re.IGNORECASE)  # train, or train2017, as COCO has it
+FRAME = re.compile(r"_\d+_\d+$")  # what follows the city in Cityscapes' names
 ROBOFLOW = re.compile(r"\.rf\.[0-9a-f]{32}$")  # NAME_jpg.rf.HASH.jpg: all that was made of one image
 
 
@@ -34,7 +35,7 @@ class AnnotatedImage:
     annotation : Path or str
         The JSON file; of a COCO file what it says of this image.
     group : str
-        The city, or the image; what Roboflow made of one image has one group.
+        The city: a folder, or what names begin with; or the image; what Roboflow made of one image has one group.
     split : str or None
         train, validation or test, where folders or names say so.
     """
@@ -124,7 +125,10 @@ def _cityscapes(files: Files) -> Iterator[AnnotatedImage]:
             parts = ["leftImg8bit" if part == "gtFine" else part for part in inside.parts[:-1]]
             wanted = "/".join([*parts, inside.name.removesuffix(FINE) + IMAGE])
             if path := files.pictures.get(wanted):
-                yield AnnotatedImage(path, table, as_text(path.parent.name), _split(inside))
+                city = inside.parent.name
+                if city in ("", "gtFine") or SPLIT.fullmatch(city):  # all in one folder
+                    city = FRAME.sub("", inside.name.removesuffix(FINE))
+                yield AnnotatedImage(path, table, as_text(city), _split(inside))
             else:
                 files.rejected[files.named(table)] = f"missing: its image {as_text(wanted)}"
 

@@ -202,6 +202,19 @@ def test_cityscapes(run):
     assert (cars["x1"] - cars["x0"]).tolist() == [10, 5] * 5
 
 
+@pytest.mark.parametrize("folder", ["", "gtFine", "gtFine/train"])
+def test_cities_without_folders(run, folder):
+    """Names have them, too; with one group alone there would be nothing to judge a network by."""
+    objects = {"imgHeight": 40, "imgWidth": 60, "objects": [{"label": "car", "polygon": SQUARE}]}
+    for number, name in enumerate(["ulm_000000_000019", "ulm_000001_000019", "new_york_000000_000019", "img_7"]):
+        write_json(run.raw / folder / f"{name}_gtFine_polygons.json", objects)
+        write_picture(run.raw / folder.replace("gtFine", "leftImg8bit") / f"{name}_leftImg8bit.png", number)
+    assert run() == {}
+    table = run.crops.table
+    assert table["group"].tolist() == ["img_7", "new_york", "ulm", "ulm"]
+    assert set(table["split"]) == {"train", "validation", "test"}
+
+
 def test_what_is_in_front_is_as_cityscapes_draws_it(run):
     """Its instance images are drawn object after object: what is left of each is its mask."""
     objects = [("car", [[5, 5], [45, 8], [40, 36], [8, 30]]), ("bus", [[30, 2], [50, 2], [35, 20]]), ("car", RIGHT)]
