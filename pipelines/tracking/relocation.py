@@ -8,8 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipelines.common.errors import Unavailable, in_short
 from pipelines.common.files import exclusive
 from pipelines.common.provenance import main_checkout
+from pipelines.common.stage import run
 
 ADDRESSES = (  # columns of MLflow's tables
     ("experiments", "artifact_location"),
@@ -49,8 +51,10 @@ def relocate(folder: Path) -> int:
         ).fetchall()
         for (root,) in roots:
             before = Path(unquote(urlsplit(root).path))
-            # A link to here, from a checkout that shares this store, is no move.
-            if root == here or (before.exists() and before.samefile(artifacts)):
+            # A link to here, from a checkout that shares this store, is no move, and a folder without a store beside it
+            # was never this one's: it is where somebody wants artifacts.
+            meant = before.exists() and (before.samefile(artifacts) or not before.with_name("mlflow.db").exists())
+            if root == here or meant:
                 continue
             for table, column in ADDRESSES:
                 moved = connection.execute(
@@ -66,10 +70,14 @@ def main() -> None:
     """Relocate the store of this checkout, where it has one."""
     folder = main_checkout() / "mlflow"
     if (folder / "mlflow.db").is_file():
-        with exclusive(folder / ".lock"):
-            if changed := relocate(folder):
-                print(f"mlflow/mlflow.db: {changed} addresses of artifacts follow this checkout")
+        try:
+            with exclusive(folder / ".lock"):
+                changed = relocate(folder)
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(f"{folder / 'mlflow.db'}: {in_short(error)}") from None
+        if changed:
+            print(f"mlflow/mlflow.db: {changed} addresses of artifacts follow this checkout")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -80,8 +80,21 @@ def test_mlflow_alone_reads_it_once_make_has_installed(checkout: Path) -> None:
     assert run("-c", PREDICT).splitlines()[-1] == "(2, 32, 32) 1.0 1.0"
 
 
+def test_a_store_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "mlflow/artifacts").mkdir(parents=True)
+    (tmp_path / "mlflow/mlflow.db").write_text("no database at all, though of some length")
+    command = [sys.executable, "-m", "pipelines.tracking.relocation"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (75, 1)
+    assert done.stderr.startswith("error: ") and "mlflow.db: file is not a database" in done.stderr
+
+
 def test_what_is_elsewhere_by_intention_stays(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = ["s3://bucket/mlflow/artifacts", "file:///shared/models", "mlflow-artifacts:/2"]
+    mounted = checkout.parent / "disk/mlflow/artifacts"
+    mounted.mkdir(parents=True)
+    elsewhere = ["s3://bucket/mlflow/artifacts", "file:///shared/models", "mlflow-artifacts:/2", mounted.as_uri()]
     for number, location in enumerate(elsewhere):
         connect(NAME).create_experiment(f"other {number}", location)
     enter(checkout.rename(checkout.parent / "renamed"), monkeypatch)
