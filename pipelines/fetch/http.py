@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pipelines.fetch.pace import Pace, parse_retry_after
 from pipelines.fetch.remote import Absent, Changed, Opened, Part, Passing, Refused
 
 TIMEOUT_S = 60.0
-MOST_LISTING = 64 << 20  # bytes of a page that lists files
+MOST_TEXT = 64 << 20  # bytes of a page that lists files, or answers with an address
 HERE = ("127.0.0.1", "localhost", "::1")
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 
@@ -63,13 +64,8 @@ class Http:
     def list(self, folder: str) -> dict[str, str]:
         """Return the files that a page links to, but those of other folders; see `Remote`."""
         with self._get(folder, {}) as response:
-            text = bytearray()
-            for chunk in _chunks(response):
-                text += chunk
-                if len(text) > MOST_LISTING:
-                    raise Refused(f"a listing of more than {MOST_LISTING >> 20} MB")
             links, base = _Links(), str(response.url)
-        links.feed(text.decode(errors="replace"))
+            links.feed(_text(response))
         found = {}
         for link in links.found:
             address = urljoin(base, urlsplit(link)._replace(query="", fragment="").geturl())
@@ -81,9 +77,8 @@ class Http:
     def _own_address(self, url: str) -> str:
         with self._get(url, {}) as response:
             try:
-                response.read()
-                address = response.json()[self.answer]
-            except (ValueError, KeyError, TypeError, httpx.HTTPError):
+                address = json.loads(_text(response))[self.answer]
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise Passing(f"no {self.answer} in its answer") from None
         if not isinstance(address, str) or not address.startswith(("https://", "http://")):
             raise Refused(f"{self.answer} of its answer is no address")
@@ -133,6 +128,15 @@ def _chunks(response: httpx.Response) -> Iterator[bytes]:
         yield from response.iter_raw()  # as they come: what broke off in a larger block would be lost
     except httpx.HTTPError as error:
         raise Passing(type(error).__name__) from None
+
+
+def _text(response: httpx.Response) -> str:
+    text = bytearray()
+    for chunk in _chunks(response):
+        text += chunk
+        if len(text) > MOST_TEXT:
+            raise Refused(f"a page of more than {MOST_TEXT >> 20} MB")
+    return text.decode(errors="replace")
 
 
 def _version(headers: httpx.Headers) -> str:

@@ -40,9 +40,12 @@ def parse_time(text: str | None, option: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UserError(f"{option}: {text!r} is no time like 2024-06-01 or 2024-06-01T12:30") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    if not 1900 <= time.year < 2200:  # so that no step from it leaves the calendar
+        raise UserError(f"{option}: {text!r} is no year of an archive")
+    return time
 
 
 def split_members(url: str) -> tuple[str | None, str, str]:

@@ -45,7 +45,8 @@ class Fetched:
 
 def authorization(name: str) -> str | None:
     """Return what a provider wants in the header Authorization, from the environment: SCS_AUTHORIZATION_NAME."""
-    return os.environ.get(f"SCS_AUTHORIZATION_{re.sub('[^A-Z0-9]', '_', name.upper())}")
+    key = os.environ.get(f"SCS_AUTHORIZATION_{re.sub('[^A-Z0-9]', '_', name.upper())}")
+    return key and key.strip()  # a key that was read from a file ends with the line
 
 
 class Provider:

@@ -17,7 +17,7 @@ import pytest
 from faulty_server import Site, serve
 
 from pipelines.common.errors import UserError
-from pipelines.fetch import transfer
+from pipelines.fetch import http, transfer
 from pipelines.fetch.archive import fetch
 from pipelines.fetch.provider import Fetched
 from pipelines.params.fetch import Fetch
@@ -349,6 +349,16 @@ def test_an_answer_with_the_file_s_own_address(
     assert_whole(tmp_path, BIG)
     told = str(fetched.failed) + (tmp_path / ".manifest.csv").read_text() + "".join(capfd.readouterr())
     assert "the-key" not in told and "5ec2e7" not in told
+
+
+@pytest.mark.parametrize("answer", [b"[" * 100_000, b"x" * 2000, b'{"url": 1}'])
+def test_an_answer_that_is_none_is_a_failure(
+    site: Site, tmp_path: Path, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_TEXT", 200_000 if answer.startswith(b"[") else 1000)
+    site.files["/files/rain_0000.h5/url"] = answer
+    fetched = bring(site, tmp_path, "/files/rain_%H%M.h5/url", answer="url", name="rain_%H%M.h5")
+    assert len(fetched.failed) == 1 and fetched.files == 0
 
 
 def test_a_key_isnt_sent_without_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

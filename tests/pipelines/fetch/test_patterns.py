@@ -90,6 +90,9 @@ def test_a_range_is_given_and_runs_forward(tmp_path: Path) -> None:
         fetch("x", settings, tmp_path, DAY, DAY)
     with pytest.raises(UserError, match="--to: 'soon' is no time"):
         parse_time("soon", "--to")
+    for year in ("0001-01-01T00:00+02:00", "9999-12-31"):
+        with pytest.raises(UserError, match=r"--to: .* is no "):
+            parse_time(year, "--to")
     assert parse_time("2024-02-29T02:00+02:00", "--from") == DAY == parse_time("2024-02-29", "--from")
 
 
@@ -159,5 +162,5 @@ def test_presets_say_where_what_and_under_which_licence() -> None:
 
 
 def test_each_archive_has_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCS_AUTHORIZATION_KNMI_RTCOR", "k")
+    monkeypatch.setenv("SCS_AUTHORIZATION_KNMI_RTCOR", "k\n")
     assert authorization("knmi-rtcor") == "k" and authorization("knmi") is None
