@@ -118,7 +118,8 @@ class Provider:
         return [(without_keys(found[name]), f"{below}/{name}" if below else name) for name in names]
 
     def _bring_file(self, wanted: Wanted, url: str, path: PurePosixPath) -> None:
-        if self.manifest.has(str(path)):
+        # One of no bytes may have been seen before it was written there.
+        if self.manifest.has(str(path)) and self.manifest.rows[str(path)].bytes:
             with self.lock:
                 self.fetched.here += 1
             return

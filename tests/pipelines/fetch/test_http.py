@@ -164,6 +164,14 @@ def test_an_etag_of_any_bytes_stays_readable(site: Site, tmp_path: Path) -> None
     assert_whole(tmp_path, BIG)
 
 
+def test_a_file_of_no_bytes_is_asked_for_again(site: Site, tmp_path: Path) -> None:
+    site.files["/rain_0000.h5"] = b""
+    bring(site, tmp_path)
+    site.files["/rain_0000.h5"] = b"written"
+    assert bring(site, tmp_path).files == 1
+    assert_whole(tmp_path, b"written")
+
+
 def test_a_digest_in_another_code_is_none(site: Site, tmp_path: Path) -> None:
     """Content-MD5 in hex digits, which are base64 of something else."""
     site.files["/rain_0000.h5"] = b"x"
