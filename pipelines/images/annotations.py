@@ -121,6 +121,8 @@ def coco_annotations(content: dict[str, Any]) -> tuple[list[tuple[str, str]], in
         objects: dict[Any, list[Any]] = {image["id"]: [] for image in content["images"]}
         if len(objects) < len(content["images"]):
             raise ValueError("no COCO instances: two images have one id")
+        if any(names[category["id"]] != category["name"] for category in content["categories"]):
+            raise ValueError("no COCO instances: two categories have one id")
         ids = [one.get("id") for one in content["annotations"]]
         # True is an int, too.
         known = all(type(one) is int and abs(one) < 2**63 for one in ids) and len(set(ids)) == len(ids)
@@ -148,7 +150,7 @@ def _size(content: dict[str, Any], *keys: str) -> tuple[int, int] | None:
 
 
 def _class_name(label: Any) -> str:
-    return printable(label)[:100] if isinstance(label, str) else ""
+    return printable(label.strip())[:100] if isinstance(label, str) else ""
 
 
 def _cityscapes(number: int, one: dict[str, Any]) -> Object:

@@ -154,7 +154,8 @@ def _coco(files: Files) -> Iterator[AnnotatedImage]:
             path = files.picture(table, name) or (files.pictures[str(others[0])] if len(others) == 1 else None)
             if path is None:
                 such = "more than one such file" if others else f"no such file{f' in {split}' if split else ''}"
-                files.rejected[name] = f"missing: it is in {files.named(table)}, and there is {such}"
+                # Of a link out of the folder the reason is known by now.
+                files.rejected.setdefault(name, f"missing: it is in {files.named(table)}, and there is {such}")
             else:
                 inside = path.relative_to(files.folder)
                 yield AnnotatedImage(path, annotation, _group(inside), _split(inside) or split)

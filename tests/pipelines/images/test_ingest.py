@@ -240,9 +240,9 @@ def test_labelme(run):
     write_json(
         run.raw / "in.json", labelme([{}, {"label": "dog", "shape_type": "rectangle"}, {"label": ""}], "x.png", 3)
     )
-    write_json(run.raw / "json" / "by.json", labelme([{"points": RIGHT}], "..\\images\\by.png"))
+    write_json(run.raw / "json" / "by.json", labelme([{"points": RIGHT, "label": " cat\n"}], "..\\images\\by.png"))
     write_picture(run.raw / "images" / "by.png", 4)
-    write_json(run.raw / "beside.json", labelme([{"label": "é\ud800\n"}], "/home/somebody/beside.jpg"))
+    write_json(run.raw / "beside.json", labelme([{"label": "é\ud800\n."}], "/home/somebody/beside.jpg"))
     write_picture(run.raw / "beside.jpg", 5)
     write_json(run.raw / "odd\udcff\n.json", labelme([{}], "", 6))
     write_json(run.raw / "gone.json", labelme([{}], "gone.png"))
@@ -261,7 +261,7 @@ def test_labelme(run):
     }
     crops = run.crops
     assert crops.table["image"].tolist() == ["beside.jpg", "images/by.png", "in.json", "odd\\xff\n.json"]
-    assert crops.classes == ["cat", "é\\ud800\\n"]
+    assert crops.classes == ["cat", "é\\ud800\\n."]
     assert in_image(crops, 1) == corners(RIGHT)
     assert crops.table.groupby("image")["split"].nunique().tolist() == [1, 1, 1, 1]
 
@@ -306,7 +306,7 @@ def test_images_of_no_use(run):
     assert reasons == {
         "empty.png": "empty",
         "other_size.png": "it has 50 × 40 pixels, and its annotation says 60 × 40",
-        "link.png": "missing: it is in x.json, and there is no such file",
+        "link.png": "a link to /etc/hostname, out of its folder",
         "more": "a link to a folder",
         "gone.png": "missing: it is in x.json, and there is no such file",
     }
@@ -332,6 +332,7 @@ def test_nothing_of_use(run):
         {"images": [1]},
         {"images": [{"id": 0, "file_name": "a.png"}, {"id": 0, "file_name": "b.png"}]},
         {"categories": [{}]},
+        {"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]},
         {"annotations": {"a": 1}},
         {"annotations": [[]]},
         {"annotations": [{"image_id": 0}]},
