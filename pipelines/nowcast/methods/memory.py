@@ -37,7 +37,7 @@ def needed_mb(
         bytes_a_pixel = 4.0 * leads
     elif description.network is None:
         # Lucas–Kanade's vectors are spread over the grid, each pixel by its 20 nearest; with few vectors it is a third.
-        bytes_a_pixel = max(1300.0, 200.0 + 14.0 * leads)
+        bytes_a_pixel = max(1300.0, 200.0 + 14.0 * leads, 12.0 * leads * K)
     else:
         network, inputs = description.network, description.inputs
         channels = max(network.widths) / network.downsample**2  # of each pixel, in the widest layer
