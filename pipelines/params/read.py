@@ -5,8 +5,9 @@ key is found by the first stage that runs, in one line that names it.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -23,6 +24,8 @@ from pipelines.params.operation import Domain
 from pipelines.params.outline import EvaluateOutline, OutlineModel, TrainOutline
 from pipelines.params.radar import ArchiveName, IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
+
+Value = TypeVar("Value")
 
 
 class Params(Section):
@@ -126,9 +129,19 @@ class Params(Section):
 
     def domain(self, name: str) -> Domain:
         """Return the domain of this name; raises UserError if there is none."""
-        if name not in self.domains:
-            raise UserError(f"params.yaml: domains: no {name!r} among {', '.join(self.domains) or 'none'}")
-        return self.domains[name]
+        return entry(self.domains, "domains", name)
+
+
+def entry(section: Mapping[str, Value], key: str, name: str) -> Value:
+    """Return what a section of params.yaml, whose key is ``key``, has under a name; raises UserError if nothing."""
+    if name not in section:
+        raise UserError(f"params.yaml: {key}: no {name!r} among {', '.join(section) or 'none'}")
+    return section[name]
+
+
+def params_if_any() -> Params | None:
+    """Return what params.yaml says, None where there is none: by hand, a file or folder needs none."""
+    return read_params() if Path("params.yaml").exists() else None
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:

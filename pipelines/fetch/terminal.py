@@ -15,7 +15,7 @@ from pipelines.fetch.patterns import parse_time
 from pipelines.fetch.presets import NOT_TRIED, PRESETS
 from pipelines.fetch.provider import Fetched
 from pipelines.params.fetch import Fetch
-from pipelines.params.read import read_params
+from pipelines.params.read import params_if_any
 
 SHOWN = 5
 
@@ -45,7 +45,7 @@ def fetch_archive(name: str, start: str | None, end: str | None, folder: Path) -
 
 
 def _settings(name: str) -> Fetch:
-    of_params = read_params().fetch if Path("params.yaml").exists() else {}
+    of_params = params.fetch if (params := params_if_any()) else {}
     if name in of_params:
         return of_params[name]
     if name not in PRESETS:

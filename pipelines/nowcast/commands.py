@@ -1,0 +1,94 @@
+"""Commands of ``scs``: networks and methods, their scores, and which is the champion."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.common.errors import UserError
+
+
+def describe(
+    model: Annotated[str, typer.Argument(help="a key of params.yaml's section models, or an MLflow URI")],
+    grid: Annotated[tuple[int, int], typer.Option(help="rows and columns of the grid, pixels")] = (256, 256),
+) -> None:
+    """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
+    from pipelines.nowcast.methods.network import build_network
+    from pipelines.nowcast.methods.normalisation import thresholds
+    from pipelines.params.read import entry, read_params
+    from scs_model import EncoderForecaster
+    from scs_model.networks.describe import describe as describe_network
+
+    if min(grid) < 1:
+        raise UserError(f"--grid: rows and columns are 1 or more; got {grid[0]} {grid[1]}")
+    params = read_params()
+    if ":" not in model and "/" not in model:
+        of_params = entry(params.models, "models", model)
+        network = EncoderForecaster(
+            **of_params.network,
+            subtasks=of_params.subtasks is not None,
+            leads=params.index.leads,
+            thresholds=thresholds(params.index.rates) if of_params.probabilistic else None,
+        )
+        inputs = params.index.inputs
+    else:
+        from pipelines.nowcast.registered_model import load
+
+        description = load(model).description
+        if description.network is None:
+            raise UserError(f"{model}: {description.method}, which is no network")
+        network, inputs = build_network(description), description.inputs
+    numbers = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
+    flow = ", and further wherever its flows point" if numbers.follows_flow else ""
+    heads = f", and {numbers.other_parameters:,} of the subtasks' heads in training" if numbers.other_parameters else ""
+    print(f"live parameters      {numbers.live_parameters:,}{heads}")
+    print(f"multiply-adds/frame  {numbers.multiply_adds_per_frame:.3g} on {grid[0]}×{grid[1]} pixels")
+    print(
+        f"receptive field      {numbers.newest_receptive_field_pixels} pixels of the newest frame for the first "
+        f"forecast, {numbers.receptive_field_pixels} of the oldest for the last{flow}"
+    )
+    print(f"wants                {numbers.wants}")
+
+
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="store of frames, or a folder of radar files")],
+    model: Annotated[
+        list[str], typer.Option(help="baseline, MLflow URI or trained model's folder; may be given several times")
+    ],
+    out: Annotated[Path, typer.Option(help="table to write, NAME.json; NAME.md and pictures lie beside it")],
+    minutes: Annotated[int, typer.Option(min=1, help="longest lead time, minutes")] = 60,
+) -> None:
+    """Score models and baselines on all frames of SOURCE, without training.
+
+    Baselines: persistence, extrapolation, sprog, steps, linda, lagrangian_probability, neighbourhood, climatology.
+    """
+    from pipelines.nowcast.archive_evaluation import evaluate_source
+    from pipelines.params.read import read_params
+
+    written = evaluate_source(model, source, out, minutes=minutes, params=read_params())
+    print(written[0].read_text(encoding="utf-8"), *written, sep="\n")
+
+
+def promote(
+    model: Annotated[str, typer.Argument(help="models:/radar-nowcast/NUMBER")],
+    reason: Annotated[str, typer.Option(help="why; kept for good")],
+) -> None:
+    """Make MODEL the champion by hand, whatever the gate says."""
+    from pipelines.nowcast import promotion
+
+    print(f"champion: version {promotion.promote(model, reason)}")
+
+
+def rollback() -> None:
+    """Make the champion before the present one the champion again."""
+    from pipelines.nowcast import promotion
+
+    print(f"champion: version {promotion.rollback()}")
+
+
+def champions() -> None:
+    """List who was champion from when to when, and why."""
+    from pipelines.nowcast.specification import RADAR
+    from pipelines.tracking.decisions import champion_periods, read_decisions
+
+    print(*champion_periods(read_decisions(RADAR)), sep="\n")

@@ -1,0 +1,38 @@
+"""Commands of ``scs``: radar files into a store, and a look at it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.common.limits import Limits
+
+
+def ingest(
+    source: Annotated[Path, typer.Argument(help="folder of radar files, searched with its subfolders")],
+    store: Annotated[Path, typer.Argument(help="Zarr store to write, NAME.zarr; its tables lie beside it")],
+    strict: Annotated[bool, typer.Option("--strict", help="stop at the first bad file")] = False,
+) -> None:
+    """Write the radar files of SOURCE into STORE, as params.yaml's ingest_radar says.
+
+    Exit status 0 if all are in; 10 and as many more as are in quarantine (110 for a hundred and more).
+    """
+    from pipelines.params.read import read_params
+    from pipelines.radar.ingest import QUARANTINE_STATUS, ingest_radar
+    from pipelines.radar.quality_table import tables_of
+
+    bad = ingest_radar(source, store, *tables_of(store), read_params().ingest_radar, strict=strict)
+    if bad:
+        raise typer.Exit(QUARANTINE_STATUS + min(bad, 100))
+
+
+def inspect(
+    store: Annotated[Path, typer.Argument(help="Zarr store of frames")],
+    html: Annotated[Path | None, typer.Option(help="page to write; else NAME.html beside the store")] = None,
+) -> None:
+    """Show what is in STORE, as text and as one HTML page with pictures: look at it before training."""
+    from pipelines.params.read import params_if_any
+    from pipelines.radar.inspection import inspect_store
+
+    limits = params.ingest_radar.limits if (params := params_if_any()) else Limits()
+    print(inspect_store(store, html or store.with_suffix(".html"), limits))
