@@ -16,7 +16,7 @@ from pipelines.common.markdown import table_head, table_row
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.training.results import read_results
-from pipelines.verification.group_bootstrap import DRAWS, bootstrap_ratio, show_interval
+from pipelines.verification.group_bootstrap import DRAWS, bootstrap_mean, show_interval
 
 SHADED = 4  # networks whose intervals can be told apart in one picture
 STREAMS = {"main": "top-1", "t1": "T¹ alone", "t2_probe": "probe on T²"}
@@ -35,13 +35,13 @@ def interval(result: pd.DataFrame, rank: int = 1) -> tuple[float, float, float]:
 
     Of columns group and rank, a row a clip. See `pipelines.verification.group_bootstrap`.
     """
-    return bootstrap_ratio((result["rank"] <= rank).groupby(result["group"]).agg(["sum", "count"]).to_numpy(float))
+    return bootstrap_mean(result["rank"] <= rank, result["group"])
 
 
 def difference(result: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, float]:
     """Return top-1 of one network minus that of another on the same clips, and its interval as `interval` does."""
     gained = (result.set_index("clip")["rank"] <= 1).astype(int) - (other.set_index("clip")["rank"] <= 1)
-    return bootstrap_ratio(gained.groupby(result.set_index("clip")["group"]).agg(["sum", "count"]).to_numpy(float))
+    return bootstrap_mean(gained, result.set_index("clip")["group"])
 
 
 def _of(result: pd.DataFrame, stream: str) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Stage ``evaluate_action``: what a network says of the test clips, whole and after their first frames."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,11 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from pipelines.action.recognizer import ActionRecognizer, load_recognizer
 from pipelines.action.scores import WHOLE
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path, write_text
+from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 from pipelines.params.action import EvaluateAction
 from pipelines.params.read import read_params
+from pipelines.training.results import write_results
 from pipelines.video.clips import Clips, open_clips
 
 FRAMES_AT_ONCE = 512  # read at once, of clips of one shape that are evaluated together
@@ -170,10 +170,8 @@ def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) ->
     """Evaluate MODEL on STORE's test clips into TABLE (Parquet), PICTURE (confusion matrix, PNG) and METRICS (JSON)."""
     clips, recognizer = open_clips(store), load_recognizer(model)
     result, scores = evaluate_action(recognizer, clips, read_params().evaluate_action)
-    with atomic_path(table) as temporary:
-        result.to_parquet(temporary, index=False)
+    write_results(result, scores, table, metrics)
     draw_confusion(result, clips.classes, f"{recognizer.description.name}: top-1 {scores['top1']:.2f}", picture)
-    write_text(metrics, json.dumps(scores, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -2,24 +2,22 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytorch_lightning as pl
 import typer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from pipelines.action.lightning_module import ActionTraining
 from pipelines.action.recognizer import Network, RecognizerDescription
 from pipelines.action.specification import ACTION
-from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import dvc_md5
 from pipelines.common.stage import run
 from pipelines.params.action import ActionModel, TrainAction
-from pipelines.params.read import read_params
-from pipelines.tracking.runs import training_run
+from pipelines.params.read import entry, read_params
 from pipelines.training.fit import fit
+from pipelines.training.job import Job
+from pipelines.training.loaders import loaders
 from pipelines.training.pass_sampler import PassSampler
 from pipelines.video.clips import Clips, open_clips
 from pipelines.video.samples import ClipSamples
@@ -59,26 +57,17 @@ def train_action(
     clips = open_clips(store)
     if len(clips.classes) < 2:
         raise UserError(f"{store}: {clips.classes[0]} is its only class, and there are two or more to tell apart")
-    data_sha256 = clips_digest(clips)
-    settings = {"model": model.model_dump(exclude={"steps", "seed"}), "train_action": params.model_dump()}
-    checkpoints = checkpoint_folder(f"action-{name}", settings, data_sha256)
-
+    job = Job(
+        *(ACTION, "action", name, model, params, clips_digest(clips)),
+        data={"clips": [store]},
+        samples=clips.table.assign(store=str(store)),
+    )
     pl.seed_everything(params.seed, workers=True, verbose=False)
     module = ActionTraining(Recognizer(**model.network, classes=len(clips.classes)), model, params)
     has_flow = model.subtasks is not None
     samples = ClipSamples(clips, "train", params.frames, params.size, flow=has_flow, seed=params.seed)
     sampler = PassSampler(samples, params.epoch_steps * params.batch_size)
-    train_loader: DataLoader[Any] = DataLoader(samples, params.batch_size, sampler=sampler)
     seen = ClipSamples(clips, "validation", params.frames, params.size, flow=False, seed=params.seed)
-    validation_loader: DataLoader[Any] = DataLoader(seen, params.batch_size)
-
-    tags = {
-        "cell": model.cell,
-        "switch": model.switch.describe(),
-        "data_sha256": data_sha256,
-        "dvc_md5.clips": dvc_md5(store),
-    }
-    table = clips.table.assign(store=str(store))
 
     def describe(weights: dict[str, Tensor]) -> tuple[RecognizerDescription, dict[str, Tensor], int]:
         description = RecognizerDescription(
@@ -93,15 +82,8 @@ def train_action(
         )
         return description, weights, sum(p.numel() for p in module.network.parameters())
 
-    fit(
-        *(module, train_loader, validation_loader, checkpoints, params),
-        keys=(f"action_models.{name}", "train_action"),
-        of=ACTION,
-        run=training_run(ACTION, name, checkpoints / "mlflow_run_id", settings, tags, table),
-        describe=describe,
-        folder=folder,
-        metrics=metrics,
-    )
+    batches = loaders(samples, sampler, seen, params)
+    fit(job, module, *batches, describe=describe, folder=folder, metrics=metrics)
 
 
 def main(
@@ -112,9 +94,8 @@ def main(
 ) -> None:
     """Train the model NAME of params.yaml on STORE's clips into FOLDER."""
     params = read_params()
-    if name not in params.action_models:
-        raise UserError(f"params.yaml: action_models.{name}: no such key; dvc.yaml trains those in trained_action")
-    train_action(name, store, folder, metrics, model=params.action_models[name], params=params.train_action)
+    model = entry(params.action_models, "action_models", name)
+    train_action(name, store, folder, metrics, model=model, params=params.train_action)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Stage ``evaluate_driving``: what a network says after each frame of the test drives, and its streams alone."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path, write_text
 from pipelines.common.stage import run
 from pipelines.driving.drives import Drives, open_drives
 from pipelines.driving.figures import draw_example
@@ -23,6 +21,7 @@ from pipelines.driving.steering import Steering, load_steering
 from pipelines.driving.train import frames_ahead
 from pipelines.params.driving import EvaluateDriving
 from pipelines.params.read import read_params
+from pipelines.training.results import write_results
 
 WINDOWS_AT_ONCE = 32
 PROBED = 2000  # windows that the probe on T² is fitted to, at most
@@ -115,10 +114,8 @@ def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) ->
     drives, steering = open_drives(store), load_steering(model)
     params = read_params().evaluate_driving
     result, scores = evaluate_driving(steering, drives, params)
-    with atomic_path(table) as temporary:
-        result.to_parquet(temporary, index=False)
+    write_results(result, scores, table, metrics)
     draw_example(result, drives, steering.description.name, picture)
-    write_text(metrics, json.dumps(scores, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.params.driving import DrivingModel, Tolerances
-from pipelines.verification.group_bootstrap import bootstrap_ratio
+from pipelines.verification.group_bootstrap import bootstrap_mean
 
 ROADS = ("straight", "curved", "hidden")
 Interval = tuple[float, float, float]
@@ -19,15 +19,14 @@ def near(result: pd.DataFrame, stream: str, within: float) -> pd.Series:
 
 def accuracy(result: pd.DataFrame, stream: str, within: float) -> Interval:
     """Return the share of frames within a tolerance, and its 95 % interval over the groups."""
-    return bootstrap_ratio(near(result, stream, within).groupby(result["group"]).agg(["sum", "count"]).to_numpy(float))
+    return bootstrap_mean(near(result, stream, within), result["group"])
 
 
 def difference(result: pd.DataFrame, other: pd.DataFrame, within: float) -> Interval:
     """Return the accuracy of one network minus that of another on the frames that both have, and its interval."""
     ours, theirs = (near(one.set_index("frame"), "main", within).astype(int) for one in (result, other))
     gained = (ours - theirs).dropna()
-    group = result.set_index("frame")["group"].loc[gained.index]
-    return bootstrap_ratio(gained.groupby(group).agg(["sum", "count"]).to_numpy(float))
+    return bootstrap_mean(gained, result.set_index("frame")["group"].loc[gained.index])
 
 
 def change(result: pd.DataFrame, stream: str) -> float:

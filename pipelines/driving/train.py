@@ -2,16 +2,13 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytorch_lightning as pl
 import typer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import dvc_md5
 from pipelines.common.stage import run
 from pipelines.driving.drives import Drives, open_drives
 from pipelines.driving.lightning_module import DrivingTraining
@@ -20,9 +17,10 @@ from pipelines.driving.sequences import SPLITS
 from pipelines.driving.specification import STEERING
 from pipelines.driving.steering import Network, SteeringDescription
 from pipelines.params.driving import DrivingModel, TrainDriving
-from pipelines.params.read import read_params
-from pipelines.tracking.runs import training_run
+from pipelines.params.read import entry, read_params
 from pipelines.training.fit import fit
+from pipelines.training.job import Job
+from pipelines.training.loaders import loaders
 from pipelines.training.pass_sampler import PassSampler
 from scs_model.networks.regression import Regressor
 
@@ -68,10 +66,12 @@ def train_driving(
         If the loss isn't finite, or the store has nothing to train on.
     """
     drives = open_drives(store)
-    data_sha256 = drives_digest(drives)
     params = params.of(model)
-    settings = {"model": model.model_dump(exclude={"steps", "seed"}), "train_driving": params.model_dump()}
-    checkpoints = checkpoint_folder(f"driving-{name}", settings, data_sha256)
+    job = Job(
+        *(STEERING, "driving", name, model, params, drives_digest(drives)),
+        data={"drives": [store]},
+        samples=drives.sessions.assign(store=str(store)),
+    )
     (height, width), ahead = drives.size, frames_ahead(drives, params.ahead_s)
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
@@ -90,16 +90,7 @@ def train_driving(
         seed=params.seed,
     )
     sampler = PassSampler(samples, params.epoch_steps * params.batch_size)
-    train_loader: DataLoader[Any] = DataLoader(samples, params.batch_size, sampler=sampler)
     seen = DriveSamples(drives, "validation", model.frames, ahead=ahead, every=model.frames)
-    validation_loader: DataLoader[Any] = DataLoader(seen, params.batch_size)
-
-    tags = {
-        "cell": model.cell,
-        "switch": model.switch.describe(),
-        "data_sha256": data_sha256,
-        "dvc_md5.drives": dvc_md5(store),
-    }
     rate = drives.attributes["rate"]
 
     def describe(weights: dict[str, Tensor]) -> tuple[SteeringDescription, dict[str, Tensor], int]:
@@ -117,18 +108,8 @@ def train_driving(
         )
         return description, weights, sum(p.numel() for p in network.parameters())
 
-    fit(
-        *(DrivingTraining(network, model, params, scale), train_loader, validation_loader, checkpoints, params),
-        keys=(f"driving_models.{name}", "train_driving"),
-        of=STEERING,
-        run=training_run(
-            *(STEERING, name, checkpoints / "mlflow_run_id", settings, tags),
-            drives.sessions.assign(store=str(store)),
-        ),
-        describe=describe,
-        folder=folder,
-        metrics=metrics,
-    )
+    module, batches = DrivingTraining(network, model, params, scale), loaders(samples, sampler, seen, params)
+    fit(job, module, *batches, describe=describe, folder=folder, metrics=metrics)
 
 
 def main(
@@ -139,9 +120,8 @@ def main(
 ) -> None:
     """Train the model NAME of params.yaml on STORE's drives into FOLDER."""
     params = read_params()
-    if name not in params.driving_models:
-        raise UserError(f"params.yaml: driving_models.{name}: no such key; dvc.yaml trains those in trained_driving")
-    train_driving(name, store, folder, metrics, model=params.driving_models[name], params=params.train_driving)
+    model = entry(params.driving_models, "driving_models", name)
+    train_driving(name, store, folder, metrics, model=model, params=params.train_driving)
 
 
 if __name__ == "__main__":

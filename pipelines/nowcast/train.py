@@ -11,11 +11,10 @@ import pytorch_lightning as pl
 import typer
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 
-from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import dvc_md5, sha256
+from pipelines.common.provenance import sha256
 from pipelines.common.rights import Rights
 from pipelines.common.stage import run
 from pipelines.nowcast.calibration import calibrate, count_events
@@ -26,14 +25,14 @@ from pipelines.nowcast.methods.normalisation import normalise, thresholds
 from pipelines.nowcast.specification import RADAR
 from pipelines.nowcast.windows import EpochSampler, RadarWindows, WithMotion
 from pipelines.params.nowcast import Index, Model, Train
-from pipelines.params.read import read_params
+from pipelines.params.read import entry, read_params
 from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.store import frames_digest, open_frames, usual_step
-from pipelines.tracking.runs import training_run
-from pipelines.training.ddp import DistributedSamplerWrapper, part_of_batch
 from pipelines.training.fit import fit
+from pipelines.training.job import Job
+from pipelines.training.loaders import loaders
 from pipelines.verification.blocks import number_blocks
 from scs_model import EncoderForecaster
 from scs_model.networks.cascade import FRAMES, regress
@@ -91,12 +90,13 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     used = table.loc[table["split"] != "test", "store"].unique()
     rights = {Path(store).stem: Rights.of(open_frames(Path(store)).attrs) for store in sorted(used)}
     archives = [TrainedOn(name=archive, **of._asdict()) for archive, of in rights.items()]
-    settings = {
-        "model": model.model_dump(exclude={"steps", "seed"}),
-        "train": params.model_dump(),
-        "index": index.model_dump(include={"step_s", "inputs", "leads", "size"} | ({"rates"} if rates else set())),
-    }
-    checkpoints = checkpoint_folder(name, settings, data_sha256)
+    of_index = {"step_s", "inputs", "leads", "size"} | ({"rates"} if rates else set())
+    job = Job(
+        *(RADAR, "", name, model, params, data_sha256),
+        data={"store": [Path(store) for store in stores], "windows": [windows]},
+        samples=table,
+        others={"index": index.model_dump(include=of_index)},
+    )
     shape = {**model.network, "leads": index.leads}
     built = {**shape, "thresholds": thresholds(rates) if rates else None}
 
@@ -122,41 +122,23 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
     if not network.fixed:
         network.weights.copy_(first_weights(cut(evenly(of_train, REGRESSION_WINDOWS)), model.downsample))
     samples, seen = cut(of_train), cut(evenly(of_validation, params.validation_windows))
-    share = part_of_batch(params.batch_size, params.devices)
-    train_loader: DataLoader[Any] = DataLoader(
-        WithMotion(samples) if model.subtasks else samples,
-        batch_size=share,
-        sampler=DistributedSamplerWrapper(
-            EpochSampler(
-                of_train["wet_fraction"].to_numpy(),
-                params.epoch_steps * params.batch_size,
-                params.seed,
-                of_train["store"].to_numpy() if params.even_archives else None,
-            )
-        ),
+    sampler = EpochSampler(
+        of_train["wet_fraction"].to_numpy(),
+        params.epoch_steps * params.batch_size,
+        params.seed,
+        of_train["store"].to_numpy() if params.even_archives else None,
     )
-    validation_loader: DataLoader[Any] = DataLoader(
-        WithMotion(seen) if model.subtasks else seen,
-        batch_size=share,
-        sampler=DistributedSamplerWrapper(SequentialSampler(seen)),
-    )
-
-    tags = {
-        "cell": model.cell,
-        "switch": model.switch.describe(),
-        "data_sha256": data_sha256,
-        "dvc_md5.store": " ".join(dvc_md5(Path(store)) for store in stores),
-        "dvc_md5.windows": dvc_md5(windows),
-    }
+    with_motion = (WithMotion(samples), WithMotion(seen)) if model.subtasks else (samples, seen)
+    batches = loaders(with_motion[0], sampler, with_motion[1], params)
 
     def describe(weights: dict[str, Tensor]) -> tuple[ModelDescription, dict[str, Tensor], int]:
         forecaster = EncoderForecaster(**built).eval()  # without the subtasks' heads
         forecaster.load_state_dict(kept := {name: weights[name] for name in forecaster.state_dict()})
         of_rates: dict[str, Any] = {}
         if rates and climate:
-            batches = track(DataLoader(seen, batch_size=share), "calibrate", transient=True)
+            pieces = track(DataLoader(seen, batches[1].batch_size), "calibrate", transient=True)
             blocks = len(np.unique(number_blocks(seen.windows)))
-            calibrate(forecaster, count_events(forecaster, batches, rates, index.inputs), blocks)
+            calibrate(forecaster, count_events(forecaster, pieces, rates, index.inputs), blocks)
             kept = forecaster.state_dict()
             of_rates = {"rates": rates, "field": model.field, "climatology": climate.exceedance}
         frames = open_frames_at(Path(stores[0]), index.step_s)
@@ -173,10 +155,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         return description, kept, sum(weight.numel() for weight in kept.values())
 
     fit(
-        *(module, train_loader, validation_loader, checkpoints, params),
-        keys=(f"models.{name}", "train"),
-        of=RADAR,
-        run=training_run(RADAR, name, checkpoints / "mlflow_run_id", settings, tags, table),
+        *(job, module, *batches),
         describe=describe,
         folder=folder,
         metrics=metrics,
@@ -192,9 +171,8 @@ def main(
 ) -> None:
     """Train the model NAME of params.yaml on WINDOWS into FOLDER."""
     params = read_params()
-    if name not in params.models:
-        raise UserError(f"params.yaml: models.{name}: no such key; dvc.yaml trains those in trained")
-    train(name, windows, folder, metrics, model=params.models[name], params=params.train, index=params.index)
+    model = entry(params.models, "models", name)
+    train(name, windows, folder, metrics, model=model, params=params.train, index=params.index)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pipelines.common.stage import run
 from pipelines.outline.evaluate import BASELINES, GRID_LIMIT, MASK, POLYGON
 from pipelines.params.read import read_params
 from pipelines.training.results import Results, read_results
-from pipelines.verification.group_bootstrap import DRAWS, bootstrap_ratio, show_interval
+from pipelines.verification.group_bootstrap import DRAWS, bootstrap_mean, show_interval
 
 HOW = (
     "{crops} test crops of {images} image(s). In brackets: 95 % interval of a bootstrap over images ({draws} draws). "
@@ -29,7 +29,7 @@ HOW = (
 
 def interval(result: pd.DataFrame, column: str = "iou") -> tuple[float, float, float]:
     """Return the mean of a column over the crops, and its 95 % interval over images."""
-    return bootstrap_ratio(result.groupby("image")[column].agg(["sum", "count"]).to_numpy(float))
+    return bootstrap_mean(result[column], result["image"])
 
 
 def difference(result: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, float]:

@@ -1,6 +1,5 @@
 """Stage ``evaluate_outline``: a network's polygons of the test crops, alone and corrected, and the baselines'."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path, write_text
 from pipelines.common.stage import run
 from pipelines.images.crops import Crops, open_crops
 from pipelines.outline.annotator import Annotator, load_annotator
@@ -23,6 +21,7 @@ from pipelines.outline.grid_polygon import to_grid, to_pixels
 from pipelines.outline.scores import boundary_f, iou, to_mask
 from pipelines.params.outline import EvaluateOutline
 from pipelines.params.read import read_params
+from pipelines.training.results import write_results
 from scs_model.networks.outline import CELL
 
 AT_ONCE = 16  # crops whose polygons are found side by side
@@ -137,10 +136,8 @@ def main(model: Path, store: Path, table: Path, picture: Path, metrics: Path) ->
     """Evaluate MODEL on STORE's test crops into TABLE (Parquet), PICTURE (examples, PNG) and METRICS (JSON)."""
     crops, annotator = open_crops(store), load_annotator(model)
     result, scores, polygons = evaluate_outline(annotator, crops, read_params().evaluate_outline)
-    with atomic_path(table) as temporary:
-        result.to_parquet(temporary, index=False)
+    write_results(result, scores, table, metrics)
     draw_examples(result[(result["method"] == POLYGON) & (result["threshold"] == 0)], crops, polygons, picture)
-    write_text(metrics, json.dumps(scores, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":

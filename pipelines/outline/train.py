@@ -2,19 +2,17 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
 import typer
 from torch import Tensor
-from torch.utils.data import DataLoader, SequentialSampler
 
-from pipelines.common.checkpoints import checkpoint_folder
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.files import atomic_path
-from pipelines.common.provenance import dvc_md5, sha256
+from pipelines.common.provenance import sha256
 from pipelines.common.stage import run
 from pipelines.images.crops import open_crops
 from pipelines.outline.annotator import Network, OutlineDescription, build_network
@@ -22,10 +20,11 @@ from pipelines.outline.lightning_module import OutlineTraining
 from pipelines.outline.samples import OutlineSamples, collate
 from pipelines.outline.specification import OUTLINE
 from pipelines.params.outline import OutlineModel, TrainOutline
-from pipelines.params.read import read_params
-from pipelines.tracking.runs import training_run
-from pipelines.training.ddp import DistributedSamplerWrapper, is_rank_zero, part_of_batch
+from pipelines.params.read import entry, read_params
+from pipelines.training.ddp import is_rank_zero
 from pipelines.training.fit import fit
+from pipelines.training.job import Job
+from pipelines.training.loaders import loaders
 from pipelines.training.pass_sampler import PassSampler
 from scs_model.networks.outline import OutlineNetwork
 
@@ -72,31 +71,26 @@ def train_outline(
         If the loss isn't finite, or the store has nothing to train on.
     """
     crops = open_crops(store)
-    params = params.model_copy(update=model.model_dump(include={"steps", "seed"}, exclude_none=True))
+    params = params.of(model)
     data_sha256 = hashlib.sha256(crops.table[["object_sha256", "split"]].to_csv(index=False).encode()).hexdigest()
-    settings = {"model": model.model_dump(exclude={"steps", "seed"}), "train_outline": params.model_dump()}
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
     network = build_network(model.network, f"outline_models.{name}")
+    others = {}
     if model.encoder_weights:
         file = Path(model.encoder_weights)
         load_encoder(network, file, f"outline_models.{name}.encoder_weights")
-        settings["encoder"] = {"sha256": sha256(file)}
-    checkpoints = checkpoint_folder(f"outline-{name}", settings, data_sha256)
+        others["encoder"] = {"sha256": sha256(file)}
+    job = Job(
+        *(OUTLINE, "outline", name, model, params, data_sha256),
+        data={"crops": [store]},
+        samples=crops.table.assign(store=str(store)),
+        others=others,
+    )
     module = OutlineTraining(network, model, params)
     samples = OutlineSamples(crops, "train", params.max_vertices, seed=params.seed)
     seen = OutlineSamples(crops, "validation", params.max_vertices, seed=params.seed)
-    share = part_of_batch(params.batch_size, params.devices)
-
-    def loader(of: OutlineSamples, sampler: Any) -> DataLoader[Any]:
-        return DataLoader(of, share, sampler=DistributedSamplerWrapper(sampler), collate_fn=collate)
-
-    tags = {
-        "cell": model.cell,
-        "switch": model.switch.describe(),
-        "data_sha256": data_sha256,
-        "dvc_md5.crops": dvc_md5(store),
-    }
+    sampler = PassSampler(samples, params.epoch_steps * params.batch_size)
 
     def describe(weights: dict[str, Tensor]) -> tuple[OutlineDescription, dict[str, Tensor], int]:
         shape = {**model.network, "subtasks": False}  # whose heads are of training alone
@@ -110,20 +104,8 @@ def train_outline(
         )
         return description, kept, sum(parameter.numel() for parameter in OutlineNetwork(**shape).parameters())
 
-    fit(
-        module,
-        loader(samples, PassSampler(samples, params.epoch_steps * params.batch_size)),
-        loader(seen, SequentialSampler(seen)),
-        *(checkpoints, params),
-        keys=(f"outline_models.{name}", "train_outline"),
-        of=OUTLINE,
-        run=training_run(
-            OUTLINE, name, checkpoints / "mlflow_run_id", settings, tags, crops.table.assign(store=str(store))
-        ),
-        describe=describe,
-        folder=folder,
-        metrics=metrics,
-    )
+    batches = loaders(samples, sampler, seen, params, collate)
+    fit(job, module, *batches, describe=describe, folder=folder, metrics=metrics)
     if is_rank_zero():
         with atomic_path(curve) as temporary:
             pd.DataFrame(module.curve).to_csv(temporary, index=False)
@@ -138,11 +120,8 @@ def main(
 ) -> None:
     """Train the model NAME of params.yaml on STORE's crops into FOLDER."""
     params = read_params()
-    if name not in params.outline_models:
-        raise UserError(f"params.yaml: outline_models.{name}: no such key; dvc.yaml trains those in trained_outline")
-    train_outline(
-        *(name, store, folder, metrics, curve), model=params.outline_models[name], params=params.train_outline
-    )
+    model = entry(params.outline_models, "outline_models", name)
+    train_outline(name, store, folder, metrics, curve, model=model, params=params.train_outline)
 
 
 if __name__ == "__main__":

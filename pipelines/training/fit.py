@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Container
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.callbacks.progress import RichProgressBar
-from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.common.errors import UserError
-from pipelines.params.training import Fit
-from pipelines.tracking.registry import RegisteredModel
-from pipelines.tracking.runs import log_trained
+from pipelines.tracking.runs import log_trained, training_run
 from pipelines.training.ddp import is_rank_zero, trainer_arguments
+from pipelines.training.job import Job
 from pipelines.training.model_folder import Description, write_trained
 
 log = logging.getLogger(__name__)
@@ -68,15 +66,11 @@ def choose_precision(precision: str) -> str:
 
 
 def fit(
+    job: Job,
     module: pl.LightningModule,
     train_loader: DataLoader[Any],
     validation_loader: DataLoader[Any],
-    checkpoints: Path,
-    params: Fit,
     *,
-    keys: tuple[str, str],
-    of: RegisteredModel,
-    run: AbstractContextManager[Logger],
     describe: Callable[[dict[str, Tensor]], tuple[Description, dict[str, Tensor], int]],
     folder: Path,
     metrics: Path,
@@ -86,16 +80,12 @@ def fit(
 
     Parameters
     ----------
+    job : Job
+        Its folder of checkpoints is removed when the model is written; the first process alone opens its run.
     module : LightningModule
         It raises FloatingPointError where its loss isn't finite, or diverges.
     train_loader, validation_loader : DataLoader
         What the first gives is a function of the epoch.
-    checkpoints : Path
-        See `pipelines.common.checkpoints.checkpoint_folder`; removed when the model is written.
-    keys : tuple of str
-        The network's and the training's in params.yaml, to name when it goes wrong.
-    run : context manager
-        Of :func:`pipelines.tracking.runs.training_run`; the first process alone enters it, and writes.
     describe : callable
         From the network's weights where the validation loss was lowest to what the model says of itself, those of them
         that it has, and the number of its parameters.
@@ -110,6 +100,8 @@ def fit(
         If the loss isn't finite, or diverges.
     """
     _quieten()
+    params, checkpoints, (of_network, of_training) = job.params, job.checkpoints, job.keys
+    run = training_run(job.of, job.name, checkpoints / "mlflow_run_id", job.settings, job.tags, job.samples)
     best = ModelCheckpoint(
         checkpoints,
         "best",
@@ -136,25 +128,25 @@ def fit(
         )
         began = time.monotonic()
         if resumed:
-            log.warning("%s: going on from %s", keys[0], last)
+            log.warning("%s: going on from %s", of_network, last)
         try:
             trainer.fit(module, train_loader, validation_loader, ckpt_path=resumed, weights_only=True)
         except SIGTERMException:
             sys.exit(128 + signal.SIGTERM)  # Lightning's own status would be 0, as if the training were done
         except FloatingPointError as error:
-            lower = f"lower {keys[1]}.learning_rate, or set {keys[1]}.precision: float32"
-            raise UserError(f"{keys[0]}: {error}; {lower}") from None
+            lower = f"lower {of_training}.learning_rate, or set {of_training}.precision: float32"
+            raise UserError(f"{of_network}: {error}; {lower}") from None
         if not is_rank_zero():
             return
         assert best.best_model_score is not None  # there is a validation at the end of every epoch
         state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
         seconds = time.monotonic() - began
-        of_network = {key.removeprefix("network."): w.contiguous() for key, w in state.items() if key[:8] == "network."}
-        description, weights, parameters = describe(of_network)
+        learned = {key.removeprefix("network."): w.contiguous() for key, w in state.items() if key[:8] == "network."}
+        description, weights, parameters = describe(learned)
         result = {"validation_loss": best.best_model_score.item(), "parameters": parameters}
         result |= {name: value.item() for name, value in trainer.callback_metrics.items() if name in also}
         write_trained(folder, description, weights, metrics, result)
-        log_trained(of, folder, {**result, "training_seconds": seconds})
+        log_trained(job.of, folder, {**result, "training_seconds": seconds})
     shutil.rmtree(checkpoints)
 
 

@@ -1,6 +1,7 @@
 """Intervals of a mean over samples that come in groups: of one video, of one image."""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 DRAWS, SEED = 2000, 1
@@ -19,6 +20,11 @@ def bootstrap_ratio(sums: NDArray[np.float64]) -> tuple[float, float, float]:
     drawn = np.random.default_rng(SEED).multinomial(groups, np.full(groups, 1 / groups), DRAWS) @ sums
     low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
     return value, float(low), float(high)
+
+
+def bootstrap_mean(values: pd.Series, groups: pd.Series) -> tuple[float, float, float]:
+    """Return the mean over samples, and its 95 % interval over draws of their groups, as `bootstrap_ratio` does."""
+    return bootstrap_ratio(values.groupby(groups).agg(["sum", "count"]).to_numpy(float))
 
 
 def show_interval(value: float, low: float, high: float, sign: str = "") -> str:
