@@ -5,7 +5,6 @@ already gets no second version. Extrapolation is version 1 and the first champio
 """
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,8 +27,8 @@ from pipelines.nowcast.scores import CLIMATOLOGY, by_field, read_probabilities, 
 from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.read import Params, read_params
 from pipelines.tracking import decisions
+from pipelines.tracking.best_version import settle
 from pipelines.tracking.registry import Version
-from pipelines.tracking.runs import log_comparison
 from pipelines.verification.bootstrap import Tables, common_forecasts
 from pipelines.verification.probabilities import probability_headline
 from pipelines.verification.scoring import headline
@@ -177,14 +176,12 @@ def main(windows: Path, scores: Path, probabilities: Path, models: Path) -> None
     tables = read_scores(scores, params)
     of_probabilities = read_probabilities(probabilities, tables)
     versions = register(tables, windows, models, params=params, probabilities=of_probabilities)
-    for name, version in versions.items():
-        print(f"{name}: version {version.number}" + (", new" if version.new else ""))
-    if "DVC_EXP_NAME" in os.environ:
-        print("an experiment moves no alias")
-    else:
+
+    def choose_champion() -> str:
         choose(windows, tables, versions, params=params, probabilities=of_probabilities)
-        print(f"decision: {decisions.champion_periods(decisions.read_decisions(RADAR))[-1]}")
-        log_comparison(RADAR, scores.parent / "comparison")
+        return f"decision: {decisions.champion_periods(decisions.read_decisions(RADAR))[-1]}"
+
+    settle(RADAR, versions, choose_champion, scores.parent / "comparison")
 
 
 if __name__ == "__main__":

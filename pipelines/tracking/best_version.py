@@ -1,7 +1,7 @@
 """The registry of a task whose champion is the network with the best score on the present test samples."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipelines.tracking.registry import RegisteredModel, Version
@@ -24,16 +24,25 @@ def choose_best(of: RegisteredModel, scores: Scores, versions: Mapping[str, Vers
 
 
 def reconcile(of: RegisteredModel, scores: Scores, models: Path, by: str, comparison: Path) -> None:
-    """Register all, choose the best, and log the folder of the comparison; print what came out.
-
-    It changes only what differs. An experiment (`dvc exp run`) never moves an alias.
-    """
+    """Register all, and `settle` that the best is the champion; it changes only what differs."""
     versions = register_all(of, scores, models)
+
+    def choose() -> str:
+        best = choose_best(of, scores, versions, by)
+        return f"champion: version {versions[best].number}, {best}"
+
+    settle(of, versions, choose, comparison)
+
+
+def settle(of: RegisteredModel, versions: Mapping[str, Version], choose: Callable[[], str], comparison: Path) -> None:
+    """Print the versions, choose the champion, print what ``choose`` says, and log the folder of the comparison.
+
+    An experiment (`dvc exp run`) never moves an alias.
+    """
     for name, version in versions.items():
         print(f"{name}: version {version.number}" + (", new" if version.new else ""))
     if "DVC_EXP_NAME" in os.environ:
         print("an experiment moves no alias")
         return
-    best = choose_best(of, scores, versions, by)
-    print(f"champion: version {versions[best].number}, {best}")
+    print(choose())
     log_comparison(of, comparison)
