@@ -10,7 +10,7 @@ from pipelines.operation.products.dataset import RATE
 from pipelines.operation.skill import counted
 from pipelines.operation.verify import ISSUED, MODEL
 from pipelines.operation.verify_probabilities import QUANTITY
-from pipelines.verification.calibration import calibration
+from pipelines.verification.odds import odds_by_class
 from pipelines.verification.probabilities import few_rates
 
 WEATHER = "6h"  # cycles of such a part of a day are one block: what is wrong in one is wrong in all of them
@@ -29,7 +29,7 @@ class Reliability(NamedTuple):
     quantity : str
         ``rainfall_flux``, or a `pipelines.operation.ledger.MEMBERS` one.
     table : DataFrame
-        See :func:`pipelines.verification.calibration.calibration`; blocks in the place of times.
+        See :func:`pipelines.verification.odds.odds_by_class`; blocks in the place of times.
     """
 
     model: tuple[str, ...]
@@ -48,7 +48,7 @@ def reliability(probabilities: pd.DataFrame, members: pd.DataFrame) -> Iterator[
         of = QUANTITY if QUANTITY in own else own["model_name"].map(lambda _: RATE)
         for (*model, quantity), rows in own.groupby([*MODEL, of]):
             shown = rows[rows["threshold"].isin(few_rates(rows["threshold"]))] if ledger is probabilities else rows
-            yield Reliability(tuple(model), str(quantity), calibration(shown).rename(columns={"times": "blocks"}))
+            yield Reliability(tuple(model), str(quantity), odds_by_class(shown).rename(columns={"times": "blocks"}))
 
 
 def drift(probabilities: pd.DataFrame, members: pd.DataFrame) -> str | None:

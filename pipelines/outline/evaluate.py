@@ -18,7 +18,7 @@ from pipelines.outline.baselines import box_polygon, ellipse_polygon, traced_pol
 from pipelines.outline.corrections import correct
 from pipelines.outline.figures import draw_examples
 from pipelines.outline.grid_polygon import to_grid, to_pixels
-from pipelines.outline.scores import boundary_f, iou, to_mask
+from pipelines.outline.scores import Mask, boundary_f, iou, to_mask
 from pipelines.params.outline import EvaluateOutline
 from pipelines.params.read import read_params
 from pipelines.training.results import write_results
@@ -58,8 +58,16 @@ def evaluate_outline(
     name, rows, polygons = annotator.description.name, list[dict[str, Any]](), dict[int, Points]()
     batches = [[int(i) for i in test[at : at + AT_ONCE]] for at in range(0, len(test), AT_ONCE)]
     for batch in track(batches, f"evaluate {name}", transient=True):
-        for i, method, threshold, points, more in _outlines(annotator, crops, batch, params):
-            rows.append(_row(annotator, crops, i, method, threshold, points) | more)
+        truths = {i: to_grid(crops.polygon(i), annotator.description.max_vertices) for i in batch}
+        masks = {i: to_mask(crops.polygon(i)) for i in batch}
+        for i, method, threshold, points, more in _outlines(annotator, crops, truths, params):
+            about = crops.table.loc[i, ["image", "group", "class_name"]]
+            rows.append(
+                {"crop": i, **about, "known": about["class_name"] in annotator.description.classes}
+                | {"method": method, "threshold": threshold, "true_vertices": len(truths[i])}
+                | _scores(points, masks[i])
+                | more
+            )
             if method == POLYGON and not threshold:
                 polygons[i] = points
     result = pd.DataFrame(rows)
@@ -68,9 +76,13 @@ def evaluate_outline(
 
 
 def _outlines(
-    annotator: Annotator, crops: Crops, batch: list[int], params: EvaluateOutline
+    annotator: Annotator, crops: Crops, truths: dict[int, Points], params: EvaluateOutline
 ) -> Iterator[tuple[int, str, int, Points, dict[str, Any]]]:
-    """Yield crop, method, threshold, polygon in pixels, and what else there is to say, of all objects of a batch."""
+    """Yield crop, method, threshold, polygon in pixels, and what else there is to say, of all objects of a batch.
+
+    ``truths`` are their true polygons on the grid, by crop.
+    """
+    batch = list(truths)
     encoded = annotator.encode(np.stack([crops.image(i) for i in batch]))
     settled, outlines = annotator.propose(encoded, beam=params.beam)
     for i, found, logits in zip(batch, outlines, encoded.mask.float().cpu().numpy(), strict=True):
@@ -79,34 +91,24 @@ def _outlines(
         yield i, MASK, 0, traced_polygon(logits), {}
         yield i, ELLIPSE, 0, ellipse_polygon(corners), {}
         yield i, BOX, 0, box_polygon(corners), {}
-        yield i, GRID_LIMIT, 0, to_pixels(_true(annotator, crops, i)), {}
-    can = [at for at, i in enumerate(batch) if len(_true(annotator, crops, i)) >= 3]
+        yield i, GRID_LIMIT, 0, to_pixels(truths[i]), {}
+    can = [at for at, i in enumerate(batch) if len(truths[i]) >= 3]
     if can:
         of_these = type(encoded)(*(part[can] for part in settled))
         for T in params.thresholds:
-            truths = [_true(annotator, crops, batch[at]) for at in can]
-            for at, corrected in zip(can, correct(annotator, of_these, truths, T), strict=True):
+            of_true = [truths[batch[at]] for at in can]
+            for at, corrected in zip(can, correct(annotator, of_these, of_true, T), strict=True):
                 yield batch[at], POLYGON, T, corrected.points, {"clicks": corrected.clicks}
 
 
-def _true(annotator: Annotator, crops: Crops, i: int) -> Points:
-    return to_grid(crops.polygon(i), annotator.description.max_vertices)
-
-
-def _row(annotator: Annotator, crops: Crops, i: int, method: str, threshold: int, points: Points) -> dict[str, object]:
-    of_crop = crops.table.loc[i]
-    predicted, true = to_mask(points), to_mask(crops.polygon(i))
+def _scores(points: Points, true: Mask) -> dict[str, object]:
+    """Return how a polygon in pixels agrees with the true one's pixels."""
+    predicted = to_mask(points)
     return {
-        "crop": i,
-        **{column: of_crop[column] for column in ("image", "group", "class_name")},
-        "known": of_crop["class_name"] in annotator.description.classes,
-        "method": method,
-        "threshold": threshold,
         "iou": iou(predicted, true),
         "f1": boundary_f(predicted, true, CELL),
         "f2": boundary_f(predicted, true, 2 * CELL),
         "vertices": len(points),
-        "true_vertices": len(_true(annotator, crops, i)),
         "closed": True,
         "clicks": 0,
     }

@@ -25,8 +25,6 @@ class OutlineModel(Switched):
     encoder_weights: str | None = Field(
         default=None, description="file of a ResNet's weights under torchvision's names, to begin with"
     )
-    steps: Positive | None = Field(default=None, description="of its own; train_outline's else")
-    seed: int | None = Field(default=None, ge=0, description="of its own; train_outline's else")
 
     @property
     def network(self) -> dict[str, Any]:

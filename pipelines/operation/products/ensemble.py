@@ -93,10 +93,12 @@ def gather(
             for member, field in enumerate(fields, start=count):
                 put(RATE, member, lead, field)
                 for name, period_s in periods.items():
-                    new = Accumulation(newest.rain_rate, step_s, period_s, instants=not newest.interval_s)
-                    amount = sums.setdefault((member, name), new).add(field)
-                    if amount is not None:
-                        put(name, member, lead // new.steps, amount)
+                    if lead == 0:
+                        instants = not newest.interval_s
+                        sums[member, name] = Accumulation(newest.rain_rate, step_s, period_s, instants=instants)
+                    period = sums[member, name]
+                    if (amount := period.add(field)) is not None:
+                        put(name, member, lead // period.steps, amount)
         else:
             count += len(fields)
         if late():

@@ -12,7 +12,7 @@ HALF = int(np.searchsorted(EDGES, EDGES[-1] // 2))  # number of the first bin of
 PARTS = ["count", "said", "came"]
 
 
-def calibration(sums: pd.DataFrame) -> pd.DataFrame:
+def odds_by_class(sums: pd.DataFrame) -> pd.DataFrame:
     """Return how often came what was said to be likely, and what was said not to be, over all lead times.
 
     Parameters

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.verification.calibration import calibration
+from pipelines.verification.odds import odds_by_class
 from pipelines.verification.probabilities import score_probabilities
 
 
@@ -19,7 +19,7 @@ def sums(pixels: list[tuple[float, int, int]], block: int = 0) -> pd.DataFrame:
 
 
 def test_shares_and_odds_are_those_by_hand() -> None:
-    table = calibration(sums([(0.2, 100, 40), (0.499, 100, 20), (0.5, 30, 10), (0.9, 20, 20)]))
+    table = odds_by_class(sums([(0.2, 100, 40), (0.499, 100, 20), (0.5, 30, 10), (0.9, 20, 20)]))
     unlikely, likely = table.loc[(1.0, "unlikely")], table.loc[(1.0, "likely")]
     assert (unlikely["said"], unlikely["came"]) == (pytest.approx(0.3495), pytest.approx(0.3))
     assert (likely["said"], likely["came"]) == (pytest.approx(33 / 50), pytest.approx(0.6))
@@ -31,21 +31,21 @@ def test_shares_and_odds_are_those_by_hand() -> None:
 
 
 def test_what_never_came_and_what_was_never_said_have_odds() -> None:
-    table = calibration(sums([(0.3, 100, 0)]))
+    table = odds_by_class(sums([(0.3, 100, 0)]))
     assert table.loc[(1.0, "unlikely"), "odds"] == pytest.approx(0.5 / 100.5 / (30.5 / 70.5), rel=1e-5)
     assert table.loc[(1.0, "likely"), ["odds", "times"]].tolist() == [1, 0]
     assert table.loc[(1.0, "unlikely"), "times"] == 0, "that it never came"
-    assert calibration(sums([(0.6, 100, 0), (0.1, 50, 1)]))["times"].tolist() == [1, 1], "it was likely; and one came"
+    assert odds_by_class(sums([(0.6, 100, 0), (0.1, 50, 1)]))["times"].tolist() == [1, 1], "it was likely; and one came"
 
 
 def test_the_interval_is_of_blocks() -> None:
     rng = np.random.default_rng(5)
     came = rng.integers(5, 60, 14)
     tables = [sums([(0.2, 100, int(one))], block) for block, one in enumerate(came)]
-    row = calibration(pd.concat(tables)).loc[(1.0, "unlikely")]
+    row = odds_by_class(pd.concat(tables)).loc[(1.0, "unlikely")]
     drawn = came[rng.integers(0, 14, (4000, 14))].sum(axis=1)
     odds = (drawn + 0.5) * (1120 + 0.5) / ((280 + 0.5) * (1400 - drawn + 0.5))
     assert row["odds"] == pytest.approx((came.sum() + 0.5) * 1120.5 / (280.5 * (1400.5 - came.sum())), rel=1e-5)
     assert [row["low"], row["high"]] == pytest.approx(np.percentile(odds, [2.5, 97.5]), rel=0.03)
-    same = calibration(pd.concat([sums([(0.2, 100, 30)], block) for block in range(14)])).loc[(1.0, "unlikely")]
+    same = odds_by_class(pd.concat([sums([(0.2, 100, 30)], block) for block in range(14)])).loc[(1.0, "unlikely")]
     assert same["low"] == same["high"] == pytest.approx(same["odds"]) and same["times"] == 14
