@@ -33,7 +33,7 @@ demo: data/first_forecast
 	  'The pictures:     data/comparison/csi.png, data/comparison/maps.png, and crps.png, reliability.png and others beside them' \
 	  'The forecast:     data/forecasts/, one folder a reference time: forecast.nc, forecast.png' \
 	  'The MLflow store: mlflow/mlflow.db, mlflow/artifacts/; its UI: make ui, then http://127.0.0.1:5000' \
-	  'What comes next:  dvc repro, which trains and scores all that params.yaml names, radar and video: half an hour'
+	  'What comes next:  dvc repro, which trains and scores all that params.yaml names: radar, video, outlines and driving'
 
 data/first_forecast: | .venv/installed
 	@printf '%s\n' '' '1 of 3: simulate an archive of radar files, and forecast by extrapolation: half a minute' ''
