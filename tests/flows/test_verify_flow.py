@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import get_client
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.sorting import ArtifactSort
 from small_model import NETWORK, write_model
 from waiting import eventually
 
@@ -160,7 +161,8 @@ def test_a_probabilistic_network_from_the_registry_to_its_skill(inbox: Path, ser
     exceedance = np.stack([of_lead.exceedance for of_lead in given])
     np.testing.assert_allclose(mean(exceedance, rates), field, atol=0.002 * 6)
     with get_client(sync_client=True) as client:
-        (shown,) = [artifact.data for artifact in client.read_artifacts() if artifact.key == "forecast-there"][-1:]
+        newest_first = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)  # in no order unless asked
+    shown = next(artifact.data for artifact in newest_first if artifact.key == "forecast-there")
     assert "- probabilities: of at least 0.105, 1.005, 5.005 mm/h" in shown
     ledger = read_ledger(OUT, kind=PROBABILITIES)
     assert ledger.groupby("forecaster").size().to_dict() == dict.fromkeys(
