@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from scs_model.layers.shortcut import Shortcut
+
 SCALES = 4
 
 
@@ -46,4 +48,4 @@ def plan_shortcut(pair: Sequence[LayerPlan]) -> nn.Module:
     stride = prod(layer.stride for layer in pair)
     if in_channels == channels and stride == 1:
         return nn.Identity()
-    return nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+    return Shortcut(in_channels, channels, stride)

@@ -6,23 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
+from scs_model.layers.shortcut import Shortcut
+
 SCALES = (4, 8, 16, 32)  # pixels of the image that a cell of each scale is wide
-
-
-class Shortcut(nn.Conv2d):
-    """A 1×1 convolution with a stride.
-
-    Pixels are picked first: oneDNN's own gradient of such a convolution, channels last and fewer than 16, writes beyond
-    its memory (torch 2.13.0).
-    """
-
-    def __init__(self, in_channels: int, channels: int, step: int) -> None:
-        super().__init__(in_channels, channels, 1, bias=False)
-        self.step = step
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, channels, H / step, W / step)."""
-        return super().forward(x[..., :: self.step, :: self.step])
 
 
 class Block(nn.Module):

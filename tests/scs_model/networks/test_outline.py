@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scs_model.networks.outline import CELLS, GRID, NONE, Encoded, OutlineNetwork, OutlineStreams
 from scs_model.networks.outline_search import CLOSED, find_outlines
-from scs_model.networks.residual_encoder import ResidualEncoder, Shortcut
+from scs_model.networks.residual_encoder import ResidualEncoder
 
 
 def small(cell: str = "scs", *, subtasks: bool = False) -> OutlineNetwork:
@@ -35,18 +35,6 @@ def test_encoder_is_torchvisions_resnet() -> None:
     assert [tuple(z.shape) for z in narrow(torch.zeros(2, 3, 64, 96))] == [
         (2, 8 * 2**scale, 16 // 2**scale, 24 // 2**scale) for scale in range(4)
     ]
-
-
-def test_shortcut_is_the_strided_convolution() -> None:
-    torch.manual_seed(0)
-    ours, plain = Shortcut(2, 4, 2), torch.nn.Conv2d(2, 4, 1, 2, bias=False)
-    plain.load_state_dict(ours.state_dict())
-    x = torch.randn(2, 2, 7, 8)
-    torch.testing.assert_close(ours(x), plain(x))
-    for _ in range(10):  # the plain one, channels last, ends the process here
-        z = torch.randn(4, 2, 56, 56).contiguous(memory_format=torch.channels_last).requires_grad_()
-        ours(z).sum().backward()
-    torch.testing.assert_close(z.grad[0, :, ::2, ::2], ours.weight.sum(0).expand(2, 28, 28))
 
 
 @pytest.mark.parametrize("cell", ["scs", "convlstm", "convgru"])
