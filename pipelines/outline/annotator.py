@@ -35,6 +35,7 @@ class Network(Section):
     blocks: list[int]
     bottleneck: bool = False
     subtasks: bool = False
+    residual: bool = True
 
 
 class OutlineDescription(Description):

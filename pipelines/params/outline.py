@@ -7,7 +7,7 @@ from pydantic import Field
 from pipelines.params.base import Positive, Section
 from pipelines.params.training import Fit, Switched
 
-NETWORK = {"cell", "depth", "channels", "features", "width", "blocks", "bottleneck"}
+NETWORK = {"cell", "depth", "channels", "features", "width", "blocks", "bottleneck", "residual"}
 
 
 class OutlineModel(Switched):
@@ -15,6 +15,7 @@ class OutlineModel(Switched):
 
     cell: Literal["scs", "convlstm", "convgru"]
     depth: Positive = Field(description="layers of the decoder; the paper's networks have 2, 5, 10 and 15")
+    residual: bool = Field(default=True, description="lines around the decoder's layers; the authors have none")
     channels: Positive = Field(default=16, description="of each of the decoder's layers")
     features: Positive = Field(default=16, description="channels of the encoder's features")
     width: Positive = Field(default=16, description="channels of the encoder's first convolution; ResNet's are 64")

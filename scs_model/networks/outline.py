@@ -71,13 +71,15 @@ class OutlineNetwork(nn.Module):
     cell : {"scs", "convlstm", "convgru"}
         The decoder's layers; SCS is of the outline form.
     depth, channels : int
-        Layers of the decoder, with residual lines, and channels of each.
+        Layers of the decoder, and channels of each.
     features : int
         F: channels of the encoder's features.
     width, blocks, bottleneck
         Of the encoder; see `scs_model.networks.residual_encoder`.
     subtasks : bool
         Whether to have heads for T¹ and T².
+    residual : bool
+        Whether the decoder has residual lines; the authors' code has none.
 
     Attributes
     ----------
@@ -105,6 +107,7 @@ class OutlineNetwork(nn.Module):
         blocks: Sequence[int] = (1, 1, 1, 1),
         bottleneck: bool = False,
         subtasks: bool = False,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         if cell not in LAYERS:
@@ -125,7 +128,7 @@ class OutlineNetwork(nn.Module):
         self.first_head = nn.Conv2d(features + 2, 1, 3, padding=1)
         inputs = features + 3 + 3  # with the heads' maps and the vertices'
         self.decoder = Stack(
-            (LAYERS[cell](channels if index else inputs, channels) for index in range(depth)), residual=True
+            (LAYERS[cell](channels if index else inputs, channels) for index in range(depth)), residual=residual
         )
         self.cell_head, self.closed_head = nn.Conv2d(channels, 1, 1), nn.Linear(channels, 1)
         self.t1_head = nn.Conv2d(channels, 2, 1) if subtasks else None

@@ -102,6 +102,14 @@ def test_a_known_encoder_is_where_training_begins(workplace: Path, store: Path) 
             train("m", store, SCS.model_copy(update={"encoder_weights": file}))
 
 
+def test_a_decoder_without_residual_lines_stays_one(workplace: Path, store: Path) -> None:
+    train("plain", store, OutlineModel.model_validate(NETWORK | {"switch": {"kind": "off"}, "residual": False}))
+    assert not load_annotator(Path("plain")).network.decoder.residual
+    file = Path("plain/model.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "network": NETWORK}))  # as before there was a choice
+    assert load_annotator(Path("plain")).network.decoder.residual
+
+
 def test_targets_by_hand() -> None:
     """A triangle, and a square beside it in the batch."""
     triangle = torch.tensor([[2.5, 2.5], [6.5, 2.5], [2.5, 6.5], [torch.nan, torch.nan]])

@@ -52,6 +52,19 @@ def test_vertex_by_vertex_is_the_whole_sequence(cell: str) -> None:
         torch.testing.assert_close(step[0], whole[t], rtol=1e-4, atol=1e-5)
 
 
+@torch.inference_mode()
+def test_without_residual_lines_layers_follow_one_another() -> None:
+    network = OutlineNetwork("scs", 3, 4, 5, 2, residual=False)
+    with_lines = OutlineNetwork("scs", 3, 4, 5, 2)
+    with_lines.load_state_dict(network.state_dict())
+    x = torch.randn(4, 2, 5 + 3 + 3, GRID, GRID)
+    z = x
+    for layer in network.decoder.layers:
+        z = layer(z)[0]
+    torch.testing.assert_close(network.decoder(x)[0], z)
+    assert not torch.allclose(with_lines.decoder(x)[0], z)
+
+
 def test_decoder_sees_how_near_a_vertex_is() -> None:
     near = small().nearness[torch.tensor([3 * GRID + 4, NONE])]
     assert near[0, 6, 8] == pytest.approx(1 / (1 + 5))  # 3 rows, 4 columns
