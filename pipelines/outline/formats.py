@@ -1,5 +1,6 @@
 """Polygons as files of annotation tools: labelme's JSON, COCO's, GeoJSON."""
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pipelines.outline.grid_polygon import signed_area
 
 Format = Literal["labelme", "coco", "geojson"]
 LABELME = "5.5.0"  # version of the layout
-GENERATOR = "generator"  # key that says whose a file is
+GENERATOR = "generator"  # key that says whose a file is, of which objects, and what the rest of it was
 
 
 class Annotated(NamedTuple):
@@ -27,7 +28,7 @@ class Annotated(NamedTuple):
     box : sequence of 4 floats
         x0, y0, x1, y1, as asked for.
     points : ndarray of shape (n, 2)
-        Clockwise as one sees it.
+        As a rule clockwise, as one sees it.
     closed : bool
         Whether the network closed it by itself.
     """
@@ -57,42 +58,74 @@ class AnnotatedImage(NamedTuple):
     objects: list[Annotated]
 
 
-def write_annotations(images: Sequence[AnnotatedImage], layout: Format, out: Path, generator: str) -> list[Path]:
-    """Write the polygons below the folder ``out``: a file an image, of COCO one for all; return the files.
+def find_files(images: Sequence[AnnotatedImage], layout: Format, out: Path) -> list[Path]:
+    """Return the file of each image's polygons below the folder ``out``, of COCO one for all.
 
     Raises
     ------
     UserError
-        If a file is there already that another program wrote.
+        If a file is there already that another program wrote or changed, or that has objects beside these.
     """
-    contents: dict[Path, dict[str, Any]] = {}
     if layout == "coco":
-        contents[out / "annotations.coco.json"] = _coco(images)
-    for image in images if layout != "coco" else []:
-        file = _beside(out / image.name, ".json" if layout == "labelme" else ".geojson", contents)
-        contents[file] = _labelme(image, file) if layout == "labelme" else _geojson(image)
-    for file in contents:
-        _refuse_others(file)
+        files = [out / "annotations.coco.json"] * len(images)
+    else:
+        files = []
+        for image in images:
+            file = (out / image.name).with_suffix(".json" if layout == "labelme" else ".geojson")
+            whole_name = out / (image.name + file.suffix)
+            while file in files:  # another image has the same name but for its ending
+                file, whole_name = whole_name, whole_name.with_name(whole_name.name + file.suffix)
+            files.append(file)
+    for file in set(files):
+        _refuse_loss(file, _objects([image for image, its in zip(images, files, strict=True) if its == file], file))
+    return files
+
+
+def write_annotations(images: Sequence[AnnotatedImage], layout: Format, out: Path, generator: str) -> list[Path]:
+    """Write the polygons below the folder ``out``; return the files, and raise UserError, as `find_files` does."""
+    contents: dict[Path, dict[str, Any]] = {}
+    for image, file in zip(images, find_files(images, layout, out), strict=True):
+        if layout == "coco":
+            content, of_file = _coco(images), images
+        else:
+            content, of_file = _labelme(image, file) if layout == "labelme" else _geojson(image), [image]
+        about = {"name": generator, "objects": _objects(of_file, file), "sha256": _digest(content)}
+        contents[file] = content | {GENERATOR: about}
     for file, content in contents.items():
-        write_text(file, json.dumps(content | {GENERATOR: generator}, indent=1))
+        write_text(file, json.dumps(content, indent=1))
     return list(contents)
 
 
-def _beside(path: Path, suffix: str, taken: Any) -> Path:
-    """Return the file of an image; with its whole name where another image has the same but for its ending."""
-    file = path.with_suffix(suffix)
-    return path.with_name(path.name + suffix) if file in taken else file
+def _objects(images: Sequence[AnnotatedImage], file: Path) -> list[list[Any]]:
+    """Return path, as seen from the annotation's file, and box of each object."""
+    return [[_path_from(file, image), *map(float, one.box)] for image in images for one in image.objects]
 
 
-def _refuse_others(file: Path) -> None:
+def _path_from(file: Path, image: AnnotatedImage) -> str:
+    return os.path.relpath(image.path.absolute(), file.parent.absolute())
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_loss(file: Path, objects: list[list[Any]]) -> None:
+    """Refuse to replace a file that isn't as it was written, perhaps corrected by hand, or has other objects too."""
     try:
-        ours = GENERATOR in json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
+        about = content.pop(GENERATOR)
+        ours, known = about["sha256"] == _digest(content), about["objects"]
     except FileNotFoundError:
         return
-    except (OSError, ValueError, TypeError):
-        ours = False
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        ours, known = False, []
     if not ours:
-        raise UserError(f"{file}: is there already, and scs annotate didn't write it: name another --out")
+        raise UserError(f"{file}: is there already, and isn't as scs annotate writes it: name another --out")
+    if lost := [one for one in known if one not in objects]:
+        raise UserError(
+            f"{file}: is there already with {len(lost)} object(s) not asked for now: ask for all, remove it, "
+            "or name another --out"
+        )
 
 
 def _labelme(image: AnnotatedImage, file: Path) -> dict[str, Any]:
@@ -103,9 +136,9 @@ def _labelme(image: AnnotatedImage, file: Path) -> dict[str, Any]:
         }
         for one in image.objects
     ]
-    path = os.path.relpath(image.path.absolute(), file.parent.absolute())
     return {
-        **{"version": LABELME, "flags": {}, "shapes": shapes, "imagePath": path, "imageData": None},
+        **{"version": LABELME, "flags": {}, "shapes": shapes},
+        **{"imagePath": _path_from(file, image), "imageData": None},
         **{"imageHeight": image.size[0], "imageWidth": image.size[1]},
     }
 
@@ -119,7 +152,7 @@ def _coco(images: Sequence[AnnotatedImage]) -> dict[str, Any]:
             annotations.append(
                 {
                     **{"id": len(annotations) + 1, "image_id": number, "category_id": names.index(one.class_name) + 1},
-                    **{"segmentation": [np.ravel(_rounded(one.points)).tolist()], "area": signed_area(one.points)},
+                    **{"segmentation": [np.ravel(_rounded(one.points)).tolist()], "area": abs(signed_area(one.points))},
                     **{"bbox": [*map(float, low), *map(float, high - low)], "iscrowd": 0},
                 }
             )

@@ -1,10 +1,12 @@
 """What an annotator from the registry says of images and boxes: the command ``scs annotate``."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pipelines.common.errors import UserError, in_short
@@ -13,7 +15,7 @@ from pipelines.common.workers import guarded
 from pipelines.images.picture import read_picture
 from pipelines.outline.annotator import Fixes, load_annotator
 from pipelines.outline.figures import write_overlay
-from pipelines.outline.formats import Annotated, AnnotatedImage, Format, write_annotations
+from pipelines.outline.formats import Annotated, AnnotatedImage, Format, find_files, write_annotations
 from pipelines.outline.specification import OUTLINE
 
 CORNERS = ["x0", "y0", "x1", "y1"]
@@ -44,7 +46,7 @@ def parse_fixes(texts: Sequence[str]) -> Fixes:
     fixes = {}
     for text in texts:
         number, x, y = parse_numbers(text, "--fix", "i,x,y")
-        if number != int(number) or number < 0:
+        if not number.is_integer() or number < 0:
             raise UserError(f"--fix {text}: vertices are numbered 0, 1, 2 and on")
         fixes[int(number)] = x, y
     return fixes
@@ -101,14 +103,23 @@ def annotate(
     """
     if not asked:
         raise UserError(f"{source}: no box in it: say where objects are, by --box x0,y0,x1,y1 or --boxes FILE")
+    asked = [one._replace(image=_name(source, one.image)) for one in asked]
+    of_images: dict[str, list[Asked]] = {}
+    for one in asked:
+        of_images.setdefault(one.image, []).append(one)
+    nothing = np.zeros((0, 2))
+    wanted = [
+        AnnotatedImage(_path(source, name), name, (0, 0), [Annotated("", one.box, nothing, False) for one in of_image])
+        for name, of_image in of_images.items()
+    ]
+    find_files(wanted, layout, out)  # what can't be written is refused before there is any work
     location = OUTLINE.locate(uri)
     annotator = load_annotator(location.download()[0])
     if unknown := {one.class_name for one in asked} - {*annotator.description.classes, ""}:
         classes = ", ".join(annotator.description.classes)
         log.warning("%s: not among what the model was trained on (%s)", ", ".join(sorted(unknown)), classes)
     images, pictures, refused = [], [], list[UserError]()
-    for name in dict.fromkeys(one.image for one in asked):
-        of_image = [one for one in asked if one.image == name]
+    for name, of_image in of_images.items():
         path = _path(source, name)
         try:
             pixels = guarded(read_picture, path, limits=limits)
@@ -121,23 +132,26 @@ def annotate(
             for one, outline in zip(of_image, outlines, strict=True)
         ]
         images.append(AnnotatedImage(path, name, pixels.shape[:2], objects))
-        pictures.append((out / f"{name}.outline.png", pixels, [one.points for one in objects]))
+        pictures.append(out / f"{name}.outline.png")
+        write_overlay(pixels, [one.points for one in objects], pictures[-1])
     if not images:
         raise refused[0]
     for reason in refused:
         log.warning("%s", reason)
     made_by = f"{annotator.description.name}, version {location.version or 'none'}"
     files = write_annotations(images, layout, out, f"scs annotate, {made_by}")
-    for file, pixels, polygons in pictures:
-        write_overlay(pixels, polygons, file)
-    return images, [*files, *(file for file, *_ in pictures)], made_by
+    return images, [*files, *pictures], made_by
 
 
 def _path(source: Path, name: str) -> Path:
-    """Return the file of an image that a list names; raises UserError if that leads out of the folder."""
+    return source / name if source.is_dir() else source
+
+
+def _name(source: Path, name: str) -> str:
+    """Return what an image that a list names is called below the folder; raises UserError if it isn't in there."""
     if not source.is_dir():
-        return source
-    path = source / name
-    if not name or not path.resolve().is_relative_to(source.resolve()):
+        return source.name
+    inside = Path(os.path.relpath(source / name, source))  # of "./a.png" and of the whole path of a.png: a.png
+    if inside.parts[:1] in ((), ("..",)) or not (source / inside).resolve().is_relative_to(source.resolve()):
         raise UserError(f"{name or 'an image without a name'}: not in the folder {source}")
-    return path
+    return inside.as_posix()

@@ -87,7 +87,7 @@ def test_what_is_written_is_what_ingestion_reads(annotator: Annotator) -> None:
     image = np.asarray(Image.open("images/one.png"))
     (outline,) = annotator.annotate(image, [BOX])
     for layout in ("labelme", "coco"):
-        (file, _) = run("images/one.png", "--box", TEXT, "--class", "ell", "--format", layout)[1:]
+        (file, _) = run("images/one.png", "--box", TEXT, "--class", "ell", "--format", layout, "--out", "read")[1:]
         text = Path(file).read_text()
         if layout == "coco":
             ((name, text),), _ = coco_annotations(json.loads(text))
@@ -152,6 +152,8 @@ def test_pictures_of_every_kind(annotator: Annotator) -> None:
         (["images/one.png", "--box", "5,5,6,6"], "1 × 1 pixels"),
         (["images/one.png", "--box", TEXT, "--fix", "1,2"], "--fix 1,2: i,x,y is wanted"),
         (["images/one.png", "--box", TEXT, "--fix", "1.5,2,3"], "numbered 0, 1, 2"),
+        (["images/one.png", "--box", TEXT, "--fix", "inf,2,3"], "numbered 0, 1, 2"),
+        (["images/one.png", "--box", TEXT, "--fix", "nan,2,3"], "numbered 0, 1, 2"),
         (["images/one.png", "--box", TEXT, "--fix", "0,900,900"], "fixed outside"),
         (["images/one.png", "--box", TEXT, "--format", "xml"], "labelme, coco or geojson"),
         (["images/one.png", "--boxes", "none.csv"], "none.csv: no CSV"),
@@ -163,8 +165,56 @@ def test_pictures_of_every_kind(annotator: Annotator) -> None:
 )
 def test_refusals(annotator: Annotator, arguments: list[str], words: str) -> None:
     with pytest.raises(UserError, match=words) as refused:
-        run(*arguments)
+        run(*arguments, "--out", "refused")
     assert "\n" not in str(refused.value)
+
+
+def test_no_object_that_is_there_gets_lost(annotator: Annotator) -> None:
+    for layout in ("labelme", "geojson", "coco"):
+
+        def again(*arguments: str, layout: str = layout) -> list[str]:
+            return run(*arguments, "--format", layout, "--out", "kept")
+
+        first = again("images/one.png", "--box", TEXT, "--box", "30,20,80,70")[1]
+        before = Path(first).read_bytes()
+        with pytest.raises(UserError, match=r"already with 1 object\(s\) not asked for now"):
+            again("images/one.png", "--box", TEXT)
+        Path("others").mkdir(exist_ok=True)
+        Path("others/one.png").write_bytes(Path("images/one.png").read_bytes())
+        with pytest.raises(UserError, match=r"already with 2 object\(s\)"):
+            again("others/one.png", "--box", TEXT, "--box", "30,20,80,70")  # an image of the same name
+        assert Path(first).read_bytes() == before
+        again("images/one.png", "--box", "30,20,80,70", "--box", TEXT, "--box", "20,20,80,80")  # all, and one more
+
+        content = json.loads(Path(first).read_text())
+        if layout == "labelme":
+            content["shapes"][0]["points"][0][0] += 5  # by hand, where labelme keeps keys that it doesn't know
+        else:
+            content["corrected"] = True
+        Path(first).write_text(json.dumps(content))
+        with pytest.raises(UserError, match=r"one\.\w+: is there already|coco\.json: is there already"):
+            again("images/one.png", "--box", "30,20,80,70", "--box", TEXT, "--box", "20,20,80,80")
+        assert json.loads(Path(first).read_text()) == content
+
+
+def test_a_list_names_images_as_it_likes_and_each_has_a_file(annotator: Annotator) -> None:
+    Path("many").mkdir()
+    names = ["a.jpg.png", "a.png", "a.jpg", "b.png"]
+    for name in names:
+        Image.fromarray(draw("square", BOX)[0]).save(Path("many") / name)
+    rows = [f"{name},{TEXT}" for name in names]
+    rows += ["./b.png,30,20,80,70", f"{Path('many/b.png').absolute()},20,20,80,80", "x/../b.png,25,20,80,80"]
+    Path("many.csv").write_text("\n".join(["image,x0,y0,x1,y1", *rows]))
+    said = run("many", "--boxes", "many.csv", "--out", "of_many")
+    assert said[0].startswith("7 objects in 4 images")
+    shapes = {file.name: json.loads(file.read_text()) for file in Path("of_many").glob("*.json")}
+    assert sorted(Path(one["imagePath"]).name for one in shapes.values()) == sorted(names)
+    assert [len(one["shapes"]) for one in shapes.values() if Path(one["imagePath"]).name == "b.png"] == [4]
+    assert sorted(file.name for file in Path("many").iterdir()) == sorted(names)  # nothing is written beside them
+    for name in ("../many/../secret.png", "..", "."):
+        Path("many.csv").write_text(f"image,x0,y0,x1,y1\n{name},{TEXT}")
+        with pytest.raises(UserError, match="not in the folder many"):
+            run("many", "--boxes", "many.csv", "--out", "of_many")
 
 
 @pytest.mark.full
