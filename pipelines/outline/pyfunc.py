@@ -22,6 +22,8 @@ class OutlineAnnotation:
     def predict(self, asked: dict[str, np.ndarray], params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return columns object (number of the box), vertex (its number), x and y, in pixels of the image."""
         images, boxes = np.asarray(asked["image"]), np.asarray(asked["box"])
+        if not len(boxes):
+            raise UserError("no box: say where objects are")
         if len(images) not in (1, len(boxes)):
             raise UserError(f"{len(images)} images and {len(boxes)} boxes: a box an image, or one image for all")
         tables = []

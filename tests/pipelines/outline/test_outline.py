@@ -201,6 +201,8 @@ def test_evaluation_comparison_and_registration(workplace: Path, store: Path) ->
     for number, outline in enumerate(ours):
         of_box = said[said["object"] == number]
         np.testing.assert_allclose(of_box[["x", "y"]].to_numpy(), outline.points)
+    with pytest.raises(UserError, match="no box: "):
+        model.predict({"image": image[None], "box": boxes[:0]})
     files = Path(mlflow.artifacts.download_artifacts("models:/outline-annotation/2")).rglob("*")
     assert not {path.suffix for path in files} & {".pkl", ".pickle", ".pt", ".pth"}
 
