@@ -98,9 +98,12 @@ def find_outlines(
 
 def _scores(log_p: Tensor, *, one: bool) -> Tensor:
     """Return the logarithm of the score of each cell and of "closed" (rows, 785); see `find_outlines`."""
-    cells, closed = log_p[:, :CELLS].exp().view(-1, 1, GRID, GRID), log_p[:, CELLS:]
+    cells, closed = log_p[:, :CELLS], log_p[:, CELLS:]
+    # In shares of the highest: where that one was ruled out, all others may be too small for a float32.
+    highest = cells.amax(1, keepdim=True).clamp(min=-1e30)
     kernel = cells.new_tensor([0.5, 1.0, 0.5])
-    around = conv2d(cells, kernel.outer(kernel)[None, None], padding=1).flatten(1).log()
+    shares = (cells - highest).exp().view(-1, 1, GRID, GRID)
+    around = conv2d(shares, kernel.outer(kernel)[None, None], padding=1).flatten(1).log() + highest
     around = around.where(log_p[:, :CELLS].isfinite(), -torch.inf)
     if one:
         around = (

@@ -149,6 +149,15 @@ def test_search_closes_no_line_and_ends() -> None:
     assert found.closed.tolist() == [False]
 
 
+@pytest.mark.parametrize("beam", [1, 2])
+def test_what_is_left_may_be_nearly_impossible(beam: int) -> None:
+    """The network would have vertex 50 again, or close at once; what is left has 1e-80, no number in float32."""
+    network: Any = Written({40: {50: 1.0}, 50: {50: 0.5, CLOSED: 0.5, 300: 1e-80}, 300: {CLOSED: 1.0}})
+    found = find_outlines(network, written_encoded(), max_vertices=5, beam=beam)
+    assert [cell for cell in found.cells[:, 0].tolist() if cell != NONE] == [40, 50, 300]
+    assert found.closed.tolist() == [True]
+
+
 def test_who_oversees_has_the_last_word() -> None:
     network: Any = Written({40: {50: 1.0}, 44: {60: 1.0}, 60: {CLOSED: 1.0}})
 
