@@ -22,8 +22,8 @@ HOW = (
     "The traced mask is of a head on the same encoder; the true polygon on the grid is the best that vertices on it "
     "allow. The difference is paired: each draw has the same images of both. s: seconds of encoder and search for one "
     "object by itself. Corrected: the first vertex that is off by more than T cells is put right, and the network goes "
-    "on from there; clicks are of an object. Training from another seed changes networks too, and no interval here "
-    "knows of it."
+    "on from there; clicks are of an object, of the {corrected} that have 3 vertices or more on the grid. Training "
+    "from another seed changes networks too, and no interval here knows of it."
 )
 
 
@@ -86,8 +86,9 @@ def write_table(results: Results, markdown: Path, data: Path) -> None:
     for name in sorted(known.index):
         label = name if known[name] else f"{name} (not trained on)"
         lines.append(table_row(label, str(counts[name]), *(f"{of[name]:.3f}" for of in by_class.values())))
-    own = rows_of(results[ranked[0]][0])
-    how = HOW.format(crops=len(own), images=own["image"].nunique(), draws=DRAWS)
+    of_first = results[ranked[0]][0]
+    own, objects = rows_of(of_first), of_first.loc[of_first["threshold"] > 0, "crop"].nunique()
+    how = HOW.format(crops=len(own), images=own["image"].nunique(), draws=DRAWS, corrected=objects)
     write_text(markdown, "\n".join([*lines, "", how, ""]))
     metrics_of = {name: results[name][1] for name in ranked}
     content = {"how": how, "scores": metrics_of, "iou": {name: of.to_dict() for name, of in by_class.items()}}

@@ -187,6 +187,7 @@ def test_evaluation_comparison_and_registration(workplace: Path, store: Path) ->
     compare_main(Path("scores"), Path("metrics"), Path("curves"), Path("comparison"))
     table = Path("comparison/table.md").read_text()
     assert "| ell (not trained on) | 2 |" in table
+    assert "of the 4 that have 3 vertices or more" in table
     assert all(f"| {name}" in table for name in ("scs", "convlstm", "traced mask of convlstm", "ellipse", "box"))
     assert (Path("comparison/iou.png").stat().st_size and Path("comparison/curves.png").stat().st_size) > 0
 
