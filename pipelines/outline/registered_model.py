@@ -70,7 +70,10 @@ def read_boxes(file: Path, source: Path, class_name: str) -> list[Asked]:
     images = table.get("image", pd.Series(source.name, index=table.index)).fillna("")
     classes = table.get("class", pd.Series(class_name, index=table.index)).fillna(class_name)
     asked = [Asked(*one) for one in zip(images, boxes, classes, strict=True)]
-    return asked if source.is_dir() else [one for one in asked if Path(one.image).name == source.name]
+    if source.is_dir():
+        return asked
+    place = source.absolute().as_posix()  # of a/one.png and b/one.png in a list one is this
+    return [one for one in asked if one.image and f"/{place}".endswith(f"/{Path(one.image).as_posix()}")]
 
 
 def annotate(

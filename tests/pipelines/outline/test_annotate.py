@@ -217,6 +217,15 @@ def test_a_list_names_images_as_it_likes_and_each_has_a_file(annotator: Annotato
             run("many", "--boxes", "many.csv", "--out", "of_many")
 
 
+def test_a_list_of_many_folders_has_boxes_of_one_image(annotator: Annotator) -> None:
+    rows = [
+        f"{name},{TEXT}" for name in ("images/one.png", "others/one.png", "one.png", "./images/one.png", "", "e.png")
+    ]
+    rows += [f"{Path('images/one.png').absolute()},{TEXT}"]
+    Path("folders.csv").write_text("\n".join(["image,x0,y0,x1,y1", *rows]))
+    assert run("images/one.png", "--boxes", "folders.csv", "--out", "of_one")[0].startswith("4 objects in 1 images")
+
+
 @pytest.mark.full
 def test_labelme_opens_it(annotator: Annotator) -> None:
     """By its own reader, in an environment of its own: it brings a window system."""
