@@ -11,7 +11,7 @@ TOLERANCE = 0.5  # cells by which simplifying may move the outline
 
 
 def to_grid(polygon: Points, max_vertices: int) -> Points:
-    """Simplify a polygon in pixels of a crop to vertices in cells, clockwise as one sees it, no two in one cell.
+    """Simplify a polygon in pixels of a crop to vertices in cells, clockwise as one sees it, no two in a row in a cell.
 
     By Douglas and Peucker, from the vertex that is farthest from the mean of all; with double the tolerance as long as
     there are more than ``max_vertices``. Fewer than 3 are left of what is thinner than a cell.
@@ -41,11 +41,6 @@ def cells_of(vertices: Points) -> NDArray[np.int64]:
     """Return the number of the cell of each vertex (n, 2) in cells: row by row."""
     column, row = np.clip(np.floor(vertices), 0, GRID - 1).astype(np.int64).T
     return row * GRID + column
-
-
-def centres(cells: NDArray[np.int64]) -> Points:
-    """Return the middle of each cell, in cells."""
-    return np.stack([cells % GRID, cells // GRID], -1) + 0.5
 
 
 def to_pixels(vertices: Points) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon
 
-from pipelines.outline.grid_polygon import cells_of, centres, signed_area, to_grid, to_pixels
+from pipelines.outline.grid_polygon import cells_of, signed_area, to_grid, to_pixels
 from pipelines.outline.samples import rasterise
 
 
@@ -66,7 +66,6 @@ def test_what_crosses_itself_where_it_is_simplified_is_one_polygon_all_the_same(
 
 def test_cells_are_numbered_row_by_row() -> None:
     assert cells_of(np.array([[3.9, 2.0], [0, 0], [28, 28]])).tolist() == [2 * 28 + 3, 0, 783]
-    assert centres(np.array([2 * 28 + 3])).tolist() == [[3.5, 2.5]]
 
 
 def test_mask_and_edges_of_a_rectangle() -> None:

@@ -7,7 +7,6 @@ from shapely import Polygon
 
 from pipelines.outline.baselines import box_polygon, ellipse_polygon, traced_polygon
 from pipelines.outline.corrections import Corrector
-from pipelines.outline.grid_polygon import centres
 from pipelines.outline.scores import boundary_f, iou, to_mask
 from scs_model.networks.outline import CELLS
 
@@ -60,12 +59,13 @@ def test_corrections_by_hand() -> None:
     a, b, c, d = 2 * 28 + 2, 2 * 28 + 12, 12 * 28 + 12, 12 * 28 + 2
     near_c, off_d = 12 * 28 + 11, 12 * 28 + 5
     said = [near_c, off_d, a, CELLS, 3 * 28 + 3]
+    true = np.array([[cell % 28 + 0.5, cell // 28 + 0.5] for cell in (a, b, c, d)])
     for threshold, clicks, accepted in (
         (3, 2, [near_c, off_d, a, b, CELLS]),
         (2, 3, [near_c, d, a, b, CELLS]),
         (0, 4, [c, d, a, b, CELLS]),
     ):
-        corrector = Corrector([centres(np.array([a, b, c, d]))], threshold)
+        corrector = Corrector([true], threshold)
         heard = [int(corrector(t, certain(cell)).argmax()) for t, cell in enumerate(said)]
         assert heard == accepted
         assert corrector.clicks == [clicks]
