@@ -228,13 +228,26 @@ def test_a_list_of_many_folders_has_boxes_of_one_image(annotator: Annotator) -> 
 
 @pytest.mark.full
 def test_labelme_opens_it(annotator: Annotator) -> None:
-    """By its own reader, in an environment of its own: it brings a window system."""
-    file = run("images/one.png", "--box", TEXT, "--class", "square")[1]
+    """By its own reader, in an environment of its own: it brings a window system. What it saves is kept."""
+    arguments = "images/one.png", "--box", TEXT, "--class", "square", "--out", "labelme_out"
+    file = run(*arguments)[1]
     subprocess.run([sys.executable, "-m", "venv", "labelme"], check=True)
     python = Path("labelme/bin/python").absolute()
     subprocess.run([python, "-m", "pip", "install", "--quiet", "labelme==6.3.1"], check=True)
-    code = f"from labelme._label_file import LabelFile; print(LabelFile({file!r}).shapes)"
+    code = f"""if True:
+        from labelme._label_file import read_label_file, write_label_file
+        read = read_label_file({file!r})
+        print(read.shapes)
+        shapes = [dict(label=s["label"], shape_type=s["shape_type"], points=s["points"][1:]) for s in read.shapes]
+        write_label_file({file!r}, shapes=shapes, image_path=read.image_path, image_height=120, image_width=120,
+                         other_data=read.other_data)
+    """
     without_window = {"QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, env=without_window)
     assert done.returncode == 0, done.stderr
     assert "'label': 'square'" in done.stdout
+    corrected = Path(file).read_bytes()
+    assert "generator" in json.loads(corrected)
+    with pytest.raises(UserError, match=r"one\.json: is there already, and isn't as scs annotate writes it"):
+        run(*arguments)
+    assert Path(file).read_bytes() == corrected
