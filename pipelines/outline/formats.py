@@ -117,7 +117,7 @@ def _refuse_loss(file: Path, objects: list[list[Any]]) -> None:
         ours, known = about["sha256"] == _digest(content), about["objects"]
     except FileNotFoundError:
         return
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         ours, known = False, []
     if not ours:
         raise UserError(f"{file}: is there already, and isn't as scs annotate writes it: name another --out")

@@ -80,6 +80,8 @@ def test_one_box_in_every_format(annotator: Annotator) -> None:
     assert (mask != ours).mean() < 0.02
     assert first["bbox"][:2] == pytest.approx(outline.points.min(0))
     assert second["id"] == 2
+    for one in (first, second):  # whichever way round the network goes
+        assert one["area"] == pytest.approx(Polygon(np.reshape(one["segmentation"][0], (-1, 2))).area, rel=0.01)
     assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["object"]
 
 
@@ -117,6 +119,8 @@ def test_a_folder_and_a_fixed_vertex(annotator: Annotator, caplog: pytest.LogCap
 
     (fixed,) = json.loads(Path(run("images/one.png", "--box", TEXT, "--fix", "1,80.5,20.25")[1]).read_text())["shapes"]
     assert fixed["points"][1] == [80.5, 20.25]
+    with pytest.raises(NotADirectoryError):  # in one line, which names it
+        run("images/one.png", "--box", TEXT, "--out", "boxes.csv")
     Path("out/one.json").write_text('{"shapes": []}')  # somebody's own
     with pytest.raises(UserError, match=r"out/one\.json: is there already"):
         run("images/one.png", "--box", TEXT, "--out", "out")
