@@ -6,10 +6,11 @@ One line a claim; exit status 1 if any is short. One core; 8 objects of 16 verti
 of 16, float32, STSGD at p = 0.5. The naive side has the same weights, and goes vertex by vertex, layer by layer, with
 `detach`. A polygon is of one image, from pixels to 20 vertices, from each of the first vertices that are tried; an
 untrained network closes none by itself. Times are the best of rounds in which every side runs once: others' load only
-adds.
+adds. The polygon's is of the processor, which on one core is the clock's when nobody else is there.
 """
 
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -85,8 +86,8 @@ def measure_polygon() -> None:
         _, (outline,) = annotator.propose(annotator.encode(image))
         assert len(outline.points) == VERTICES
 
-    seconds = best_seconds({"polygon": run}, ROUNDS)["polygon"]
-    claim(f"outline of {VERTICES} vertices, 15 layers, seconds", seconds, "<=", 0.3)
+    seconds = best_seconds({"polygon": run}, ROUNDS, time.process_time)["polygon"]
+    claim(f"outline of {VERTICES} vertices, 15 layers, seconds of a core", seconds, "<=", 0.3)
 
 
 def main() -> int:
