@@ -94,20 +94,23 @@ def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDri
 def _order_columns(found: Found, workers: Decoders, rate: float) -> dict[str, str]:
     """Decide which column of LiVi-Set's tables is the angle, by those of all drives; return words for it."""
     drives = [drive for drive in found.drives if drive.layout == "LiVi-Set"]
-    answers = list(workers.map(below_zero, [(drive.path.absolute(),) for drive in drives]))
-    counts = [answer for answer in answers if not isinstance(answer, Failure)]
-    column = angle_column(counts)
-    if not drives:
+    found.drives = [drive for drive in found.drives if drive.layout != "LiVi-Set"]
+    counts = {}
+    for drive, answer in zip(
+        drives, workers.map(below_zero, [(drive.path.absolute(),) for drive in drives]), strict=True
+    ):
+        if isinstance(answer, Failure):
+            found.rejected[drive.name] = f"its {LABELS}: {answer.reason}"
+        else:
+            counts[drive] = answer
+    if not counts:
         return {}
+    column = angle_column(list(counts.values()))
     if column is None:
-        found.rejected |= {drive.name: f"its {LABELS}: which column is the angle can't be told" for drive in drives}
-        found.drives = [drive for drive in found.drives if drive.layout != "LiVi-Set"]
+        found.rejected |= {drive.name: f"its {LABELS}: which column is the angle can't be told" for drive in counts}
         return {}
-    others = [drive for drive in found.drives if drive not in drives]
-    found.drives = others + [
-        replace(drive, angle_at=column, rate=rate, split=_official_split(drive.name)) for drive in drives
-    ]
-    below = sum(count[column] for count in counts)
+    found.drives += [replace(drive, angle_at=column, rate=rate, split=_official_split(drive.name)) for drive in counts]
+    below = sum(count[column] for count in counts.values())
     order = ("angle, speed", "speed, angle")[column]
     return {"behavior_columns": f"{order}: {below} numbers below zero in column {column + 1}"}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.common.errors import as_unreadable
 from pipelines.common.limits import check_size
 from pipelines.driving.rows import Read, Session, usable
 
@@ -40,8 +41,15 @@ def _number(text: str) -> float:
 
 
 def below_zero(folder: Path) -> tuple[int, int, int]:
-    """Return how many numbers of each column are below zero, and how many rows there are."""
-    columns = read_columns(folder)
+    """Return how many numbers of each column are below zero, and how many rows there are.
+
+    Raises
+    ------
+    UnreadableFile
+        If there is no such table.
+    """
+    with as_unreadable(folder / LABELS):
+        columns = read_columns(folder)
     first, second = (int((column < 0).sum()) for column in columns.T)
     return first, second, len(columns)
 

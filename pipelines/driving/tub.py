@@ -9,6 +9,8 @@ https://docs.donkeycar.com, the Tub v2 format.
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 
 from pipelines.common.errors import as_unreadable
 from pipelines.common.limits import check_size
+from pipelines.common.text import printable
 from pipelines.driving.rows import Read, Session, usable
 
 MANIFEST, IMAGES = "manifest.json", "images"
@@ -32,7 +35,7 @@ def read_tub(folder: Path, name: str) -> Read:
     sessions: dict[str, list[tuple[int, float, float, str]]] = {}
     bad: dict[str, list[int]] = {}
     for catalog in catalogs:
-        if not (folder / catalog).is_file():
+        if not _is_file(folder / catalog):
             read.rejected[f"{name}/{catalog}"] = "the manifest names it, and it isn't there"
             continue
         for number, record in enumerate(_records(folder / catalog)):
@@ -45,8 +48,8 @@ def read_tub(folder: Path, name: str) -> Read:
             if reason := _wrong(record, folder):
                 bad.setdefault(reason, []).append(index)
                 continue
-            row = index, _seconds(record), _number(record[ANGLE]), Path(record[PICTURE]).name
-            sessions.setdefault(str(record.get(SESSION, "")), []).append(row)
+            row = index, _seconds(record), _number(record[ANGLE]), file_name(record[PICTURE])
+            sessions.setdefault(printable(record.get(SESSION, "")), []).append(row)
     for reason, indexes in bad.items():
         read.reject(name, indexes, reason)
     for key, rows in sessions.items():
@@ -64,13 +67,22 @@ def read_tub(folder: Path, name: str) -> Read:
     return read
 
 
+def file_name(path: str) -> str:
+    """Return the last part of a path of any system."""
+    return re.split(r"[\\/]", path)[-1]
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - false for a name that no file can have; Path raises
+
+
 def read_manifest(folder: Path) -> tuple[list[str], set[int]]:
     """Return the names of a tub's catalogs and the indexes of deleted records."""
     file = folder / MANIFEST
     check_size(file.stat().st_size)
     try:
         about = json.loads(file.read_bytes().splitlines()[4])
-        return [Path(path).name for path in about["paths"]], {int(index) for index in about.get("deleted_indexes", [])}
+        return [file_name(path) for path in about["paths"]], {int(index) for index in about.get("deleted_indexes", [])}
     except (ValueError, LookupError, TypeError, RecursionError, OverflowError):
         raise ValueError(f"{MANIFEST} is none of a tub: its fifth line should name the catalogs") from None
 
@@ -79,7 +91,7 @@ def manifest_of(folder: Path) -> tuple[list[str], set[int]]:
     """Return the catalogs that are there, and the indexes of deleted records; raises UnreadableFile if it is no tub."""
     with as_unreadable(folder):
         catalogs, deleted = read_manifest(folder)
-        return [catalog for catalog in catalogs if (folder / catalog).is_file()], deleted
+        return [catalog for catalog in catalogs if _is_file(folder / catalog)], deleted
 
 
 def read_pictures(folder: Path, catalog: str, deleted: set[int]) -> list[tuple[float, str]]:
@@ -87,7 +99,7 @@ def read_pictures(folder: Path, catalog: str, deleted: set[int]) -> list[tuple[f
     with as_unreadable(folder / catalog):
         records = [record for record in _records(folder / catalog) if record and int(record[INDEX]) not in deleted]
     named = [record for record in records if isinstance(record.get(PICTURE), str)]
-    return [(_seconds(record), f"{IMAGES}/{Path(record[PICTURE]).name}") for record in named]
+    return [(_seconds(record), f"{IMAGES}/{file_name(record[PICTURE])}") for record in named]
 
 
 def _records(catalog: Path) -> Iterator[dict[str, Any] | None]:
@@ -122,7 +134,7 @@ def _wrong(record: dict[str, Any], folder: Path) -> str | None:
         return "not driven by hand"
     if not isinstance(record.get(PICTURE), str):
         return f"no name for {PICTURE}"
-    if not (folder / IMAGES / Path(record[PICTURE]).name).is_file():
+    if not _is_file(folder / IMAGES / file_name(record[PICTURE])):
         return f"its picture isn't in {IMAGES}/"
     if np.isnan(_number(record.get(TIME))):
         return f"no number for {TIME}"

@@ -140,6 +140,18 @@ def test_folders_that_are_named_as_splits_are_these(run):
     assert run.reasons == {"test/9": "no behavior.csv in it"}
 
 
+def test_a_table_that_cannot_be_read_costs_its_drive(run):
+    for number in range(5):
+        write_livi(run.raw / str(number), angles(12, number), base=12 * number)
+    (run.raw / "3" / "behavior.csv").write_bytes(b"\xff\xfe1,2\n")
+    (run.raw / "4" / "behavior.csv").unlink()
+    (run.raw / "4" / "behavior.csv").symlink_to("gone.csv")
+    assert run() == 2
+    assert open_drives(run.store).sessions["name"].tolist() == ["0", "1", "2"]
+    assert run.reasons["3"].startswith("its behavior.csv: 'utf-8' codec can't decode")
+    assert run.reasons["4"] == "its behavior.csv: No such file or directory"
+
+
 def test_two_units_no_drive_and_nothing_of_use_are_refused_in_a_line(run, tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         run()

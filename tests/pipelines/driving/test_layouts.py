@@ -125,6 +125,7 @@ def test_a_tub_with_deleted_broken_and_unordered_records_and_paths_of_another_ma
     records[1]["cam/image_array"] = "/home/pi/car/data/images/1_cam_image_array_.jpg"
     records[2]["_timestamp_ms"] += 10**9
     records[4]["cam/image_array"] = "/etc/passwd"
+    records[8]["cam/image_array"] = r"C:\car\data\images\8_cam_image_array_.jpg"
     records[6]["user/mode"] = "local_pilot"
     records[7]["user/angle"] = 10**400
     write_catalog(tmp_path, records, deleted=[3])
@@ -143,6 +144,19 @@ def test_a_tub_with_deleted_broken_and_unordered_records_and_paths_of_another_ma
         "d#7": "no number for user/angle",
         "d/catalog_0.catalog#9": "no record that can be read",
     }
+
+
+def test_names_in_a_tub_that_no_file_can_have_cost_their_records(tmp_path):
+    write_tub(tmp_path, [0.0, 0.1, 0.2, 0.3])
+    records = [json.loads(line) for line in (tmp_path / "catalog_0.catalog").read_text().splitlines()]
+    for record, name in zip(records, ("a" * 400 + ".jpg", "a\0.jpg"), strict=False):
+        record["cam/image_array"] = name
+    for record in records:
+        record["_session_id"] = "\ud800"
+    write_catalog(tmp_path, records)
+    result = read("donkeycar tub", tmp_path)
+    assert [(session.name, session.angle.tolist()) for session in result.sessions] == [(r"d/\ud800", [0.2, 0.3])]
+    assert result.rejected == {"d#0-1": "its picture isn't in images/"}
 
 
 def test_a_constant_angle_and_a_tub_that_is_none(tmp_path):
