@@ -24,12 +24,14 @@ KM_H = 3.6
 
 
 def read_columns(folder: Path) -> NDArray[np.float64]:
-    """Read the two columns (N, 2) of a drive; what is no number is NaN."""
+    """Read the two columns (N, 2) of a drive, but for a header if somebody wrote one; what is no number is NaN."""
     file = folder / LABELS
     check_size(file.stat().st_size)
     rows = [line.split(",") for line in file.read_text(encoding="utf-8-sig").splitlines()]
     while rows and rows[-1] == [""]:
         rows.pop()
+    if rows and all(field.strip() and np.isnan(_number(field)) and field.strip().lower() != "nan" for field in rows[0]):
+        del rows[0]  # of two words; were it a row, all after it would be of the next picture
     return np.array([[_number(row[k]) if len(row) > k else np.nan for k in (0, 1)] for row in rows]).reshape(-1, 2)
 
 
@@ -68,6 +70,8 @@ def read_drive(folder: Path, name: str, angle_at: int, rate: float, split: str |
     stems = [path.stem for path in (folder / PICTURES).iterdir() if path.suffix == ".jpg"]
     there = {int(stem) for stem in stems if stem.isdecimal() and stem == str(int(stem))}
     labelled = set(range(len(columns)))
+    if there and (min(there), max(there)) == (1, len(columns)):
+        raise ValueError(f"{PICTURES} has 1.jpg to {len(columns)}.jpg: row k is of k.jpg from 0 on")
     read.reject(name, labelled - there, f"{PICTURES} has no such picture")
     read.reject(name, there - labelled, f"no row of {LABELS} is of it")
     rows = sorted(labelled & there)

@@ -119,6 +119,21 @@ def test_livi_pictures_without_a_row_and_rows_without_a_picture(tmp_path):
     }
 
 
+def test_livi_rows_are_never_those_of_the_next_picture(tmp_path):
+    """A header isn't the row of 0.jpg; pictures that are counted from 1 have no row that is known to be theirs."""
+    write_livi(tmp_path, [(-10, 30), (1, 31), (2, 32)])
+    labels = tmp_path / "behavior.csv"
+    labels.write_text("angle,speed\n" + labels.read_text())
+    result = read("LiVi-Set", tmp_path, rate=10.0)
+    assert result.sessions[0].angle.tolist() == [-10, 1, 2]
+    assert not result.rejected
+    labels.write_text("nan,nan\n-10,30\n1,31\n")
+    assert read("LiVi-Set", tmp_path, rate=10.0).sessions[0].numbers == [1, 2]
+    (tmp_path / "dvr_66x200" / "0.jpg").rename(tmp_path / "dvr_66x200" / "3.jpg")
+    with pytest.raises(UnreadableFile, match=r"has 1.jpg to 3.jpg: row k is of k.jpg from 0 on"):
+        read("LiVi-Set", tmp_path, rate=10.0)
+
+
 def test_a_tub_with_deleted_broken_and_unordered_records_and_paths_of_another_machine(tmp_path):
     write_tub(tmp_path, [0.0, 0.1, 0.2, 0.3, 0.4, 1.5, 0.6, 0.7, 0.8], deleted=[3])
     records = [json.loads(line) for line in (tmp_path / "catalog_0.catalog").read_text().splitlines()]
