@@ -1,7 +1,7 @@
 """A simulated road, and a car on it whose driver steers with a lag."""
 
 from dataclasses import dataclass
-from math import atan, cos, degrees, sin
+from math import atan, ceil, cos, degrees, sin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ WHEELBASE_M, STEERING_RATIO = 2.7, 15.0
 # The driver looks ahead for less time than hands and car then take: the wheel follows what was seen a second ago.
 PREVIEW_S, DELAY_S, LAG_S = 0.6, 0.3, 0.7
 BACK_TO_LANE, BACK_TO_DIRECTION = 0.0025, 0.1  # curvature for each metre, and each radian, that the car is off
-STEP_S = 0.02
+LONGEST_STEP_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,26 @@ def draw_curvature(rng: np.random.Generator, metres: int) -> Array:
 
 def draw_drive(rng: np.random.Generator, seconds: int, rate: int) -> Drive:
     """Draw a road and drive along it for so long; values are those at ``rate`` times a second."""
-    steps = round(seconds / STEP_S)
-    speed = gaussian_filter1d(rng.normal(size=steps), 3 / STEP_S)
+    per_frame = ceil(1 / rate / LONGEST_STEP_S)
+    steps, step = seconds * rate * per_frame, 1 / rate / per_frame
+    speed = gaussian_filter1d(rng.normal(size=steps), 3 / step)
     speed = SPEED + SPEED_SPREAD * np.clip((speed - speed.mean()) / speed.std(), -2, 2)
-    curvature = draw_curvature(rng, int(speed.sum() * STEP_S) + AHEAD_M + 20)
+    curvature = draw_curvature(rng, int(speed.sum() * step) + AHEAD_M + 20)
     metres = np.arange(len(curvature))
-    wanted = [0.0] * round(DELAY_S / STEP_S)  # what the hands have yet to do
+    wanted = [0.0] * round(DELAY_S / step)  # what the hands have yet to do
     s = offset = turn = x = y = heading = angle = 0.0
     states = np.empty((steps, 7))
     for i, v in enumerate(speed):
         states[i] = s, offset, turn, x, y, heading, angle
         seen = np.interp(s + v * PREVIEW_S, metres, curvature) - BACK_TO_LANE * offset - BACK_TO_DIRECTION * turn
         wanted.append(STEERING_RATIO * degrees(atan(WHEELBASE_M * seen)))
-        angle += (wanted[i] - angle) * STEP_S / LAG_S
+        angle += (wanted[i] - angle) * step / LAG_S
         bend = np.tan(np.radians(angle / STEERING_RATIO)) / WHEELBASE_M
-        x, y = x + v * sin(heading) * STEP_S, y + v * cos(heading) * STEP_S
-        s, offset = s + v * cos(turn) * STEP_S, offset + v * sin(turn) * STEP_S
-        turn += v * (bend - np.interp(s, metres, curvature)) * STEP_S
-        heading += v * bend * STEP_S
-    every = np.arange(0, steps, round(1 / rate / STEP_S))[: seconds * rate]
+        x, y = x + v * sin(heading) * step, y + v * cos(heading) * step
+        s, offset = s + v * cos(turn) * step, offset + v * sin(turn) * step
+        turn += v * (bend - np.interp(s, metres, curvature)) * step
+        heading += v * bend * step
+    every = np.arange(0, steps, per_frame)
     way, offsets, turns, xs, ys, headings, angles = states[every].T
     wander = gaussian_filter1d(rng.normal(size=(3, len(every))), rate, axis=1)
     return Drive(

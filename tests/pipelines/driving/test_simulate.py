@@ -49,6 +49,14 @@ def test_the_heading_turns_as_the_wheel_says(drive):
     assert np.diff(drive.heading) == pytest.approx(0.1 * (rate[1:] + rate[:-1]) / 2, abs=0.004)
 
 
+@pytest.mark.parametrize("rate", [3, 20, 30])
+def test_frames_are_as_many_a_second_as_asked_for(rate):
+    """By the way that the car makes from frame to frame at its speed, whatever the simulation's own steps are."""
+    drive = draw_drive(np.random.default_rng(4), 20, rate)
+    assert len(drive.angle) == 20 * rate
+    assert np.diff(drive.way).sum() == pytest.approx(drive.speed[:-1].sum() / rate, rel=0.02)
+
+
 def test_a_road_that_bends_to_the_right_is_seen_to(drive):
     scene = Scene.draw(np.random.default_rng(1))
     frames = {c: Camera(still(drive, curvature=c), scene, (66, 200)).frame(0) for c in (-0.01, 0.0, 0.01)}
