@@ -42,6 +42,13 @@ def _number(text: str) -> float:
         return np.nan
 
 
+def picture_numbers(folder: Path) -> list[int]:
+    """Return the numbers of a drive's pictures, ascending; raises UnreadableFile if they can't be listed."""
+    with as_unreadable(folder / PICTURES):
+        stems = [path.stem for path in (folder / PICTURES).iterdir() if path.suffix == ".jpg"]
+    return sorted(int(stem) for stem in stems if stem.isdecimal() and stem == str(int(stem)))
+
+
 def below_zero(folder: Path) -> tuple[int, int, int]:
     """Return how many numbers of each column are below zero, and how many rows there are.
 
@@ -67,8 +74,7 @@ def read_drive(folder: Path, name: str, angle_at: int, rate: float, split: str |
     """Read what there is to know of a drive's frames, ``rate`` of them a second."""
     read = Read()
     columns = read_columns(folder)
-    stems = [path.stem for path in (folder / PICTURES).iterdir() if path.suffix == ".jpg"]
-    there = {int(stem) for stem in stems if stem.isdecimal() and stem == str(int(stem))}
+    there = set(picture_numbers(folder))
     labelled = set(range(len(columns)))
     if there and (min(there), max(there)) == (1, len(columns)):
         raise ValueError(f"{PICTURES} has 1.jpg to {len(columns)}.jpg: row k is of k.jpg from 0 on")

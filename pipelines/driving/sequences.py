@@ -12,6 +12,13 @@ TOLERANCE_S = 1e-3
 FEWEST = 3  # sessions, to be split by
 
 
+def check_rate(time: NDArray[np.float64], rate: float) -> None:
+    """Refuse times of fewer frames a second than that; raises ValueError."""
+    step = float(np.median(np.diff(time)))
+    if step > 1.1 / rate:
+        raise ValueError(f"it has {1 / step:.3g} frames a second, and rate is {rate:g}")
+
+
 def sample(time: NDArray[np.float64], rate: float | None, max_gap_s: float) -> NDArray[np.intp]:
     """Return the places of the frames that are nearest to ``rate`` times a second; all where there is no rate.
 
@@ -24,9 +31,7 @@ def sample(time: NDArray[np.float64], rate: float | None, max_gap_s: float) -> N
     """
     if rate is None or len(time) < 2:
         return np.arange(len(time))
-    step = float(np.median(np.diff(time)))
-    if step > 1.1 / rate:
-        raise ValueError(f"it has {1 / step:.3g} frames a second, and rate is {rate:g}")
+    check_rate(time, rate)
     picked = []
     for part in np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > max_gap_s + TOLERANCE_S) + 1):
         of_part = time[part]

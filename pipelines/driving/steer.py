@@ -7,24 +7,28 @@ import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from itertools import count, islice
+from itertools import chain, count, islice
 from math import isnan
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from pipelines.common.errors import UnreadableFile
+import numpy as np
+
+from pipelines.common.errors import UnreadableFile, as_unreadable
 from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
 from pipelines.common.workers import guarded
 from pipelines.driving import comma_ai, livi_set, tub
 from pipelines.driving.layouts import Layout, read_piece
 from pipelines.driving.rows import Picture
+from pipelines.driving.sequences import check_rate
 from pipelines.driving.specification import STEERING
 from pipelines.driving.steering import Image, Steering, SteeringDescription, load_steering
 from pipelines.video.frames import Decoding
 from pipelines.video.stream import stream_frames
 
 PIECE = 32  # frames that are decoded at once
+JUDGED = 256  # the first frames, whose times say how many a second there are
 LONGEST_GAP_S = 0.5  # between two frames of which the later may follow from the earlier
 COLUMNS = ("frame", "time_s", "angle")
 
@@ -118,7 +122,8 @@ def read_source(source: Path, about: SteeringDescription, folder_rate: float, li
     Raises
     ------
     UnreadableFile
-        As soon as it can't be decoded, or takes more than it may.
+        As soon as it can't be decoded, or takes more than it may; if it has fewer frames a second than the network
+        was trained on.
     """
     if source.suffix.lower() in (".h5", ".hdf5"):
         frames = guarded(comma_ai.count_frames, source, limits=limits)
@@ -126,11 +131,17 @@ def read_source(source: Path, about: SteeringDescription, folder_rate: float, li
         yield from _decoded(source, "comma.ai 2016", timed, about, limits)
     elif (source / tub.MANIFEST).is_file():
         yield from _decoded(source, "donkeycar tub", _records(source, limits), about, limits)
+    elif (source / livi_set.PICTURES).is_dir():
+        numbers = guarded(livi_set.picture_numbers, source, limits=limits)
+        numbered = ((k / folder_rate, f"{livi_set.PICTURES}/{k}.jpg") for k in numbers)
+        yield from _decoded(source, "LiVi-Set", numbered, about, limits)
     else:
-        pictures = source / livi_set.PICTURES
+        if source.is_dir() and about.rate:
+            with as_unreadable(source):
+                check_rate(np.array([0, 1 / folder_rate]), about.rate)
         # The short side as long as the network's longer one, so that nothing of what it sees is made larger.
         decoding = Decoding(max(about.height, about.width), about.rate, 1, folder_rate, with_flow=False)
-        images = stream_frames(pictures if pictures.is_dir() else source, decoding, limits)
+        images = stream_frames(source, decoding, limits)
         for number, image in enumerate(images):
             yield Frame(number, number / about.rate if about.rate else float("nan"), image)
 
@@ -146,7 +157,12 @@ def _decoded(
 ) -> Iterator[Frame | None]:
     numbers = count()
     begun: float | None = None
-    chosen = thin(timed, about.rate)
+    coming = iter(timed)
+    first = list(islice(coming, JUDGED))
+    if about.rate and len(first) > 1:
+        with as_unreadable(path):
+            check_rate(np.array([time for time, _ in first]), about.rate)
+    chosen = thin(chain(first, coming), about.rate)
     while piece := list(islice(chosen, PIECE)):
         pictures = [picture for _, picture, _ in piece]
         target = about.height, about.width

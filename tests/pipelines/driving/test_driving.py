@@ -12,13 +12,14 @@ import pytest
 import torch
 import yaml
 from conftest import REPOSITORY
-from driving_files import grey, ingest_params, small_simulation, write_comma, write_picture, write_tub
+from driving_files import grey, ingest_params, small_simulation, write_comma, write_livi, write_picture, write_tub
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 from video_files import noise, write
 
 from pipelines import cli
 from pipelines.common.errors import UserError
+from pipelines.common.limits import Limits
 from pipelines.driving.compare import main as compare_main
 from pipelines.driving.drives import Drives, open_drives
 from pipelines.driving.evaluate import evaluate_driving
@@ -30,7 +31,7 @@ from pipelines.driving.register import main as register_main
 from pipelines.driving.scores import accuracy, angle_scores, baselines, change, difference
 from pipelines.driving.simulate import simulate_drives
 from pipelines.driving.specification import STEERING
-from pipelines.driving.steer import thin
+from pipelines.driving.steer import read_source, thin
 from pipelines.driving.steering import Steering, load_steering
 from pipelines.driving.train import train_driving
 from pipelines.driving.view import fit
@@ -271,9 +272,8 @@ def _steers_every_kind_of_source(steering: Steering, store: Path) -> None:
     assert "30 rows, degrees, by scs_drive, version 2" in words
     assert [row["frame"] for row in rows] == [str(k) for k in range(30)]
     assert [float(row["time_s"]) for row in rows] == pytest.approx(np.arange(30) / 10)
-    # The folder's pictures are decoded by another way, with a step between: near, not equal.
     stored = list(steering.steer(drives.frames(0, 30)))
-    assert np.corrcoef([float(row["angle"]) for row in rows], stored)[0, 1] > 0.9
+    assert [float(row["angle"]) for row in rows] == pytest.approx(stored, abs=1e-3)
 
     frames = np.stack(noise(1, 40, 64, 96))
     rows, _ = steered(str(write_comma(Path("comma"), frames, [0], [1.0])))  # its log is of no use, and isn't asked for
@@ -306,6 +306,27 @@ def _steers_every_kind_of_source(steering: Steering, store: Path) -> None:
     with pytest.raises(UserError, match="no picture in it"):
         steered("empty")
     assert read_params().trained_driving
+
+
+def test_a_drive_of_pictures_has_gaps_and_broken_frames_as_others_have(tmp_path: Path) -> None:
+    """Of LiVi-Set: what isn't there is a gap at its time, and what can't be read costs one angle, not the rest."""
+    steering = write_model(tmp_path / "m")
+    write_livi(tmp_path / "d", [(float(k), 30.0) for k in range(20)])
+    for k in range(8, 16):
+        (tmp_path / "d" / "dvr_66x200" / f"{k}.jpg").unlink()
+    (tmp_path / "d" / "dvr_66x200" / "3.jpg").write_bytes(b"nothing")
+    frames = list(read_source(tmp_path / "d", steering.description, 10.0, Limits()))
+    assert [frame and round(10 * frame.time) for frame in frames] == [None, *range(8), None, *range(16, 20)]
+    assert [frame.number for frame in frames if frame and frame.image is None] == [3]
+
+
+def test_what_has_fewer_frames_a_second_than_a_network_knows_is_refused(tmp_path: Path) -> None:
+    steering = write_model(tmp_path / "m")
+    write_tub(tmp_path / "tub", [0.0] * 20, rate=5.0)
+    write_livi(tmp_path / "d", [(float(k), 30.0) for k in range(20)])
+    for source in ("tub", "d", "d/dvr_66x200"):
+        with pytest.raises(UserError, match="it has 5 frames a second, and rate is 10"):
+            list(read_source(tmp_path / source, steering.description, 5.0, Limits()))
 
 
 def test_frames_are_thinned_as_they_come() -> None:
