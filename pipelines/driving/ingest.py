@@ -28,7 +28,7 @@ from pipelines.driving.drives import FrameWriter, write_rows
 from pipelines.driving.layouts import DrivePath, Found, Piece, find_drives, read_drive, read_piece
 from pipelines.driving.livi_set import LABELS, angle_column, below_zero
 from pipelines.driving.rows import Read, Session
-from pipelines.driving.sequences import SPLITS, number_sequences, sample, split_frames
+from pipelines.driving.sequences import SPLITS, find_copies, number_sequences, sample, split_frames
 from pipelines.params.driving import IngestDrives
 from pipelines.params.read import read_params
 
@@ -69,19 +69,26 @@ def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDri
         writer = FrameWriter(temporary, sum(len(session) for _, session in wanted), params.height, params.width)
         sessions: list[dict[str, str | None]] = []
         tables: list[pd.DataFrame] = []
-        for (drive, session), kept, digest in _decoded(wanted, workers, found.rejected, params, writer):
+        contents: list[set[int]] = []
+        for (drive, session), kept, digest, checksums in _decoded(wanted, workers, found.rejected, params, writer):
             if len(kept):
                 tables.append(_table(session.take(np.array(kept))).assign(session=len(sessions)))
                 sessions.append(
                     {"name": session.name, "layout": drive.layout, "sha256": digest, "split": session.split}
                 )
+                contents.append(checksums)
         writer.close()
         write_quarantine(found.rejected, quarantine)
         if not sessions:
             name, reason = min(found.rejected.items(), default=(".", "no drive in any known layout"))
             raise UserError(f"{source}: nothing of use in it; {name}: {reason}")
         of_sessions, rows = pd.DataFrame(sessions), pd.concat(tables, ignore_index=True)
-        rows["split"] = _splits(of_sessions, rows, found.rejected, params)
+        copies = find_copies(contents)
+        for number, (other, shared) in copies.items():
+            found.rejected[of_sessions["name"][number]] = (
+                f"{shared} of its {len(contents[number])} frames are those of {of_sessions['name'][other]}: unused"
+            )
+        rows["split"] = _splits(of_sessions, rows, list(copies), params)
         rows["sequence"] = number_sequences(
             rows["session"].to_numpy(), rows["split"].to_numpy(), rows["time"].to_numpy(), params.max_gap_s
         )
@@ -139,8 +146,8 @@ def _sessions(found: Found, workers: Decoders, params: IngestDrives) -> list[Wan
 
 def _decoded(
     wanted: list[Wanted], workers: Decoders, rejected: dict[str, str], params: IngestDrives, writer: FrameWriter
-) -> Iterator[tuple[Wanted, list[int], str]]:
-    """Decode the frames of each session into ``writer``; yield which there are, and the digest of their content."""
+) -> Iterator[tuple[Wanted, list[int], str, set[int]]]:
+    """Decode the frames of each session into ``writer``; yield which there are, their digest, and their checksums."""
     target = params.height, params.width
     with Progress(transient=True) as progress:
         bar = progress.add_task("decode drives", total=sum(len(session) for _, session in wanted))
@@ -148,6 +155,7 @@ def _decoded(
             path, size, read = drive.path.absolute(), None, Read()
             kept: list[int] = []
             digests: list[str] = []
+            checksums: set[int] = set()
             starts = iter(range(0, len(session), PIECE))
             # The first piece alone: it says the size that all should have.
             for group in iter(lambda: list(islice(starts, AT_ONCE if kept else 1)), []):  # noqa: B023 - called at once
@@ -161,10 +169,11 @@ def _decoded(
                     writer.add(piece.frames)
                     kept += [start + place for place in piece.places]
                     digests.append(piece.sha256)
+                    checksums |= set(piece.checksums)
                     size = size or (piece.size if piece.places else None)
                 progress.update(bar, advance=sum(map(len, pictures)))
             rejected |= read.rejected
-            yield (drive, session), kept, hashlib.sha256("".join(digests).encode()).hexdigest()
+            yield (drive, session), kept, hashlib.sha256("".join(digests).encode()).hexdigest(), checksums
 
 
 def _note(piece: Piece, session: Session, start: int, read: Read) -> None:
@@ -179,19 +188,17 @@ def _table(session: Session) -> pd.DataFrame:
 
 
 def _splits(
-    sessions: pd.DataFrame, rows: pd.DataFrame, rejected: dict[str, str], params: IngestDrives
+    sessions: pd.DataFrame, rows: pd.DataFrame, copies: list[int], params: IngestDrives
 ) -> "np.ndarray[tuple[int], np.dtype[np.int8]]":
-    """Draw the splits; a session with the content of another is in none: it could be on both sides of one."""
-    split = split_frames(
-        rows["session"].to_numpy(),
-        rows["time"].to_numpy(),
+    """Draw the splits; copies are in none."""
+    split = np.full(len(rows), SPLITS.index("unused"), np.int8)
+    used = ~rows["session"].isin(copies).to_numpy()
+    split[used] = split_frames(
+        rows["session"].to_numpy()[used],
+        rows["time"].to_numpy()[used],
         sessions["split"].tolist(),
         **params.model_dump(include={"stretch_minutes", "margin_s", "validation_share", "test_share", "seed"}),
     )
-    for number in np.flatnonzero(sessions["sha256"].duplicated()):
-        first = sessions["name"][sessions["sha256"].tolist().index(sessions["sha256"][number])]
-        rejected[sessions["name"][number]] = f"its frames are those of {first}: unused"
-        split[rows["session"].to_numpy() == number] = SPLITS.index("unused")
     return split
 
 

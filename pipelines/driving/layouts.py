@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,8 @@ class Piece:
         Rows and columns of the pictures; (0, 0) if there is none.
     sha256 : str
         Hex digest of their content.
+    checksums : list of int
+        CRC-32 of the content of each.
     """
 
     frames: NDArray[np.uint8]
@@ -125,6 +128,7 @@ class Piece:
     bad: dict[int, str]
     size: tuple[int, int]
     sha256: str
+    checksums: list[int]
 
 
 def read_piece(
@@ -138,6 +142,7 @@ def read_piece(
         Rows and columns that they should have; None for those of the first.
     """
     digest = hashlib.sha256()
+    checksums: list[int] = []
     bad: dict[int, str] = {}
     places: list[int] = []
     frames = np.empty((len(pictures), *target, 3), np.uint8)
@@ -152,8 +157,9 @@ def read_piece(
                 size = image.shape[:2]
                 frames[len(places)] = fit(image, *target)
                 digest.update(content)
+                checksums.append(zlib.crc32(content))
                 places.append(place)
-    return Piece(frames[: len(places)], places, bad, size or (0, 0), digest.hexdigest())
+    return Piece(frames[: len(places)], places, bad, size or (0, 0), digest.hexdigest(), checksums)
 
 
 def _pixels(path: Path, pictures: Sequence[Any]) -> Any:

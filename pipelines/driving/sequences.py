@@ -1,5 +1,8 @@
 """Which frames belong together: sampled in time, in sequences without a gap, and in splits that part no session."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,6 +13,7 @@ from pipelines.common.splits import draw_splits
 SPLITS = ("train", "validation", "test", "unused")
 TOLERANCE_S = 1e-3
 FEWEST = 3  # sessions, to be split by
+COPIED = 0.2  # share of a session's frames: of a copy with rows deleted, other frames may be the nearest in time
 
 
 def check_rate(time: NDArray[np.float64], rate: float) -> None:
@@ -38,6 +42,30 @@ def sample(time: NDArray[np.float64], rate: float | None, max_gap_s: float) -> N
         wanted = of_part[0] + np.arange(int((of_part[-1] - of_part[0] + TOLERANCE_S) * rate) + 1) / rate
         picked.append(np.unique(part[np.searchsorted((of_part[1:] + of_part[:-1]) / 2, wanted)]))
     return np.concatenate(picked)
+
+
+def find_copies(contents: Sequence[set[int]]) -> dict[int, tuple[int, int]]:
+    """Find sessions that have frames of another in them, whole or in part: they would be on both sides of a split.
+
+    Parameters
+    ----------
+    contents : sequence of set of int
+        The checksums of each session's frames.
+
+    Returns
+    -------
+    dict
+        From the number of a session to that of another, which has no fewer frames, and how many of them they share.
+    """
+    copies: dict[int, tuple[int, int]] = {}
+    first_of: dict[int, int] = {}
+    for number in sorted(range(len(contents)), key=lambda number: -len(contents[number])):
+        shared = Counter(first_of[frame] for frame in contents[number] if frame in first_of).most_common(1)
+        if shared and shared[0][1] >= COPIED * len(contents[number]):
+            copies[number] = shared[0]
+        else:
+            first_of |= dict.fromkeys(contents[number], number)
+    return copies
 
 
 def number_sequences(

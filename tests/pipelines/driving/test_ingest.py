@@ -42,7 +42,7 @@ def angles(count, start=0):
 def test_store(run, capsys):
     """Four LiVi-Set drives of 70 frames, more than a piece; in one of them a frame is broken."""
     for number in range(4):
-        write_livi(run.raw / str(number), angles(70, number), base=40 * number)
+        write_livi(run.raw / str(number), angles(70, number), base=60 * number)
     (run.raw / "2" / "dvr_66x200" / "66.jpg").write_bytes(b"nothing")
     assert run() == 1
     assert run.reasons == {"2#66": "no picture that can be decoded"}
@@ -52,7 +52,7 @@ def test_store(run, capsys):
     assert drives.attributes["angle_unit"] == "degrees"
     assert drives.sessions["name"].tolist() == ["0", "1", "2", "3"]
     levels = drives.frames(0, 279)[:, 16, 48, 0].astype(int)
-    assert np.abs(levels - 40 * rows["session"] - (rows["angle"] + 20 - rows["session"])).max() <= 1
+    assert np.abs(levels - 60 * rows["session"] - (rows["angle"] + 20 - rows["session"])).max() <= 1
     assert rows["speed"].unique() == pytest.approx([30 / 3.6])
     gap = rows[(rows["session"] == 2) & (rows["time"] > 6.45)]
     assert gap["sequence"].diff().tolist()[1:] == [0, 1, 0, 0] or gap["sequence"].nunique() == 1
@@ -121,9 +121,28 @@ def test_comma_beside_livi_and_what_is_broken(run):
     assert comma["angle"].to_numpy() == pytest.approx(levels * 3.0 - 50)
     assert run.reasons == {
         "livi/0#3": "a frame of 30 × 40 pixels in a drive of 66 × 200",
-        "livi/copy": "its frames are those of livi/1: unused",
+        "livi/copy": "20 of its 20 frames are those of livi/1: unused",
         "livi/still": "the angle is 5 all along: nothing to learn from",
     }
+
+
+def test_a_tub_and_its_cleaned_copy_are_on_one_side_of_a_split(run):
+    """The copy is never drawn, however few rows were deleted; of three drives one is drawn for each split."""
+    for number in range(3):
+        write_tub(run.raw / f"tub_{number}", [0.01 * k for k in range(40)])
+        for k in range(40):
+            write_picture(run.raw / f"tub_{number}" / "images" / f"{k}_cam_image_array_.jpg", grey(70 * number + k))
+    deleted = [4, 5, *range(20, 30)]
+    write_tub(run.raw / "tub_0_clean", [0.01 * k for k in range(40)], deleted=deleted)
+    for picture in (run.raw / "tub_0" / "images").iterdir():
+        (run.raw / "tub_0_clean" / "images" / picture.name).write_bytes(picture.read_bytes())
+    assert run(rate=None) == 1
+    assert run.reasons == {"tub_0_clean/22-01-01_0": "28 of its 28 frames are those of tub_0/22-01-01_0: unused"}
+    drives = open_drives(run.store)
+    split = drives.rows.groupby("session")["split"].unique()
+    of = {name: [SPLITS[code] for code in split[number]] for number, name in drives.sessions["name"].items()}
+    assert of.pop("tub_0_clean/22-01-01_0") == ["unused"]
+    assert sorted(of.values()) == [["test"], ["train"], ["validation"]]
 
 
 def test_folders_that_are_named_as_splits_are_these(run):

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.common.errors import UserError
 from pipelines.driving.rows import in_order, runs
-from pipelines.driving.sequences import SPLITS, number_sequences, sample, split_frames
+from pipelines.driving.sequences import SPLITS, find_copies, number_sequences, sample, split_frames
 from pipelines.driving.view import fit
 
 
@@ -27,6 +27,14 @@ def test_a_sequence_ends_at_a_gap_a_session_and_a_split():
     session, split = np.array([0, 0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 1, 1])
     time = np.array([0, 0.1, 0.4, 0.5, 0.6, 0.7, 0.8])
     assert number_sequences(session, split, time, 0.25).tolist() == [0, 0, 1, 2, 2, 3, 3]
+
+
+def test_copies_are_what_has_fewer_frames_and_shares_them():
+    frames = range(40)
+    contents = [set(frames[:5]), set(frames[:20]), set(frames[20:]), set(frames[19:29]), set(frames[10:20])]
+    assert find_copies(contents) == {0: (1, 5), 3: (2, 9), 4: (1, 10)}
+    assert find_copies([set(frames[:10]), set(frames[9:19])]) == {}
+    assert find_copies([set(frames[:10])] * 3) == {1: (0, 10), 2: (0, 10)}
 
 
 def splits(session, time, **changes):
