@@ -10,6 +10,7 @@ Santana and Hotz 2016, Learning a driving simulator, arXiv:1608.01230; https://g
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import as_unreadable
 from pipelines.common.hdf5 import check_hdf5
-from pipelines.common.limits import check_unpacked
+from pipelines.common.limits import MB, check_unpacked
 from pipelines.driving.rows import Read, Session, usable
 
 CAMERA_RATE, LOG_RATE = 20.0, 100.0  # frames and rows a second, where there are no times
+BLOCK_BYTES = 16 * MB  # of frames that are read at once, whatever lies between those that are asked for
 LOG = "steering_angle", "cam1_ptr"
 
 
@@ -72,7 +74,8 @@ def open_contained(path: Path) -> Iterator[Any]:
 def shape_of(frames: Any) -> tuple[int, tuple[int, int]]:
     """Return the number of frames in an open camera's file, and their rows and columns; raises ValueError if none."""
     pixels = frames.get("X")
-    if not isinstance(pixels, h5py.Dataset) or pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != np.uint8:
+    is_array = isinstance(pixels, h5py.Dataset) and pixels.ndim == 4 and pixels.dtype == np.uint8
+    if not is_array or pixels.shape[1] != 3 or 0 in pixels.shape[2:]:
         raise ValueError("no X of uint8 (N, 3, rows, columns) in it")
     check_unpacked(int(np.prod(pixels.shape[1:], dtype=np.int64)), "a frame of X")
     return len(pixels), pixels.shape[2:]
@@ -86,9 +89,13 @@ def count_frames(camera: Path) -> int:
 
 def read_planes(frames: Any, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     """Yield some frames, numbers ascending, as the file has them: (3, rows, columns)."""
-    block = frames["X"][numbers[0] : numbers[-1] + 1]
-    for number in numbers:
-        yield block[number - numbers[0]]
+    pixels = frames["X"]
+    most = max(1, BLOCK_BYTES // int(np.prod(pixels.shape[1:], dtype=np.int64)))
+    for _, group in groupby(numbers, lambda number: number // most):
+        some = list(group)
+        block = pixels[some[0] : some[-1] + 1]
+        for number in some:
+            yield block[number - some[0]]
 
 
 def _column(values: Any) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import pytest
 from driving_files import grey, write_catalog, write_comma, write_livi, write_picture, write_tub
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.common.workers import guarded
 from pipelines.driving import livi_set
 from pipelines.driving.layouts import DrivePath, find_drives, read_drive, read_piece
 
@@ -45,6 +46,17 @@ def test_comma_frames_get_the_angle_of_the_first_row_that_names_them(tmp_path):
     assert result.rejected == {"d#2": "no row of the log names it"}
     piece = read_piece(camera, "comma.ai 2016", session.pictures, (16, 32), None)
     assert piece.frames[:, 0, 0, 0].tolist() == [0, 1, 3]
+
+
+def test_frames_are_read_across_a_long_stretch_that_the_log_does_not_name(tmp_path):
+    """100,000 frames between two that are asked for are 15 GB, and a worker has two."""
+    with h5py.File(tmp_path / "camera.h5", "w") as file:
+        pixels = file.create_dataset("X", (100_003, 3, 160, 320), "uint8", chunks=(1, 3, 160, 320), compression="lzf")
+        for k in (0, 1, 100_001, 100_002):
+            pixels[k] = k % 251
+    pictures = [0, 1, 100_001, 100_002]
+    piece = guarded(read_piece, tmp_path / "camera.h5", "comma.ai 2016", pictures, (32, 96), None)
+    assert piece.frames[:, 16, 48, 0].tolist() == [k % 251 for k in pictures]
 
 
 def test_comma_camera_that_runs_ahead_of_its_log_and_a_log_ahead_of_its_camera(tmp_path):
