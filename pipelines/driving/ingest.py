@@ -157,7 +157,7 @@ def _decoded(
             digests: list[str] = []
             checksums: set[int] = set()
             starts = iter(range(0, len(session), PIECE))
-            # The first piece alone: it says the size that all should have.
+            # The first piece alone: most of it says the size that all should have.
             for group in iter(lambda: list(islice(starts, AT_ONCE if kept else 1)), []):  # noqa: B023 - called at once
                 pictures = [list(session.pictures[start : start + PIECE]) for start in group]
                 tasks = [(path, drive.layout, some, target, size) for some in pictures]

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def find_drives(source: Path) -> Found:
 
 
 def read_drive(path: Path, drive: DrivePath) -> Read:
-    """Read what a drive's files say of its frames; in each session, the size of its first frame that can be read.
+    """Read what a drive's files say of its frames.
 
     Raises
     ------
@@ -139,8 +140,9 @@ def read_piece(
     Parameters
     ----------
     size : tuple of int, or None
-        Rows and columns that they should have; None for those of the first.
+        Rows and columns that they should have; None for those that most of them have.
     """
+    wanted, sizes = size, Counter[tuple[int, int]]()
     digest = hashlib.sha256()
     checksums: list[int] = []
     bad: dict[int, str] = {}
@@ -151,7 +153,9 @@ def read_piece(
         for place, (content, image) in enumerate(images):
             if isinstance(image, str):
                 bad[place] = image
-            elif size and image.shape[:2] != size:
+                continue
+            sizes[image.shape[:2]] += 1
+            if size and image.shape[:2] != size:
                 bad[place] = "a frame of {} × {} pixels in a drive of {} × {}".format(*image.shape[:2], *size)
             else:
                 size = image.shape[:2]
@@ -159,6 +163,8 @@ def read_piece(
                 digest.update(content)
                 checksums.append(zlib.crc32(content))
                 places.append(place)
+    if wanted is None and sizes and (most := sizes.most_common(1)[0][0]) != size:
+        return read_piece(path, layout, pictures, target, most)
     return Piece(frames[: len(places)], places, bad, size or (0, 0), digest.hexdigest(), checksums)
 
 

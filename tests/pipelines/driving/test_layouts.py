@@ -201,6 +201,9 @@ def test_frames_of_another_size_broken_and_linked_from_elsewhere_are_named(tmp_p
     pictures = tmp_path / "d" / "dvr_66x200"
     write_picture(pictures / "1.jpg", grey(1, 33, 100))
     (pictures / "2.jpg").write_bytes(b"nothing")
+    few = read_piece(tmp_path / "d", "LiVi-Set", [f"dvr_66x200/{k}.jpg" for k in (1, 0, 3)], (32, 96), None)
+    assert (few.places, few.size) == ([1, 2], (66, 200))  # the first frame alone is another
+    assert few.bad == {0: "a frame of 33 × 100 pixels in a drive of 66 × 200"}
     (pictures / "3.jpg").unlink()
     write_picture(tmp_path / "other.jpg", grey(3))
     (pictures / "3.jpg").symlink_to(tmp_path / "other.jpg")
