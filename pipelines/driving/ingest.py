@@ -19,7 +19,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
 from pipelines.common.provenance import find_source
-from pipelines.common.quarantine import write_quarantine
+from pipelines.common.quarantine import print_rejected, write_quarantine
 from pipelines.common.splits import SPLITS as SPLIT_NAMES
 from pipelines.common.stage import run
 from pipelines.common.text import printable
@@ -34,7 +34,6 @@ from pipelines.params.read import read_params
 
 PIECE = 64  # frames that a worker decodes at once
 AT_ONCE = 8  # pieces that are waited for together
-TOLD = 20  # of what is in quarantine, one by one
 Wanted = tuple[DrivePath, Session]
 
 
@@ -206,10 +205,7 @@ def _tell(
     rows: pd.DataFrame, sessions: pd.DataFrame, about: dict[str, object], rejected: dict[str, str], quarantine: Path
 ) -> None:
     """Print a line for each row of the quarantine, the first of many, and the summary."""
-    for name, reason in sorted(rejected.items())[:TOLD]:
-        print(printable(f"{name}: {reason}"))
-    if len(rejected) > TOLD:
-        print(f"and {len(rejected) - TOLD} more in {quarantine}")
+    print_rejected(rejected, quarantine)
     if "behavior_columns" in about:
         print(f"{LABELS} is {about['behavior_columns']}")
     counts = rows["split"].value_counts()
