@@ -32,6 +32,16 @@ class IngestDrives(DrawnSplits):
     max_memory_mb: Memory = Limits.memory_mb
     license: str = Field(min_length=1, description="SPDX identifier of the drives' licence")
 
+    @model_validator(mode="after")
+    def _leave_sequences_and_margins(self) -> "IngestDrives":
+        if self.rate and self.rate * self.max_gap_s < 1:
+            raise ValueError(
+                f"max_gap_s {self.max_gap_s:g}: at rate {self.rate:g} frames are {1 / self.rate:g} s apart"
+            )
+        if self.margin_s > 60 * self.stretch_minutes:
+            raise ValueError(f"margin_s {self.margin_s:g} is longer than a stretch of {self.stretch_minutes:g} minutes")
+        return self
+
 
 class DrivingModel(Switched):
     """A network that says the wheel's angle; see scs_model.networks.regression."""

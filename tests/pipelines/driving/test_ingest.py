@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from driving_files import grey, ingest_params, small_simulation, write_comma, write_livi, write_picture, write_tub
+from pydantic import ValidationError
 
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
@@ -157,6 +158,19 @@ def test_folders_that_are_named_as_splits_are_these(run):
     assert of.pop("val/4") == "test"
     assert sorted(of.values()) == ["train", "train", "train", "validation"]
     assert run.reasons == {"test/9": "no behavior.csv in it"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rate": 2.0}, r"max_gap_s 0\.25: at rate 2 frames are 0\.5 s apart"),
+        ({"stretch_minutes": 0.5, "margin_s": 31.0}, r"margin_s 31 is longer than a stretch of 0\.5 minutes"),
+    ],
+)
+def test_parameters_that_leave_no_sequence_or_no_margin_are_refused(changes, reason):
+    """Each frame would be a sequence of its own; the stretch after the next would begin within the margin."""
+    with pytest.raises(ValidationError, match=reason):
+        ingest_params(**changes)
 
 
 def test_a_table_that_cannot_be_read_costs_its_drive(run):
