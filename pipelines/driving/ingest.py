@@ -208,9 +208,12 @@ def _tell(
     print_rejected(rejected, quarantine)
     if "behavior_columns" in about:
         print(f"{LABELS} is {about['behavior_columns']}")
+    layouts = sorted(set(sessions["layout"]))
+    if len(layouts) > 1:
+        print(f"{' and '.join(layouts)} in one store: nothing says that a degree of one is a degree of the other")
     counts = rows["split"].value_counts()
     line = (
-        f"{len(rows)} frames of {len(sessions)} sessions ({', '.join(sorted(set(sessions['layout'])))}) in "
+        f"{len(rows)} frames of {len(sessions)} sessions ({', '.join(layouts)}) in "
         f"{rows['sequence'].nunique()} sequences without a gap: "
         + ", ".join(f"{counts[code]} {name}" for code, name in enumerate(SPLITS) if code in counts)
         + f"; {rows['hidden'].sum()} with the road hidden; {len(rejected)} rows in quarantine"

@@ -102,7 +102,7 @@ def test_a_tub_of_one_session_and_sampling(run):
     assert drives.rows["angle"].to_numpy() == pytest.approx(0.01 * (np.arange(0, 240, 2) % 60), abs=1e-6)
 
 
-def test_comma_beside_livi_and_what_is_broken(run):
+def test_comma_beside_livi_and_what_is_broken(run, capsys):
     """Ten frames a second of a camera of twenty whose log has four or six rows a frame."""
     frames = np.stack([grey(k, 160, 320) for k in range(60)])
     pointer = np.repeat(np.arange(60), [4, 6] * 30)
@@ -113,6 +113,7 @@ def test_comma_beside_livi_and_what_is_broken(run):
     write_livi(run.raw / "livi" / "still", [(5.0, 30.0)] * 20)
     write_picture(run.raw / "livi" / "0" / "dvr_66x200" / "3.jpg", grey(3, 30, 40))
     run(rate=10.0)
+    assert "LiVi-Set and comma.ai 2016 in one store: nothing says that a degree" in capsys.readouterr().out
     drives = open_drives(run.store)
     comma = drives.rows[
         drives.rows["session"] == drives.sessions.index[drives.sessions["layout"] == "comma.ai 2016"][0]
