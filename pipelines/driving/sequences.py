@@ -87,7 +87,10 @@ def split_frames(
     test_share: float,
     seed: int,
 ) -> NDArray[np.int8]:
-    """Draw each frame's split, a number into `SPLITS`: sessions, or where there are fewer than three, their stretches.
+    """Draw each frame's split, a number into `SPLITS`: sessions, or stretches of them.
+
+    Stretches where there are fewer than three sessions, or one has more than half of the frames: of a tub with two
+    false starts, those would be what is trained on.
 
     Parameters
     ----------
@@ -106,7 +109,8 @@ def split_frames(
     begin = np.concatenate([[0], np.flatnonzero(np.diff(session)) + 1])
     start = time[begin][np.searchsorted(begin, np.arange(len(time)), side="right") - 1]
     stretch = np.zeros(len(time), np.int64)
-    if len(begin) < FEWEST:
+    longest = np.diff([*begin, len(time)]).max()
+    if len(begin) < FEWEST or longest > len(time) / 2:
         stretch = ((time - start) // (60 * stretch_minutes)).astype(np.int64)
     changes = (np.diff(session) != 0) | (np.diff(stretch) != 0)
     unit = np.concatenate([[0], np.cumsum(changes)])

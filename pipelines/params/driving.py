@@ -27,7 +27,7 @@ class IngestDrives(DrawnSplits):
     rate: float | None = Field(gt=0, description="stored frames a second, the nearest in time; null for all there are")
     folder_rate: float = Field(gt=0, description="frames a second of layouts that don't say (LiVi-Set)")
     max_gap_s: float = Field(gt=0, description="longest time between two frames of a sequence, seconds")
-    stretch_minutes: float = Field(gt=0, description="what is split where there are fewer than three sessions, minutes")
+    stretch_minutes: float = Field(gt=0, description="what is split where sessions are too few, minutes")
     margin_s: float = Field(ge=0, description="what is left out between stretches of different splits, seconds")
     max_memory_mb: Memory = Limits.memory_mb
     license: str = Field(min_length=1, description="SPDX identifier of the drives' licence")

@@ -50,6 +50,17 @@ def test_sessions_are_never_parted():
     assert np.bincount(of_session[:, 0], minlength=4).tolist() == [6, 2, 2, 0]
 
 
+def test_false_starts_are_no_split_of_their_own():
+    """Two sessions of three frames beside one of five minutes, which is parted as if it were the only one."""
+    session = np.repeat([0, 1, 2], [3, 3, 3000])
+    time = np.concatenate([np.arange(3) / 10, np.arange(3) / 10 + 9, np.arange(3000) / 10 + 99])
+    for seed in range(5):
+        split = splits(session, time, seed=seed)
+        assert (np.bincount(split[session == 2], minlength=4)[:3] > 100).all()
+    equal = splits(np.repeat([0, 1, 2], 1000), np.tile(np.arange(1000) / 10, 3))
+    assert (equal.reshape(3, 1000) == equal.reshape(3, 1000)[:, :1]).all()
+
+
 def test_one_session_is_parted_into_stretches_with_a_margin_between():
     time = np.arange(3000) / 10  # ten stretches of half a minute
     split = splits(np.zeros(3000, int), time)
