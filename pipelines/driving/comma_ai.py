@@ -37,7 +37,7 @@ def read_log(camera: Path, name: str) -> Read:
     """Read what there is to know of the frames in a camera's file."""
     read = Read()
     log_file = log_of(camera)
-    if not log_file.is_file():
+    if not log_file.is_file() or log_file.parent.is_symlink():
         raise ValueError(f"it has no log: no log/{camera.name} beside its folder")
     with open_contained(camera) as frames, open_contained(log_file) as log:
         count, _ = shape_of(frames)

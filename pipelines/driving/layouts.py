@@ -60,14 +60,21 @@ class Found:
 def find_drives(source: Path) -> Found:
     """Find the drives below ``source``; a link to a folder isn't followed."""
     found = Found()
-    for top, folders, files in os.walk(source):
+
+    def reject(error: OSError) -> None:
+        found.rejected[as_text(Path(error.filename).relative_to(source).as_posix())] = error.strerror or str(error)
+
+    for top, folders, files in os.walk(source, onerror=reject):
         here = Path(top)
         name = as_text(here.relative_to(source).as_posix())
         folders.sort()
         for folder in [folder for folder in folders if (here / folder).is_symlink()]:
             found.rejected[as_text((here / folder).relative_to(source).as_posix())] = "a link to a folder"
             folders.remove(folder)
-        if tub.MANIFEST in files:
+        if tub.MANIFEST in files and tub.IMAGES not in folders:
+            found.rejected[name] = f"no {tub.IMAGES} in it"
+            folders.clear()
+        elif tub.MANIFEST in files:
             found.drives.append(DrivePath("donkeycar tub", here, name))
             folders.clear()
         elif livi_set.LABELS in files and livi_set.PICTURES in folders:
@@ -93,9 +100,16 @@ def read_drive(path: Path, drive: DrivePath) -> Read:
         If none of it can be used.
     """
     with as_unreadable(path):
-        for file in (path, comma_ai.log_of(path) if drive.layout == "comma.ai 2016" else path):
+        match drive.layout:
+            case "comma.ai 2016":
+                files = [path, comma_ai.log_of(path)]
+            case "LiVi-Set":
+                files = [path / livi_set.LABELS, path / livi_set.HIDDEN]
+            case _:
+                files = [path / tub.MANIFEST]
+        for file in files:
             if words := no_file_inside(file, file.parent):
-                raise ValueError(words)
+                raise ValueError(f"{file.name}: {words}")
         match drive.layout:
             case "comma.ai 2016":
                 return comma_ai.read_log(path, drive.name)

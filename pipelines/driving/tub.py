@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.common.errors import as_unreadable
+from pipelines.common.files import no_file_inside
 from pipelines.common.limits import check_size
 from pipelines.common.text import printable
 from pipelines.driving.rows import Read, Session, usable
@@ -37,6 +38,9 @@ def read_tub(folder: Path, name: str) -> Read:
     for catalog in catalogs:
         if not _is_file(folder / catalog):
             read.rejected[f"{name}/{catalog}"] = "the manifest names it, and it isn't there"
+            continue
+        if words := no_file_inside(folder / catalog, folder):
+            read.rejected[f"{name}/{catalog}"] = words
             continue
         for number, record in enumerate(_records(folder / catalog)):
             if record is None:

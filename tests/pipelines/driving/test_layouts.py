@@ -1,6 +1,7 @@
 """What each layout says of its frames: the right angle on the right frame, and a reason for the rest."""
 
 import json
+import os
 
 import h5py
 import numpy as np
@@ -30,6 +31,53 @@ def test_drives_are_found_by_what_is_in_their_folders(tmp_path):
         ("comma.ai 2016", "dataset/camera/2016-01-01--00-00-00.h5"),
     }
     assert found.rejected == {"test/8": "no behavior.csv in it", "link": "a link to a folder"}
+
+
+def test_what_leads_out_of_a_drive_is_not_read(tmp_path):
+    """Neither a file nor a folder that is a link to elsewhere, whichever of a drive's it is."""
+    write_livi(tmp_path / "else", [(-1, 30), (1, 31)])
+    write_tub(tmp_path / "else", [0.0, 0.1])
+    camera = write_comma(tmp_path / "else", np.stack([grey(0)]), [0], [1.0])
+    inside = tmp_path / "raw"
+    write_livi(inside / "livi", [(-1, 30), (1, 31)])
+    write_tub(inside / "catalog", [0.0, 0.1])
+    write_tub(inside / "images", [0.0, 0.1])
+    write_comma(inside / "comma", np.stack([grey(0)]), [0], [1.0])
+    for old, new in [
+        ("livi/behavior.csv", "behavior.csv"),
+        ("catalog/catalog_0.catalog", "catalog_0.catalog"),
+        ("images/images", "images"),
+        ("comma/log", "log"),
+    ]:
+        (inside / old).rename(tmp_path / old.replace("/", "_"))
+        (inside / old).symlink_to(tmp_path / "else" / new)
+    found = find_drives(inside)
+    assert found.rejected == {
+        "images/images": "a link to a folder",
+        "images": "no images in it",
+        "comma/log": "a link to a folder",
+    }
+    with pytest.raises(UnreadableFile, match=r"behavior.csv: a link to .*, out of its folder"):
+        read("LiVi-Set", inside / "livi", rate=10.0)
+    assert read("donkeycar tub", inside / "catalog").rejected["d/catalog_0.catalog"].endswith("out of its folder")
+    with pytest.raises(UnreadableFile, match="it has no log"):
+        read("comma.ai 2016", inside / "comma" / "camera" / camera.name)
+
+
+def test_a_folder_that_cannot_be_listed_is_told_of(tmp_path, monkeypatch):
+    write_tub(tmp_path / "a", [0.0, 0.1])
+    write_tub(tmp_path / "b", [0.0, 0.1])
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = find_drives(tmp_path)
+    assert [drive.name for drive in found.drives] == ["a"]
+    assert found.rejected == {"b": "Permission denied"}
 
 
 def test_comma_frames_get_the_angle_of_the_first_row_that_names_them(tmp_path):
