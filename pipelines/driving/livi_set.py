@@ -24,7 +24,10 @@ KM_H = 3.6
 
 
 def read_columns(folder: Path) -> NDArray[np.float64]:
-    """Read the two columns (N, 2) of a drive, but for a header if somebody wrote one; what is no number is NaN."""
+    """Read the two columns (N, 2) of a drive, but for a header if somebody wrote one.
+
+    What is no number is NaN, and so is a row of more columns, as a decimal comma makes it.
+    """
     file = folder / LABELS
     check_size(file.stat().st_size)
     rows = [line.split(",") for line in file.read_text(encoding="utf-8-sig").splitlines()]
@@ -32,7 +35,9 @@ def read_columns(folder: Path) -> NDArray[np.float64]:
         rows.pop()
     if rows and all(field.strip() and np.isnan(_number(field)) and field.strip().lower() != "nan" for field in rows[0]):
         del rows[0]  # of two words; were it a row, all after it would be of the next picture
-    return np.array([[_number(row[k]) if len(row) > k else np.nan for k in (0, 1)] for row in rows]).reshape(-1, 2)
+    return np.array([[_number(field) for field in row] if len(row) == 2 else [np.nan] * 2 for row in rows]).reshape(
+        -1, 2
+    )
 
 
 def _number(text: str) -> float:
@@ -102,4 +107,6 @@ def _hidden(folder: Path, rows: int) -> NDArray[np.bool_]:
     marks = file.read_text(encoding="utf-8").split()
     if len(marks) != rows:
         raise ValueError(f"{HIDDEN} has {len(marks)} rows and {LABELS} {rows}")
+    if unknown := set(marks) - {"0", "1"}:
+        raise ValueError(f"{HIDDEN} has {min(unknown)!r}, which is neither 0 nor 1")
     return np.array([mark == "1" for mark in marks], bool)

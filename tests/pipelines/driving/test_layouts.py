@@ -194,6 +194,17 @@ def test_livi_rows_are_never_those_of_the_next_picture(tmp_path):
         read("LiVi-Set", tmp_path, rate=10.0)
 
 
+def test_livi_rows_of_other_than_two_columns_and_marks_of_other_than_two_kinds(tmp_path):
+    write_livi(tmp_path, [(-10, 30), (1, 31), (2, 32), (3, 33)])
+    (tmp_path / "behavior.csv").write_text("-10,30\n-1,5,31,2\n2\n3,33\n")
+    result = read("LiVi-Set", tmp_path, rate=10.0)
+    assert result.sessions[0].angle.tolist() == [-10, 3]
+    assert result.rejected == {"d#1-2": "no number for its angle or time"}
+    (tmp_path / "hidden.csv").write_text("0\nTrue\n1\n0\n")
+    with pytest.raises(UnreadableFile, match=r"hidden.csv has 'True', which is neither 0 nor 1"):
+        read("LiVi-Set", tmp_path, rate=10.0)
+
+
 def test_a_tub_with_deleted_broken_and_unordered_records_and_paths_of_another_machine(tmp_path):
     write_tub(tmp_path, [0.0, 0.1, 0.2, 0.3, 0.4, 1.5, 0.6, 0.7, 0.8], deleted=[3])
     records = [json.loads(line) for line in (tmp_path / "catalog_0.catalog").read_text().splitlines()]
