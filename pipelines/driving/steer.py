@@ -24,7 +24,7 @@ from pipelines.driving.rows import Picture
 from pipelines.driving.sequences import check_rate
 from pipelines.driving.specification import STEERING
 from pipelines.driving.steering import Image, Steering, SteeringDescription, load_steering
-from pipelines.video.frames import Decoding
+from pipelines.video.frames import Decoding, own_rate
 from pipelines.video.stream import stream_frames
 
 PIECE = 32  # frames that are decoded at once
@@ -136,11 +136,12 @@ def read_source(source: Path, about: SteeringDescription, folder_rate: float, li
         numbered = ((k / folder_rate, f"{livi_set.PICTURES}/{k}.jpg") for k in numbers)
         yield from _decoded(source, "LiVi-Set", numbered, about, limits)
     else:
-        if source.is_dir() and about.rate:
-            with as_unreadable(source):
-                check_rate(np.array([0, 1 / folder_rate]), about.rate)
         # The short side as long as the network's longer one, so that nothing of what it sees is made larger.
         decoding = Decoding(max(about.height, about.width), about.rate, 1, folder_rate, with_flow=False)
+        if about.rate:
+            rate = guarded(own_rate, source, decoding, limits=limits)
+            with as_unreadable(source):
+                check_rate(np.array([0, 1 / rate]), about.rate)
         images = stream_frames(source, decoding, limits)
         for number, image in enumerate(images):
             yield Frame(number, number / about.rate if about.rate else float("nan"), image)

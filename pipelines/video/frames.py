@@ -65,6 +65,14 @@ def read_frames(path: Path, decoding: Decoding) -> Iterator[Image]:
             yield from sampled(timed, decoding.rate, fps)
 
 
+def own_rate(path: Path, decoding: Decoding) -> float:
+    """Return how many frames a second a video has; raises UnreadableFile if it is none."""
+    with unreadable(path):
+        _, fps, source = open_video(path, None, None, decoding)
+        source.close()
+    return fps
+
+
 _stream: Iterator[Image] = iter(())
 
 

@@ -324,7 +324,8 @@ def test_what_has_fewer_frames_a_second_than_a_network_knows_is_refused(tmp_path
     steering = write_model(tmp_path / "m")
     write_tub(tmp_path / "tub", [0.0] * 20, rate=5.0)
     write_livi(tmp_path / "d", [(float(k), 30.0) for k in range(20)])
-    for source in ("tub", "d", "d/dvr_66x200"):
+    write(tmp_path / "slow.mp4", noise(3, 20, 96, 160), rate=5, codec="mpeg4")
+    for source in ("tub", "d", "d/dvr_66x200", "slow.mp4"):
         with pytest.raises(UserError, match="it has 5 frames a second, and rate is 10"):
             list(read_source(tmp_path / source, steering.description, 5.0, Limits()))
 
