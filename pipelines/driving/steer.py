@@ -29,7 +29,8 @@ from pipelines.video.stream import stream_frames
 
 PIECE = 32  # frames that are decoded at once
 JUDGED = 256  # the first frames, whose times say how many a second there are
-LONGEST_GAP_S = 0.5  # between two frames of which the later may follow from the earlier
+# A frame follows from the one before by so many seconds at most, or so many of the source's steps, whichever is longer.
+LONGEST_GAP_S, LONGEST_GAP_STEPS = 0.5, 2.5
 COLUMNS = ("frame", "time_s", "angle")
 
 
@@ -160,10 +161,14 @@ def _decoded(
     begun: float | None = None
     coming = iter(timed)
     first = list(islice(coming, JUDGED))
-    if about.rate and len(first) > 1:
-        with as_unreadable(path):
-            check_rate(np.array([time for time, _ in first]), about.rate)
-    chosen = thin(chain(first, coming), about.rate)
+    longest_gap_s = LONGEST_GAP_S
+    if len(first) > 1:
+        times = np.array([time for time, _ in first])
+        if about.rate:
+            with as_unreadable(path):
+                check_rate(times, about.rate)
+        longest_gap_s = max(longest_gap_s, LONGEST_GAP_STEPS * float(np.median(np.diff(times))))
+    chosen = thin(chain(first, coming), about.rate, longest_gap_s)
     while piece := list(islice(chosen, PIECE)):
         pictures = [picture for _, picture, _ in piece]
         target = about.height, about.width
@@ -176,7 +181,9 @@ def _decoded(
             yield Frame(next(numbers), time - begun, images.get(place))
 
 
-def thin(timed: Iterable[tuple[float, Picture]], rate: float | None) -> Iterator[tuple[float, Picture, bool]]:
+def thin(
+    timed: Iterable[tuple[float, Picture]], rate: float | None, longest_gap_s: float = LONGEST_GAP_S
+) -> Iterator[tuple[float, Picture, bool]]:
     """Yield times and pictures ``rate`` times a second, all without one, and whether each follows from the last one.
 
     What is nearest in time is told by the step before it, since what comes isn't known yet.
@@ -184,7 +191,7 @@ def thin(timed: Iterable[tuple[float, Picture]], rate: float | None) -> Iterator
     before, due = float("nan"), float("nan")
     for time, picture in timed:
         step = time - before
-        follows = 0 < step <= LONGEST_GAP_S
+        follows = 0 < step <= longest_gap_s
         if not follows:
             due = time
         if rate is None or not follows or time >= due - step / 2:

@@ -320,6 +320,15 @@ def test_a_drive_of_pictures_has_gaps_and_broken_frames_as_others_have(tmp_path:
     assert [frame.number for frame in frames if frame and frame.image is None] == [3]
 
 
+@pytest.mark.parametrize("rate", [1.0, None])
+def test_frames_that_are_a_second_apart_follow_one_another(tmp_path: Path, rate: float | None) -> None:
+    """Where that is how the drive is; the one that three are missing before begins anew."""
+    steering = write_model(tmp_path / "m", rate=rate)
+    write_tub(tmp_path / "tub", [0.0] * 12, rate=1.0, deleted=[6, 7, 8])
+    frames = list(read_source(tmp_path / "tub", steering.description, 10.0, Limits()))
+    assert [frame and round(frame.time) for frame in frames] == [None, *range(6), None, 9, 10, 11]
+
+
 def test_what_has_fewer_frames_a_second_than_a_network_knows_is_refused(tmp_path: Path) -> None:
     steering = write_model(tmp_path / "m")
     write_tub(tmp_path / "tub", [0.0] * 20, rate=5.0)
