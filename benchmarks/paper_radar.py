@@ -40,6 +40,8 @@ THRESHOLDS = {threshold for _, threshold in SCORES.values() if threshold}
 WANTED = [
     *(("(a) depth helps SCS", "MSE", f"{name}_8", f"{name}_1", "<=", 1.0) for name in ("scs", "stsgd", "astsgd")),
     ("(a) depth hurts ConvLSTM", "MSE", "convlstm_8", "convlstm_1", ">=", 1.0),
+    ("(a) with residual lines, depth helps SCS", "MSE", "scs_8_lines", "scs_1", "<=", 1.0),
+    ("(a) with residual lines, depth hurts ConvLSTM", "MSE", "convlstm_8_lines", "convlstm_1", ">=", 1.0),
     *(
         ("(b) a switch helps", "MSE", f"{name}_{depth}", f"scs_{depth}", "<=", 1.0)
         for depth in (1, 4, 8)
@@ -50,8 +52,12 @@ WANTED = [
         for name in ("one_sided_4", "stsgd_4_p25", "stsgd_4_p75")
     ),
     *(
-        (f"(c) SCS above ConvLSTM, equal {what}", score, "scs_4", other, op, wanted)
-        for what, other in (("time", "convlstm_4"), ("parameters", "convlstm_4_15"))
+        (f"(c) SCS above ConvLSTM, equal {what}", score, ours, other, op, wanted)
+        for what, ours, other in (
+            ("time", "scs_4", "convlstm_4"),
+            ("time, both with residual lines", "scs_4_lines", "convlstm_4_lines"),
+            ("parameters", "scs_4", "convlstm_4_15"),
+        )
         for score, op, wanted in (("MSE", "<=", 0.97), ("CSI 20 dBZ", ">=", 1.03), ("CSI 30 dBZ", ">=", 1.03))
     ),
 ]
