@@ -29,7 +29,8 @@ from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source, choose_inputs
 from pipelines.operation.products.additions import add_what_is_asked_for
-from pipelines.operation.products.dataset import NETCDF, PROBABILITY
+from pipelines.operation.products.dataset import PROBABILITY
+from pipelines.operation.products.names import NETCDF
 from pipelines.operation.products.publish import publish
 from pipelines.operation.sources import of_folder
 from pipelines.params.operation import Members, Policy

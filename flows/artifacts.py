@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from pipelines.common.markdown import code, literal
 from pipelines.common.text import printable
 from pipelines.operation.products.latest import SOME, WHOLE
-from pipelines.operation.products.publish import COGS, MAPS, PICTURE
+from pipelines.operation.products.names import COGS, MAPS, PICTURE
 from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain
 

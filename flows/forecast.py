@@ -7,6 +7,7 @@ goes off (`flows.alarms`). Last of all ``latest.json`` names the cycle: what is 
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -27,23 +28,20 @@ from flows.late_runs import later_run_due
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
+from pipelines.common.provenance import CHANGED
 from pipelines.common.text import printable
-from pipelines.nowcast.registered_model import load
-from pipelines.operation import forecast as nowcast
 from pipelines.operation.inbox import Inbox
 from pipelines.operation.inputs import StaleInput, check_age
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.latest import describe, read_latest, update_latest
-from pipelines.operation.products.publish import publish as write_products
+from pipelines.operation.products.names import stamp
 from pipelines.operation.products.published import read_published
 from pipelines.operation.sources import of_store
-from pipelines.params.operation import Domain
+from pipelines.params.operation import Domain, LeftOut
 from pipelines.params.radar import IngestRadar
 from pipelines.params.read import read_params
 from pipelines.radar.frame import Frame
-from pipelines.tracking.registry import CHANGED
 
 TOLD = 5  # notes in the state's message; the log has all
 HANGS_S = 1800  # a cycle that takes longer hangs
@@ -63,12 +61,15 @@ for name in ("prefect.flow_runs", "prefect.engine"):
 
 collect = task(name="collect", **RETRY)(Inbox.find_whole)
 append = task(name="append", **RETRY)(Inbox.store)
-publish = task(name="publish", **RETRY)(write_products)
 
 
 @task(name="forecast", **RETRY)
 def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Dataset, list[Frame]]:
     """Forecast from a snapshot's newest frames; return those that it is made from, too."""
+    # Here, as in the next task, what a frame is read without: by late_runs a run may have nothing to do.
+    from pipelines.nowcast.registered_model import load
+    from pipelines.operation import forecast as nowcast
+
     log, source = get_run_logger(), of_store(live.open(snapshot), str(live.path))
     result, observed = nowcast.forecast(
         source,
@@ -83,6 +84,14 @@ def make_forecast(live: LiveStore, snapshot: str, domain: Domain) -> tuple[xr.Da
     first, last = observed[0].time, observed[-1].time
     log.info("%s, frames of %s to %s UTC, snapshot %s", result.attrs["source"], first, last, snapshot)
     return result, observed
+
+
+@task(name="publish", **RETRY)
+def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, leave_out: Sequence[LeftOut]) -> None:
+    """Write a forecast's files, all or none."""
+    from pipelines.operation.products.publish import publish as write_products
+
+    write_products(forecast, observed, folder, leave_out)
 
 
 @task(name="announce", **RETRY)

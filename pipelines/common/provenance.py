@@ -12,6 +12,9 @@ from ruamel.yaml import YAML
 from pipelines.common.files import leaves
 from pipelines.common.imports import CODE, import_closure
 
+# Part of the refusal of a model whose content isn't what was registered, by which it is known as one.
+CHANGED = "changed since it was registered"
+
 
 def sha256(path: Path) -> str:
     """Return the hex digest of a file, or of a folder: of its files' relative names and digests in sorted order."""

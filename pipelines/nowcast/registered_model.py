@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.nowcast.methods.interface import load_forecaster
-from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.params.base import Device
-from pipelines.tracking.registry import ModelLocation
-from pipelines.tracking.store import briefly
+
+if TYPE_CHECKING:
+    from pipelines.tracking.registry import ModelLocation
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class LoadedModel:
         return self.description.title
 
 
-@briefly()
-def load(uri: str = f"models:/{NAME}@champion", device: Device = "auto") -> LoadedModel:
+def load(uri: str, device: Device = "auto") -> LoadedModel:
     """Load a forecaster by its MLflow URI, to forecast on a device. A version is loaded once, and kept.
 
     For a server that is silent it waits 10 s: a forecast has to be there in a minute.
@@ -56,13 +56,18 @@ def load(uri: str = f"models:/{NAME}@champion", device: Device = "auto") -> Load
     UserError
         If there is no such model, it isn't one of ours, or its content isn't what was registered.
     """
-    location = RADAR.locate(uri)
-    # What another URI names may change; a version doesn't.
-    read = _read if location.version is None else _read_once
-    return LoadedModel(uri, location.name, location.version, *read(location, device), location.bytes_a_pixel)
+    # Here, not above: MLflow takes seconds to import, and a frame is read before a model is wanted.
+    from pipelines.nowcast.specification import RADAR
+    from pipelines.tracking.store import briefly
+
+    with briefly():
+        location = RADAR.locate(uri)
+        # What another URI names may change; a version doesn't.
+        read = _read if location.version is None else _read_once
+        return LoadedModel(uri, location.name, location.version, *read(location, device), location.bytes_a_pixel)
 
 
-def _read(location: ModelLocation, device: Device) -> tuple[str, Forecaster, ModelDescription]:
+def _read(location: "ModelLocation", device: Device) -> tuple[str, Forecaster, ModelDescription]:
     """Return a model's hash, forecaster and description."""
     folder, sha256 = location.download()
     return sha256, *load_forecaster(folder, device)

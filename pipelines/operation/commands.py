@@ -41,8 +41,8 @@ def forecast(
     from pipelines.operation.forecast import fallback_model
     from pipelines.operation.forecast import forecast as make_forecast
     from pipelines.operation.products.attributes import ForecastAttributes
-    from pipelines.operation.products.dataset import NETCDF, stamp
-    from pipelines.operation.products.publish import PICTURE, publish
+    from pipelines.operation.products.names import NETCDF, PICTURE, stamp
+    from pipelines.operation.products.publish import publish
     from pipelines.operation.sources import of_folder
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})

@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.common.format_version import FORMAT_VERSION, check_format
-from pipelines.operation.products.dataset import stamp
+from pipelines.operation.products.names import stamp
 
 LEDGER, PROBABILITIES, MEMBERS = "ledger", "ledger_probabilities", "ledger_members"
 FORMATS = {LEDGER: 1, PROBABILITIES: 1, MEMBERS: 1}  # versions of what is described above, in each file's metadata

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
 from pipelines.operation.ledger import COLUMNS, MEMBERS, PROBABILITIES, append, ledger_file
-from pipelines.operation.products.dataset import RATE, stamp
+from pipelines.operation.products.dataset import RATE
+from pipelines.operation.products.names import stamp
 from pipelines.operation.products.published import PublishedForecast, published_times, read_published
 from pipelines.operation.verify_probabilities import ISSUED, QUANTITY, Cycle, score_issued_probabilities
 from pipelines.params.operation import Domain

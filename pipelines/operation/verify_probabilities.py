@@ -18,7 +18,8 @@ from pipelines.nowcast.methods.distribution import certain
 from pipelines.nowcast.scores import CLIMATOLOGY
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.operation.products.areas import Area, area_means, digest, read_areas
-from pipelines.operation.products.dataset import NETCDF, RATE
+from pipelines.operation.products.dataset import RATE
+from pipelines.operation.products.names import NETCDF
 from pipelines.operation.products.published import Probabilities, PublishedForecast, read_probabilities
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import Grid

@@ -17,12 +17,10 @@ from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorS
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.imports import libraries
-from pipelines.common.provenance import CODE, code_commit, sha256
+from pipelines.common.provenance import CHANGED, CODE, code_commit, sha256
 from pipelines.tracking.store import connect
 
 OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
-# Part of the refusal of a version whose artifact isn't what was registered, by which it is known as one.
-CHANGED = "changed since it was registered"
 BYTES_A_PIXEL = "_bytes_a_pixel"  # how tags of a version end that say what memory takes what
 log = logging.getLogger(__name__)
 STORES = ("store", "windows", "clips", "drives", "crops")

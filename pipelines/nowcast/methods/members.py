@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal.windows import tukey
 from scipy.special import ndtr
 
 from pipelines.nowcast.methods import lagrangian
@@ -164,6 +163,8 @@ def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
     rain_rate : ndarray of shape (T, H, W), mm/h with NaN
     motion : ndarray of shape (H, W, 2)
     """
+    from scipy.signal.windows import tukey  # here: all of scipy.signal takes a second to import
+
     H, W = rain_rate.shape[1:]
     M, N = fft.next_fast_len(H), 2 * fft.next_fast_len(-(-W // 2))
     rows, columns = fft.fftfreq(M).astype(np.float32)[:, None], fft.rfftfreq(N).astype(np.float32)

@@ -5,7 +5,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import cv2
-import dask.array
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -94,8 +93,10 @@ class OnDisk:
 
     def array(self) -> Any:
         """Return them as a dask array of float32 whose chunks are bands of rows, computed when they are looked at."""
+        from dask.array import from_zarr  # here: it takes half a second to import, and few grids are in tiles
+
         chunks = (*self._array.chunks[:-1], self._array.shape[-1])
-        return dask.array.from_zarr(self._array, chunks=chunks).map_blocks(self._unpacked, dtype=np.float32)
+        return from_zarr(self._array, chunks=chunks).map_blocks(self._unpacked, dtype=np.float32)
 
     def _unpacked(self, fields: NDArray[Any]) -> NDArray[np.float32]:
         if not self.packed:

@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.graticule import draw_graticule
+from pipelines.operation.products.names import stamp
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import Grid
 from pipelines.radar.maps import BOUNDS, COLOURS, LONGEST, NORM, SCALE, thinned

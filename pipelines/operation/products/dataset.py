@@ -14,20 +14,15 @@ from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.accumulation import PERIODS_MIN, amounts
 from pipelines.operation.products.attributes import ForecastAttributes, InputFrame, MissingFrame
+from pipelines.operation.products.names import stamp
 from pipelines.operation.products.variables import OF_PROBABILITY, TIMES, chunked, probabilities, threshold
 from pipelines.params.operation import Policy
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
 from pipelines.radar.frame import Rain
 
-NETCDF = "forecast.nc"
 RATE = "rainfall_flux"
 PROBABILITY, FREQUENCY = RATE + OF_PROBABILITY, "rainfall_flux_exceedance_climatology"
 SECONDS = {"dtype": "int64", "units": "seconds since 1970-01-01", "calendar": "standard", "_FillValue": None}
-
-
-def stamp(time: np.datetime64) -> str:
-    """Time as folders and files are named after it: 20160928T164500Z."""
-    return f"{time.astype('datetime64[s]').astype(datetime):%Y%m%dT%H%M%SZ}"
 
 
 def forecast_dataset(

@@ -9,7 +9,8 @@ import xarray as xr
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-from pipelines.operation.products.dataset import stamp, valid_times
+from pipelines.operation.products.dataset import valid_times
+from pipelines.operation.products.names import stamp
 from pipelines.radar.cf_grid import grid_of
 
 # An overview's pixel is the mean of what is known in it.

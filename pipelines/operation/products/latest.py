@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 
 from pipelines.common.files import exclusive, write_text
-from pipelines.operation.products.dataset import NETCDF, stamp
-from pipelines.operation.products.publish import (
+from pipelines.operation.products.names import (
     AMOUNTS,
     ANIMATION,
     AREAS_CSV,
     AREAS_JSON,
     COGS,
     MAPS,
+    NETCDF,
     PICTURE,
     PROBABILITIES,
     ZARR,
+    stamp,
 )
 from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain, LeftOut

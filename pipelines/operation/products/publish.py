@@ -26,8 +26,20 @@ import xarray as xr
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
 from pipelines.operation.products.animation import write_maps
-from pipelines.operation.products.dataset import NETCDF, PROBABILITY, RATE
+from pipelines.operation.products.dataset import PROBABILITY, RATE
 from pipelines.operation.products.geotiff import write_cogs
+from pipelines.operation.products.names import (
+    AMOUNTS,
+    ANIMATION,
+    AREAS_CSV,
+    AREAS_JSON,
+    COGS,
+    MAPS,
+    NETCDF,
+    PICTURE,
+    PROBABILITIES,
+    ZARR,
+)
 from pipelines.operation.products.probability_maps import credit_line, draw_probabilities
 from pipelines.operation.products.regions import NAMES, write_tables
 from pipelines.params.operation import LeftOut
@@ -36,9 +48,7 @@ from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps, thinned
 
 PLANES = 2  # that are packed at once
-ZARR, PICTURE, ANIMATION, COGS, MAPS = "forecast.zarr", "forecast.png", "forecast.gif", "cog", "maps"
 AMOUNT_PROBABILITY = "rainfall_amount_30min_exceedance_probability"
-PROBABILITIES, AMOUNTS, AREAS_CSV, AREAS_JSON = "probabilities.png", "amounts.png", "areas.csv", "areas.json"
 
 
 def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, leave_out: Sequence[LeftOut] = ()) -> None:

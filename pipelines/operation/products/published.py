@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import FREQUENCY, NETCDF, PROBABILITY, valid_times
+from pipelines.operation.products.dataset import FREQUENCY, PROBABILITY, valid_times
+from pipelines.operation.products.names import NETCDF
 from pipelines.operation.products.regions import NAMES
 from pipelines.operation.products.variables import OF_PROBABILITY
 from pipelines.radar.cf_grid import grid_of

@@ -12,7 +12,6 @@ import xarray as xr
 from pipelines.common.text import csv_cell
 from pipelines.operation.products.areas import Area, area_means, digest
 from pipelines.operation.products.dataset import RATE
-from pipelines.operation.products.probability_maps import in_words
 from pipelines.operation.products.variables import OF_PROBABILITY, TIMES
 
 NAMES = "region_name"
@@ -75,6 +74,8 @@ def write_tables(forecast: xr.Dataset, table: Path, document: Path) -> None:
         for row in of_areas:
             given = {column: row.get(kind, {}).get(one) for column, (kind, one) in parts.items()}
             writer.writerow(row | given | {"area": csv_cell(row["area"])})
+    from pipelines.operation.products.probability_maps import in_words  # here: what draws is slow to import
+
     for row in of_areas:
         for kind in LABELS.keys() & row.keys():
             row[kind] = [{LABELS[kind]: float(one), "value": value} for one, value in row[kind].items()]

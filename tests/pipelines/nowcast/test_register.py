@@ -108,7 +108,7 @@ def test_extrapolation_is_version_1_and_the_first_champion(
     made = register(tables, WINDOWS, MODELS, params=params)
     assert made["extrapolation"].number == "1"
     choose(WINDOWS, tables, made, params=params)
-    champion = load()
+    champion = load("models:/radar-nowcast@champion")
     assert (champion.method, champion.version) == ("extrapolation", "1")
     # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
     assert RADAR.find_alias("challenger").number in {made[name].number for name in params.trained}

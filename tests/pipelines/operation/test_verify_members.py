@@ -18,7 +18,7 @@ from pipelines.nowcast.methods.extrapolation import extrapolation
 from pipelines.operation.forecast import forecast
 from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, ledger_file, read_ledger
 from pipelines.operation.live_store import LiveStore
-from pipelines.operation.products.dataset import NETCDF, stamp
+from pipelines.operation.products.names import NETCDF, stamp
 from pipelines.operation.skill import headlines
 from pipelines.operation.skill_table import skill_table
 from pipelines.operation.sources import of_store

@@ -17,7 +17,8 @@ from radar_files import name_of, write_odim
 
 from pipelines.action.registered_model import ACTION, recognize
 from pipelines.nowcast.methods.lagrangian import advect, motion
-from pipelines.nowcast.registered_model import NAME, load
+from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.specification import NAME
 
 ROOT = Path(__file__).parents[3]
 PREDICT = """

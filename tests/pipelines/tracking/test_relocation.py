@@ -12,8 +12,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipelines.nowcast.registered_model import NAME, load
-from pipelines.nowcast.specification import RADAR
+from pipelines.nowcast.registered_model import load
+from pipelines.nowcast.specification import NAME, RADAR
 from pipelines.tracking.store import connect
 
 ROOT = Path(__file__).parents[3]

@@ -89,14 +89,14 @@ def test_a_silent_server_is_given_up_sooner_by_a_forecast_than_by_a_training(
     silent: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Unavailable, match="Max retries exceeded"):
-        load()
+        load("models:/radar-nowcast@champion")
     assert tries(silent) == 2
     with pytest.raises(Unavailable, match="Max retries exceeded"):
         connect(NAME)
     assert tries(silent) == 4, "what is registered or logged keeps its patience, after a look-up too"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(Unavailable, match="Max retries exceeded"):
-        load()
+        load("models:/radar-nowcast@champion")
     assert tries(silent) == 1, "the environment has the last word"
 
 
@@ -112,6 +112,6 @@ def test_a_look_up_waits_ten_seconds_in_all(silent: socket.socket, monkeypatch: 
 
     monkeypatch.setattr(HTTPAdapter, "send", look)
     with pytest.raises(Unavailable, match="Max retries exceeded"):
-        load()
+        load("models:/radar-nowcast@champion")
     (timeout,) = asked
     assert timeout * tries(silent) == 10

@@ -19,8 +19,8 @@ from small_model import Mixture, loaded, probabilistic
 
 from pipelines.nowcast.methods.extrapolation import extrapolation, persistence
 from pipelines.operation.inputs import Inputs
-from pipelines.operation.products.dataset import NETCDF, forecast_dataset, stamp
-from pipelines.operation.products.publish import ZARR
+from pipelines.operation.products.dataset import forecast_dataset
+from pipelines.operation.products.names import NETCDF, ZARR, stamp
 from pipelines.operation.products.published import read_probabilities, read_published
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid

@@ -29,11 +29,11 @@ from pipelines.nowcast.registered_model import LoadedModel
 from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import NETCDF, PROBABILITY
+from pipelines.operation.products.dataset import PROBABILITY
 from pipelines.operation.products.ensemble import Ensemble, gather, statistics
 from pipelines.operation.products.geotiff import write_cogs
+from pipelines.operation.products.names import AREAS_CSV, AREAS_JSON, COGS, NETCDF, ZARR
 from pipelines.operation.products.probability_maps import draw_probabilities
-from pipelines.operation.products.publish import AREAS_CSV, AREAS_JSON, COGS, ZARR
 from pipelines.operation.products.regions import write_tables
 from pipelines.params.operation import Members
 from pipelines.radar.frame import Frame

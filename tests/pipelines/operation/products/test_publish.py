@@ -24,11 +24,12 @@ from pipelines.operation.forecast import forecast
 from pipelines.operation.inputs import Source
 from pipelines.operation.products.animation import MapSeries
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import NETCDF, PROBABILITY
+from pipelines.operation.products.dataset import PROBABILITY
 from pipelines.operation.products.graticule import draw_graticule
 from pipelines.operation.products.latest import describe, read_latest, update_latest
+from pipelines.operation.products.names import ANIMATION, COGS, MAPS, NETCDF, PICTURE, PROBABILITIES, ZARR
 from pipelines.operation.products.probability_maps import SCALE, in_words
-from pipelines.operation.products.publish import ANIMATION, COGS, MAPS, PICTURE, PROBABILITIES, ZARR, publish
+from pipelines.operation.products.publish import publish
 from pipelines.operation.products.published import read_published
 from pipelines.params.operation import Members
 from pipelines.radar.frame import Frame
