@@ -40,9 +40,6 @@ def forecast(
     from pipelines.nowcast.registered_model import load
     from pipelines.operation.forecast import fallback_model
     from pipelines.operation.forecast import forecast as make_forecast
-    from pipelines.operation.products.attributes import ForecastAttributes
-    from pipelines.operation.products.names import NETCDF, PICTURE, stamp
-    from pipelines.operation.products.publish import publish
     from pipelines.operation.sources import of_folder
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
@@ -58,6 +55,10 @@ def forecast(
         areas=settings.areas if domain else None,
         memory_limit_mb=settings.memory_limit_mb,
     )
+    from pipelines.operation.products.attributes import ForecastAttributes
+    from pipelines.operation.products.names import NETCDF, PICTURE, stamp
+    from pipelines.operation.products.publish import publish
+
     published, about = out / stamp(observed[-1].time), ForecastAttributes.model_validate(result.attrs)
     for warning in about.warnings:
         logging.warning("%s", warning)
