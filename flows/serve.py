@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
 from flows import POOL, TRAINING_POOL
-from flows.services import HOST, Services, check_port
+from flows.services import HOST, Services, check_port, port_number
 from pipelines.common.errors import UserError
 from pipelines.common.login import FILE, USER, read_login
 from pipelines.common.provenance import main_checkout
@@ -37,20 +37,25 @@ MLFLOW, SERVER, WORKER, TRAINER = "mlflow", "prefect-server", "prefect-worker", 
 
 
 def serve(
-    prefect_port: Annotated[int, typer.Option(envvar="PREFECT_PORT")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(envvar="MLFLOW_PORT")] = 5000,
+    prefect_port: Annotated[str, typer.Option(envvar="PREFECT_PORT", metavar="PORT")] = "4200",
+    mlflow_port: Annotated[str, typer.Option(envvar="MLFLOW_PORT", metavar="PORT")] = "5000",
 ) -> None:
     """Serve until Ctrl-C. Where MLFLOW_TRACKING_URI names a store already, no MLflow server is started."""
+    of_prefect = port_number(prefect_port, "--prefect-port", "PREFECT_PORT")
+    of_mlflow = port_number(mlflow_port, "--mlflow-port", "MLFLOW_PORT")
+    own_mlflow = "MLFLOW_TRACKING_URI" not in os.environ
+    if own_mlflow and of_prefect == of_mlflow:
+        raise UserError(f"PREFECT_PORT and MLFLOW_PORT are both {of_prefect}: each server wants a port of its own")
     checkout = main_checkout()
     store = checkout / "mlflow"
-    api = f"http://{HOST}:{prefect_port}/api"
+    api = f"http://{HOST}:{of_prefect}/api"
     environment = {
         "PREFECT_HOME": str(checkout / "data/prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes for what nobody here asks for
-        "MLFLOW_TRACKING_URI": f"http://{HOST}:{mlflow_port}",
+        "MLFLOW_TRACKING_URI": f"http://{HOST}:{of_mlflow}",
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store / 'mlflow.db'}",
         "MLFLOW_ARTIFACTS_DESTINATION": str(store / "artifacts"),
         **read_login(checkout),
@@ -59,20 +64,19 @@ def serve(
     }
     login = environment["PREFECT_API_AUTH_STRING"]
     environment["PREFECT_SERVER_API_AUTH_STRING"] = login
-    own_mlflow = "MLFLOW_TRACKING_URI" not in os.environ
     logs = Path(environment["PREFECT_HOME"])
     logs.mkdir(0o700, parents=True, exist_ok=True)
-    check_port(prefect_port, "--prefect-port")
+    check_port(of_prefect, "--prefect-port or PREFECT_PORT")
     services = Services(logs, environment)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: services.stopping.set())
     try:
         if own_mlflow:
-            check_port(mlflow_port, "--mlflow-port")
+            check_port(of_mlflow, "--mlflow-port or MLFLOW_PORT")
             store.mkdir(exist_ok=True)
-            services.start(MLFLOW, "mlflow", "server", "--app-name", "scs", "--workers", "1", *at(mlflow_port))
+            services.start(MLFLOW, "mlflow", "server", "--app-name", "scs", "--workers", "1", *at(of_mlflow))
         app = ("--factory", "flows.server:create_app", "--log-level", "warning")
-        services.start(SERVER, "uvicorn", *app, *at(prefect_port))
+        services.start(SERVER, "uvicorn", *app, *at(of_prefect))
         services.wait_for(SERVER, f"{api}/health")
         if own_mlflow:
             services.wait_for(MLFLOW, f"{environment['MLFLOW_TRACKING_URI']}/health")
@@ -86,7 +90,7 @@ def serve(
             if trainings:
                 services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
             mlflow = printable(environment["MLFLOW_TRACKING_URI"])
-            print(f"Prefect: http://{HOST}:{prefect_port}  MLflow: {mlflow}", flush=True)
+            print(f"Prefect: http://{HOST}:{of_prefect}  MLflow: {mlflow}", flush=True)
             print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
         while not services.stopping.wait(0.5):
             services.check()

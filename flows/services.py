@@ -1,6 +1,7 @@
 """Processes of one machine that belong together: started, watched, and stopped in order."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -90,6 +91,13 @@ class Services:
         process.wait()
         print(f"{name} stopped", flush=True)
         return True
+
+
+def port_number(given: str, option: str, variable: str) -> int:
+    """Return the port that was given by an option or a variable of the environment; raises UserError if it is none."""
+    if not re.fullmatch("[1-9][0-9]{0,4}", given) or int(given) >= 1 << 16:
+        raise UserError(f"{option} or {variable}: {given!r} is no port, which is a number from 1 to 65535")
+    return int(given)
 
 
 def check_port(port: int, option: str) -> None:

@@ -2,14 +2,17 @@
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import free_port
 from waiting import eventually
 
-from flows.services import Services, check_port
+from flows.serve import serve
+from flows.services import Services, check_port, port_number
 from pipelines.common.errors import UserError
 
 
@@ -59,3 +62,30 @@ def test_a_port_that_is_taken_is_told_of(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"port {port}: Address already in use; choose another with --some-port"):
             check_port(port, "--some-port")
     check_port(port, "--some-port")
+
+
+@pytest.mark.parametrize("given", ["99999", "0", "-1", "4200.0", "abc", "٤٢٠٠", "1" * 5000])
+def test_what_is_no_port_is_told_of_as_it_was_typed(given: str) -> None:
+    with pytest.raises(UserError) as told:
+        port_number(given, "--prefect-port", "PREFECT_PORT")
+    assert str(told.value).startswith("--prefect-port or PREFECT_PORT: '")
+    assert given[:100] in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("ports", "words"),
+    [
+        ({"PREFECT_PORT": "99999"}, "--prefect-port or PREFECT_PORT: '99999' is no port"),
+        ({"MLFLOW_PORT": "x"}, "--mlflow-port or MLFLOW_PORT: 'x' is no port"),
+        ({"PREFECT_PORT": "5000"}, "PREFECT_PORT and MLFLOW_PORT are both 5000"),
+    ],
+)
+def test_servers_without_a_port_each_are_not_started(
+    ports: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ports.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["serve"])
+    with pytest.raises(UserError, match=words):
+        typer.run(serve)
