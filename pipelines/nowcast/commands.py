@@ -80,7 +80,7 @@ def promote(
 
 
 def rollback() -> None:
-    """Make the champion before the present one the champion again."""
+    """Make the champion before the present one the champion again; twice goes two back."""
     from pipelines.nowcast import promotion
 
     print(f"champion: version {promotion.rollback()}")

@@ -145,7 +145,7 @@ def promote(uri: str, reason: str) -> str:
 
 
 def rollback() -> str:
-    """Make the champion before the present one the champion again; return its number.
+    """Make the champion before the present one the champion again; return its number. Twice goes two back.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def rollback() -> str:
         If there was none before, or it isn't in the registry any more.
     """
     decisions.catch_up(RADAR)
-    past = decisions.champion_periods(decisions.read_decisions(RADAR))
+    past = decisions.not_taken_back(decisions.champion_periods(decisions.read_decisions(RADAR)))
     if len(past) < 2:
         raise UserError(f"{NAME}: no champion before the present one")
     version = RADAR.find_version(f"models:/{NAME}/{past[-2].version}")

@@ -93,6 +93,17 @@ def champion_periods(decisions: Sequence[Decision]) -> list[ChampionPeriod]:
     ]
 
 
+def not_taken_back(periods: Sequence[ChampionPeriod]) -> list[ChampionPeriod]:
+    """Return the champions without those from which a rollback went back: the present one is last."""
+    kept: list[ChampionPeriod] = []
+    for period in periods:
+        if period.by == "rollback" and len(kept) > 1 and kept[-2].version == period.version:
+            kept.pop()
+        else:
+            kept.append(period)
+    return kept
+
+
 def record(
     model: RegisteredModel, champion: Version, by: str, words: str, evidence: Mapping[str, Any], key: str = ""
 ) -> None:

@@ -274,7 +274,26 @@ def test_the_decisions_say_who_was_champion_from_when_to_when(params: Params) ->
     assert (first.until, second.until, third.until) == (second.since, third.since, None)
     assert second.words == "the storm of June"
     assert "3" in third.words
-    assert rollback() == "3"  # there and back again
+
+
+def test_each_rollback_goes_one_further_back(params: Params) -> None:
+    choose(WINDOWS, tables(scs=0), versions(), params=params)
+    for number in "23":
+        promote(f"models:/{NAME}/{number}", "why not")
+    assert [rollback(), rollback(), champion()] == ["2", "1", "1"]
+    before = story()
+    with pytest.raises(UserError, match="no champion before the present one"):
+        rollback()
+    assert story() == before
+    promote(f"models:/{NAME}/3", "and again")
+    assert rollback() == "1"
+
+
+def test_a_rollback_of_before_that_went_forth_again_counts_as_it_was() -> None:
+    changes = [("1", "first"), ("2", "gate"), ("1", "rollback"), ("2", "rollback"), ("3", "promote"), ("2", "rollback")]
+    now = datetime.now(UTC)
+    periods = [decisions.ChampionPeriod(version, now, None, by, "") for version, by in changes]
+    assert [period.version for period in decisions.not_taken_back(periods)] == ["1", "2"]
 
 
 def test_by_hand_at_a_terminal(params: Params) -> None:
