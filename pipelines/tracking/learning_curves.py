@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pipelines.common.errors import UserError
+from pipelines.tracking.runs import OF_TRAINED
 from pipelines.tracking.store import connect
 
 
@@ -35,12 +36,14 @@ def learning_curves(experiment: str, dvc_exp: str, metric: str) -> pd.DataFrame:
         [found.experiment_id], f"tags.dvc_exp = '{dvc_exp}'", order_by=["attributes.start_time DESC"]
     )
     newest = {run.data.tags["model"]: run for run in reversed(runs) if "model" in run.data.tags}
-    rows = [
-        {"model": model, "step": point.step, "value": point.value, "commit": run.data.tags.get("code_commit", "")}
-        for model, run in newest.items()
-        for point in client.get_metric_history(run.info.run_id, metric)
-        if point.step  # at 0 is what `log_trained` says of the model, the best of all
-    ]
+    rows = []
+    for model, run in newest.items():
+        of_model = {point.step for point in client.get_metric_history(run.info.run_id, OF_TRAINED)}
+        rows += [
+            {"model": model, "step": point.step, "value": point.value, "commit": run.data.tags.get("code_commit", "")}
+            for point in client.get_metric_history(run.info.run_id, metric)
+            if point.step not in of_model
+        ]
     if not rows:
         raise UserError(f"MLflow: {experiment}: no training of the DVC experiment {dvc_exp!r} has {metric}")
     table = pd.DataFrame(rows).drop_duplicates(["model", "step"], keep="last")  # what an interruption made anew

@@ -18,6 +18,7 @@ from pipelines.tracking.store import connect
 if TYPE_CHECKING:  # Lightning takes seconds to import, and who registers needs none
     from pytorch_lightning.loggers import MLFlowLogger
 
+OF_TRAINED = "training_seconds"  # the metric that only the trained model has, no step on the way
 COMPARISON = "comparison"  # tag of the runs that hold tables and pictures of all methods: their content's hash
 
 
@@ -71,8 +72,15 @@ def training_run(
 
 
 def log_trained(of: RegisteredModel, folder: Path, metrics: Mapping[str, float]) -> None:
-    """Log the trained model in ``folder`` to the active run, which can be found by it from now on."""
-    mlflow.log_metrics(dict(metrics))
+    """Log the trained model in ``folder`` to the active run, which can be found by it from now on.
+
+    Its metrics, `OF_TRAINED` among them, are what the run shows, as DVC has them: a step after their curves' last
+    points, which may be worse.
+    """
+    run, client = mlflow.active_run(), connect(of.name)
+    assert run is not None  # training_run has opened it
+    steps = [point.step for name in metrics for point in client.get_metric_history(run.info.run_id, name)]
+    mlflow.log_metrics(dict(metrics), step=max(steps, default=0) + 1)
     of.log(folder)
     mlflow.set_tag("model_sha256", sha256(folder))
 

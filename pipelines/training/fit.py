@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.common.errors import UserError
-from pipelines.tracking.runs import log_trained, training_run
+from pipelines.tracking.runs import OF_TRAINED, log_trained, training_run
 from pipelines.training.ddp import is_rank_zero, trainer_arguments
 from pipelines.training.job import Job
 from pipelines.training.model_folder import Description, write_trained
@@ -146,7 +146,7 @@ def fit(
         result = {"validation_loss": best.best_model_score.item(), "parameters": parameters}
         result |= {name: value.item() for name, value in trainer.callback_metrics.items() if name in also}
         write_trained(folder, description, weights, metrics, result)
-        log_trained(job.of, folder, {**result, "training_seconds": seconds})
+        log_trained(job.of, folder, {**result, OF_TRAINED: seconds})
     shutil.rmtree(checkpoints)
 
 

@@ -135,7 +135,11 @@ def test_a_training_ends_when_validation_has_not_improved_and_so_does_one_that_w
     assert len(losses) == lowest + 1 + 2 < 30, (
         "the lowest, two that are no lower, and no step more (the last point of all is the model's)"
     )
-    assert json.loads(Path("early.json").read_text())["validation_loss"] == pytest.approx(min(losses))
+    assert losses[-1] > min(losses)
+    shown = run.data.metrics["validation_loss"]
+    assert json.loads(Path("early.json").read_text())["validation_loss"] == pytest.approx(min(losses)) == shown
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "validation_loss")]
+    assert steps == list(range(steps[0], steps[0] + len(losses) + 1)), "none before the first validation"
 
 
 def test_a_clip_in_pieces_is_the_clip_at_once(store: Path) -> None:
