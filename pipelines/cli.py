@@ -11,7 +11,7 @@ from pipelines.fetch.commands import fetch
 from pipelines.nowcast.commands import champions, describe, evaluate, promote, rollback
 from pipelines.operation.commands import forecast, replay, skill
 from pipelines.outline.commands import annotate
-from pipelines.radar.commands import ingest, inspect
+from pipelines.radar.commands import export, ingest, inspect
 from pipelines.training.commands import chains
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -25,7 +25,7 @@ def _log() -> None:
 # A room's commands import what they need when they run: torch and MLflow take seconds, and neither `scs --help` nor a
 # mistyped folder needs them.
 for command in (
-    *(forecast, fetch, ingest, inspect, replay, chains, gradients, describe, evaluate),
+    *(forecast, fetch, ingest, inspect, export, replay, chains, gradients, describe, evaluate),
     *(promote, rollback, champions, skill, recognize, steer, annotate),
 ):
     app.command()(command)

@@ -58,6 +58,7 @@ PRESETS = {
         url="s3://noaa-mrms-pds/CONUS/PrecipRate_00.00/%Y%m%d/MRMS_PrecipRate_00.00_%Y%m%d-%H%M*.grib2.gz",
         step_s=120,
         anonymous=True,
+        # "There are no restrictions on the use of this data": SPDX' nearest, as it is made by the government.
         license="LicenseRef-scancode-us-govt-public-domain",
         attribution="Source: NOAA",
         source="https://registry.opendata.aws/noaa-mrms-pds/",

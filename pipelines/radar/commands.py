@@ -1,4 +1,4 @@
-"""Commands of ``scs``: radar files into a store, and a look at it."""
+"""Commands of ``scs``: radar files into a store, a look at it, and out of it again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,3 +36,17 @@ def inspect(
 
     limits = params.ingest_radar.limits if (params := params_if_any()) else Limits()
     print(inspect_store(store, html or store.with_suffix(".html"), limits))
+
+
+def export(
+    store: Annotated[Path, typer.Argument(help="Zarr store of frames")],
+    out: Annotated[Path, typer.Argument(help="netCDF file to write; with --zarr a store, NAME.zarr")],
+    zarr: Annotated[bool, typer.Option("--zarr", help="Zarr of version 2, a chunk a frame")] = False,
+    regular: Annotated[bool, typer.Option("--regular", help="missing frames too, of unknown pixels")] = False,
+) -> None:
+    """Write the frames of STORE to OUT for other tools: CF netCDF, or Zarr."""
+    from pipelines.params.read import params_if_any
+    from pipelines.radar.export import export_store
+
+    limits = params.ingest_radar.limits if (params := params_if_any()) else Limits()
+    print(export_store(store, out, as_zarr=zarr, regular=regular, limits=limits))

@@ -137,12 +137,22 @@ def open_frames(store: Path) -> xr.Dataset:
     UserError
         If there is no store of frames.
     """
+    return decode_frames(open_packed(store), str(store))
+
+
+def open_packed(store: Path) -> xr.Dataset:
+    """Open a store of frames lazily with the numbers that are in it, packed; raises UserError if there is none."""
     try:
-        raw = xr.open_zarr(store, chunks=None, consolidated=False, mask_and_scale=False, decode_times=False)
-    except (OSError, ValueError, KeyError, zarr.errors.GroupNotFoundError) as error:
-        reason = "it isn't there" if not store.exists() else in_short(error)
+        # Of version 3 alone: it is what ingestion writes, and what pipelines/radar/readers/containment.py looks into.
+        return xr.open_zarr(
+            store, chunks=None, consolidated=False, mask_and_scale=False, decode_times=False, zarr_format=3
+        )
+    except zarr.errors.GroupNotFoundError:
+        reason = "no Zarr of version 3" if store.exists() else "it isn't there"
         raise UserError(f"{store}: not a store of frames: {reason}") from None
-    return decode_frames(raw, str(store))
+    except (OSError, ValueError, KeyError) as error:
+        reason = in_short(error) if store.exists() else "it isn't there"
+        raise UserError(f"{store}: not a store of frames: {reason}") from None
 
 
 def decode_frames(raw: xr.Dataset, name: str) -> xr.Dataset:
