@@ -8,7 +8,6 @@ first and grow into the spectrum of the frame itself. It is correlated in time i
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -23,7 +22,7 @@ from pipelines.nowcast.methods.steps import FEWEST_WET
 from pipelines.nowcast.methods.tiles import bands_of
 from pipelines.radar.frame import DRY, Rain
 
-AT_ONCE = 2  # members, on as many processors
+THREADS = 2  # that a member is drawn by
 OLDEST = 3  # frames back: the longest memory that is measured, which errs less at an hour than that of a step
 LAGS = 8.0  # of the frame's shorter side one part is the standard deviation of the window over lags
 TAIL = 0.5  # of the highest rate: by so much rain beyond it exceeds it, on average
@@ -47,7 +46,7 @@ class Spectrum(NamedTuple):
 def draw_members(
     exceedance: Exceedance, rates: Sequence[float], rain_rate: Rain, *, count: int, seed: int
 ) -> Iterator[Rain]:
-    """Yield members of a forecast, one after the other; `AT_ONCE` are in memory.
+    """Yield members of a forecast, one after the other.
 
     Each reaches a rate at a pixel with the probability that was forecast. Between rates its rain is interpolated in the
     logarithm, below the lowest it is 0, beyond the highest exponential with a mean excess of `TAIL` of that rate.
@@ -72,40 +71,38 @@ def draw_members(
     ----------
     Bowler et al. 2006, doi:10.1256/qj.04.100 (STEPS); Schefzik et al. 2013, doi:10.1214/13-STS443 (copulas).
     """
-    for batch in draw_batches(exceedance, rates, rain_rate, count=count, seed=seed):
-        yield from map(np.stack, zip(*batch, strict=True))
+    for member in draw_by_lead(exceedance, rates, rain_rate, count=count, seed=seed):
+        yield np.stack(list(member))
 
 
-def draw_batches(
+def draw_by_lead(
     exceedance: Exceedance, rates: Sequence[float], rain_rate: Rain, *, count: int, seed: int
-) -> Iterator[Iterator[list[Rain]]]:
-    """Yield the members of :func:`draw_members` as they are drawn: `AT_ONCE` together, a lead time after the other.
+) -> Iterator[Iterator[Rain]]:
+    """Yield each of :func:`draw_members` as it is drawn, a lead time after the other: one field is in memory.
 
     Yields
     ------
-    iterator of lists of ndarray of shape (H, W), mm/h
-        For each lead time a field of each of the batch's members; to be used up before the next batch.
+    iterator of ndarray of shape (H, W), mm/h
     """
     leads, _, H, W = exceedance.shape
     motion = lagrangian.motion(rain_rate)
     noise = Noise(spectrum_of(rain_rate[-1 - OLDEST :], motion), leads)
 
-    def draw(numbers: range, threads: ThreadPoolExecutor) -> Iterator[list[Rain]]:
-        of_members = [noise.fields(np.random.default_rng((seed, number))) for number in numbers]
+    def draw(number: int, threads: ThreadPoolExecutor) -> Iterator[Rain]:
+        fields = noise.fields(np.random.default_rng((seed, number)))
         ways = lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True)
-        for of_lead, way in zip(exceedance, ways, strict=True):
-            fields = list(threads.map(next, of_members))
-            members = [np.empty((H, W), np.float32) for _ in numbers]
-            for rows in bands_of(exceedance):
-                of_rows = partial(_rain, np.asarray(of_lead[:, rows]), rates, way[rows])
-                for member, rain in zip(members, threads.map(of_rows, fields), strict=True):
-                    member[rows] = rain
-            del fields
-            yield members
+        for of_lead, field, way in zip(exceedance, fields, ways, strict=True):
+            member = np.empty((H, W), np.float32)
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        for first in range(0, count, AT_ONCE):
-            yield draw(range(first, min(first + AT_ONCE, count)), threads)
+            def fill(rows: slice) -> None:
+                member[rows] = _rain(np.asarray(of_lead[:, rows]), rates, way[rows], field)  # noqa: B023 - called below
+
+            deque(threads.map(fill, bands_of(exceedance)), maxlen=0)
+            yield member
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        for number in range(count):
+            yield draw(number, threads)
 
 
 def _rain(
@@ -147,7 +144,7 @@ class Noise:
             error += drawn
             np.multiply(error, self.amplitude, out=drawn)
             drawn *= scale
-            yield fft.irfft2(drawn, self.shape, norm="forward", overwrite_x=True)
+            yield fft.irfft2(drawn, self.shape, norm="forward", overwrite_x=True, workers=THREADS)
 
 
 def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:

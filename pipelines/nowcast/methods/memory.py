@@ -7,14 +7,13 @@ formulas are upper bounds of what was measured: the peak of a process over what 
 from collections.abc import Mapping
 
 from pipelines.nowcast.methods.description import ModelDescription
-from pipelines.nowcast.methods.members import AT_ONCE
 
 # Bytes for each channel of a cell, 4 of them a number, and each time observed or forecast.
 CELL_NUMBERS = {"scs": 4.5, "scs_action": 4.5, "convlstm": 8.0, "convgru": 6.5, "trajgru": 7.5}
 
 
 WHOLE = 1 << 21  # pixels of the largest grid that a network runs on in one go; a tile and its surroundings are fewer
-DRAWING = 90.0  # bytes a pixel, while members are drawn
+DRAWING = 65.0  # bytes a pixel, while members are drawn
 MOVING = 60.0  # bytes a pixel of a grid in tiles, while its motion is found or one of its fields is matched and moved
 
 
@@ -68,5 +67,5 @@ def members_mb(shape: tuple[int, ...], *, whole: bool, measured: float | None = 
     """
     leads, K, H, W = shape
     held = 4.0 * (leads * (K + 1) if whole else 0)
-    amounts = 4.0 * 3 * (AT_ONCE + 1)  # two periods' sums and the rain before of each, and the forecast's own
+    amounts = 4.0 * 3 * 2  # two periods' sums and the rain before, of a member and of the forecast
     return (held + amounts + (measured or DRAWING)) * H * W / 1e6

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.common.provenance import sha256
-from pipelines.nowcast.methods.members import AT_ONCE, draw_batches
+from pipelines.nowcast.methods.members import draw_by_lead
 from pipelines.nowcast.methods.tiles import OnDisk
 from pipelines.radar.frame import Rain
 
@@ -91,9 +91,10 @@ def _measure(folder: Path) -> dict[str, float]:
             probabilities[lead, rate] = (large[-1] > 0) / np.float32(rate + 1)
 
         def draw() -> None:
-            for batch in draw_batches(probabilities.array(), rates, large, count=AT_ONCE, seed=1):
-                deque(batch, maxlen=0)
+            for member in draw_by_lead(probabilities.array(), rates, large, count=1, seed=1):
+                deque(member, maxlen=0)
 
+        draw()  # imports what it needs
         taken["members"] = _peak(draw, TALL)
     return taken
 

@@ -9,7 +9,7 @@ import xarray as xr
 from pipelines.common.errors import UserError, as_user_error
 from pipelines.common.heap import trim
 from pipelines.nowcast.methods.distribution import Exceedance
-from pipelines.nowcast.methods.members import draw_batches
+from pipelines.nowcast.methods.members import draw_by_lead
 from pipelines.nowcast.methods.memory import members_mb
 from pipelines.operation.inputs import Inputs
 from pipelines.operation.products.areas import Area, read_areas
@@ -79,7 +79,7 @@ def _with_members(
         raise UserError(f"they need {needed:.0f} MB on {H}×{W} pixels, and {memory_limit_mb} are allowed")
     # With the time, or every cycle's errors would be those of the one before.
     seed = members.seed + int(newest.time.astype("datetime64[s]").astype(np.int64))
-    drawn = draw_batches(exceedance, rates, inputs.rain_rate, count=members.count, seed=seed)
+    drawn = draw_by_lead(exceedance, rates, inputs.rain_rate, count=members.count, seed=seed)
     made = gather(drawn, forecast, newest, step_s, areas, members)
     trim()
     lacking = f"members: {made.members} of {members.count} in {members.max_seconds} s"

@@ -47,7 +47,7 @@ class Ensemble(NamedTuple):
 
 
 def gather(
-    batches: Iterator[Iterator[Sequence[Rain]]],
+    drawn: Iterator[Iterator[Rain]],
     forecast: xr.Dataset,
     newest: Frame,
     step_s: int,
@@ -60,8 +60,8 @@ def gather(
 
     Parameters
     ----------
-    batches : iterator
-        See :func:`pipelines.nowcast.methods.members.draw_batches`.
+    drawn : iterator
+        See :func:`pipelines.nowcast.methods.members.draw_by_lead`.
     forecast : Dataset
         With the variables that members are kept of.
 
@@ -77,31 +77,26 @@ def gather(
     maps = {name: OnDisk((asked.count, *forecast[name].shape), (ROWS, forecast.sizes["x"])) for name in kept}
     of_areas = {name: np.empty((asked.count, len(forecast[name]), len(areas)), np.float32) for name in (RATE, *periods)}
 
-    def put(name: str, member: int, time: int, field: Rain) -> None:
-        of_areas[name][member, time] = area_means(field, areas)
+    def put(name: str, time: int, field: Rain) -> None:
+        of_areas[name][count, time] = area_means(field, areas)
         if name in maps:
-            maps[name][member, time] = field
+            maps[name][count, time] = field
 
-    def late() -> bool:
-        return monotonic() - start > asked.max_seconds
-
-    for batch in batches:
-        sums: dict[tuple[int, str], Accumulation] = {}
-        for lead, fields in enumerate(batch):
-            if late():
+    instants = not newest.interval_s
+    for member in drawn:
+        sums = {
+            name: Accumulation(newest.rain_rate, step_s, period_s, instants=instants)
+            for name, period_s in periods.items()
+        }
+        for lead, field in enumerate(member):
+            put(RATE, lead, field)
+            for name, period in sums.items():
+                if (amount := period.add(field)) is not None:
+                    put(name, lead // period.steps, amount)
+            if late := monotonic() - start > asked.max_seconds:
                 break
-            for member, field in enumerate(fields, start=count):
-                put(RATE, member, lead, field)
-                for name, period_s in periods.items():
-                    if lead == 0:
-                        instants = not newest.interval_s
-                        sums[member, name] = Accumulation(newest.rain_rate, step_s, period_s, instants=instants)
-                    period = sums[member, name]
-                    if (amount := period.add(field)) is not None:
-                        put(name, member, lead // period.steps, amount)
-        else:
-            count += len(fields)
-        if late():
+        count += lead == len(forecast[RATE]) - 1
+        if late:
             break
     if count < FEWEST:
         raise UserError(f"{count} in {asked.max_seconds:g} s, and {FEWEST} at least are wanted")

@@ -238,19 +238,20 @@ def test_what_can_not_be_made_is_a_line_and_the_rest_is_there(asked: dict[str, A
 
 
 def test_members_that_take_too_long_are_as_many_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that goes on by a second each time that it is looked at: at every lead time and after every batch."""
+    """By a clock that goes on by a second each time that it is looked at: after every lead time."""
     forecast_, _ = made(FRAMES)
-    fields, drawn = [np.ones(SHAPE, np.float32)] * 2, []
+    field, drawn = np.ones(SHAPE, np.float32), []
 
     def gathered(max_seconds: float) -> Ensemble:
         clock = count()
         monkeypatch.setattr("pipelines.operation.products.ensemble.monotonic", lambda: next(clock))
-        batches = ((drawn.append((batch, lead)) or fields for lead in range(12)) for batch in range(9))  # type: ignore[func-returns-value]
-        asked = Members(count=18, max_seconds=max_seconds)
-        return gather(batches, forecast_, FRAMES[-1], 300, [], asked)
+        members = ((drawn.append((member, lead)) or field for lead in range(12)) for member in range(9))  # type: ignore[func-returns-value]
+        asked = Members(count=9, max_seconds=max_seconds)
+        return gather(members, forecast_, FRAMES[-1], 300, [], asked)
 
-    # Two batches of two are there after 26 s, and four lead times of the third after 30.
-    assert gathered(30).members == 4
-    assert drawn[-1] == (2, 4), "no more was drawn than was used"
+    # Two members are there after 24 s, and seven lead times of the third after 31.
+    assert gathered(30).members == 2
+    assert drawn[-1] == (2, 6), "no more was drawn than was used"
+    assert gathered(23).members == 2, "one that is whole counts, if only just too late"
     with pytest.raises(UserError, match=r"^0 in 5 s, and 2 at least are wanted$"):
         gathered(5)
