@@ -80,7 +80,7 @@ class Grid:
         if self.shape != other.shape:
             return f"{other.shape[0]}×{other.shape[1]} pixels, not {self.shape[0]}×{self.shape[1]}"
         if not same_projection(self.crs, other.crs):
-            return f"projection {_proj4(other.crs)!r}, not {_proj4(self.crs)!r}"
+            return f"projection {proj4(other.crs)!r}, not {proj4(self.crs)!r}"
         dy, dx = self.spacing
         if max(np.abs(self.x - other.x).max() / dx, np.abs(self.y - other.y).max() / dy) > 0.1:
             return "pixels elsewhere or of another size"
@@ -113,7 +113,7 @@ def pixel_metres(grid: Grid) -> float:
 
 def same_projection(crs: pyproj.CRS, other: pyproj.CRS) -> bool:
     """Whether two projections put things in the same place, whatever they are called."""
-    return crs == other or _proj4(crs) == _proj4(other)
+    return crs == other or proj4(crs) == proj4(other)
 
 
 def with_metres(crs: pyproj.CRS) -> pyproj.CRS:
@@ -139,7 +139,8 @@ def with_metres(crs: pyproj.CRS) -> pyproj.CRS:
     return pyproj.CRS.from_json_dict(definition)
 
 
-def _proj4(crs: pyproj.CRS) -> str:
+def proj4(crs: pyproj.CRS) -> str:
+    """Return a projection as a PROJ string, as far as one can say it."""
     with warnings.catch_warnings():
         # pyproj warns of what a PROJ string leaves out: names, which make no other grid.
         warnings.simplefilter("ignore", UserWarning)

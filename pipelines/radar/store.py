@@ -67,7 +67,7 @@ def frames_dataset(frames: Sequence[Frame], rights: Rights, *, sharded: bool = T
     ValueError
         If the frames are not in time order, or differ in grid, meaning of time or Z–R.
     """
-    return _dataset(frames, stacked(frames), rights, sharded)
+    return dataset_of(frames, stacked(frames), rights, sharded=sharded)
 
 
 def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def frames_outline(frames: Sequence[FrameHeader], rights: Rights) -> xr.Dataset:
 
     shape = frames[0].grid.shape
     nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
-    return _dataset(frames, nothing, rights, sharded=True)
+    return dataset_of(frames, nothing, rights)
 
 
 def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
@@ -116,7 +116,8 @@ def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -
     return rain
 
 
-def _dataset(frames: Sequence[FrameHeader], rain_rate: Any, rights: Rights, sharded: bool) -> xr.Dataset:
+def dataset_of(frames: Sequence[FrameHeader], rain_rate: Any, rights: Rights, *, sharded: bool = True) -> xr.Dataset:
+    """Return what :func:`frames_dataset` does, of headers and rain rates that may be read later; raises as it does."""
     first = frames[0]
     for earlier, frame in pairwise(frames):
         if frame.time <= earlier.time:
