@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from pipelines.common.markdown import code, literal
 from pipelines.common.text import printable
 from pipelines.operation.products.latest import SOME, WHOLE
-from pipelines.operation.products.names import COGS, MAPS, PICTURE
+from pipelines.operation.products.names import COGS, MAPS, PAGE, PICTURE
 from pipelines.operation.products.published import PublishedForecast
 from pipelines.params.operation import Domain
 
@@ -29,11 +29,14 @@ def show_forecast(domain: Domain, published: PublishedForecast) -> None:
     if server.startswith("http") and attributes.model_version is not None:
         page = f"models/{quote(attributes.model_name, '')}/versions/{quote(attributes.model_version, '')}"
         model = f"[{model}]({server.rstrip('/')}/#/{page})"
+    page = os.environ.get("SCS_PAGE_URL", "").rstrip("/")
+    page = f"{page}/{domain.name}/" if page else (domain.out.resolve().parent / PAGE).as_uri()
     names = (*WHOLE.values(), *SOME.values(), COGS, MAPS)
     files = [f"[{name}]({(folder / name).as_uri()})" for name in names if (folder / name).exists()]
     lines = [
         f"![{literal(attributes.title)}]({_small(folder / PICTURE)})",
         "",
+        f"- page: [{domain.name}]({page}#{domain.name})",
         f"- files: {', '.join(files)} in {literal(folder)}",
         f"- lead times: {minutes.size}, {minutes[0]:g} to {minutes[-1]:g} minutes",
         *([f"- probabilities: of at least {', '.join(f'{one:g}' for one in rates)} mm/h"] if rates else []),

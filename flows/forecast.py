@@ -25,6 +25,7 @@ from flows.alarms import alarm, tell
 from flows.artifacts import show_forecast
 from flows.clock import utc
 from flows.late_runs import later_run_due
+from flows.page import show_page
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
@@ -144,7 +145,9 @@ def forecast(domain: str, now: datetime | None = None) -> State:
             log.error("%s: no forecast: %s", domain, why, exc_info=not isinstance(error, UserError | OSError))
             alarms: dict[str, str | None] = {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why}
             tell(settings, alarms | ({"model-changed": why} if CHANGED in why else {}))
+            show_page(domain, params.domains)
             return Failed(message=_joined([f"no forecast: {why}", *notes]))
+        show_page(domain, params.domains)
     return Completed(message=_joined([done, *notes]))
 
 

@@ -1,7 +1,7 @@
-"""Prefect's server and workers, the deployments, and MLflow's server, all on 127.0.0.1: ``python -m flows.serve``.
+"""Prefect's server and workers, the deployments, MLflow's server and the page of forecasts: ``python -m flows.serve``.
 
-Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to. The login of both servers is handed on by
-the environment; see :mod:`pipelines.common.login`.
+All on 127.0.0.1. Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to. The login of the servers
+is handed on by the environment; see :mod:`pipelines.common.login`.
 """
 
 import os
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -33,19 +34,23 @@ from pipelines.common.provenance import main_checkout
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 
-MLFLOW, SERVER, WORKER, TRAINER = "mlflow", "prefect-server", "prefect-worker", "prefect-trainer"
+MLFLOW, SERVER, PAGE, WORKER, TRAINER = "mlflow", "prefect-server", "page", "prefect-worker", "prefect-trainer"
 
 
 def serve(
     prefect_port: Annotated[str, typer.Option(envvar="PREFECT_PORT", metavar="PORT")] = "4200",
     mlflow_port: Annotated[str, typer.Option(envvar="MLFLOW_PORT", metavar="PORT")] = "5000",
+    page_port: Annotated[str, typer.Option(envvar="PAGE_PORT", metavar="PORT")] = "4300",
 ) -> None:
     """Serve until Ctrl-C. Where MLFLOW_TRACKING_URI names a store already, no MLflow server is started."""
     of_prefect = port_number(prefect_port, "--prefect-port", "PREFECT_PORT")
     of_mlflow = port_number(mlflow_port, "--mlflow-port", "MLFLOW_PORT")
+    of_page = port_number(page_port, "--page-port", "PAGE_PORT")
     own_mlflow = "MLFLOW_TRACKING_URI" not in os.environ
-    if own_mlflow and of_prefect == of_mlflow:
-        raise UserError(f"PREFECT_PORT and MLFLOW_PORT are both {of_prefect}: each server wants a port of its own")
+    ports = {"PREFECT_PORT": of_prefect, "PAGE_PORT": of_page} | ({"MLFLOW_PORT": of_mlflow} if own_mlflow else {})
+    for one, other in combinations(ports, 2):
+        if ports[one] == ports[other]:
+            raise UserError(f"{one} and {other} are both {ports[one]}: each server wants a port of its own")
     checkout = main_checkout()
     store = checkout / "mlflow"
     api = f"http://{HOST}:{of_prefect}/api"
@@ -58,6 +63,7 @@ def serve(
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{of_mlflow}",
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{store / 'mlflow.db'}",
         "MLFLOW_ARTIFACTS_DESTINATION": str(store / "artifacts"),
+        "SCS_PAGE_URL": f"http://{HOST}:{of_page}",
         **read_login(checkout),
         **os.environ,  # which may name PostgreSQL and S3 for both; see docs/operations.md
         "PREFECT_API_URL": api,
@@ -67,6 +73,7 @@ def serve(
     logs = Path(environment["PREFECT_HOME"])
     logs.mkdir(0o700, parents=True, exist_ok=True)
     check_port(of_prefect, "--prefect-port or PREFECT_PORT")
+    check_port(of_page, "--page-port or PAGE_PORT")
     services = Services(logs, environment)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: services.stopping.set())
@@ -77,7 +84,10 @@ def serve(
             services.start(MLFLOW, "mlflow", "server", "--app-name", "scs", "--workers", "1", *at(of_mlflow))
         app = ("--factory", "flows.server:create_app", "--log-level", "warning")
         services.start(SERVER, "uvicorn", *app, *at(of_prefect))
+        app = ("--factory", "pipelines.operation.page.server:create_app", "--log-level", "warning")
+        services.start(PAGE, "uvicorn", *app, *at(of_page))
         services.wait_for(SERVER, f"{api}/health")
+        services.wait_for(PAGE, f"http://{HOST}:{of_page}/health")
         if own_mlflow:
             services.wait_for(MLFLOW, f"{environment['MLFLOW_TRACKING_URI']}/health")
         if not services.stopping.is_set():
@@ -90,7 +100,8 @@ def serve(
             if trainings:
                 services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
             mlflow = printable(environment["MLFLOW_TRACKING_URI"])
-            print(f"Prefect: http://{HOST}:{of_prefect}  MLflow: {mlflow}", flush=True)
+            page = printable(environment["SCS_PAGE_URL"])
+            print(f"Prefect: http://{HOST}:{of_prefect}  MLflow: {mlflow}  Page: {page}", flush=True)
             print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
         while not services.stopping.wait(0.5):
             services.check()
@@ -99,6 +110,7 @@ def serve(
         if services.stop(WORKER):
             with suppress(httpx.HTTPError):  # where the server has ended before us
                 tell_of_interrupted_runs(api, login)
+        services.stop(PAGE)
         services.stop(SERVER)
         services.stop(MLFLOW)
 

@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows.alarms import tell
 from flows.clock import utc
+from flows.page import show_page
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
@@ -117,6 +118,7 @@ def verify(domain: str, now: datetime | None = None) -> State:
         if silence:
             alarms["no-forecast"] = silence  # to take it back is the next forecast's
         tell(settings, alarms)
+        show_page(domain, params.domains, scores=True)
     for problem in wrong:
         log.error("%s: %s", domain, problem)
     for note in notes:

@@ -59,6 +59,7 @@ class Served:
     folder: Path
     prefect: str  # address of the API
     mlflow: str
+    page: str
     login: dict[str, str]  # of both, as environment variables
 
     @property
@@ -127,10 +128,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "dvc.yaml").touch()
     write_params(folder, {"worked": {}})
-    ports = free_port(), free_port()
+    ports = free_port(), free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment |= {"PREFECT_HOME": f"{folder}/data/prefect", "PREFECT_WORKER_QUERY_SECONDS": "1", **SECRET}
-    command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    options = zip(("--prefect-port", "--mlflow-port", "--page-port"), map(str, ports), strict=True)
+    command = [sys.executable, "-m", "flows.serve", *(word for option in options for word in option)]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as serve:
         assert serve.stdout is not None
         line = ""
@@ -138,7 +140,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             line = serve.stdout.readline()
             assert line, "flows.serve ended before it served"
         login = read_login(folder)
-        result = Served(folder, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}", login)
+        mlflow, page = (f"http://127.0.0.1:{port}" for port in ports[1:])
+        result = Served(folder, f"http://127.0.0.1:{ports[0]}/api", mlflow, page, login)
         with pytest.MonkeyPatch.context() as patch:
             for name, value in (login | SECRET).items():
                 patch.setenv(name, value)
@@ -148,7 +151,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         said = serve.stdout.read()
         assert serve.wait(300) == 0
     # The one place to see it: what is served to the whole suite ends in order, and nothing of it is left.
-    order = [said.index(f"{name} stopped") for name in ("prefect-worker", "prefect-server", "mlflow")]
+    order = [said.index(f"{name} stopped") for name in ("prefect-worker", "page", "prefect-server", "mlflow")]
     assert order == sorted(order)
     assert processes_of(f"PREFECT_HOME={folder}/") == []
     assert holders(folder) == []

@@ -16,6 +16,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.common.errors import UserError
+
 LOCAL = ("127.0.0.1", "localhost")
 # What the servers' pages may ask for: nothing of other servers, be it a picture in a text from outside or statistics.
 POLICY = (
@@ -46,6 +48,24 @@ def guarded(app: ASGIApp, login: str | None = None, unguarded: str | None = None
         Answers 400 to a foreign Host, 403 to a foreign page, 401 without the login.
     """
     return TrustedHostMiddleware(Guard(app, login, unguarded), [*LOCAL, *proxy_names()], www_redirect=False)
+
+
+def behind_login(app: ASGIApp, unguarded: str) -> ASGIApp:
+    """Put the check before an app, with the login that its clients know MLflow's server by.
+
+    That is MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; MLFLOW_BASIC_AUTH=false leaves it to a proxy.
+
+    Raises
+    ------
+    UserError
+        If the environment lacks the login that there is to be.
+    """
+    if os.environ.get("MLFLOW_BASIC_AUTH", "true").lower() == "false":
+        return guarded(app)
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    if not user or not password:
+        raise UserError("MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD: not set; see docs/operations.md, Login")
+    return guarded(app, f"{user}:{password}", unguarded)
 
 
 class Guard:

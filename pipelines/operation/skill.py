@@ -40,6 +40,13 @@ def skill(ledger: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index, columns=["cycles", *SHOWN])
 
 
+def skill_by_lead(own: pd.DataFrame) -> pd.DataFrame:
+    """Scores of the counted rows of a ledger, index (forecaster, minutes): the mean over thresholds of each `SHOWN`."""
+    of_lead = {key: scores_of(rows, ["threshold"]) for key, rows in own.groupby(["forecaster", "minutes"])}
+    rows = {key: [mean_of(scores, name) for name in SHOWN] for key, scores in of_lead.items()}
+    return pd.DataFrame.from_dict(rows, "index", columns=SHOWN).set_axis(pd.MultiIndex.from_tuples(rows))
+
+
 def probability_skill(probabilities: pd.DataFrame | None) -> pd.DataFrame:
     """Scores of the probabilities of each model version in a ledger of them, and of the baselines on the same cycles.
 

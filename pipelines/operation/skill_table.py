@@ -10,7 +10,7 @@ from pipelines.common.markdown import table_head, table_row
 from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, read_ledger
 from pipelines.operation.products.published import published_times
 from pipelines.operation.reliability import reliability
-from pipelines.operation.skill import SHOWN, counted, member_crps, of_forecasters, skill
+from pipelines.operation.skill import SHOWN, counted, member_crps, of_forecasters, skill, skill_by_lead
 from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL, unverified
 from pipelines.verification.probabilities import crps, few_rates, probability_scores
 from pipelines.verification.scoring import mean_of, scores_of
@@ -57,10 +57,10 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
         lines += ["", "By lead time, minutes:", ""]
         leads = np.sort(own["minutes"].unique())
         lines += table_head("score", "forecaster", *(f"{minutes:g}" for minutes in leads))
-        of_lead = {key: scores_of(rows, ["threshold"]) for key, rows in own.groupby(["forecaster", "minutes"])}
+        by_lead = skill_by_lead(own)
         for score in SHOWN:
             for name in FORECASTERS:
-                cells = (mean_of(of_lead[name, minutes], score) for minutes in leads)
+                cells = by_lead.loc[name][score].reindex(leads)
                 lines.append(table_row(_head(score), name, *(f"{cell:.3f}" for cell in cells)))
     of_probabilities = list(of_forecasters(probabilities))
     if of_probabilities:

@@ -2,16 +2,14 @@
 
 MLflow takes state-changing requests from any page of any port of this machine, asks nothing about other requests, and
 checks no Host for some paths; its basic-auth app leaves that as it is. So :mod:`pipelines.common.guard` stands before
-it, with the login of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, those of its clients.
-MLFLOW_BASIC_AUTH=false leaves the login to a proxy.
+it, with the login of its clients.
 """
 
 import os
 
 from starlette.types import ASGIApp
 
-from pipelines.common.errors import UserError
-from pipelines.common.guard import LOCAL, guarded, proxy_names
+from pipelines.common.guard import LOCAL, behind_login, proxy_names
 from pipelines.tracking import relocation
 
 # Before mlflow is imported: it reads them once. What is set already stays.
@@ -26,10 +24,4 @@ def create_app() -> ASGIApp:
     from mlflow.server.fastapi_app import app
 
     relocation.main()
-
-    if os.environ.get("MLFLOW_BASIC_AUTH", "true").lower() == "false":
-        return guarded(app)
-    user, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
-    if not user or not password:
-        raise UserError("MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD: not set; see docs/operations.md, Login")
-    return guarded(app, f"{user}:{password}", unguarded="/health")
+    return behind_login(app, unguarded="/health")

@@ -160,6 +160,19 @@ def test_products_that_can_not_be_made_are_an_alarm_and_the_rest_is_there(inbox:
     assert {"areas_csv", "areas_json"} <= files.keys() and "zarr" not in files and files["maps"] == []
 
 
+def test_a_page_that_fails_costs_no_forecast_and_what_is_wrong_with_the_data_is_on_it(inbox: Path) -> None:
+    OUT.mkdir(parents=True)
+    (OUT / "page").touch()
+    state = cycle(inbox, *FRAMES[:3])
+    assert state.is_completed() and state.message.startswith("published data/out/faulty/20240601T121000Z")
+    assert read_latest(OUT)["forecast"]["folder"] == "20240601T121000Z"
+    (OUT / "page").unlink()
+    assert cycle(inbox, now=NOW + timedelta(hours=1)).is_failed()
+    on_page = (OUT / "page/state.js").read_text()
+    assert '"kind": "stale-input"' in on_page and '"folder": "20240601T121000Z"' in on_page
+    assert (OUT / "page/20240601T121000Z/map.js").exists(), "the map that could not be made before"
+
+
 def test_no_rain_at_all_is_a_forecast(inbox: Path) -> None:
     dry = [replace(frame, rain_rate=np.zeros((96, 96), np.float32)) for frame in FRAMES[:3]]
     assert cycle(inbox, *dry).is_completed()

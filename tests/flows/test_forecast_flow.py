@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import numpy as np
 import pyproj
 import pytest
@@ -121,6 +122,10 @@ def test_a_deployed_cycle_comes_out_right_and_can_be_seen(server: Served) -> Non
     for what in (folder / "forecast.nc", folder / "forecast.png"):
         assert what.resolve().as_uri() in shown
     assert f"{server.mlflow}/#/models/radar-nowcast/versions/1" in shown
+    assert f"{server.page}/worked/#worked" in shown
+    login = server.login["MLFLOW_TRACKING_USERNAME"], server.login["MLFLOW_TRACKING_PASSWORD"]
+    state = httpx.get(f"{server.page}/worked/worked/page/state.js", auth=login).text
+    assert '"folder": "20240601T123500Z"' in state
     assert said["live_store_snapshot"] in shown and all(digest[:12] in shown for digest in hashes[-3:])
     (picture,) = re.findall(r"^!\[.*\]\(data:image/webp;base64,(.*)\)$", shown, re.MULTILINE)
     assert Image.open(BytesIO(base64.b64decode(picture))).width == 1000

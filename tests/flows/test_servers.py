@@ -1,6 +1,6 @@
 """Who may talk to the servers of ``make serve``: nobody from another name or page, nobody without the login.
 
-Both ports, from raw requests: what a browser sends for a hostile page, and what another user of the machine may try.
+All ports, from raw requests: what a browser sends for a hostile page, and what another user of the machine may try.
 """
 
 import base64
@@ -52,6 +52,15 @@ PATHS = {
         "/v1/traces",
         "/no/such/path",
         "//api/2.0/mlflow/experiments/search",
+    ],
+    "page": [
+        "/",
+        "/health",
+        "/worked/",
+        "/worked/index.js",
+        "/worked/worked/page/state.js",
+        "/no/such/path",
+        "//worked/",
     ],
 }
 UNGUARDED = {"/api/health", "/api/ready", "/health"}

@@ -8,6 +8,7 @@ NETCDF, ZARR, COGS, MAPS = "forecast.nc", "forecast.zarr", "cog", "maps"
 PICTURE, PROBABILITIES, AMOUNTS = "forecast.png", "probabilities.png", "amounts.png"
 ANIMATION = "forecast.gif"
 AREAS_CSV, AREAS_JSON = "areas.csv", "areas.json"
+PAGE = "index.html"  # beside the domains' folders
 
 
 def stamp(time: np.datetime64) -> str:

@@ -117,7 +117,7 @@ class Probabilities(NamedTuple):
 
 def read_published(folder: Path) -> PublishedForecast:
     """Read the forecast in a cycle's folder, but for its probabilities; raises UserError if it can't be read."""
-    with _opened(folder) as dataset:
+    with opened(folder) as dataset:
         return PublishedForecast(
             folder,
             ForecastAttributes.model_validate(dataset.attrs),
@@ -140,7 +140,7 @@ def read_probabilities(folder: Path) -> Iterator[Probabilities]:
     UserError
         If they can't be read.
     """
-    with _opened(folder) as dataset:
+    with opened(folder) as dataset:
         for name, variable in dataset.data_vars.items():
             if not str(name).endswith(OF_PROBABILITY):
                 continue
@@ -152,7 +152,8 @@ def read_probabilities(folder: Path) -> Iterator[Probabilities]:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[xr.Dataset]:
+def opened(folder: Path) -> Iterator[xr.Dataset]:
+    """Open the netCDF of a cycle's folder while the block runs; raises UserError if it can't be read there."""
     try:
         with xr.open_dataset(folder / NETCDF, decode_timedelta=False) as dataset:
             yield dataset

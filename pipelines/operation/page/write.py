@@ -1,0 +1,141 @@
+"""The page ``index.html`` beside the domains' folders of forecasts, and its values, written whole or not at all.
+
+==============================  =======================================================================================
+``index.html``, ``.css``, ``.js``  the page itself; its only values are the names of the domains
+``OUT/page/state.js``           what ``latest.json`` says: the newest forecast, how it was made, the alarms
+``OUT/page/scores.js``          scores of the last days by lead time
+``OUT/page/STAMP/map.js``       where the pixels of a forecast are, its layers and their times
+``OUT/page/STAMP/NAME.js``      a field each, see `pipelines.operation.page.layers`
+==============================  =======================================================================================
+
+The newest forecast's map is there, and the one before, for pages that are open. All can be made again from what is
+published.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipelines.common.errors import UserError, as_user_error
+from pipelines.common.files import atomic_path, exclusive, write_text
+from pipelines.operation.live_store import LiveStore
+from pipelines.operation.page.layers import write_layers
+from pipelines.operation.page.place import place_of
+from pipelines.operation.page.scales import SCALES
+from pipelines.operation.page.scores import scores_by_lead
+from pipelines.operation.page.script import script
+from pipelines.operation.products.latest import TEXTS, read_latest
+from pipelines.operation.products.names import PAGE as INDEX
+from pipelines.operation.products.published import opened
+from pipelines.operation.sources import of_store
+from pipelines.params.operation import Domain
+from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.frame import Frame
+
+PAGE = "page"
+PARTS = (INDEX, "index.css", "index.js")
+OURS = '<meta name="generator" content="scs-nowcast">'
+KEPT = 2  # maps: an open page may still want those of the one before
+SHOWN = (*TEXTS, "folder", "reference_time", "missing_frames")
+
+
+def update_page(domain: Domain, domains: Iterable[Domain], *, scores: bool = False) -> None:
+    """Bring the page in line with a domain's ``latest.json``; its map is made where it isn't there yet.
+
+    Parameters
+    ----------
+    domain : Domain
+    domains : iterable of Domain
+        All that there are: those whose folder lies beside this one's are on the same page.
+    scores : bool
+        Whether to bring those in line with the ledger, too.
+
+    Raises
+    ------
+    UserError
+        If the forecast can't be read, or ``index.html`` is another's; what else is new is written all the same.
+    """
+    page = domain.out / PAGE
+    with exclusive(page / ".lock"):
+        latest = read_latest(domain.out)
+        forecast = latest["forecast"]
+        try:
+            if forecast and not (page / forecast["folder"] / "map.js").exists():
+                _write_map(domain, forecast["folder"])
+            if scores:
+                told = scores_by_lead(domain.out, domain.skill_days)
+                write_text(page / "scores.js", script(f"{domain.name}/scores", told))
+        finally:
+            write_text(page / "state.js", script(f"{domain.name}/state", _state(domain, latest)))
+            write_index(domain.out.parent, domains)
+
+
+def beside(folder: Path, domains: Iterable[Domain]) -> list[Domain]:
+    """Return the domains whose folders of forecasts lie in ``folder``."""
+    return [one for one in domains if one.out.absolute().parent == folder.absolute()]
+
+
+def write_index(folder: Path, domains: Iterable[Domain]) -> None:
+    """Write the page of the domains whose folders lie in ``folder``; raises UserError if there is another's."""
+    names = [[one.name, one.out.name] for one in beside(folder, domains)]
+    for name in PARTS:
+        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+        if name == INDEX:
+            text = text.replace("{domains}", escape(json.dumps(names)))
+        path = folder / name
+        found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+        if name == INDEX and found is not None and OURS not in found:
+            raise UserError(f"{path}: not a page of ours, which stays as it is")
+        if found != text:
+            write_text(path, text)
+
+
+def _state(domain: Domain, latest: dict[str, Any]) -> dict[str, Any]:
+    forecast = latest["forecast"]
+    return {
+        "written": latest.get("written"),
+        "alarms": latest["alarms"],
+        "silent_minutes": domain.silent_minutes,
+        "forecast": forecast
+        and {name: forecast[name] for name in SHOWN if name in forecast}
+        | {"files": {kind: file for kind, file in forecast["files"].items() if isinstance(file, str)}},
+    }
+
+
+def _write_map(domain: Domain, name: str) -> None:
+    page = domain.out / PAGE
+    # What can't be written is no fault of the file that is read meanwhile.
+    with (
+        opened(domain.out / name) as forecast,
+        as_user_error(f"{page / name}"),
+        atomic_path(page / name, durable=False) as folder,
+    ):
+        folder.mkdir()
+        grid = grid_of(forecast)
+        layers = write_layers(forecast, _observed(domain, forecast), folder, f"{domain.name}/{name}")
+        (folder / "map.js").write_text(
+            script(f"{domain.name}/{name}/map", layers | place_of(grid) | {"scales": SCALES}), encoding="ascii"
+        )
+    maps = sorted(page.glob("*/map.js"), key=lambda one: one.stat().st_mtime)
+    for old in maps[:-KEPT]:
+        shutil.rmtree(old.parent)
+
+
+def _observed(domain: Domain, forecast: xr.Dataset) -> Sequence[Frame]:
+    """Return the observed frames up to the reference time, of as long as the forecast is; none if there is no store."""
+    reference = forecast["forecast_reference_time"].to_numpy().astype("datetime64[s]")
+    first = reference - np.timedelta64(int(forecast["lead_time"][-1]), "s")
+    try:
+        source = of_store(LiveStore.of(domain).open(), str(domain.store))
+    except UserError:
+        return []
+    grid = grid_of(forecast)
+    times = source.times[(source.times >= first) & (source.times <= reference)]
+    frames = (source.frame(time) for time in times)
+    return [frame for frame in frames if frame is not None and frame.grid.difference(grid) is None]
