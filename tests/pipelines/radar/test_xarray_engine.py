@@ -1,7 +1,11 @@
 """Radar files through xarray's own front door, and pysteps': numbers by hand, lazily, errors in a line."""
 
+import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from configparser import ConfigParser
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pysteps
 import pytest
 import xarray as xr
 from archive import moving_cells, write_store
+from conftest import REPOSITORY
 from netCDF4 import Dataset
 from radar_files import LAEA, name_of, write_bom, write_odim, write_radolan
 
@@ -21,6 +26,25 @@ NOON = datetime(2024, 6, 1, 12)
 ODIM = np.array([[255, 0, 64, 84, 124, 144]] * 4, np.uint8)  # unknown, no echo, 0, 10, 30 and 40 dBZ
 OF_ODIM = [np.nan, 0, *(10 ** (np.array([0, 10, 30, 40]) / 16) / 200 ** (1 / 1.6))]  # Marshall and Palmer
 MM = np.array([[-1, 0, 20, 200], [0, 0, 1, 2]], np.int16)  # of 0.05 mm in 10 minutes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def entry_points(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on the path with what pip would tell xarray and pysteps, whichever version of this is installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    about = folder / "scs_test-0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: scs-test\nVersion: 0\n")
+    points = ConfigParser()
+    points.read_dict(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["entry-points"])
+    with (about / "entry_points.txt").open("w") as stream:
+        points.write(stream)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        xr.backends.refresh_engines()
+        pysteps.io.interface.discover_importers()
+        yield folder
+    xr.backends.refresh_engines()
 
 
 def odim(folder: Path, minutes: int = 0, **kwargs: object) -> Path:
@@ -141,10 +165,12 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         dataset["rainfall_flux"].load()
 
 
-def test_looking_for_engines_loads_no_readers() -> None:
+def test_looking_for_engines_loads_no_readers(entry_points: Path) -> None:
     """Whoever opens a netCDF file has xarray import all engines."""
     code = "import sys, xarray; xarray.backends.list_engines()['scs']; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    path = os.pathsep.join(map(str, (REPOSITORY, entry_points)))
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": path})
     assert "pipelines.radar.xarray_engine" in done.stdout.split()
     assert {"pydantic", "pipelines.radar.readers.read", "pipelines.radar.store"}.isdisjoint(done.stdout.split())
 
