@@ -78,7 +78,7 @@ def rows(database: str, query: str) -> list[tuple]:
 def test_runs_registry_and_flows_on_postgresql_and_artifacts_on_s3(tmp_path: Path, postgresql: str, s3: str) -> None:
     (tmp_path / "dvc.yaml").touch()
     write_params(tmp_path, {"worked": {}})
-    ports = str(free_port()), str(free_port())
+    ports = str(free_port()), str(free_port()), str(free_port())
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment |= {
         "PREFECT_HOME": f"{tmp_path}/data/prefect",
@@ -91,7 +91,17 @@ def test_runs_registry_and_flows_on_postgresql_and_artifacts_on_s3(tmp_path: Pat
         "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{postgresql}/mlflow",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgresql}/prefect",
     }
-    command = [sys.executable, "-m", "flows.serve", "--prefect-port", ports[0], "--mlflow-port", ports[1]]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.serve",
+        "--prefect-port",
+        ports[0],
+        "--mlflow-port",
+        ports[1],
+        "--page-port",
+        ports[2],
+    ]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as serve:
         try:
             assert serve.stdout is not None

@@ -93,8 +93,12 @@ const inUtc = zoned("UTC"), inLocal = zoned(undefined);
 const zoneName = (time) => new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(time).find((part) => part.type === "timeZoneName").value;
 const utc = (text) => `${inUtc.format(new Date(text))} UTC`;
 const local = (text) => `${inLocal.format(new Date(text))} ${zoneName(new Date(text))}`;
-const both = (text) => `${utc(text)} · ${local(text)} local`;
+const both = (text) => { // the local date where it is another one
+  const [one, other] = [utc(text), local(text)];
+  return `${one} · ${one.slice(0, 10) === other.slice(0, 10) ? other.slice(11) : other} local`;
+};
 const leadOf = (frame) => Math.round((new Date(frame.time) - new Date(state.forecast.reference_time)) / 6000) / 10;
+const titled = (of) => [of.name, of.level].filter(Boolean).join(" ");
 const isForecast = (frame) => leadOf(frame) > 0;
 
 function duration(minutes) {
@@ -260,7 +264,7 @@ function showTable() {
       inWords(one.highest, scale), share(one.wet), share(one.known)];
     return element("tr", "", {}, element("td", "", {}, jump), ...cells.map((text) => element("td", text)));
   });
-  const caption = element("caption", `${layer.name} ${layer.level}, ${layer.meaning}. Shares are of the map's area: of what is known, and of all.`);
+  const caption = element("caption", `${titled(layer)}, ${layer.meaning}. Shares are of the map's area: of what is known, and of all.`);
   $("table").replaceChildren(caption, element("thead", "", {}, element("tr", "", {}, ...head.map((text) => element("th", text, { scope: "col" })))), element("tbody", "", {}, ...rows));
 }
 
@@ -303,7 +307,7 @@ function showTime() {
   const words = `${$("kind").textContent}, ${utc(frame.time)}, ${local(frame.time)} local`;
   $("slider").setAttribute("aria-valuetext", words);
   $("map").dataset.time = frame.time;
-  $("map").setAttribute("aria-label", `${layer.name} ${layer.level} on a map, ${words}; highest ${inWords(frame.highest, scaleOf(layer))}. The values of all times are in the table below.`);
+  $("map").setAttribute("aria-label", `${titled(layer)} on a map, ${words}; highest ${inWords(frame.highest, scaleOf(layer))}. The values of all times are in the table below.`);
   [...$("table").tBodies[0].rows].forEach((row, i) => i === at ? row.setAttribute("aria-current", "true") : row.removeAttribute("aria-current"));
 }
 
@@ -404,7 +408,7 @@ function tell() {
   const lat = between(map.lat), lon = (between(map.lon) + 540) % 360 - 180;
   const name = (value, signs) => `${Math.abs(value).toFixed(2)}°${signs[value < 0 ? 1 : 0]}`;
   const block = shown.factor > 1 ? `, of ${shown.factor} × ${shown.factor} pixels` : "";
-  $("where").textContent = `${shown.of.level} at ${name(lat, "NS")} ${name(lon, "EW")}, ${shown.of.meaning}${block}`.trim();
+  $("where").textContent = `at ${name(lat, "NS")} ${name(lon, "EW")}${shown.of.level && `, ${shown.of.level}`}, ${shown.of.meaning}${block}`;
 }
 
 function look(x, y, zoom) {
