@@ -28,7 +28,6 @@ from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import pixel_metres
 
 ROUNDING = 1e-6  # by which a probability may be off
-PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 
 
 def forecast(
@@ -126,12 +125,8 @@ def fallback_model(method: Fallback) -> LoadedModel:
 def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:
     """Refuse, by UserError, a model made for another cadence or pixel size, or one that needs too much memory."""
     description = model.description
-    if (wanted := description.step_seconds or step_s) != step_s:
-        raise UserError(f"frames are {step_s} s apart, and {model.uri} forecasts in steps of {wanted} s")
-    pixel = pixel_metres(newest.grid)
-    trained = description.pixel_metres or pixel
-    if not 1 / PIXEL_RATIO < pixel / trained < PIXEL_RATIO:
-        raise UserError(f"pixels are of {pixel:.0f} m, and {model.uri} was trained on {trained:.0f} m")
+    if words := description.misfit(step_s, pixel_metres(newest.grid), model.uri):
+        raise UserError(words)
     if memory_limit_mb is None:
         return
     needed = needed_mb(description, newest.grid.shape, leads, model.bytes_a_pixel)

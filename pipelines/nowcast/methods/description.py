@@ -9,6 +9,8 @@ from pipelines.params.base import ModelName, Positive, Section, Share
 from pipelines.params.nowcast import Coordinates, Fallback, FieldKind, Rates
 from pipelines.training.model_folder import Description
 
+PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
+
 
 class Network(Section):
     """Arguments of `scs_model.EncoderForecaster`, which says what they may be."""
@@ -99,3 +101,15 @@ class ModelDescription(Description):
     def title(self) -> str:
         """What makes the forecast: a network's name, or the method."""
         return self.name or self.method
+
+    def misfit(self, step_s: int, pixel_m: float, name: str) -> str | None:
+        """Return in words why frames of such a step and such pixels aren't for it; None if they are.
+
+        ``name`` is what the model is called there.
+        """
+        if (wanted := self.step_seconds or step_s) != step_s:
+            return f"frames are {step_s} s apart, and {name} forecasts in steps of {wanted} s"
+        trained = self.pixel_metres or pixel_m
+        if not 1 / PIXEL_RATIO < pixel_m / trained < PIXEL_RATIO:
+            return f"pixels are of {pixel_m:.0f} m, and {name} was trained on {trained:.0f} m"
+        return None
