@@ -67,6 +67,8 @@ def in_short(error: Exception) -> str:
 
 def one_line(error: Exception) -> str:
     """Return what an error says, in one line; where it is neither a user's mistake nor the system's, its kind too."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return printable(f"{error.filename}: {error.strerror}")
     if isinstance(error, UserError | OSError):
         return printable(" ".join(str(error).split()))
     return f"{type(error).__name__}: {in_short(error)}"

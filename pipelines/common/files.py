@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipelines.common.errors import Unavailable
+from pipelines.common.full_disk import told_when_full
 
 SPECIAL = {
     stat.S_IFIFO: "a pipe, no file",
@@ -26,36 +27,42 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     What is written there may be a file or a folder; it replaces what was at ``path``. What killed processes left
     beside it is cleared away. Where it isn't ``durable``, for thousands of small files that can be made again, the disk
-    isn't waited for: a power cut may leave them empty.
+    isn't waited for: a power cut may leave them empty. Raises Unavailable, with the folder, where the disk is full.
 
     Examples
     --------
     >>> with atomic_path(Path("table.json")) as temporary:
     ...     temporary.write_text("{}")
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # The file's own ending stays last: some writers choose a format by it.
+    temporary = path.parent / f".{path.name}.{os.getpid()}.partial{path.suffix}"
+    try:
+        with told_when_full(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _clear_killed(path)
+            yield temporary
+            for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+                if durable and file.is_file():
+                    with file.open("rb") as stream:
+                        os.fsync(stream.fileno())
+            if path.is_dir() and not path.is_symlink():
+                old = path.parent / f".{path.name}.{os.getpid()}.partial-old"
+                path.rename(old)
+                temporary.rename(path)
+                shutil.rmtree(old)
+            else:
+                temporary.replace(path)
+    finally:
+        _remove(temporary)
+
+
+def _clear_killed(path: Path) -> None:
+    """Clear away what killed processes left beside ``path``."""
     for left in path.parent.iterdir():
         ours = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.partial.*", left.name)
         # One of this process's own number is of a killed one that had it before, as in a container each time.
         if ours and (int(ours[1]) == os.getpid() or not Path(f"/proc/{ours[1]}").exists()):
             _remove(left)
-    # The file's own ending stays last: some writers choose a format by it.
-    temporary = path.parent / f".{path.name}.{os.getpid()}.partial{path.suffix}"
-    try:
-        yield temporary
-        for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
-            if durable and file.is_file():
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        if path.is_dir() and not path.is_symlink():
-            old = path.parent / f".{path.name}.{os.getpid()}.partial-old"
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
-    finally:
-        _remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:

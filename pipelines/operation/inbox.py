@@ -44,12 +44,15 @@ class Inbox:
 
     Attributes
     ----------
+    done : Path
+        Where files go whose frame is stored.
     notes : list of str
         One line for each file with which something was the matter, and for an inbox without any.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.done = self._beside("done")
         self.notes: list[str] = []
 
     def find_whole(self) -> list[Path]:

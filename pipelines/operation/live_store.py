@@ -18,7 +18,8 @@ from icechunk import ManifestConfig, ManifestSplitCondition, ManifestSplitDimCon
 from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
-from pipelines.common.files import exclusive
+from pipelines.common.files import atomic_path, exclusive
+from pipelines.common.full_disk import told_when_full
 from pipelines.common.rights import Rights
 from pipelines.params.operation import Domain
 from pipelines.radar.frame import MAXIMUM, RESOLUTION, Frame
@@ -77,10 +78,10 @@ class LiveStore:
         Raises
         ------
         Unavailable
-            If another process is writing for longer than a minute.
+            If another process is writing for longer than a minute, or the disk is full.
         """
         # Overlapping commits on a file system are lost without a word; so one writer from session to commit.
-        with exclusive(self.path.with_name(f".{self.path.name}.lock")):
+        with exclusive(self.path.with_name(f".{self.path.name}.lock")), told_when_full(self.path):
             session = self._repository(create=True).writable_session(BRANCH)
             stored = self._decoded(session)
             taken, refusals = _choose(frames, stored)
@@ -111,9 +112,9 @@ class LiveStore:
         UserError
             If there is no store.
         Unavailable
-            If another process is writing for longer than a minute.
+            If another process is writing for longer than a minute, or the disk is full.
         """
-        with exclusive(self.path.with_name(f".{self.path.name}.lock")):
+        with exclusive(self.path.with_name(f".{self.path.name}.lock")), told_when_full(self.path):
             repository = self._repository(create=False)
             session = repository.writable_session(BRANCH)
             stored = self._decoded(session)
@@ -160,11 +161,11 @@ class LiveStore:
         }
         config = icechunk.RepositoryConfig.default()
         config.manifest = ManifestConfig(splitting=ManifestSplittingConfig.from_dict(split))
-        storage = icechunk.local_filesystem_storage(str(self.path))
         try:
-            if create:
-                return icechunk.Repository.open_or_create(storage, config)
-            return icechunk.Repository.open(storage, config)
+            if create and not (self.path.is_dir() and any(self.path.iterdir())):
+                with atomic_path(self.path) as temporary:  # half of one could never be opened
+                    icechunk.Repository.create(icechunk.local_filesystem_storage(str(temporary)), config)
+            return icechunk.Repository.open(icechunk.local_filesystem_storage(str(self.path)), config)
         except icechunk.IcechunkError as error:
             raise UserError(f"{self.path}: not an Icechunk repository: {in_short(error)}") from None
 
