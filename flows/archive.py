@@ -16,6 +16,7 @@ from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.files import exclusive
 from pipelines.common.text import printable
+from pipelines.operation.cleanup import remove_old
 from pipelines.operation.dvc_add import dvc_add
 from pipelines.operation.retention import archive_days, expire_days
 from pipelines.params.operation import Domain
@@ -42,9 +43,12 @@ def expire(domain: Domain, now: np.datetime64) -> tuple[int, list[str]]:
     return expire_days(domain, now, wall_clock=datetime.now(UTC))
 
 
+remove = task(name="remove", **RETRY)(remove_old)
+
+
 @flow(name="archive", flow_run_name="{domain}", timeout_seconds=HANGS_S)
 def archive(domain: str, now: datetime | None = None) -> State:
-    """Archive a domain's finished days, then let the live store forget those that are older than it keeps.
+    """Archive a domain's finished days, let the live store forget those older than it keeps, and remove what is to go.
 
     Parameters
     ----------
@@ -59,23 +63,32 @@ def archive(domain: str, now: datetime | None = None) -> State:
         try:
             settings = read_params().domain(domain)
             folder = settings.archive
-            if folder is None:
+            if folder is None and not settings.removes:
                 return Completed(message=f"params.yaml: domains.{domain}.archive is null: the live store keeps all")
             try:
                 held.enter_context(exclusive(settings.out / ".archive.lock", wait_s=0))
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
-            written, failures = write_days(settings, clock)
-            recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
-            expired, kept = expire(settings, clock)
+            done, failures = _archive(settings, clock) if folder else ("the live store keeps all", [])
+            removed = remove(settings, datetime.now(UTC)) if settings.removes else []
         except (UserError, OSError) as error:
             log.error("%s: not archived: %s", printable(domain), error)
             return Failed(message=f"not archived: {error}")
-    done = f"{written} new frame(s) in {folder} ({recorded}), {expired} expired from the live store"
-    # A file that couldn't be brought up to date is the reason for which its day stays.
-    failures += [words for words in kept if not any(words.split(": ")[0] in one for one in failures)]
+    done += f"; removed: {', '.join(removed)}" if removed else ""
     for failure in failures:
         log.error("%s: %s", domain, failure)
     if failures:
         return Failed(message="; ".join([*failures, done]))
     return Completed(message=done)
+
+
+def _archive(domain: Domain, now: np.datetime64) -> tuple[str, list[str]]:
+    """Archive finished days, and let the live store forget old ones; return both in words, and what went wrong."""
+    folder = domain.archive
+    assert folder is not None
+    written, failures = write_days(domain, now)
+    recorded = add_to_dvc(folder) if folder.is_dir() else "nothing to record"
+    expired, kept = expire(domain, now)
+    # A file that couldn't be brought up to date is the reason for which its day stays.
+    failures += [words for words in kept if not any(words.split(": ")[0] in one for one in failures)]
+    return f"{written} new frame(s) in {folder} ({recorded}), {expired} expired from the live store", failures

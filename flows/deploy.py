@@ -38,7 +38,7 @@ OF_DOMAINS: tuple[Flow[Any, Any], ...] = (forecast, verify, archive)
 
 def crons(domain: Domain) -> dict[str, str]:
     """Return the cron of each flow that a domain has, by the flow's name, UTC."""
-    of_archive = {} if domain.archive is None else {archive.name: ARCHIVE}
+    of_archive = {archive.name: ARCHIVE} if domain.archive or domain.removes else {}
     return {forecast.name: domain.cron, verify.name: VERIFY} | of_archive
 
 

@@ -10,6 +10,8 @@ import os
 os.environ.setdefault("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "true")
 os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "none")  # the UI is of this server, and needs none
 os.environ.setdefault("PREFECT_UI_API_URL", "/api")  # of the name that the browser knows us by
+# Runs with their logs and artifacts go after ..._DB_VACUUM_RETENTION_PERIOD seconds (Prefect's default: 90 days).
+os.environ.setdefault("PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED", "events,flow_runs")
 
 from prefect.server.api import server
 from prefect.settings import get_current_settings

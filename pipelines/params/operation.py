@@ -1,9 +1,9 @@
 """Sections of the hourly forecast: areas, and what is done when not all is as it should be."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.params.base import Device, Positive, Section, Share
 from pipelines.params.nowcast import Fallback, Rates
@@ -86,3 +86,17 @@ class Domain(FileHints):
         description="folder of finished days; null: the live store keeps all, and ingestion gets nothing"
     )
     keep_days: Positive = Field(description="days up to the newest frame that stay in the live store")
+    keep_done_days: Positive | None = Field(default=None, description="days that raw files stay; null: for ever")
+    keep_forecast_days: Positive | None = Field(default=None, description="days that verified forecasts stay; likewise")
+    keep_ledger_days: Positive | None = Field(default=None, description="days that the ledger stays; likewise")
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything is removed by its age."""
+        return any((self.keep_done_days, self.keep_forecast_days, self.keep_ledger_days))
+
+    @model_validator(mode="after")
+    def _ledger_is_kept_for_curves(self) -> Self:
+        if self.keep_ledger_days is not None and self.keep_ledger_days < 2 * self.skill_days:
+            raise ValueError("keep_ledger_days should be twice skill_days, at least: rolling skill needs them")
+        return self

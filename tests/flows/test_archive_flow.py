@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 from flows.archive import archive
 from pipelines.common.files import exclusive
 from pipelines.operation.archive import day_file, how_it_differs
+from pipelines.operation.ledger import ledger_file
 from pipelines.operation.live_store import LiveStore
 
 FRAMES = [frame for day in (1, 2, 3) for frame in moving_cells(f"2024-06-0{day}T12:00:00", 2, shape=(32, 32))]
@@ -51,6 +52,17 @@ def test_finished_days_are_archived_and_old_ones_expire(here: Path) -> None:
         assert archived().message == "another run for here is in progress"
     write_params(here, {"here": {"archive": None}})
     assert archived().message == "params.yaml: domains.here.archive is null: the live store keeps all"
+
+
+def test_what_is_to_go_by_its_age_goes_without_an_archive_too(here: Path) -> None:
+    write_params(here, {"here": {"archive": None, "keep_forecast_days": 1}})
+    for day in (1, 2, 3):
+        (here / f"data/out/here/2024060{day}T120000Z").mkdir(parents=True)
+    path = ledger_file(Path("data/out/here"), np.datetime64("2024-06-01T12:00:00"))
+    path.parent.mkdir(parents=True)
+    path.write_text("rows")
+    assert archived().message == "the live store keeps all; removed: 1 forecast(s)"
+    assert sorted(path.name for path in Path("data/out/here").glob("*Z")) == ["20240602T120000Z", "20240603T120000Z"]
 
 
 def test_a_file_that_is_broken_keeps_its_day_and_no_other(here: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Served, write_params
+from domains import domain_in
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
@@ -15,7 +16,7 @@ from prefect.settings import temporary_settings
 from waiting import eventually
 
 from flows.alarms import AUTOMATION, WATCH, deploy_watch
-from flows.deploy import deploy
+from flows.deploy import crons, deploy
 from pipelines.common.errors import UserError
 
 
@@ -75,6 +76,12 @@ def test_to_deploy_again_changes_what_differs_and_removes_what_is_no_more(
     write_params(tmp_path, {"one": {"cron": "never"}})
     with pytest.raises(UserError, match=r"params\.yaml: domains\.one\.cron: 'never': "):
         deploy()
+
+
+@pytest.mark.parametrize("changes", [{}, {"archive": None, "keep_done_days": 30}])
+def test_what_archives_or_removes_is_scheduled(tmp_path: Path, changes: dict) -> None:
+    assert crons(domain_in(tmp_path, **changes))["archive"] == "30 6 * * *"
+    assert "archive" not in crons(domain_in(tmp_path, archive=None))
 
 
 # Long: the server's SQLite has a client wait where it is at work on automations itself.
