@@ -1,7 +1,7 @@
 """Alarms: what someone on duty has to hear of, as events of Prefect, and the automations that wait for them.
 
-An event is called ``scs.alarm.KIND`` and is of the resource ``scs.domain.DOMAIN``; its payload has the message. What
-to do about each kind: docs/operations.md.
+An event is called ``scs.alarm.KIND`` and is of the resource ``scs.domain.DOMAIN``, or ``scs.service.NAME`` where a part
+of ``make serve`` has ended; its payload has the message. What to do about each kind: docs/operations.md.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ from typing import Literal, get_args
 
 from prefect import get_client
 from prefect.automations import AutomationCore, DoNothing, EventTrigger, Posture
-from prefect.events import emit_event
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events import Event, Resource, emit_event
 
 from pipelines.operation.products.latest import read_latest, update_latest
 from pipelines.params.operation import Domain
@@ -25,6 +26,7 @@ Kind = Literal[
     "reliability-drift",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ENDED = "service-ended"
 AUTOMATION, WATCH = "scs alarms", "scs watch {}"
 KEPT = {"name", "description", "enabled", "tags", "actions", "actions_on_trigger", "actions_on_resolve"}
 
@@ -33,6 +35,14 @@ def alarm(kind: str, domain: str, message: str) -> None:
     """Emit an alarm to Prefect, of one of `KINDS` and in one line; within a flow run the event names that run too."""
     resource = {"prefect.resource.id": f"scs.domain.{domain}", "prefect.resource.name": domain}
     emit_event(f"scs.alarm.{kind}", resource, payload={"kind": kind, "domain": domain, "message": message})
+
+
+def service_alarm(client: SyncPrefectClient, service: str, message: str) -> None:
+    """Emit the alarm `ENDED` of a part of ``make serve``; raises httpx.HTTPError where the server doesn't take it."""
+    resource = Resource({"prefect.resource.id": f"scs.service.{service}", "prefect.resource.name": service})
+    payload = {"kind": ENDED, "service": service, "message": message}
+    event = Event(event=f"scs.alarm.{ENDED}", resource=resource, payload=payload)
+    client.request("POST", "/events", json=[event.model_dump(mode="json")])
 
 
 def tell(domain: Domain, alarms: Mapping[str, str | None]) -> None:
@@ -50,8 +60,8 @@ def deploy_automation() -> None:
     It does nothing but be seen in Prefect's list of events: whom to call, and how, is set in Prefect's UI, and stays.
     """
     trigger = EventTrigger(
-        expect={f"scs.alarm.{kind}" for kind in KINDS},
-        match={"prefect.resource.id": "scs.domain.*"},
+        expect={f"scs.alarm.{kind}" for kind in (*KINDS, ENDED)},
+        match={"prefect.resource.id": ["scs.domain.*", "scs.service.*"]},
         for_each={"prefect.resource.id"},
         posture=Posture.Reactive,
         threshold=1,

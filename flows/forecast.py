@@ -24,7 +24,7 @@ from prefect.states import Completed, Failed
 from flows.alarms import alarm, tell
 from flows.artifacts import show_forecast
 from flows.clock import utc
-from flows.late_runs import later_run_due
+from flows.late_runs import later_run_due, overtaken
 from flows.page import show_page
 from flows.retries import RETRY
 from pipelines.common.errors import Unavailable, UserError, one_line
@@ -122,7 +122,7 @@ def forecast(domain: str, now: datetime | None = None) -> State:
     log = get_run_logger()
     clock = utc(now)
     if later := later_run_due(domain):
-        return Completed(message=f"overtaken: the run of {later:%Y-%m-%d %H:%M} UTC is due, and does for this one")
+        return Completed(message=overtaken(later))
     notes: list[str] = []
     with ExitStack() as held:
         try:
@@ -144,7 +144,10 @@ def forecast(domain: str, now: datetime | None = None) -> State:
             why = one_line(error)
             log.error("%s: no forecast: %s", domain, why, exc_info=not isinstance(error, UserError | OSError))
             alarms: dict[str, str | None] = {"stale-input" if isinstance(error, StaleInput) else "no-forecast": why}
-            tell(settings, alarms | ({"model-changed": why} if CHANGED in why else {}))
+            try:
+                tell(settings, alarms | ({"model-changed": why} if CHANGED in why else {}))
+            except (UserError, OSError) as also:  # a full disk takes no latest.json either
+                notes.append(f"the alarm isn't in latest.json: {one_line(also)}")
             show_page(domain, params.domains)
             return Failed(message=_joined([f"no forecast: {why}", *notes]))
         show_page(domain, params.domains)

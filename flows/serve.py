@@ -1,14 +1,17 @@
 """Prefect's server and workers, the deployments, MLflow's server and the page of forecasts: ``python -m flows.serve``.
 
-All on 127.0.0.1. Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to. The login of the servers
-is handed on by the environment; see :mod:`pipelines.common.login`.
+All on 127.0.0.1. Ctrl-C or SIGTERM stops them, the worker before the servers that it talks to. What ends by itself is
+started again, and what a ``serve`` that was killed has left is taken over by the next. The login of the servers is
+handed on by the environment; see :mod:`pipelines.common.login`.
 """
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -16,25 +19,21 @@ from typing import Annotated
 import httpx
 import typer
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 
 from flows import POOL, TRAINING_POOL
+from flows.alarms import service_alarm
+from flows.interrupted_runs import set_to_crashed
 from flows.services import HOST, Services, check_port, port_number
-from pipelines.common.errors import UserError
+from pipelines.common.errors import Unavailable, UserError
+from pipelines.common.files import exclusive
 from pipelines.common.login import FILE, USER, read_login
 from pipelines.common.provenance import main_checkout
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 
 MLFLOW, SERVER, PAGE, WORKER, TRAINER = "mlflow", "prefect-server", "page", "prefect-worker", "prefect-trainer"
+POOLS = {WORKER: POOL, TRAINER: TRAINING_POOL}
 
 
 def serve(
@@ -72,70 +71,83 @@ def serve(
     environment["PREFECT_SERVER_API_AUTH_STRING"] = login
     logs = Path(environment["PREFECT_HOME"])
     logs.mkdir(0o700, parents=True, exist_ok=True)
-    check_port(of_prefect, "--prefect-port or PREFECT_PORT")
-    check_port(of_page, "--page-port or PAGE_PORT")
-    services = Services(logs, environment)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: services.stopping.set())
-    try:
-        if own_mlflow:
-            check_port(of_mlflow, "--mlflow-port or MLFLOW_PORT")
-            store.mkdir(exist_ok=True)
-            services.start(MLFLOW, "mlflow", "server", "--app-name", "scs", "--workers", "1", *at(of_mlflow))
-        app = ("--factory", "flows.server:create_app", "--log-level", "warning")
-        services.start(SERVER, "uvicorn", *app, *at(of_prefect))
-        app = ("--factory", "pipelines.operation.page.server:create_app", "--log-level", "warning")
-        services.start(PAGE, "uvicorn", *app, *at(of_page))
-        services.wait_for(SERVER, f"{api}/health")
-        services.wait_for(PAGE, f"http://{HOST}:{of_page}/health")
-        if own_mlflow:
-            services.wait_for(MLFLOW, f"{environment['MLFLOW_TRACKING_URI']}/health")
-        if not services.stopping.is_set():
-            tell_of_interrupted_runs(api, login)
-            if subprocess.run([sys.executable, "-m", "flows.deploy"], env=environment, check=False).returncode:
-                raise UserError("without deployments there is nothing to serve")
-            services.start(WORKER, "prefect", "worker", "start", "--pool", POOL, shown=True)
-            with SyncPrefectClient(api, auth_string=login) as client:
-                trainings = client.read_deployments(work_pool_filter=_of_pools(TRAINING_POOL))
-            if trainings:
-                services.start(TRAINER, "prefect", "worker", "start", "--pool", TRAINING_POOL, "--limit", "1")
-            mlflow = printable(environment["MLFLOW_TRACKING_URI"])
-            page = printable(environment["SCS_PAGE_URL"])
-            print(f"Prefect: http://{HOST}:{of_prefect}  MLflow: {mlflow}  Page: {page}", flush=True)
-            print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
-        while not services.stopping.wait(0.5):
-            services.check()
-    finally:
-        services.stop(TRAINER)
-        if services.stop(WORKER):
-            with suppress(httpx.HTTPError):  # where the server has ended before us
-                tell_of_interrupted_runs(api, login)
-        services.stop(PAGE)
-        services.stop(SERVER)
-        services.stop(MLFLOW)
+    # Of this machine and folder: runs that another has taken are its own.
+    name = re.sub("[/%]", ".", f"{socket.gethostname()}:{checkout}")
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(logs / ".serve.lock", wait_s=0))
+        except Unavailable:
+            raise UserError(f"{logs}: another `make serve` is at work here") from None
+        services = Services(logs, environment)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: services.stopping.set())
+        if left := services.take_over():
+            print(f"ended {left} processes of a `make serve` that was killed", flush=True)
+        held.callback(services.end_flow_runs)
+        check_port(of_prefect, "--prefect-port or PREFECT_PORT")
+        check_port(of_page, "--page-port or PAGE_PORT")
+        client = held.enter_context(SyncPrefectClient(api, auth_string=login))
+        try:
+            if own_mlflow:
+                check_port(of_mlflow, "--mlflow-port or MLFLOW_PORT")
+                store.mkdir(exist_ok=True)
+                services.start(MLFLOW, "mlflow", "server", "--app-name", "scs", "--workers", "1", *at(of_mlflow))
+            app = ("--factory", "flows.server:create_app", "--log-level", "warning")
+            services.start(SERVER, "uvicorn", *app, *at(of_prefect))
+            app = ("--factory", "pipelines.operation.page.server:create_app", "--log-level", "warning")
+            services.start(PAGE, "uvicorn", *app, *at(of_page))
+            services.wait_for(SERVER, f"{api}/health")
+            services.wait_for(PAGE, f"http://{HOST}:{of_page}/health")
+            if own_mlflow:
+                services.wait_for(MLFLOW, f"{environment['MLFLOW_TRACKING_URI']}/health")
+            if not services.stopping.is_set():
+                start_workers(services, client, name)
+                mlflow = printable(environment["MLFLOW_TRACKING_URI"])
+                page = printable(environment["SCS_PAGE_URL"])
+                print(f"Prefect: http://{HOST}:{of_prefect}  MLflow: {mlflow}  Page: {page}", flush=True)
+                print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
+            untold = dict[str, str]()
+            while not services.stopping.wait(0.5):
+                news = services.restart_ended()
+                for line in news.values():
+                    print(line, flush=True)
+                untold |= news
+                with suppress(httpx.HTTPError):  # the server may be what has ended: another time
+                    tell(client, untold, name)
+        finally:
+            services.stop(TRAINER)
+            if services.stop(WORKER):
+                services.end_flow_runs()
+                with suppress(httpx.HTTPError):  # where the server has ended before us
+                    set_to_crashed(client, POOLS.values(), name)
+            services.stop(PAGE)
+            services.stop(SERVER)
+            services.stop(MLFLOW)
+
+
+def start_workers(services: Services, client: SyncPrefectClient, name: str) -> None:
+    """Register the deployments, and start the workers; raises UserError if there is nothing to register."""
+    set_to_crashed(client, POOLS.values(), name)
+    if subprocess.run([sys.executable, "-m", "flows.deploy"], env=services.environment, check=False).returncode:
+        raise UserError("without deployments there is nothing to serve")
+    services.start(WORKER, "flows.worker", "--name", name, shown=True)
+    if client.read_deployments(work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[TRAINING_POOL]))):
+        one = ("--pool", TRAINING_POOL, "--limit", "1", "--name", name)
+        services.start(TRAINER, "prefect", "worker", "start", *one)
+
+
+def tell(client: SyncPrefectClient, untold: dict[str, str], worker: str) -> None:
+    """Raise an alarm for each part that has ended, and see to the runs of workers; take away what is told."""
+    for part, line in list(untold.items()):
+        if part in POOLS:
+            set_to_crashed(client, [POOLS[part]], worker)
+        service_alarm(client, part, line)
+        del untold[part]
 
 
 def at(port: int) -> tuple[str, ...]:
     """Return a server's options that say where it listens."""
     return "--host", HOST, "--port", str(port)
-
-
-def tell_of_interrupted_runs(api: str, login: str) -> None:
-    """Set flow runs that are said to be running to Crashed, while no worker is there: what ran them is gone.
-
-    The next cycle, or the next training, does what they have not done.
-    """
-    unfinished = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
-    with SyncPrefectClient(api, auth_string=login) as client:
-        for flow_run in client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished)),
-            work_pool_filter=_of_pools(POOL, TRAINING_POOL),
-        ):
-            client.set_flow_run_state(flow_run.id, Crashed(message="its worker was stopped"), force=True)
-
-
-def _of_pools(*names: str) -> WorkPoolFilter:
-    return WorkPoolFilter(name=WorkPoolFilterName(any_=list(names)))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
-"""Processes that belong together are watched, and end when they are to end."""
+"""Processes that belong together are watched, started again, and end when they are to end."""
 
 import os
+import signal
 import socket
 import sys
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
 from conftest import free_port
 from waiting import eventually
 
+from flows import services as of_services
 from flows.serve import serve
-from flows.services import Services, check_port, port_number
+from flows.services import RUN, Services, check_port, port_number
 from pipelines.common.errors import UserError
 
 
@@ -31,7 +35,7 @@ def test_a_service_is_waited_for_and_stopped_with_what_it_started(services: Serv
     services.environment["PYTHONPATH"] = str(tmp_path)
     services.start("family", "family")
     services.wait_for("family", f"http://127.0.0.1:{port}/")
-    group = services.running["family"].pid
+    group = services.running["family"].process.pid
     assert services.stop("family") and not services.stop("family")
     assert eventually(lambda: not _members(group), pause_s=0.1, deadline_s=60)
 
@@ -52,6 +56,67 @@ def test_a_service_that_ends_is_told_of_with_its_log(services: Services, tmp_pat
     with pytest.raises(UserError, match=rf"broken ended with status 1; see {tmp_path}/broken\.log"):
         services.wait_for("broken", f"http://127.0.0.1:{free_port()}/")
     assert "no_such_module" in (tmp_path / "broken.log").read_text()
+
+
+def test_what_ends_is_started_again_after_a_pause_that_doubles_up_to_a_longest(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_services, "PAUSE_S", 0.01)
+    monkeypatch.setattr(of_services, "LONGEST_PAUSE_S", 0.05)
+    services.start("broken", "no_such_module")
+    news = []
+    assert eventually(lambda: news.extend(services.restart_ended().values()) or len(news) == 5, pause_s=0.01)
+    assert news == [
+        f"broken ended with status 1, and is started again in {pause} s; see {services.logs}/broken.log"
+        for pause in ("0.01", "0.02", "0.04", "0.05", "0.05")
+    ]
+    services.running["broken"].again = 0.0
+    services.restart_ended()
+    services.running["broken"].began -= 2 * of_services.STEADY_S  # ends of before are of no account then
+    assert eventually(lambda: news.extend(services.restart_ended().values()) or len(news) == 6, pause_s=0.01)
+    assert "again in 0.01 s" in news[-1]
+
+
+def test_a_killed_service_is_there_again_though_its_child_holds_the_port(services: Services, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "family.py").write_text(
+        "import subprocess, sys\n"
+        f"subprocess.run([sys.executable, '-m', 'http.server', '{port}', '--bind', '127.0.0.1'], check=True)\n"
+    )
+    services.environment["PYTHONPATH"] = str(tmp_path)
+    services.start("family", "family")
+    services.wait_for("family", f"http://127.0.0.1:{port}/")
+    killed = services.running["family"].process
+    killed.kill()
+    assert eventually(lambda: services.restart_ended(), pause_s=0.1) == {
+        "family": f"family ended with status -9, and is started again in 1 s; see {tmp_path}/family.log"
+    }
+    assert eventually(lambda: services.restart_ended() or services.running["family"].process is not killed)
+    services.wait_for("family", f"http://127.0.0.1:{port}/")
+    assert not _members(killed.pid)
+    assert services.stop("family")
+    with pytest.raises(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/"):
+        pytest.fail("it is still there")
+
+
+def test_what_a_killed_one_has_left_is_ended_but_for_its_flow_runs(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text("import time\ntime.sleep(3600)\n")
+    ours = os.environ | {"PYTHONPATH": str(tmp_path)}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    left, run = Services(tmp_path / "one", ours), Services(tmp_path / "one", ours | {RUN: "a run"})
+    other = Services(tmp_path / "two", ours)
+    for services in (left, run, other):
+        services.start("sleeper", "sleeper")
+    pids = [one.running["sleeper"].process.pid for one in (left, run, other)]
+    # A process has its environment only after it has become Python.
+    assert eventually(lambda: len(of_services.processes_of(left.environment[of_services.MARK], flow_runs=False)) == 1)
+    following = Services(tmp_path / "one", ours)
+    assert following.take_over() == 1
+    assert list(map(psutil.pid_exists, pids)) == [False, True, True]
+    following.end_flow_runs()
+    assert run.running["sleeper"].process.wait(60) == -signal.SIGKILL and psutil.pid_exists(pids[2])
+    other.stop("sleeper")
 
 
 def test_a_port_that_is_taken_is_told_of(tmp_path: Path) -> None:
