@@ -25,9 +25,21 @@ from pipelines.common.rights import Rights
 from pipelines.operation.live_store import LiveStore
 disk, size = Path(sys.argv[2]), sys.argv[3]
 frames = moving_cells("2024-06-01T12:00:00", 6, shape=(128, 128))
+if size.endswith("publish"):
+    import numpy as np
+    from domains import SIMULATED
+    from small_model import loaded
+    from pipelines.operation.forecast import forecast
+    from pipelines.operation.inputs import Source
+    from pipelines.operation.products.publish import publish
+    model, by_time = loaded("persistence"), {frame.time: frame for frame in frames[:4]}
+    source = Source("radar", np.array(list(by_time)), by_time.__getitem__)
+    made, _ = forecast(source, lambda: model, SIMULATED.policy, minutes=60)
 def write():
     if size.endswith("text"):
         return write_text(disk / "out/latest.json", "x" * 50_000)
+    if size.endswith("publish"):
+        return publish(made, frames[:4], disk / "out/20240601T121500Z")
     return LiveStore(disk / "live", Rights("CC0-1.0")).append(frames)
 try:
     write()
@@ -41,7 +53,14 @@ print(left, "then", sum(path.is_file() for path in disk.rglob("*")) > 0)
 
 
 @pytest.mark.skipif(not mountable, reason="the system lets nobody mount")
-@pytest.mark.parametrize("size, where", [("16k text", "out"), ("8k", "."), ("40k", "live")])
+@pytest.mark.parametrize(
+    "size, where",
+    [
+        *[("16k text", "out"), ("8k", "."), ("40k", "live")],
+        # The netCDF, Zarr, a GeoTIFF and a map: each library has words of its own.
+        *[pytest.param(f"{size}k publish", "out", marks=pytest.mark.full) for size in (100, 400, 700, 1000)],
+    ],
+)
 def test_it_is_told_with_the_path_and_what_is_whole_follows_when_there_is_room(
     tmp_path: Path, size: str, where: str
 ) -> None:
