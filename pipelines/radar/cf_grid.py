@@ -27,12 +27,12 @@ def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
     lon, lat = (np.empty(grid.shape, np.float32) for _ in range(2))
     for band in (slice(row, row + 512) for row in range(0, len(grid.y), 512)):  # a continent's doubles are 0.2 GB each
         lon[band], lat[band] = grid.lonlat(band)
-    if grid.crs.is_geographic and grid.crs.is_derived:  # of a pole that is turned
-        x_is = {"standard_name": "grid_longitude", "units": "degrees"}
-        y_is = {"standard_name": "grid_latitude", "units": "degrees"}
-    elif grid.crs.is_geographic:
+    if has_lonlat_axes(grid.crs):
         x_is = {"standard_name": "longitude", "units": "degrees_east"}
         y_is = {"standard_name": "latitude", "units": "degrees_north"}
+    elif grid.crs.is_geographic:  # of a pole that is turned
+        x_is = {"standard_name": "grid_longitude", "units": "degrees"}
+        y_is = {"standard_name": "grid_latitude", "units": "degrees"}
     else:
         x_is = {"standard_name": "projection_x_coordinate", "units": "m"}
         y_is = {"standard_name": "projection_y_coordinate", "units": "m"}
@@ -45,6 +45,11 @@ def grid_coordinates(grid: Grid) -> dict[str, xr.Variable]:
         "lat": xr.Variable(("y", "x"), lat, north | {"standard_name": "latitude", "long_name": "latitude"}, whole),
         "lon": xr.Variable(("y", "x"), lon, east | {"standard_name": "longitude", "long_name": "longitude"}, whole),
     }
+
+
+def has_lonlat_axes(crs: pyproj.CRS) -> bool:
+    """Whether x and y are longitude and latitude themselves: CF wants none beside them then, but of a turned pole."""
+    return crs.is_geographic and not crs.is_derived
 
 
 def crs_attributes(crs: pyproj.CRS) -> dict[str, Any]:

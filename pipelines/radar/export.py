@@ -18,7 +18,7 @@ from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
 from pipelines.common.rights import Rights
 from pipelines.common.workers import guarded
-from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.cf_grid import grid_of, has_lonlat_axes
 from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.frame import NO_DATA, RESOLUTION
 from pipelines.radar.store import decode_frames, missing_times, open_packed, shard_frames
@@ -82,7 +82,7 @@ def export_store(
         if as_zarr:
             _write_zarr(frames, temporary)
         else:
-            _write_netcdf(frames, temporary, lonlat=not grid.crs.is_geographic or grid.crs.is_derived)
+            _write_netcdf(frames, temporary, lonlat=not has_lonlat_axes(grid.crs))
     rights = Rights.of(frames.attrs)
     return "\n".join(
         [

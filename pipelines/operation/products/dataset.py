@@ -17,7 +17,7 @@ from pipelines.operation.products.attributes import ForecastAttributes, InputFra
 from pipelines.operation.products.names import stamp
 from pipelines.operation.products.variables import OF_PROBABILITY, TIMES, chunked, probabilities, threshold
 from pipelines.params.operation import Policy
-from pipelines.radar.cf_grid import crs_attributes, grid_coordinates
+from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, has_lonlat_axes
 from pipelines.radar.frame import Rain
 
 RATE = "rainfall_flux"
@@ -93,11 +93,11 @@ def forecast_dataset(
                 "cell_methods": f"lead_time: {'mean' if newest.interval_s else 'point'} area: mean",
             },
             # CF wants one longitude and one latitude of a grid: on a lat/lon grid x and y are they.
-            {"coordinates": f"forecast_reference_time{'' if newest.grid.crs.is_geographic else ' lat lon'} time"},
+            {"coordinates": f"forecast_reference_time{'' if has_lonlat_axes(newest.grid.crs) else ' lat lon'} time"},
         ),
         "crs": xr.Variable((), np.int32(0), crs_attributes(newest.grid.crs)),
     }
-    if newest.grid.crs.is_geographic:
+    if has_lonlat_axes(newest.grid.crs):
         del coordinates["lat"], coordinates["lon"]
     for minutes in PERIODS_MIN:
         amount, lasts = amounts(rain_rate, newest.rain_rate, step_s, 60 * minutes, instants=not newest.interval_s)

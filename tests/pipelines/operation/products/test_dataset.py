@@ -25,6 +25,11 @@ from pipelines.operation.products.published import read_probabilities, read_publ
 from pipelines.radar.frame import Frame
 from pipelines.radar.grid import Grid
 
+TURNED_POLE = {
+    "grid_mapping_name": "rotated_latitude_longitude",
+    "grid_north_pole_latitude": 39.25,
+    "grid_north_pole_longitude": -162.0,
+}
 SHAPE = (40, 50)
 MODEL = loaded("persistence")
 POLICY = SIMULATED.policy
@@ -35,6 +40,14 @@ GRIDS = {
     "equal area": moving_cells("2024-06-01T12:00", 1, shape=SHAPE)[0].grid,
     "polar stereographic": Grid.from_edges(pyproj.CRS.from_proj4(FMI), **KILOMETRE | {"top": 900_000.0}),
     "southern": Grid.from_edges(pyproj.CRS.from_proj4(SOUTH), **KILOMETRE),
+    "turned pole": Grid.from_edges(
+        pyproj.CRS.from_wkt(pyproj.CRS.from_cf(TURNED_POLE).to_wkt()),
+        left=-0.15,
+        top=0.035,
+        dx=0.02,
+        dy=0.01,
+        shape=SHAPE,
+    ),
     "lat/lon": Grid.from_edges(pyproj.CRS.from_epsg(4326), left=5.0, top=52.0, dx=0.02, dy=0.01, shape=SHAPE),
 }
 
@@ -113,7 +126,9 @@ def test_xarray_and_pyproj_find_rain_time_and_place(published: dict[str, Path], 
     if name == "lat/lon":
         assert (dataset["x"].attrs["standard_name"], dataset["y"].attrs["standard_name"]) == ("longitude", "latitude")
     else:
-        lon, lat = pyproj.Proj(grid.crs)(grid.x[7], grid.y[3], inverse=True)
+        # That pixel is the origin of the turned grid: a quarter of the globe from its pole.
+        turned = name == "turned pole"
+        lon, lat = (18.0, 50.75) if turned else pyproj.Proj(grid.crs)(grid.x[7], grid.y[3], inverse=True)
         assert dataset["lon"].to_numpy()[3, 7] == pytest.approx(lon, abs=1e-4)
         assert dataset["lat"].to_numpy()[3, 7] == pytest.approx(lat, abs=1e-4)
 
