@@ -8,6 +8,7 @@ first and grow into the spectrum of the frame itself. It is correlated in time i
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -93,11 +94,16 @@ def draw_by_lead(
         ways = lagrangian.trajectories(motion, leads, slice(0, H), slice(0, W), backward=True)
         for of_lead, field, way in zip(exceedance, fields, ways, strict=True):
             member = np.empty((H, W), np.float32)
-
-            def fill(rows: slice) -> None:
-                member[rows] = _rain(np.asarray(of_lead[:, rows]), rates, way[rows], field)  # noqa: B023 - called below
-
-            deque(threads.map(fill, bands_of(exceedance)), maxlen=0)
+            of_part = partial(_rain, rates=rates, noise=field)
+            for rows in bands_of(exceedance):
+                here = np.asarray(of_lead[:, rows])  # by one thread: of a continent it is 0.2 GB
+                parts = min(4 * THREADS, here.shape[1])
+                in_parts = np.array_split(here, parts, axis=1), np.array_split(way[rows], parts)
+                for into, rain in zip(
+                    np.array_split(member[rows], parts), threads.map(of_part, *in_parts), strict=True
+                ):
+                    into[...] = rain
+            del here, in_parts
             yield member
 
     with ThreadPoolExecutor(THREADS) as threads:
@@ -106,7 +112,7 @@ def draw_by_lead(
 
 
 def _rain(
-    exceedance: Exceedance, rates: Sequence[float], way: lagrangian.Displacement, noise: NDArray[np.float32]
+    exceedance: Exceedance, way: lagrangian.Displacement, rates: Sequence[float], noise: NDArray[np.float32]
 ) -> Rain:
     """Return a band of a member's rows (h, W), whose noise comes along its ways (h, W, 2)."""
     # The nearest pixel: between pixels noise would vary less.
@@ -144,7 +150,9 @@ class Noise:
             error += drawn
             np.multiply(error, self.amplitude, out=drawn)
             drawn *= scale
-            yield fft.irfft2(drawn, self.shape, norm="forward", overwrite_x=True, workers=THREADS)
+            field = fft.irfft2(drawn, self.shape, norm="forward", overwrite_x=True, workers=THREADS)
+            del drawn  # not beside what becomes of it
+            yield field
 
 
 def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:

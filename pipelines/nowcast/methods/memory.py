@@ -13,7 +13,7 @@ CELL_NUMBERS = {"scs": 4.5, "scs_action": 4.5, "convlstm": 8.0, "convgru": 6.5, 
 
 
 WHOLE = 1 << 21  # pixels of the largest grid that a network runs on in one go; a tile and its surroundings are fewer
-DRAWING = 65.0  # bytes a pixel, while members are drawn
+DRAWING = 60.0  # bytes a pixel, while members are drawn
 MOVING = 60.0  # bytes a pixel of a grid in tiles, while its motion is found or one of its fields is matched and moved
 
 

@@ -59,6 +59,7 @@ def add_what_is_asked_for(
                 left_out += words
     except UserError as error:
         left_out.append(f"members: {error}")
+    trim()
     return forecast.assign_attrs(left_out=json.dumps(left_out) if left_out else "none")
 
 
@@ -81,7 +82,6 @@ def _with_members(
     seed = members.seed + int(newest.time.astype("datetime64[s]").astype(np.int64))
     drawn = draw_by_lead(exceedance, rates, inputs.rain_rate, count=members.count, seed=seed)
     made = gather(drawn, forecast, newest, step_s, areas, members)
-    trim()
     lacking = f"members: {made.members} of {members.count} in {members.max_seconds} s"
     forecast = add_percentiles(forecast, RATE, rate_percentiles(exceedance, rates))
     return add_members(forecast, made, members.amounts, seed), [lacking] if made.members < members.count else []
