@@ -98,6 +98,29 @@ def write_sound(path: Path) -> Path:
     return path
 
 
+def remux(path: Path, to: Path, options: dict[str, str]) -> Path:
+    """Copy a video's packets into another file, with the muxer's options."""
+    with av.open(str(path)) as source, av.open(str(to), "w", options=options) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return to
+
+
+def show(path: Path, start_s: float, lasts_s: float) -> None:
+    """Have an MP4 file's edit list say that of its video so many seconds are shown, from there on.
+
+    ISO/IEC 14496-12, 8.6.6: an entry's duration in units of the movie (here 1/1000 s), and its start in those of the
+    media (here 1/12800 s), after version, flags and the number of entries.
+    """
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"elst") + 4 + 8
+    content[entry : entry + 8] = struct.pack(">Ii", round(1000 * lasts_s), round(12800 * start_s))
+    path.write_bytes(content)
+
+
 def turn_clockwise(path: Path) -> None:
     """Have an MP4 file say that it is to be shown turned by 90° clockwise.
 

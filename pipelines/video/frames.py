@@ -16,8 +16,10 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipelines.common.errors import as_unreadable
@@ -28,7 +30,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NOT_FRAMES = re.compile(r"flow[_xy]", re.IGNORECASE)  # optical flow as pictures, beside the frames
 # FFmpeg's readers of what may hold a video. Others draw text, or open the files and addresses that a list names.
 CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,flv,asf,gif,ogg"
-CUT_SHORT = 0.9  # share of the frames that a file says it has, from which on it is whole
+CUT_SHORT = 0.9  # share of the time that a file says it lasts, from which on it is whole
 LONGEST_GAP_S = 60.0  # between two frames; a longer one is a mistake in the time stamps
 
 Image = NDArray[np.uint8]
@@ -148,6 +150,7 @@ def _video(
             height, width = width, height
         size = target_size(height, width, decoding.short_side)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
+        lasts = _said_to_last(container, stream, rate)
         convert = partial(_converted, VideoReformatter(), size=size, turns=turns)
     except BaseException:
         container.close()
@@ -155,7 +158,7 @@ def _video(
 
     def frames() -> Generator[Timed]:
         step = 1 / rate
-        count, origin, now = 0, None, -step
+        count, origin, now, until = 0, None, -step, 0.0
         with container:
             frame: av.VideoFrame | None = first
             while frame is not None:
@@ -163,6 +166,7 @@ def _video(
                 if count % 64 == 0:
                     still_alive()
                 now = frame.time if timed and frame.time is not None else now + step
+                until = max(until, now + max(step, float((frame.duration or 0) * (frame.time_base or 0))))
                 if (start_s is None or now >= start_s - 1e-3) and (end_s is None or now < end_s - 1e-3):
                     origin = now if origin is None else origin
                     yield now - origin, partial(convert, frame)
@@ -172,10 +176,30 @@ def _video(
                     frame = next(decoded, None)
                 except FFmpegError as error:
                     raise ValueError(f"broken after {count} frames: {error.strerror}") from None
-        if stream.frames and end_s is None and start_s is None and count < CUT_SHORT * stream.frames:
-            raise ValueError(f"cut short: {count} of {stream.frames} frames")
+        if end_s is None and start_s is None and until < CUT_SHORT * lasts:
+            raise ValueError(f"cut short: {until:.1f} of {lasts:.1f} s")
 
     return size, rate, frames()
+
+
+def _said_to_last(container: InputContainer, stream: VideoStream, rate: float) -> float:
+    """Return the seconds that a file's header says its video lasts; 0 where it says nothing.
+
+    Not its number of frames: of a video that was trimmed without decoding it those before and after are still in the
+    file, and aren't shown (MP4's edit list). Of other formats FFmpeg takes the time from where the file ends.
+    """
+    name = container.format.name
+    if name == "avi":
+        return stream.frames / rate
+    if not name.startswith(("mov", "matroska", "flv", "asf")):
+        return 0.0
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if parts := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska's
+        hours, minutes, seconds = map(float, parts.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    # The file's: of the longest of its streams.
+    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
 
 
 def _converted(reformatter: VideoReformatter, frame: av.VideoFrame, size: tuple[int, int], turns: int) -> Image:

@@ -1,5 +1,6 @@
 """A video becomes the frames that one sees, at the rate asked for; what can't is refused with a reason."""
 
+import re
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import zarr
-from video_files import PLAIN, grey_levels, noise, turn_clockwise, write, write_sound
+from video_files import PLAIN, grey_levels, noise, remux, show, turn_clockwise, write, write_sound
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.video.clips import SHARD, array_outline
@@ -158,6 +159,28 @@ def test_folder_of_pictures(tmp_path):
         decoded(folder)
 
 
+@pytest.mark.parametrize(("start_s", "lasts_s"), [(1.2, 0.4), (0.0, 0.4), (0.4, 0.2)])
+def test_trimmed_without_decoding(tmp_path, start_s, lasts_s):
+    """What is before or after is in the file still, and most of it; ISO/IEC 14496-12, 8.6.6: it isn't shown."""
+    path = write(tmp_path / "a.mp4", grey_levels(40, step=6), codec="mpeg4")
+    show(path, start_s, lasts_s)
+    first = round(25 * start_s)
+    assert levels(decoded(path), step=6) == list(range(first, first + round(25 * lasts_s)))
+
+
+def test_a_last_frame_that_is_long_shown(tmp_path):
+    """A recording of a screen: of its ten seconds nine show the last frame."""
+    path = write(tmp_path / "a.mp4", grey_levels(4), codec="mpeg4", times_s=[0, 0.3, 0.6, 1.0])
+    content = bytearray(path.read_bytes())
+    entries = content.index(b"stts") + 4 + 4
+    last = entries + 4 + 8 * (int.from_bytes(content[entries : entries + 4]) - 1)
+    assert int.from_bytes(content[last : last + 4]) == 1
+    content[last + 4 : last + 8] = (9 * 12800).to_bytes(4)
+    path.write_bytes(content)
+    show(path, 0.0, 10.0)
+    assert len(decoded(path)) == 4
+
+
 class TestRefusals:
     def test_empty(self, tmp_path):
         (tmp_path / "a.mp4").touch()
@@ -192,6 +215,24 @@ class TestRefusals:
             path = write(tmp_path / f"a{ending}", noise(0, 60, 64, 64), codec="mpeg4")
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
             assert reason(path).startswith("cut short" if ending == ".avi" else "no video that can be decoded")
+
+    @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".flv"])
+    def test_half_of_a_file_whose_header_came_first(self, tmp_path, ending):
+        path = write(tmp_path / f"a{ending}", noise(0, 60, 64, 64), codec="flv" if ending == ".flv" else "mpeg4")
+        if ending == ".mp4":
+            path = remux(path, tmp_path / "b.mp4", {"movflags": "faststart"})
+        assert len(list(read_frames(path, PLAIN))) == 60
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+        assert re.match(r"cut short: (1\.[0-9]|0\.[5-9]) of 2\.4 s|broken after \d+ frames", reason(path))
+
+    def test_half_of_what_was_trimmed(self, tmp_path):
+        """A second of its four is edited away, and of what is left a third came."""
+        whole = write(tmp_path / "a.mp4", noise(0, 100), codec="mpeg4")
+        path = remux(whole, tmp_path / "b.mp4", {"movflags": "faststart"})
+        show(path, 1.0, 3.0)
+        assert len(list(read_frames(path, PLAIN))) == 75
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert re.match(r"cut short: (0|1)\.\d of 3\.0 s", reason(path))
 
     def test_not_there(self, tmp_path):
         assert reason(tmp_path / "a.mp4") == "No such file or directory"
