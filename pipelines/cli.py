@@ -9,7 +9,7 @@ from pipelines.common.stage import exit_on_user_error
 from pipelines.driving.commands import steer
 from pipelines.fetch.commands import fetch
 from pipelines.nowcast.commands import champions, describe, evaluate, promote, rollback
-from pipelines.operation.commands import forecast, replay, skill
+from pipelines.operation.commands import doctor, forecast, replay, skill
 from pipelines.outline.commands import annotate
 from pipelines.radar.commands import export, ingest, inspect
 from pipelines.training.commands import chains
@@ -25,7 +25,7 @@ def _log() -> None:
 # A room's commands import what they need when they run: torch and MLflow take seconds, and neither `scs --help` nor a
 # mistyped folder needs them.
 for command in (
-    *(forecast, fetch, ingest, inspect, export, replay, chains, gradients, describe, evaluate),
+    *(forecast, doctor, fetch, ingest, inspect, export, replay, chains, gradients, describe, evaluate),
     *(promote, rollback, champions, skill, recognize, steer, annotate),
 ):
     app.command()(command)

@@ -83,6 +83,22 @@ def replay(
         print(printable(f"{time} UTC  {path}"), flush=True)
 
 
+def doctor() -> None:
+    """Look at versions, GPU, servers, disk, permissions, models and newest frames: what is wrong, and what to do.
+
+    Exit status 1 if anything is.
+    """
+    from pipelines.operation.doctor import examine
+    from pipelines.params.read import read_params
+
+    wrong = 0
+    for finding in examine(read_params):
+        print(printable(finding), flush=True)
+        wrong += finding.state == "WRONG"
+    if wrong:
+        raise typer.Exit(1)
+
+
 def skill(
     domain: Annotated[str, typer.Argument(help="a key of params.yaml's section domains")],
     days: Annotated[int | None, typer.Option(min=1, help="days of rolling skill; the domain's skill_days else")] = None,
