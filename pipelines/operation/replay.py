@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import atomic_path, no_file_inside
@@ -47,7 +48,7 @@ def replay(
         If the folder has no radar file.
     """
     times: dict[Path, np.datetime64] = {}
-    for path in radar_files(folder):
+    for path in track(radar_files(folder), "read times", transient=True):
         try:
             if outside := no_file_inside(path, folder):
                 raise UnreadableFile(path, outside)
