@@ -50,13 +50,13 @@ def commit(folder: Path) -> None:
 
 
 def registry(repository: Path) -> dict[str, dict[str, str]]:
-    """Alias and tags of each version, as the MLflow client tells it."""
+    """Alias and tags of each version, with its run's, as the MLflow client tells it."""
     code = """
 import json, mlflow
 client = mlflow.MlflowClient("sqlite:///mlflow/mlflow.db")
 aliases = client.get_registered_model("radar-nowcast").aliases
 versions = client.search_model_versions("name = 'radar-nowcast'")
-print(json.dumps({"aliases": aliases, **{v.version: v.tags for v in versions}}))
+print(json.dumps({"aliases": aliases, **{v.version: client.get_run(v.run_id).data.tags | v.tags for v in versions}}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -11,4 +11,5 @@ ACTION = RegisteredModel(
     inputs=tensor(np.uint8, -1, -1, -1, 3),
     outputs=columns({"class": "string", "probability": "double"}),
     example=np.zeros((4, 64, 64, 3), np.uint8),
+    shown=("top1",),
 )

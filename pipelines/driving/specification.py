@@ -11,4 +11,5 @@ STEERING = RegisteredModel(
     inputs=tensor(np.uint8, -1, -1, -1, 3),
     outputs=columns({"angle": "double"}),
     example=np.zeros((4, 64, 96, 3), np.uint8),
+    shown=("accuracy",),
 )

@@ -11,6 +11,10 @@ from pipelines.verification.blocks import number_blocks
 from pipelines.verification.bootstrap import KEY, Tables, common_forecasts, mean_score, paired_difference
 
 SHOWN_EVENTS = 12
+FALLBACK_WORDS = {
+    "extrapolation": "Extrapolation by pysteps, the newest frame moved with the echo",
+    "persistence": "Persistence, the newest frame as it is",
+}
 
 
 def model_card(
@@ -59,7 +63,7 @@ def model_card(
     events = [str(event) for event in of_fields["event"].unique()]
     more = f" and {len(events) - SHOWN_EVENTS} more" if len(events) > SHOWN_EVENTS else ""
     forecasts = of_fields[KEY].drop_duplicates()
-    lines = [f"# {literal(description.title)}", "", "## Data", ""]
+    lines = [what_it_is(description), "", "## Data", ""]
     if is_network:
         trained = tags.get("dvc_md5.windows", "unknown: this store doesn't have the run that made the model")
         lines += [f"- trained on the train split of windows (DVC's MD5) {trained}"]
@@ -93,6 +97,18 @@ def model_card(
     if blocks < MIN_BLOCKS:
         lines += [f"- {blocks} block(s) of weather are too few to tell skill from chance"]
     return "\n".join([*lines, ""])
+
+
+def what_it_is(description: ModelDescription) -> str:
+    """Return in a sentence what a model is and does, as text: MLflow's table of versions shows how it begins."""
+    network = description.network
+    if network is None:
+        return f"{FALLBACK_WORDS[description.method]}: rain rate at any lead time, without training."
+    given = "rain rate" if description.rates is None else f"probabilities of {len(description.rates)} rain rates"
+    step_s = description.step_seconds
+    times = f"{network.leads} steps" if step_s is None else f"{(network.leads or 0) * step_s / 60:g} minutes"
+    name = literal(description.title)
+    return f"Network of {network.cell} cells, {name}: {given} for {times} from {description.inputs} frames."
 
 
 def rights_lines(description: ModelDescription) -> list[str]:

@@ -13,4 +13,5 @@ RADAR = RegisteredModel(
     outputs=tensor(np.float32, -1, -1, -1),
     params={"leads": 12},
     example=(np.zeros((4, 64, 64), np.float32), {"leads": 12}),
+    shown=("csi_mean", "crps"),
 )

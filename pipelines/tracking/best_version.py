@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.tracking.registry import RegisteredModel, Version
 from pipelines.tracking.runs import log_comparison
+from pipelines.tracking.view import share_view
 
 Scores = Mapping[str, Mapping[str, float]]  # by the network's name, its metrics
 
@@ -41,6 +42,7 @@ def settle(of: RegisteredModel, versions: Mapping[str, Version], choose: Callabl
     """
     for name, version in versions.items():
         print(f"{name}: version {version.number}" + (", new" if version.new else ""))
+    share_view(of)
     if "DVC_EXP_NAME" in os.environ:
         print("an experiment moves no alias")
         return

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.imports import libraries
@@ -21,10 +25,10 @@ from pipelines.common.provenance import CHANGED, CODE, code_commit, sha256
 from pipelines.tracking.store import connect
 
 OF_REGISTRY = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))")
-BYTES_A_PIXEL = "_bytes_a_pixel"  # how tags of a version end that say what memory takes what
+BYTES_A_PIXEL = "_bytes_a_pixel"  # how metrics of its run end, once tags of a version, that say what memory takes what
 log = logging.getLogger(__name__)
-STORES = ("store", "windows", "clips", "drives", "crops")
-LINEAGE = ("cell", "switch", "code_commit", "data_sha256", *(f"dvc_md5.{name}" for name in STORES))
+# Tags of its run that a version shows, too. With more, one version fills MLflow's page; its run and its card have all.
+SHOWN = ("cell", "switch", "data_sha256")
 
 
 def tensor(dtype: type, *shape: int) -> Schema:
@@ -123,6 +127,8 @@ class RegisteredModel:
         An input.
     params : mapping of str to int
         What else it takes, with defaults.
+    shown : sequence of str
+        Metrics that a version has as tags, the first of all scores.
     """
 
     name: str
@@ -132,6 +138,7 @@ class RegisteredModel:
     outputs: Schema
     example: Any
     params: Mapping[str, int] = field(default_factory=dict)
+    shown: Sequence[str] = ()
 
     def log(self, folder: Path) -> None:
         """Log the model in ``folder`` to the active run, with the code that it needs."""
@@ -163,9 +170,12 @@ class RegisteredModel:
             found = min(known, key=lambda version: int(version.version))
             assert found.run_id is not None  # every version is made from a run, below
             _log_scores(client, found.run_id, metrics)
-            for key, value in _tags(metrics).items():
+            shown = self._shown(metrics)
+            for key, value in shown.items():
                 if found.tags.get(key) != value:
                     client.set_model_version_tag(self.name, str(found.version), key, value)
+            for key in metrics.keys() & found.tags.keys() - shown.keys():  # as it was once
+                client.delete_model_version_tag(self.name, str(found.version), key)
             return Version(str(found.version), model_sha256)
 
         made_it = f"{of_content} and attributes.status = 'FINISHED'"
@@ -179,8 +189,8 @@ class RegisteredModel:
                     mlflow.set_tag("imported", "this store doesn't have the run that made the model")
                 self.log(folder)
         _log_scores(client, run.info.run_id, metrics)
-        lineage = {key: run.data.tags[key] for key in LINEAGE if key in run.data.tags}
-        tags = {"model": name, "model_sha256": model_sha256} | lineage | _tags(metrics)
+        of_run = {key: run.data.tags[key] for key in SHOWN if key in run.data.tags}
+        tags = {"model": name, "model_sha256": model_sha256} | of_run | self._shown(metrics)
         made = mlflow.register_model(f"runs:/{run.info.run_id}/model", self.name, tags=tags)
         return Version(str(made.version), model_sha256, new=True)
 
@@ -195,11 +205,12 @@ class RegisteredModel:
         return Version(str(found.version), found.tags.get("model_sha256", ""))  # "": of a version of others
 
     def set_alias(self, alias: str, version: Version, reason: str) -> None:
-        """Point ``alias`` at a version, with the reason as the version's tag; nothing if it points there already."""
+        """Point ``alias`` at a version, with the reason as its run's tag; nothing if it points there already."""
         if self.find_alias(alias) == Version(version.number, version.sha256):
             return
         client = connect(self.name)
-        client.set_model_version_tag(self.name, version.number, f"{alias}_because", reason)
+        if run := _run_of(client, client.get_model_version(self.name, version.number)):
+            client.set_tag(run.info.run_id, f"{alias}_because", reason)
         client.set_registered_model_alias(self.name, alias, version.number)
 
     def find_version(self, uri: str) -> Version:
@@ -213,24 +224,32 @@ class RegisteredModel:
         return Version(location.version, location.sha256)
 
     def tags_and_metrics(self, version: Version) -> tuple[dict[str, str], dict[str, float]]:
-        """Return a version's tags, and the metrics of the run that it was made from."""
+        """Return the tags of a version and of the run that it was made from, and that run's metrics."""
         client = connect(self.name)
         found = client.get_model_version(self.name, version.number)
-        return found.tags, client.get_run(found.run_id).data.metrics if found.run_id else {}
+        run = _run_of(client, found)
+        return (run.data.tags | found.tags, run.data.metrics) if run else (found.tags, {})
 
     def has_card(self, version: Version) -> bool:
         """Return whether a version has a description."""
         return bool(connect(self.name).get_model_version(self.name, version.number).description)
 
     def set_card(self, version: Version, card: str) -> None:
-        """Write a version's description, Markdown."""
-        connect(self.name).update_model_version(self.name, version.number, card)
+        """Write the description of a version and of its run, Markdown."""
+        client = connect(self.name)
+        client.update_model_version(self.name, version.number, card)
+        if run := _run_of(client, client.get_model_version(self.name, version.number)):
+            client.set_tag(run.info.run_id, MLFLOW_RUN_NOTE, card)
 
     def set_memory(self, version: Version, bytes_a_pixel: Mapping[str, float]) -> None:
-        """Write what a version takes as its tags: of a forecast ``forecast_bytes_a_pixel``."""
+        """Write what a version takes as metrics of its run: of a forecast ``forecast_bytes_a_pixel``."""
         client = connect(self.name)
-        for what, taken in bytes_a_pixel.items():
-            client.set_model_version_tag(self.name, version.number, what + BYTES_A_PIXEL, f"{taken:.0f}")
+        if run := _run_of(client, client.get_model_version(self.name, version.number)):
+            for what, taken in bytes_a_pixel.items():
+                client.log_metric(run.info.run_id, what + BYTES_A_PIXEL, taken)
+
+    def _shown(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        return {key: f"{metrics[key]:.4f}" for key in self.shown if key in metrics}
 
     def check(self, version: Version) -> None:
         """Refuse a version that is lost, or changed; raises as :meth:`ModelLocation.download` does."""
@@ -254,19 +273,26 @@ class RegisteredModel:
                 found = (
                     client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
                 )
-                version, tags = str(found.version), found.tags
-                of_memory = {key.removesuffix(BYTES_A_PIXEL): tags[key] for key in tags if key.endswith(BYTES_A_PIXEL)}
-                measured = {what: float(taken) for what, taken in of_memory.items()}
+                version, run = str(found.version), _run_of(client, found)
+                numbers = found.tags | (run.data.metrics if run else {})
+                measured = {
+                    key.removesuffix(BYTES_A_PIXEL): float(value)
+                    for key, value in numbers.items()
+                    if key.endswith(BYTES_A_PIXEL)
+                }
                 uri_of_version = f"models:/{name}/{version}"
-                return ModelLocation(name, version, uri_of_version, store, tags.get("model_sha256"), measured)
+                return ModelLocation(name, version, uri_of_version, store, found.tags.get("model_sha256"), measured)
             tags = client.get_run(of_run[1]).data.tags if of_run else {}
         except MlflowException as error:
             raise _no_such_model(uri, error) from None
         return ModelLocation("none", None, uri, store, tags.get("model_sha256"))
 
 
-def _tags(metrics: Mapping[str, float]) -> dict[str, str]:
-    return {key: f"{value:.4f}" for key, value in metrics.items()}
+def _run_of(client: MlflowClient, version: ModelVersion) -> Run | None:
+    """Return the run that a version was made from; None where it is gone, or was never there."""
+    with suppress(MlflowException):
+        return client.get_run(version.run_id) if version.run_id else None
+    return None
 
 
 def _log_scores(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:

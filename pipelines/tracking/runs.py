@@ -10,6 +10,7 @@ import mlflow
 import pandas as pd
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipelines.common.provenance import code_commit, sha256
 from pipelines.tracking.registry import RegisteredModel
@@ -101,4 +102,6 @@ def log_comparison(of: RegisteredModel, folder: Path) -> None:
     with mlflow.start_run(run_name=os.environ.get("DVC_EXP_NAME", COMPARISON)) as run:
         for file in sorted(path for path in folder.iterdir() if path.is_file()):
             client.log_artifact(run.info.run_id, str(file), COMPARISON)
+        if (table := folder / "table.md").exists():
+            mlflow.set_tag(MLFLOW_RUN_NOTE, table.read_text(encoding="utf-8"))
         mlflow.set_tag(COMPARISON, digest)  # last: a run without it was cut off

@@ -172,6 +172,7 @@ def test_the_card_of_a_network_that_gives_probabilities_says_what_they_are_worth
     of = (ModelDescription.model_validate(about), tables(scs=10), probabilities(scs=-10), skill)
     card = model_card("scs", *of, windows="w", latency="l", tags={}, metrics={})
     mean = LEVEL[:8].mean() / 100
+    assert card.startswith("Network of scs cells, scs: probabilities of 2 rain rates for 2 steps from 3 frames.\n")
     for said in (
         f"- mean CSI [95 %]: {mean + 0.1:.3f} [",
         "- mean CSI minus extrapolation's [95 %]: +0.100 [",

@@ -112,9 +112,10 @@ def test_extrapolation_is_version_1_and_the_first_champion(
     assert (champion.method, champion.version) == ("extrapolation", "1")
     # Untrained networks forecast about persistence, and the cells move: extrapolation stays.
     assert RADAR.find_alias("challenger").number in {made[name].number for name in params.trained}
-    tags = connect(NAME).get_model_version(NAME, "1").tags
+    tags, metrics = RADAR.tags_and_metrics(made["extrapolation"])
     assert "first champion" in tags["champion_because"]
     assert float(tags["csi_mean"]) == pytest.approx(mean_csi(tables["extrapolation"]), abs=1e-4)
+    assert metrics["csi_mean"] == pytest.approx(mean_csi(tables["extrapolation"]))
 
 
 def test_again_makes_nothing_new(workplace: tuple[Params, dict[str, pd.DataFrame]]) -> None:
@@ -148,7 +149,12 @@ def test_each_version_has_a_card_that_is_written_once(workplace: tuple[Params, d
         "training: unknown",  # an imported model
     ):
         assert str(said) in of_network
+    assert of_network.startswith("Network of scs cells, scs: rain rate for ")
+    assert card("extrapolation").startswith("Extrapolation by pysteps, the newest frame moved with the echo: rain rate")
     assert f"{mean_csi(tables['extrapolation']):.3f}" in card("extrapolation")
+    version = connect(NAME).get_model_version(NAME, made["scs"].number)
+    assert connect(NAME).get_run(version.run_id).data.tags["mlflow.note.content"] == of_network
+    assert version.tags.keys() == {"model", "model_sha256", "csi_mean", "crps"}  # of a trained one cell, switch, data
     assert "training" not in card("extrapolation")
     loaded = load(f"models:/{NAME}/{made['scs'].number}")
     leads = loaded.description.network.leads  # type: ignore[union-attr]
@@ -218,7 +224,7 @@ def test_a_network_of_probabilities_is_registered_and_chosen_by_their_crps(
     made = register(tables | by_field(first, both[0]), WINDOWS, tmp_path, params=only, probabilities=of)
     choose(WINDOWS, tables, made, params=only, probabilities=of)
     assert RADAR.find_alias("challenger").number == made[first].number
-    tags = connect(NAME).get_model_version(NAME, made[first].number).tags
+    tags, _ = RADAR.tags_and_metrics(made[first])
     value = crps(probability_scores(both[1])).mean()
     assert tags["challenger_because"] == f"best CRPS of the networks, {value:.4f}"
     assert f"CRPS [95 %]: {value:.4f}, " in connect(NAME).get_model_version(NAME, made[first].number).description

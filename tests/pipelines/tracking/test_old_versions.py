@@ -73,8 +73,10 @@ def registry(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for model, names in ((NAME, ("extrapolation", "network")), (ACTION.name, ("recognizer",))):
         client.create_registered_model(model)
         for name in names:
+            # As they were: what a version takes was its tag, and so were scores and lineage.
             content = mlflow.models.Model.load(str(versions / name)).metadata["sha256"]
-            client.create_model_version(model, str(versions / name), tags={"model": name, "model_sha256": content})
+            tags = {"model": name, "model_sha256": content, "csi_mean": "0.4000", "forecast_bytes_a_pixel": "1234"}
+            client.create_model_version(model, str(versions / name), tags=tags)
     return tmp_path
 
 
@@ -100,6 +102,7 @@ def test_a_forecaster_is_loaded_from_the_registry(number: int, name: str, regist
     model = load(f"models:/{NAME}/{number}")
     forecast = model.forecaster(np.load(versions / f"{name}.npz")["given"][-3:], 3)
     assert_as_said(forecast, versions, name)
+    assert model.bytes_a_pixel == {"forecast": 1234.0}
 
 
 def test_scs_forecasts_with_it(registry: Path) -> None:
