@@ -98,6 +98,7 @@ const both = (text) => { // the local date where it is another one
   return `${one} · ${one.slice(0, 10) === other.slice(0, 10) ? other.slice(11) : other} local`;
 };
 const leadOf = (frame) => Math.round((new Date(frame.time) - new Date(state.forecast.reference_time)) / 6000) / 10;
+const blockOf = (of, factor) => `the ${of.scale === "probability" ? "middle" : "mean"} of ${factor} × ${factor} pixels`;
 const titled = (of) => [of.name, of.level].filter(Boolean).join(" ");
 const isForecast = (frame) => leadOf(frame) > 0;
 
@@ -217,7 +218,6 @@ function showLayers() {
   $("layer").replaceChildren(...names.map((name) => element("option", name)));
   if (names.includes(chosen)) $("layer").value = chosen;
   $("full-of").hidden = map.small === map.full;
-  $("full-of").lastElementChild.textContent = `Full grid (now means of ${map.small} × ${map.small} pixels)`;
   $("frame").style.setProperty("--aspect", map.aspect);
   chooseLayer(level);
 }
@@ -227,6 +227,7 @@ function chooseLayer(level) {
   $("level").replaceChildren(...levels.map((one) => element("option", one.level)));
   if (levels.some((one) => one.level === level)) $("level").value = level;
   $("level-of").hidden = levels.length < 2;
+  $("full-of").lastElementChild.textContent = `Full grid, not ${blockOf(levels[0], map.small)}`;
   const time = layer?.frames[at]?.time, before = layer?.scale;
   layer = levels.find((one) => one.level === $("level").value) ?? levels[0];
   if (layer.scale !== before) {
@@ -407,7 +408,7 @@ function tell() {
   };
   const lat = between(map.lat), lon = (between(map.lon) + 540) % 360 - 180;
   const name = (value, signs) => `${Math.abs(value).toFixed(2)}°${signs[value < 0 ? 1 : 0]}`;
-  const block = shown.factor > 1 ? `, of ${shown.factor} × ${shown.factor} pixels` : "";
+  const block = shown.factor > 1 ? `, ${blockOf(shown.of, shown.factor)}` : "";
   $("where").textContent = `at ${name(lat, "NS")} ${name(lon, "EW")}${shown.of.level && `, ${shown.of.level}`}, ${shown.of.meaning}${block}`;
 }
 

@@ -15,12 +15,14 @@ from pipelines.operation.page.script import finite, script
 from pipelines.operation.products.accumulation import PERIODS_MIN
 from pipelines.operation.products.dataset import RATE, valid_times
 from pipelines.operation.products.names import stamp
+from pipelines.operation.products.variables import OF_PROBABILITY
 from pipelines.radar.frame import Frame
 from pipelines.radar.regridding import block_mean
 
 FIRST_LOOK = 360_000  # bytes of all small fields of the first layer together
 SMALL, LARGE = 300, 2000  # pixels of the longer side at most, of a small field and of a full one
 MIN_VALID = 0.5
+OF_OTHERS = {OF_PROBABILITY: "Probability", "_percentile": "Percentile"}
 LEVEL = {"threshold": "≥ {:g} mm/h", "amount_threshold": "≥ {:g} mm", "percentile": "{:g} %"}
 
 Values = NDArray[np.float32]
@@ -62,7 +64,7 @@ def layers_of(forecast: xr.Dataset) -> Iterator[Layer]:
     """Yield what a forecast has maps of, the rain rate first."""
     for name, times in sorted(valid_times(forecast).items(), key=lambda one: one[0] != RATE):
         variable = forecast[name]
-        words = variable.attrs["long_name"].removeprefix("forecast ").capitalize()
+        words = _words(forecast, name)
         if variable.ndim == 3:
             yield Layer(name, words, "", scale_of(name), variable, times)
             continue
@@ -147,6 +149,14 @@ def _small(fields: list[Values]) -> int:
 
 def _packed(values: Values, factor: int, scale: str) -> str:
     return base64.b64encode(zlib.compress(to_bytes(reduced(values, factor, scale), scale).tobytes())).decode()
+
+
+def _words(forecast: xr.Dataset, name: str) -> str:
+    """Return the name of a variable in words; of one that is told of another it is short, and says of which."""
+    for ending, kind in OF_OTHERS.items():
+        if name.endswith(ending):
+            return f"{kind}: {_words(forecast, name.removesuffix(ending)).lower()}"
+    return str(forecast[name].attrs["long_name"]).removeprefix("forecast ").capitalize()
 
 
 def _meaning(forecast: xr.Dataset, layer: Layer) -> str:

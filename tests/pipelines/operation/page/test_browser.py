@@ -193,7 +193,7 @@ def test_what_is_drawn_and_told_is_what_was_observed_and_published(
 
 def test_probabilities_are_a_layer_that_never_says_none_or_all(context: BrowserContext, address: str) -> None:
     page = opened(context, address)
-    page.select_option("#layer", "Probability of a rain rate of at least the threshold")
+    page.select_option("#layer", "Probability: rain rate")
     assert page.locator("#level option").all_inner_texts() == ["≥ 0.1 mm/h", "≥ 1 mm/h", "≥ 5 mm/h"]
     page.select_option("#level", "≥ 1 mm/h")
     assert eventually(lambda: page.evaluate("shown.of.level") == "≥ 1 mm/h")

@@ -20,7 +20,7 @@ SHAPE = (40, 50)
 
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory: pytest.TempPathFactory) -> Domain:
-    return site(tmp_path_factory.mktemp("site"), model=probabilistic(), members=Members(count=4))
+    return site(tmp_path_factory.mktemp("site"), model=probabilistic(), members=Members(count=4), minutes=60)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,16 @@ def read(domain: Domain, layer: dict, number: int) -> tuple[np.ndarray, np.ndarr
 def test_rain_is_the_published_to_two_percent_and_its_class_is_exact(domain: Domain, published: xr.Dataset) -> None:
     (layer,) = (one for one in page_map(domain)["layers"] if one["id"] == "rainfall_flux")
     assert [time for time, *_ in layer["frames"]] == [
-        *(f"2024-06-01T{clock}:00Z" for clock in ("11:35", "11:40", "11:45", "11:50", "11:55", "12:00", "12:05")),
-        *(f"2024-06-01T{clock}:00Z" for clock in ("12:10", "12:15", "12:20", "12:25", "12:30", "12:35")),
-    ], "observed of the last half hour, then 30 minutes of forecast"
+        *(
+            f"2024-06-01T{clock}:00Z"
+            for clock in ("11:30", "11:35", "11:40", "11:45", "11:50", "11:55", "12:00", "12:05")
+        ),
+        *(f"2024-06-01T12:{minute}:00Z" for minute in range(10, 60, 5)),
+        *(f"2024-06-01T13:0{minute}:00Z" for minute in (0, 5)),
+    ], "all that is observed of the hour before, then an hour of forecast"
     stored = LiveStore.of(domain).open()["rainfall_flux"].to_numpy()
-    np.testing.assert_allclose(stored[1:], [frame.rain_rate for frame in FRAMES[1:]], atol=0.0051)
-    wanted = [*stored[1:], *published["rainfall_flux"].to_numpy()]
+    np.testing.assert_allclose(stored, [frame.rain_rate for frame in FRAMES], atol=0.0051)
+    wanted = [*stored, *published["rainfall_flux"].to_numpy()]
     for number, rain in enumerate(wanted):
         _, shown = read(domain, layer, number)
         np.testing.assert_array_equal(np.isnan(shown), np.isnan(rain))
@@ -67,20 +71,21 @@ def test_rain_is_the_published_to_two_percent_and_its_class_is_exact(domain: Dom
 def test_probabilities_amounts_and_percentiles_are_layers(domain: Domain, published: xr.Dataset) -> None:
     layers = page_map(domain)["layers"]
     named = {(one["name"], one["level"]): one for one in layers}
+    assert len(named) == len(layers) == 1 + 3 + 3 + 2 * (1 + 3 + 4), "each has a name of its own"
     assert layers[0]["name"] == "Rain rate" and layers[0]["meaning"] == "at the valid time"
-    chance = named["Probability of a rain rate of at least the threshold", "≥ 1 mm/h"]
+    chance = named["Probability: rain rate", "≥ 1 mm/h"]
     name = "rainfall_flux_exceedance_probability"
-    for number in range(6):
+    for number in range(12):
         _, shown = read(domain, chance, number)
         np.testing.assert_allclose(shown, published[name][number, 1].to_numpy(), atol=1e-6)
     amount = named["Rain over 30 minutes", ""]
-    assert [time for time, *_ in amount["frames"]] == ["2024-06-01T12:35:00Z"]
+    assert [time for time, *_ in amount["frames"]] == ["2024-06-01T12:35:00Z", "2024-06-01T13:05:00Z"]
     assert amount["meaning"] == "of the 30 minutes up to the valid time"
     _, shown = read(domain, amount, 0)
     wanted = published["rainfall_amount_30min"][0].to_numpy()
     np.testing.assert_allclose(shown[wanted >= 0.05], wanted[wanted >= 0.05], rtol=0.02)
-    assert {level for name, level in named if name == "Percentile of rain rate"} == {"10 %", "50 %", "90 %"}
-    assert {level for name, level in named if name.startswith("Probability of an amount")} == {
+    assert {level for name, level in named if name == "Percentile: rain rate"} == {"10 %", "50 %", "90 %"}
+    assert {level for name, level in named if name == "Probability: rain over 60 minutes"} == {
         f"≥ {amount} mm" for amount in (1, 5, 10, 20)
     }
 
