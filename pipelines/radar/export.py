@@ -63,27 +63,28 @@ def export_store(
     packed = open_packed(store)
     grid = grid_of(decode_frames(packed, str(store)))
     rain = packed["rainfall_flux"].variable.chunk({"time": shard_frames(grid.shape), "y": -1, "x": -1})
-    frames = packed.drop_vars("rainfall_flux").load().assign(rainfall_flux=rain)
-    count = frames.sizes["time"]
-    if regular:
-        frames = _on_clock(frames, store)
-    if "missing_times" in frames:
-        frames["missing_times"].attrs["units_metadata"] = frames["time"].attrs["units_metadata"]  # CF asks for it
-    frames["rainfall_flux"].attrs["_FillValue"] = np.uint16(NO_DATA)
-    frames = frames.drop_encoding()
-    for name in frames.coords:
-        frames[name].encoding["_FillValue"] = None  # CF: a coordinate is known everywhere
+    if rain.dtype != np.uint16 or not np.isclose(rain.attrs["scale_factor"], RESOLUTION):
+        raise UserError(f"{store}: its rain isn't packed as ingestion does it: scs ingest reads such a store")
     with (
         as_unreadable(f"{store} to {out}"),
         atomic_path(out) as temporary,
         dask.config.set(scheduler="synchronous"),
         ProgressBar(out=sys.stderr) if sys.stderr.isatty() else nullcontext(),
     ):
+        frames = packed.drop_vars("rainfall_flux").load().assign(rainfall_flux=rain)
+        if regular:
+            frames = _on_clock(frames, store)
+        if "missing_times" in frames:
+            frames["missing_times"].attrs["units_metadata"] = frames["time"].attrs["units_metadata"]  # CF asks for it
+        frames["rainfall_flux"].attrs["_FillValue"] = np.uint16(NO_DATA)
+        frames = frames.drop_encoding()
+        for name in frames.coords:
+            frames[name].encoding["_FillValue"] = None  # CF: a coordinate is known everywhere
         if as_zarr:
             _write_zarr(frames, temporary)
         else:
             _write_netcdf(frames, temporary, lonlat=not has_lonlat_axes(grid.crs))
-    rights = Rights.of(frames.attrs)
+    rights, count = Rights.of(frames.attrs), packed.sizes["time"]
     return "\n".join(
         [
             f"{out}: {count} frames" + (f" and {frames.sizes['time'] - count} missing" if regular else ""),

@@ -1,5 +1,6 @@
 """An exported store as others read it: the CF checker, mlcast's validator and dataset, GDAL, xarray."""
 
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -23,6 +24,7 @@ from pipelines.radar.export import export_store
 from pipelines.radar.frame import Frame, packed
 from pipelines.radar.grid import Grid
 from pipelines.radar.shards import Shards, assemble
+from pipelines.radar.store import open_frames
 
 SHAPE = (256, 260)
 SHOWN = [0, 1, 2, 5, 6]  # of seven frames, 5 minutes apart
@@ -169,6 +171,10 @@ def test_what_cannot_be_exported_is_one_line_and_nothing_is_written(tmp_path: Pa
     before = sorted(path.name for path in tmp_path.iterdir())
     irregular = write_store(tmp_path / "b" / "irregular.zarr", [replace(frames[0], time=frames[0].time - 7), *frames])
     (tmp_path / "b" / "there.nc").write_text("mine")
+    whole = open_frames(store).drop_encoding()
+    whole.to_zarr(tmp_path / "b" / "floats.zarr", zarr_format=3, consolidated=False)
+    write_store(tmp_path / "b" / "nameless.zarr", frames)
+    shutil.rmtree(tmp_path / "b" / "nameless.zarr" / "source_file")
     for source, name, words, reason in (
         (store, "a.zarr", {}, r"a Zarr store wants --zarr"),
         (store, "a.nc", {"as_zarr": True}, r"a Zarr store wants --zarr"),
@@ -176,6 +182,13 @@ def test_what_cannot_be_exported_is_one_line_and_nothing_is_written(tmp_path: Pa
         (store, "radar.zarr", {"as_zarr": True}, r"it is there already"),
         (store, "radar.zarr/a.nc", {}, r"it lies in the store itself"),
         (tmp_path / "none.zarr", "a.nc", {}, r"none\.zarr: not a store of frames: it isn't there"),
+        (tmp_path / "b" / "floats.zarr", "a.nc", {}, r"floats\.zarr: its rain isn't packed as ingestion does it"),
+        (
+            tmp_path / "b" / "nameless.zarr",
+            "a.nc",
+            {"regular": True},
+            r"nameless\.zarr to .*a\.nc: No variable named 'source_file'",
+        ),
         (irregular, "a.nc", {"regular": True}, r"irregular\.zarr: its times are on no regular clock"),
     ):
         with pytest.raises(UserError, match=reason) as error:
