@@ -54,7 +54,7 @@ class IngestCache(Generic[Record]):
     def get(self, path: Path, part: str = "") -> Record | str | None:
         """Return what was found out about a file, or part of one, or why it is of no use; None if it isn't known."""
         key = _key(path), part
-        self._signatures[key] = _signature(path)
+        self._signatures[key] = signature(path)
         row = self._database.execute(
             "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (*key, self._signatures[key])
         ).fetchone()
@@ -67,9 +67,9 @@ class IngestCache(Generic[Record]):
         plain = json.dumps(found if isinstance(found, str) else self._to_json(found))
         self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (*key, self._signatures[key], plain))
 
-    def has_changed(self, path: Path, part: str = "") -> bool:
-        """Return whether a file isn't any more what it was when :meth:`get` was last asked for it."""
-        return _signature(path) != self._signatures[_key(path), part]
+    def signature(self, path: Path, part: str = "") -> str:
+        """Return a file's :func:`signature` as it was when :meth:`get` was last asked for it."""
+        return self._signatures[_key(path), part]
 
     def forget_all_but(self, paths: Iterable[Path]) -> None:
         """Forget files that are gone."""
@@ -101,10 +101,11 @@ def _key(path: Path) -> bytes:
     return os.path.abspath(os.fsencode(path))  # noqa: PTH100 - bytes, and it follows no link
 
 
-def _signature(path: Path) -> str:
+def signature(path: Path) -> str:
+    """Return what is the same while a file's path, size and time of change are; empty where there is none."""
     try:
         return fingerprint(Path(os.fsdecode(_key(path))))
     except NotADirectoryError:  # a member of an archive file is the same while that is
-        return _signature(path.parent)
+        return signature(path.parent)
     except OSError:  # it is gone; what reads it will say so
         return ""

@@ -1,15 +1,15 @@
 """What becomes of each file of an ingestion: as an earlier run found out, or else decoded now, side by side."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipelines.common.executor import Executor
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
-from pipelines.common.workers import Failure, decoders
+from pipelines.common.workers import Failure
 
 Record = TypeVar("Record")
 
@@ -30,6 +30,7 @@ def find_outcomes(
     limits: Limits,
     what: str,
     count: Callable[[Record], int],
+    executor: Executor,
 ) -> list[Record | str]:
     """Return what becomes of each file, or why it is of no use.
 
@@ -37,7 +38,7 @@ def find_outcomes(
     ----------
     tasks : sequence of Task
     decode : callable
-        Of a module; it is called with a task's arguments in a worker process.
+        Of a module; it is called with a task's arguments in a process of the executor's.
     cache : IngestCache
         What is found out is kept there, but what may be otherwise another time.
     is_whole : callable
@@ -48,6 +49,7 @@ def find_outcomes(
         For the progress bar: the files and what is counted of them, as in ``videos: frames``.
     count : callable
         How many of these a record has.
+    executor : Executor
     """
     files, counted = what.split(": ")
     known: list[Record | str | None] = [cache.get(task.path, task.part) for task in tasks]
@@ -62,9 +64,8 @@ def find_outcomes(
     )
     with Progress(*columns, transient=True) as progress:
         good = bad = 0
-        workers = decoders(limits, most=len(os.sched_getaffinity(0)))
         bar = progress.add_task(f"decode {files}", total=len(new), good=0, bad=0)
-        for i, answer in zip(new, workers.map(decode, [tasks[i].arguments for i in new]), strict=True):
+        for i, answer in zip(new, executor.decode(decode, [tasks[i].arguments for i in new], limits), strict=True):
             outcome = answer.reason if isinstance(answer, Failure) else answer
             if not (isinstance(answer, Failure) and answer.passing):
                 cache.put(tasks[i].path, outcome, tasks[i].part)

@@ -182,9 +182,18 @@ def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> bytes:
         return pickle.dumps(RuntimeError(f"{type(answer).__name__} of a worker can't be sent: {error}"))
 
 
+_cores = len(os.sched_getaffinity(0))
+
+
+def at_most(count: int) -> None:
+    """Let this process have no more decoders of one kind than this: others on its machine have theirs."""
+    global _cores
+    _cores = min(count, len(os.sched_getaffinity(0)))
+
+
 def decoders(limits: Limits = Limits(), most: int | None = None) -> Decoders:  # noqa: B008 - frozen
     """Return this process's decoders of these limits, one for each core it has, and ``most`` (`WORKERS`) at most."""
-    return _decoders_of(os.getpid(), limits, min(most or WORKERS, len(os.sched_getaffinity(0))))
+    return _decoders_of(os.getpid(), limits, min(most or WORKERS, _cores))
 
 
 @cache

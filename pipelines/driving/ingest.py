@@ -5,17 +5,19 @@ the reason, and leave a gap.
 """
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
 from pipelines.common.provenance import find_source
@@ -23,7 +25,7 @@ from pipelines.common.quarantine import print_rejected, write_quarantine
 from pipelines.common.splits import SPLITS as SPLIT_NAMES
 from pipelines.common.stage import run
 from pipelines.common.text import printable
-from pipelines.common.workers import Decoders, Failure, decoders
+from pipelines.common.workers import Failure
 from pipelines.driving.drives import FrameWriter, write_rows
 from pipelines.driving.layouts import DrivePath, Found, Piece, find_drives, read_drive, read_piece
 from pipelines.driving.livi_set import LABELS, angle_column, below_zero
@@ -35,9 +37,10 @@ from pipelines.params.read import read_params
 PIECE = 64  # frames that a worker decodes at once
 AT_ONCE = 8  # pieces that are waited for together
 Wanted = tuple[DrivePath, Session]
+Decode = Callable[..., Iterator[Any]]  # :meth:`Executor.decode` with limits
 
 
-def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDrives) -> int:
+def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDrives, executor: Executor = LOCAL) -> int:
     """Write the drives below ``source`` to ``store``; return the rows of the quarantine table.
 
     Parameters
@@ -48,6 +51,8 @@ def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDri
         Zarr store, written whole or not at all; see `pipelines.driving.drives`.
     quarantine : Path
         CSV with columns ``file`` (below ``source``, with the rows or frames) and ``reason``.
+    executor : Executor
+        Decodes.
 
     Raises
     ------
@@ -56,11 +61,11 @@ def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDri
     """
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")
-    workers = decoders(Limits(params.max_memory_mb), most=len(os.sched_getaffinity(0)))
+    decode = partial(executor.decode, limits=Limits(params.max_memory_mb))
     found = find_drives(source)
     about: dict[str, object] = {"rate": params.rate or "all", "license": params.license}
-    about |= _order_columns(found, workers, params.folder_rate)
-    wanted = _sessions(found, workers, params)
+    about |= _order_columns(found, decode, params.folder_rate)
+    wanted = _sessions(found, decode, params)
     units = {session.unit for _, session in wanted}
     if len(units) > 1:
         raise UserError(f"{source}: some drives have degrees and others shares of full lock: one store has one unit")
@@ -69,7 +74,7 @@ def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDri
         sessions: list[dict[str, str | None]] = []
         tables: list[pd.DataFrame] = []
         contents: list[set[int]] = []
-        for (drive, session), kept, digest, checksums in _decoded(wanted, workers, found.rejected, params, writer):
+        for (drive, session), kept, digest, checksums in _decoded(wanted, decode, found.rejected, params, writer):
             if len(kept):
                 tables.append(_table(session.take(np.array(kept))).assign(session=len(sessions)))
                 sessions.append(
@@ -97,14 +102,12 @@ def ingest_drives(source: Path, store: Path, quarantine: Path, params: IngestDri
     return len(found.rejected)
 
 
-def _order_columns(found: Found, workers: Decoders, rate: float) -> dict[str, str]:
+def _order_columns(found: Found, decode: Decode, rate: float) -> dict[str, str]:
     """Decide which column of LiVi-Set's tables is the angle, by those of all drives; return words for it."""
     drives = [drive for drive in found.drives if drive.layout == "LiVi-Set"]
     found.drives = [drive for drive in found.drives if drive.layout != "LiVi-Set"]
     counts = {}
-    for drive, answer in zip(
-        drives, workers.map(below_zero, [(drive.path.absolute(),) for drive in drives]), strict=True
-    ):
+    for drive, answer in zip(drives, decode(below_zero, [(drive.path.absolute(),) for drive in drives]), strict=True):
         if isinstance(answer, Failure):
             found.rejected[drive.name] = f"its {LABELS}: {answer.reason}"
         else:
@@ -126,11 +129,11 @@ def _official_split(name: str) -> str | None:
     return next((SPLIT_NAMES[part] for part in name.lower().split("/") if part in SPLIT_NAMES), None)
 
 
-def _sessions(found: Found, workers: Decoders, params: IngestDrives) -> list[Wanted]:
+def _sessions(found: Found, decode: Decode, params: IngestDrives) -> list[Wanted]:
     """Read what the drives say of their frames, and choose those in time that are wanted."""
     wanted = []
     tasks = [(drive.path.absolute(), drive) for drive in found.drives]
-    for drive, read in zip(found.drives, workers.map(read_drive, tasks), strict=True):
+    for drive, read in zip(found.drives, decode(read_drive, tasks), strict=True):
         if isinstance(read, Failure):
             found.rejected[drive.name] = read.reason
             continue
@@ -144,7 +147,7 @@ def _sessions(found: Found, workers: Decoders, params: IngestDrives) -> list[Wan
 
 
 def _decoded(
-    wanted: list[Wanted], workers: Decoders, rejected: dict[str, str], params: IngestDrives, writer: FrameWriter
+    wanted: list[Wanted], decode: Decode, rejected: dict[str, str], params: IngestDrives, writer: FrameWriter
 ) -> Iterator[tuple[Wanted, list[int], str, set[int]]]:
     """Decode the frames of each session into ``writer``; yield which there are, their digest, and their checksums."""
     target = params.height, params.width
@@ -160,7 +163,7 @@ def _decoded(
             for group in iter(lambda: list(islice(starts, AT_ONCE if kept else 1)), []):  # noqa: B023 - called at once
                 pictures = [list(session.pictures[start : start + PIECE]) for start in group]
                 tasks = [(path, drive.layout, some, target, size) for some in pictures]
-                for start, some, piece in zip(group, pictures, workers.map(read_piece, tasks), strict=True):
+                for start, some, piece in zip(group, pictures, decode(read_piece, tasks), strict=True):
                     if isinstance(piece, Failure):
                         read.reject(session.name, session.numbers[start : start + len(some)], piece.reason)
                         continue
@@ -224,8 +227,10 @@ def _tell(
 
 def main(store: Path, quarantine: Path) -> None:
     """Ingest the drives of params.yaml's ingest_drives.source into STORE; what can't be used is in QUARANTINE."""
-    params = read_params().ingest_drives
-    ingest_drives(find_source(params.source), store, quarantine, params)
+    params = read_params()
+    source = find_source(params.ingest_drives.source)
+    with open_executor(**params.executor.model_dump()) as executor:
+        ingest_drives(source, store, quarantine, params.ingest_drives, executor)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
@@ -37,7 +38,7 @@ DECODING = ("pipelines.images.decode", "pipelines.common.ingest_cache")
 Cut = list[tuple[AnnotatedImage, Decoded]]
 
 
-def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestImages) -> int:
+def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestImages, executor: Executor = LOCAL) -> int:
     """Write the objects of the images below ``source`` to ``store``; return the rows of the quarantine table.
 
     Parameters
@@ -48,6 +49,8 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
         Zarr store, written whole or not at all; the same bytes for the same files. See `pipelines.images.crops`.
     quarantine : Path
         CSV with columns ``file`` (below ``source``; with ``#`` and the object's number) and ``reason``.
+    executor : Executor
+        Decodes.
 
     Raises
     ------
@@ -69,6 +72,7 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
             Limits(params.max_memory_mb),
             "images: objects",
             lambda decoded: len(decoded.crops),
+            executor,
         )
         cut: Cut = []
         rejected = dict(listing.rejected)
@@ -171,8 +175,10 @@ def _summary(table: pd.DataFrame, listing: Listing, cut: Cut, rejected: int, qua
 
 def main(store: Path, quarantine: Path) -> None:
     """Ingest the images of params.yaml's ingest_images.source into STORE; what can't be read is in QUARANTINE."""
-    params = read_params().ingest_images
-    ingest_images(find_source(params.source), store, quarantine, params)
+    params = read_params()
+    source = find_source(params.ingest_images.source)
+    with open_executor(**params.executor.model_dump()) as executor:
+        ingest_images(source, store, quarantine, params.ingest_images, executor)
 
 
 if __name__ == "__main__":

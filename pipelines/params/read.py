@@ -17,6 +17,7 @@ from pipelines.common.errors import UserError
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
 from pipelines.params.driving import DrivingModel, EvaluateDriving, IngestDrives, SimulateDrives, TrainDriving
+from pipelines.params.executor import Executor
 from pipelines.params.fetch import Fetch
 from pipelines.params.images import IngestImages, SimulateImages
 from pipelines.params.nowcast import BASELINES, Baseline, Evaluate, Index, Model, Probabilities, Train
@@ -31,6 +32,7 @@ Value = TypeVar("Value")
 class Params(Section):
     """The whole of params.yaml."""
 
+    executor: Executor = Executor()
     simulate: Simulate
     fetch: dict[ArchiveName, Fetch] = Field(default={}, description="archives elsewhere, for scs fetch")
     ingest_radar: IngestRadar

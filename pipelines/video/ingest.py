@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import as_text, atomic_path, exclusive
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
@@ -34,7 +35,7 @@ LIBRARIES = ("av", "numcodecs", "numpy", "opencv-python-headless")
 DECODING = ("pipelines.video.decode", "pipelines.common.ingest_cache")
 
 
-def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo) -> int:
+def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVideo, executor: Executor = LOCAL) -> int:
     """Write the videos below ``source`` to ``store``; return the rows of the quarantine table.
 
     Parameters
@@ -45,6 +46,8 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         Zarr store, written whole or not at all; the same bytes for the same files. See `pipelines.video.clips`.
     quarantine : Path
         CSV with columns ``file`` (below ``source``) and ``reason``.
+    executor : Executor
+        Decodes.
 
     Raises
     ------
@@ -71,6 +74,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
             Limits(params.max_memory_mb),
             "videos: frames",
             lambda decoded: decoded.frames,
+            executor,
         )
         for video, outcome in zip(listing.videos, outcomes, strict=True):
             if isinstance(outcome, str):
@@ -184,8 +188,10 @@ def _named(video: Video, source: Path) -> str:
 
 def main(store: Path, quarantine: Path) -> None:
     """Ingest the videos of params.yaml's ingest_video.source into STORE; what can't be read is in QUARANTINE."""
-    params = read_params().ingest_video
-    ingest_video(find_source(params.source), store, quarantine, params)
+    params = read_params()
+    source = find_source(params.ingest_video.source)
+    with open_executor(**params.executor.model_dump()) as executor:
+        ingest_video(source, store, quarantine, params.ingest_video, executor)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from conftest import write_params
 from image_files import SQUARE, coco, flat, ingest_params, labelme, write_cityscapes, write_json, write_picture
 from PIL import Image, ImageDraw
 
-from pipelines.common import outcomes
+import pipelines.common.workers
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.images import ingest as stage
@@ -373,7 +373,7 @@ def test_grows_and_shrinks(run, monkeypatch):
     write_json(table, coco(names[:3], annotations[:3]))
     assert set(run()) == {"3.png", "4.png"}
     decoded = []
-    workers = outcomes.decoders
+    workers = pipelines.common.workers.decoders
 
     class Watched:
         def __init__(self, limits, most):
@@ -383,7 +383,7 @@ def test_grows_and_shrinks(run, monkeypatch):
             decoded.extend(task[0].name for task in tasks)
             return self.real.map(function, tasks)
 
-    monkeypatch.setattr(outcomes, "decoders", Watched)
+    monkeypatch.setattr(pipelines.common.workers, "decoders", Watched)
     write_json(table, coco(names, annotations))
     run()
     assert decoded == names[3:]

@@ -20,7 +20,7 @@ import zarr
 from conftest import REPOSITORY, write_params
 from video_files import ingest_params, noise, write, write_sound
 
-from pipelines.common import outcomes
+import pipelines.common.workers
 from pipelines.common.errors import UserError
 from pipelines.common.provenance import sha256
 from pipelines.video import ingest as stage
@@ -223,7 +223,7 @@ def test_grows_and_shrinks(run, monkeypatch):
     for path in late:
         path.with_suffix(".later").rename(path)
     decoded = []
-    workers = outcomes.decoders
+    workers = pipelines.common.workers.decoders
 
     class Watched:
         def __init__(self, limits, most):
@@ -233,7 +233,7 @@ def test_grows_and_shrinks(run, monkeypatch):
             decoded.extend(task[0] for task in tasks)
             return self.real.map(function, tasks)
 
-    monkeypatch.setattr(outcomes, "decoders", Watched)
+    monkeypatch.setattr(pipelines.common.workers, "decoders", Watched)
     run()
     assert sorted(decoded) == late
     assert run.bytes == first

@@ -13,7 +13,7 @@ import cv2
 import pytest
 from video_files import HUGE, ingest_params, noise, write, write_huge
 
-from pipelines.common import outcomes
+import pipelines.common.workers
 from pipelines.common.errors import UserError
 from pipelines.common.limits import Limits
 from pipelines.common.workers import Decoders
@@ -28,7 +28,9 @@ MEMORY = "too large: it takes more than 1024 MB of memory to decode (max_memory_
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a good video, and one worker to decode what is in it."""
     workers = Decoders(1, limits=LIMITS)
-    monkeypatch.setattr(outcomes, "decoders", lambda limits, most: workers if limits == LIMITS else None)
+    monkeypatch.setattr(
+        pipelines.common.workers, "decoders", lambda limits, most: workers if limits == LIMITS else None
+    )
     write(tmp_path / "raw" / "a" / "good.mkv", noise(1, 12))
     return tmp_path / "raw"
 
@@ -75,7 +77,7 @@ def test_what_takes_too_much_memory(raw: Path) -> None:
     write_huge(raw / "a" / "header.mov")
     gif(raw / "a" / "screen.gif")
     assert sum(path.stat().st_blocks for path in raw.rglob("*")) * 512 < 4_000_000
-    workers = outcomes.decoders(LIMITS, most=1)
+    workers = pipelines.common.workers.decoders(LIMITS, most=1)
     process = workers.call(os.getpid, ())
     assert ingested(raw) == dict.fromkeys(("a/header.mov", "a/png", "a/screen.gif", "a/sparse"), MEMORY)
     assert workers.call(os.getpid, ()) == process, "none ended the worker"
