@@ -1,5 +1,6 @@
 """A store's frames at a longer step than its own: how archives of different steps come together."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from pipelines.common.errors import UserError
-from pipelines.radar.store import open_frames, usual_step
+from pipelines.common.provenance import FileSignature
+from pipelines.radar.clock import usual_step
+from pipelines.radar.store import open_frames
 
 
 def open_frames_at(store: Path, step_s: int | None) -> xr.Dataset:
@@ -40,6 +43,12 @@ def open_frames_at(store: Path, step_s: int | None) -> xr.Dataset:
     if step_s not in (None, step := usual_step(frames["time"].to_numpy())):
         raise UserError(f"{store}: brought to {step_s} s, its frames are mostly {step} s apart: index.step_s")
     return frames
+
+
+@lru_cache(maxsize=4)
+def frames_once(store: Path, signature: FileSignature, step_s: int | None) -> xr.Dataset:
+    """Return :func:`open_frames_at` of a store, opened once by a process while its zarr.json is the same."""
+    return open_frames_at(store, step_s)
 
 
 def _at_step(frames: xr.Dataset, store: Path, step_s: int) -> xr.Dataset:

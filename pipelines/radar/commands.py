@@ -17,11 +17,14 @@ def ingest(
 
     Exit status 0 if all are in; 10 and as many more as are in quarantine (110 for a hundred and more).
     """
+    from pipelines.common.executor import open_executor
     from pipelines.params.read import read_params
     from pipelines.radar.ingest import QUARANTINE_STATUS, ingest_radar
     from pipelines.radar.quality_table import tables_of
 
-    bad = ingest_radar(source, store, *tables_of(store), read_params().ingest_radar, strict=strict)
+    params = read_params()
+    with open_executor(**params.executor.model_dump()) as executor:
+        bad = ingest_radar(source, store, *tables_of(store), params.ingest_radar, strict=strict, executor=executor)
     if bad:
         raise typer.Exit(QUARANTINE_STATUS + min(bad, 100))
 

@@ -9,11 +9,13 @@ killed goes on from there, a later one reads new files alone, and the store is t
 """
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path, exclusive
 from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
@@ -29,7 +31,7 @@ from pipelines.radar.shards import Shards, assemble
 
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
-DECODING = ("pipelines.radar.decoding", "pipelines.radar.ingest_cache", "pipelines.radar.shards")
+DECODING = ("pipelines.radar.shard_task", "pipelines.radar.ingest_cache")
 
 LIMITS = ("max_file_mb", "max_unpacked_mb", "max_memory_mb")  # what is too large for these isn't kept
 
@@ -37,7 +39,14 @@ QUARANTINE_STATUS = 10  # exit status of `scs ingest`, and one more for each fil
 
 
 def ingest_radar(
-    source: Path, store: Path, quarantine: Path, quality: Path, params: IngestRadar, *, strict: bool = False
+    source: Path,
+    store: Path,
+    quarantine: Path,
+    quality: Path,
+    params: IngestRadar,
+    *,
+    strict: bool = False,
+    executor: Executor = LOCAL,
 ) -> int:
     """Write the radar files below ``source`` to ``store``, in time order; return the rows of the quarantine table.
 
@@ -55,6 +64,8 @@ def ingest_radar(
         What its ``archives`` say under the store's name, without its ending, is of these files.
     strict : bool
         Stop at the first bad file.
+    executor : Executor
+        Reads headers and makes shards.
 
     Raises
     ------
@@ -83,7 +94,7 @@ def ingest_radar(
         closing(FrameCache(work, made_by)) as cache,
         Progress(transient=True) as progress,
     ):
-        ingestion = Ingestion(source, cache, Shards(work / "shards"), params, archive, strict, progress)
+        ingestion = Ingestion(source, cache, Shards(work / "shards"), params, archive, strict, progress, executor)
         ingestion.read_headers(files)
         ingestion.keep_one_kind()
         finished = list(ingestion.finished_shards())
@@ -91,11 +102,14 @@ def ingest_radar(
         if not finished:
             name, reason = min(ingestion.rejected.items())
             raise UserError(f"{source}: none of its {len(ingestion.files)} files is of use; {name}: {reason}")
-        refs = [ref for refs, _ in finished for ref in refs]
+        rows = [row for rows, _ in finished for row in rows]
+        refs = [row for row in rows if isinstance(row, tuple)]
         frames = [ingestion.header(ref) for ref in refs]
+        headers, nothing = iter(frames), replace(frames[0], source="", sha256="")
+        in_rows = [next(headers) if isinstance(row, tuple) else replace(nothing, time=row) for row in rows]
         qualities = [found for ref in refs if (found := ingestion[ref].quality)]
         with atomic_path(store) as temporary:
-            assemble(frames, [shard for _, shard in finished], temporary, Rights(params.license, params.attribution))
+            assemble(in_rows, [shard for _, shard in finished], temporary, Rights(params.license, params.attribution))
         write_quality(frames, qualities, radars_out([ingestion[ref].header for ref in refs]), quality)
         cache.forget_all_but(ingestion.files)
         ingestion.shards.remove_all_but({shard for _, shard in finished})
@@ -112,8 +126,10 @@ def ingest_radar(
 
 def main(name: str, store: Path, quarantine: Path, quality: Path) -> None:
     """Ingest the archive NAME of params.yaml's ingest_radar.sources into STORE; tables are QUARANTINE and QUALITY."""
-    params = read_params().ingest_radar
-    ingest_radar(find_source(params.sources[name]), store, quarantine, quality, params)
+    params = read_params()
+    source = find_source(params.ingest_radar.sources[name])
+    with open_executor(**params.executor.model_dump()) as executor:
+        ingest_radar(source, store, quarantine, quality, params.ingest_radar, executor=executor)
 
 
 if __name__ == "__main__":

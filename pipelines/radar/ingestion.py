@@ -2,29 +2,32 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile
+from pipelines.common.executor import Executor
 from pipelines.common.files import as_text, no_file_inside
-from pipelines.common.workers import Failure, decoders
+from pipelines.common.workers import Failure
 from pipelines.params.radar import FileHints, IngestRadar
-from pipelines.radar.decoding import decode_packed, survey
-from pipelines.radar.frame import FrameHeader, PackedRain
+from pipelines.radar.decoding import survey
+from pipelines.radar.empty_rows import rows_of_shards
+from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
 from pipelines.radar.readers.archive_file import Members, source_name
 from pipelines.radar.readers.header import Header
 from pipelines.radar.regridding import target_grid
+from pipelines.radar.shard_task import Candidate, Decoded, FrameRef, make_shard, sources
 from pipelines.radar.shards import Shards
 from pipelines.radar.store import shard_frames
 
-FrameRef = tuple[Path, int]  # a frame in a file
+AT_ONCE = 2  # shards that are made here at once: one is written while the next one's frames are decoded
+SAVES = 16  # of the records of one file, at most
 
 
 @dataclass
@@ -38,11 +41,13 @@ class Ingestion:
     hints: FileHints
     strict: bool
     progress: Progress
+    executor: Executor
     files: list[Path] = field(default_factory=list)
     records: dict[Path, list[FrameRecord]] = field(default_factory=dict)
     good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
+    unsaved: Counter[Path] = field(default_factory=Counter)  # frames by file whose records aren't in the cache yet
 
     def read_headers(self, files: list[Path]) -> None:
         """Find the frames of each file, and of each member of an archive: by what is known of it, or else in it."""
@@ -54,8 +59,8 @@ class Ingestion:
                 new.append(path)
             else:
                 members += self._take(path, found)
-        tasks = [(path, self.hints, self.params.regrid) for path in new]
-        answers = decoders(self.params.limits).map(survey, tasks)
+        tasks = [(path.absolute(), self.hints, self.params.regrid) for path in new]
+        answers = self.executor.decode(survey, tasks, self.params.limits)
         for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
             if isinstance(answer, Failure):
                 found = answer.reason
@@ -85,45 +90,39 @@ class Ingestion:
             if kind != most:
                 self._reject(ref, f"not as most files here: {_difference(kinds[most], self[ref].header)}")
 
-    def finished_shards(self) -> Iterator[tuple[list[FrameRef], Path]]:
-        """Return the frames of each shard, in time order, and the shard; one that isn't finished is made.
+    def finished_shards(self) -> Iterator[tuple[list[FrameRef | np.datetime64], Path]]:
+        """Return the rows of each shard and the shard; one that isn't finished is made.
 
-        Reads frames that were never read, and those of shards that must be made: two shards' worth in memory, as one
-        is made while the next one's frames are read. The last is finished when all is returned.
+        A row is a frame or, where there is none, its time; a shard without any frame isn't returned. The last is
+        finished when all is returned.
         """
         refs = sorted(self.good, key=self._order)
+        if not refs:
+            return
         bar = self.progress.add_task("read frames", total=len(refs))
-        waiting = iter([list(group) for _, group in groupby(refs, key=lambda ref: self[ref].header.time)])
-        size = shard_frames(self.grid(refs[0]).shape) if refs else 0
-        making: Future[None] = Future()
-        making.set_result(None)
-        with ThreadPoolExecutor(1) as beside:
-            while True:
-                batch: list[list[FrameRef]] = []  # the refs of each time; the first is taken
-                frames: dict[FrameRef, PackedRain] = {}
-                while True:
-                    batch = [left for group in batch if (left := [ref for ref in group if ref in self.good])]
-                    batch += islice(waiting, size - len(batch))
-                    taken = [group[0] for group in batch]
-                    frames = {ref: frames[ref] for ref in taken if ref in frames}  # of others the digest is enough
-                    need = [ref for group in batch for ref in group if self[ref].pixels is None]
-                    if not need:
-                        made_of = [f"{self[path, number].sha256}#{number}" for path, number in taken]
-                        shard = self.shards.path(made_of)
-                        need = [] if shard.exists() else [ref for ref in taken if ref not in frames]
-                    if not need:
-                        break
-                    for ref in self._decoded(need[:size], frames):  # however many files are of one time
-                        self.progress.advance(bar, ref not in self.good)
-                making.result()
-                if not batch:
-                    return
-                for group in batch:
-                    self._settle(group)
-                if not shard.exists():
-                    making = beside.submit(self.shards.make, [frames[ref] for ref in taken], made_of)
-                self.progress.advance(bar, sum(map(len, batch)))
-                yield taken, shard
+        of_time = {time: list(group) for time, group in groupby(refs, key=lambda ref: self[ref].header.time)}
+        size = shard_frames(self.grid(refs[0]).shape)
+        shards = rows_of_shards(np.array(list(of_time)), size)
+        rows = [[of_time.get(time, []) for time in times] for times in shards]
+        known = [self._is_finished(of_shard) for of_shard in rows]
+        tasks = (
+            (self._candidates(of_shard), self.shards.folder.absolute(), size, self.params, self.hints)
+            for of_shard, is_known in zip(rows, known, strict=True)
+            if not is_known
+        )
+        made = self.executor.map(make_shard, tasks, at_once=AT_ONCE)
+        for times, of_shard, is_known in zip(shards, rows, known, strict=True):
+            if not is_known:
+                self._note(of_shard, next(made))
+            left = [[ref for ref in row if ref in self.good] for row in of_shard]
+            for row in filter(None, left):
+                self._settle(row)
+            self.progress.advance(bar, sum(map(len, of_shard)))
+            if any(left):
+                shard = self.shards.path(sources(self._candidates(left)))
+                yield [row[0] if row else time for row, time in zip(left, times, strict=True)], shard
+        for path in self.unsaved:
+            self.cache.put(path, self.records[path])
 
     def header(self, ref: FrameRef) -> FrameHeader:
         """Return the header of a frame in the store."""
@@ -157,26 +156,37 @@ class Ingestion:
                     self._reject((path, number), record.reason)
         return []
 
-    def _decoded(self, refs: list[FrameRef], frames: dict[FrameRef, PackedRain]) -> Iterator[FrameRef]:
-        """Decode each frame into ``frames`` and its record, or reject it."""
-        tasks = [(*ref, self.params, self.hints, self[ref].sha256) for ref in refs]
-        answers = list(decoders(self.params.limits).map(decode_packed, tasks))
-        paths = {path for path, _ in refs}  # a file of many frames is looked at once
-        changed = {path for path in paths if self.cache.has_changed(path)}
-        for ref, answer in zip(refs, answers, strict=True):
+    def _candidates(self, rows: list[list[FrameRef]]) -> list[list[Candidate]]:
+        return [[self._candidate(ref) for ref in row] for row in rows]
+
+    def _candidate(self, ref: FrameRef) -> Candidate:
+        path, record = ref[0], self[ref]
+        return Candidate(
+            (path.absolute(), ref[1]), record.sha256, self.cache.signature(path), record.pixels is not None
+        )
+
+    def _is_finished(self, rows: list[list[FrameRef]]) -> bool:
+        is_known = all(self[ref].pixels is not None for row in rows for ref in row)
+        return is_known and self.shards.path(sources(self._candidates(rows))).exists()
+
+    def _note(self, rows: list[list[FrameRef]], outcomes: dict[FrameRef, Decoded | Failure]) -> None:
+        """Note what became of the frames of a shard in their records, or reject them."""
+        for ref in (ref for row in rows for ref in row):
             path, number = ref
-            if isinstance(answer, Failure):
-                self._reject(ref, answer.reason)
-                if not answer.passing:
-                    self.records[path][number] = replace(self[ref], reason=answer.reason)
-            elif path in changed:
-                self._reject(ref, "it changed while it was read")
+            outcome = outcomes.get((path.absolute(), number))
+            if isinstance(outcome, Failure):
+                self._reject(ref, outcome.reason)
+            if outcome is None or (isinstance(outcome, Failure) and outcome.passing):
+                continue
+            if isinstance(outcome, Failure):
+                self.records[path][number] = replace(self[ref], reason=outcome.reason)
             else:
-                frames[ref], pixels, quality = answer
-                self.records[path][number] = replace(self[ref], pixels=pixels, quality=quality)
-            yield ref
-        for path in paths:
+                self.records[path][number] = replace(self[ref], pixels=outcome[0], quality=outcome[1])
+            self.unsaved[path] += 1
+        # All of a file's records are written each time: of one with very many frames, not after each shard.
+        for path in [path for path, new in self.unsaved.items() if SAVES * new >= len(self.records[path])]:
             self.cache.put(path, self.records[path])
+            del self.unsaved[path]
 
     def _settle(self, group: list[FrameRef]) -> None:
         """Take the first frame of one time; another repeats it, or contradicts it and is rejected."""

@@ -20,11 +20,12 @@ from pipelines.common.rights import Rights
 from pipelines.common.text import printable
 from pipelines.common.workers import guarded
 from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.clock import missing_times, usual_step
 from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.maps import draw_maps
 from pipelines.radar.quality import WET_RATE, Quality, describe
 from pipelines.radar.quality_table import tables_of
-from pipelines.radar.store import missing_times, open_frames, usual_step
+from pipelines.radar.store import open_frames
 
 MOST_ROWS = 30  # of a table on the page
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}

@@ -17,8 +17,9 @@ import zarr
 
 from pipelines.common.files import link
 from pipelines.common.rights import Rights
+from pipelines.radar.clock import missing_times
 from pipelines.radar.frame import NO_DATA, FrameHeader, PackedRain
-from pipelines.radar.store import CLOCK, COMPRESSOR, frames_outline, missing_times, shard_frames
+from pipelines.radar.store import CLOCK, COMPRESSOR, frames_outline, shard_frames
 
 PIXELS = Path("rainfall_flux", "c")
 
@@ -27,20 +28,21 @@ class Shards:
     """Finished shards in a folder, of frames that were decoded by the same code with the same parameters."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def path(self, sources: Sequence[str]) -> Path:
         """Return where a shard is once it is finished; ``sources`` says what each of its frames is made of."""
-        return self._folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
+        return self.folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
 
-    def make(self, frames: Sequence[PackedRain], sources: Sequence[str]) -> None:
-        """Make the shard of ``frames`` (H, W), whole or not at all."""
-        self._folder.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=self._folder) as temporary:
-            shape = frames[0].shape
+    def make(self, frames: Sequence[PackedRain | None], sources: Sequence[str]) -> None:
+        """Make the shard of ``frames`` (H, W), of which one at least is there, whole or not at all."""
+        self.folder.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=self.folder) as temporary:
+            shape = next(frame.shape for frame in frames if frame is not None)
+            nothing = np.full(shape, NO_DATA, np.uint16)
             zarr.create_array(
                 temporary,
-                data=np.stack(frames),
+                data=np.stack([nothing if frame is None else frame for frame in frames]),
                 chunks=(1, *shape),
                 shards=(shard_frames(shape), *shape),
                 compressors=COMPRESSOR,
@@ -54,7 +56,7 @@ class Shards:
 
     def remove_all_but(self, wanted: set[Path]) -> None:
         """Remove the shards that are in no store any more."""
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             if path not in wanted:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -11,6 +11,8 @@ The archive (Zarr under DVC) and the live store (Icechunk) hold the same variabl
 ``y``, ``x``          (y), (x)      pixel centres in the grid's own projection, north first
 ``lat``, ``lon``      (y, x)        of pixel centres, degrees
 ``crs``               ()            CF grid mapping with ``crs_wkt`` and ``spatial_ref``
+``missing_times``     (same)        UTC of frames that are missing; absent where none is, or there is no clock
+``frame_flag``        (time)        1 where a row has no frame, see `pipelines.radar.empty_rows`; absent where all have
 ====================  ============  =============================================================================
 """
 
@@ -31,13 +33,13 @@ from pipelines.common.errors import UserError, in_short
 from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.common.rights import Rights
 from pipelines.radar.cf_grid import crs_attributes, grid_coordinates, grid_of
+from pipelines.radar.empty_rows import flagged, without_empty_rows
 from pipelines.radar.frame import MAXIMUM, NO_DATA, RESOLUTION, Frame, FrameHeader
 
 COMPRESSOR = ZstdCodec(level=3)
 SHARD_FRAMES = 32
 SHARD_PIXELS = 1 << 25  # a shard is built in memory: 10 to 20 bytes a pixel
 TIME_CHUNK = 4096
-CLOCK_TICKS = 10_000_000  # 95 years of 5 minutes
 FORMAT = 1  # version of what is described above
 MLCAST_VALIDATOR = "0.4.0"  # version of mlcast-dataset-validator that a store conforms to, its 3 years apart
 
@@ -127,7 +129,11 @@ def dataset_of(frames: Sequence[FrameHeader], rain_rate: Any, rights: Rights, *,
     rain = rain_variable(first, rain_rate, sharded=sharded)
     coordinates = grid_coordinates(first.grid) | _time_coordinates(frames)
     crs = xr.Variable((), np.int32(0), crs_attributes(first.grid.crs))
-    return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates, _global_attributes(frames[-1], rights))
+    flags = flagged([sharded and not frame.sha256 for frame in frames])
+    if flags:
+        rain.attrs["ancillary_variables"] = " ".join(flags)
+    newest = max((frame for frame in frames if frame.sha256), key=lambda frame: frame.time, default=first)
+    return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates | flags, _global_attributes(newest, rights))
 
 
 def open_frames(store: Path) -> xr.Dataset:
@@ -145,9 +151,10 @@ def open_packed(store: Path) -> xr.Dataset:
     """Open a store of frames lazily with the numbers that are in it, packed; raises UserError if there is none."""
     try:
         # Of version 3 alone: it is what ingestion writes, and what pipelines/radar/readers/containment.py looks into.
-        return xr.open_zarr(
+        stored = xr.open_zarr(
             store, chunks=None, consolidated=False, mask_and_scale=False, decode_times=False, zarr_format=3
         )
+        return without_empty_rows(stored)
     except zarr.errors.GroupNotFoundError:
         reason = "no Zarr of version 3" if store.exists() else "it isn't there"
         raise UserError(f"{store}: not a store of frames: {reason}") from None
@@ -215,31 +222,6 @@ def frames_of(dataset: xr.Dataset) -> list[Frame]:
 def shard_frames(shape: tuple[int, int]) -> int:
     """Return how many frames are in a shard of an archive on a grid of ``shape`` (H, W)."""
     return max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
-
-
-def usual_step(times: NDArray[np.datetime64]) -> int:
-    """Return the seconds between neighbouring times that occur most often; the shorter of two that tie.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64
-        At least two different ones, in any order.
-    """
-    steps, counts = np.unique(np.diff(np.unique(times)).astype("timedelta64[s]").astype(int), return_counts=True)
-    return int(steps[counts.argmax()])
-
-
-def missing_times(time: NDArray[np.datetime64]) -> NDArray[np.datetime64] | None:
-    """List the times that a regular clock of the shortest step has and ``time`` has not.
-
-    None if ``time`` doesn't follow such a clock, or it would tick more than `CLOCK_TICKS` times.
-    """
-    if time.size < 2:
-        return None
-    step = np.diff(time).min()
-    if ((time - time[0]) % step).astype(np.int64).any() or (time[-1] - time[0]) / step > CLOCK_TICKS:
-        return None
-    return np.setdiff1d(np.arange(time[0], time[-1], step), time)
 
 
 def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:

@@ -17,6 +17,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.radar.empty_rows import without_empty_rows
 from pipelines.radar.grid import Grid
 from pipelines.radar.readers.cf_axes import axes_of, grid_of
 from pipelines.radar.readers.cf_time import frame_times
@@ -171,7 +172,7 @@ def _open(file: RadarFile) -> Iterator[xr.Dataset]:
                 attributes |= {"_FillValue": array.attrs.get("_FillValue")}
             if attributes.get("_FillValue") is None and np.isfinite(fill) and fill:
                 attributes["_FillValue"] = fill
-        yield dataset
+        yield without_empty_rows(dataset)
 
 
 def _variable(file: RadarFile, dataset: xr.Dataset) -> tuple[xr.DataArray, tuple[Unit, float]]:

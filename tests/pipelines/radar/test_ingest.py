@@ -17,10 +17,12 @@ import xarray as xr
 from ingested import PARAMS, Result, archive, at, pixels
 from radar_files import LAEA, cf_dataset, name_of, write_fmi_pgm, write_knmi, write_odim
 
+import pipelines.common.workers
 from pipelines.common.errors import UserError
+from pipelines.common.workers import decoders
 from pipelines.params.radar import Regrid
+from pipelines.radar.decoding import decode_packed
 from pipelines.radar.ingest import find_source, ingest_radar
-from pipelines.radar.ingestion import Ingestion
 from pipelines.radar.inspection import inspect_store
 from pipelines.radar.quality_table import tables_of
 from pipelines.radar.store import open_frames
@@ -151,14 +153,17 @@ def test_many_files_of_one_time_take_no_more_memory_than_few(tmp_path, monkeypat
     for i in range(9):
         write_odim(tmp_path / "in" / f"1a{i}.h5", pixels(50 + i), at(1))
     write_odim(tmp_path / "in" / "00_dead.h5", np.full((12, 16), 255, np.uint8), at(1))
-    in_memory = []
+    at_once = []
 
-    def decoded(ingestion, refs, frames):
-        yield from decode(ingestion, refs, frames)
-        in_memory.append(len(frames))
+    class Watched:
+        def __init__(self, limits, most):
+            self.real = decoders(limits, most)
 
-    decode = Ingestion._decoded
-    monkeypatch.setattr(Ingestion, "_decoded", decoded)
+        def map(self, function, tasks):
+            at_once.append(len(tasks) if function is decode_packed else 0)
+            return self.real.map(function, tasks)
+
+    monkeypatch.setattr(pipelines.common.workers, "decoders", Watched)
     monkeypatch.setattr("pipelines.radar.ingestion.shard_frames", lambda shape: 2)
     result = Result(tmp_path).run(tmp_path / "in")
     sources = open_frames(result.store)["source_file"].to_numpy().tolist()
@@ -166,7 +171,7 @@ def test_many_files_of_one_time_take_no_more_memory_than_few(tmp_path, monkeypat
     others = [f"1a{i}.h5" for i in range(1, 9)] + [name_of(at(1))]
     conflict = f"conflict: other content for {at(1).isoformat()} UTC than 1a0.h5, which is taken"
     assert result.reasons == {"00_dead.h5": "no pixel is valid"} | dict.fromkeys(others, conflict)
-    assert max(in_memory) <= 2 * 2
+    assert max(at_once) == 2, "as many as are in a shard"
 
 
 def test_a_gap_is_absent_and_listed(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from ingested import PARAMS, Result
 from radar_files import name_of, write_odim
 
+import pipelines.common.workers
 import pipelines.radar.ingest
-import pipelines.radar.ingestion
 from pipelines.common.errors import UserError
 from pipelines.common.files import exclusive
 from pipelines.common.rights import Rights
@@ -41,14 +41,14 @@ def decoded(monkeypatch) -> list[str]:
     names: list[str] = []
 
     class Watched:
-        def __init__(self, limits):
-            self.real = decoders(limits)
+        def __init__(self, limits, most):
+            self.real = decoders(limits, most)
 
         def map(self, function, tasks):
             names.extend(task[0].name for task in tasks)
             return self.real.map(function, tasks)
 
-    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", Watched)
+    monkeypatch.setattr(pipelines.common.workers, "decoders", Watched)
     return names
 
 

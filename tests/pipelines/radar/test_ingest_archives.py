@@ -14,7 +14,7 @@ import pytest
 from ingested import Result
 from radar_files import cf_dataset, name_of, write_meteonet, write_odim
 
-import pipelines.radar.ingestion
+import pipelines.common.workers
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.workers import decoders
 from pipelines.radar.readers.archive_file import list_members
@@ -180,14 +180,14 @@ def test_a_second_run_looks_into_changed_archives_alone(
     first, asked = result.bytes, list[str]()
 
     class Watched:
-        def __init__(self, limits):
-            self.real = decoders(limits)
+        def __init__(self, limits, most):
+            self.real = decoders(limits, most)
 
         def map(self, function, tasks):
             asked.extend(task[0].name for task in tasks)
             return self.real.map(function, tasks)
 
-    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", Watched)
+    monkeypatch.setattr(pipelines.common.workers, "decoders", Watched)
     assert result.run(tmp_path / "in").bytes == first
     assert asked == []
     (loose / name_of(at(3))).unlink()

@@ -21,7 +21,7 @@ from radar_files import (
     write_radolan,
 )
 
-import pipelines.radar.ingestion
+import pipelines.common.workers
 from pipelines.common.workers import Decoders
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.ingest import ingest_radar
@@ -109,7 +109,7 @@ def test_no_corruption_stops_the_run_or_gives_a_wrong_time_or_grid(kind, count, 
         victim.write_bytes(corrupted(victim.read_bytes(), random))
 
     workers = Decoders(2, limit_s=10.0, limits=PARAMS.limits)
-    monkeypatch.setattr(pipelines.radar.ingestion, "decoders", lambda limits: workers)
+    monkeypatch.setattr(pipelines.common.workers, "decoders", lambda limits, most: workers)
     result = Result(tmp_path / "result")
     bad = ingest_radar(folder, result.store, result.table, result.quality, PARAMS)
 

@@ -15,16 +15,15 @@ from archive import moving_cells
 from pipelines.common.errors import UserError
 from pipelines.common.rights import Rights
 from pipelines.radar.cf_grid import crs_attributes, grid_of
+from pipelines.radar.clock import missing_times, usual_step
 from pipelines.radar.frame import Frame, packed
 from pipelines.radar.grid import Grid
 from pipelines.radar.shards import Shards, assemble
 from pipelines.radar.store import (
     frames_dataset,
     frames_digest,
-    missing_times,
     open_frames,
     shard_frames,
-    usual_step,
 )
 
 STEREO = pyproj.CRS("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m")
@@ -207,11 +206,12 @@ def test_missing_times():
 
 
 def test_the_public_validator_passes_all_but_three_years(tmp_path):
-    """Runs mlcast-dataset-validator as its users do, on a store with a gap."""
+    """Runs mlcast-dataset-validator as its users do, on a store with a gap, and a row without a frame."""
     grid = Grid.from_edges(STEREO, left=0.0, top=-3000000.0, dx=1000.0, dy=1000.0, shape=(256, 256))
-    frames = [a_frame(minutes, "end", grid) for minutes in (0, 5, 10, 25, 30)]
+    frames = [a_frame(minutes, "end", grid) for minutes in (0, 5, 10, 15, 25, 30)]
+    frames[3] = replace(frames[3], source="", sha256="")
     shards = Shards(tmp_path / "shards")
-    shards.make([packed(frame.rain_rate) for frame in frames], ["a"])
+    shards.make([packed(frame.rain_rate) if frame.sha256 else None for frame in frames], ["a"])
     assemble(frames, [shards.path(["a"])], tmp_path / "a.zarr", Rights("CC-BY-4.0"))
     tool = Path(sys.executable).with_name("mlcast.validate_dataset")
     done = subprocess.run(
