@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import cloudpickle
+import dask
 from distributed import Client, LocalCluster, Security, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
@@ -154,6 +155,7 @@ def _decode(code: str, function: Callable[..., Result], task: Task, limits: Limi
 
 def _check(code: str, function: Callable[..., Any]) -> None:
     workers.at_most(get_worker().state.nthreads)
+    dask.config.set(scheduler="threads")  # of pysteps' own graphs: this cluster's would wait for the thread that asks
     if _code(function.__module__) != code:
         raise UserError(f"executor: the worker on {socket.gethostname()} runs other code, or libraries, than this")
 

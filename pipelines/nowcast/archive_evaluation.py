@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError, in_short
+from pipelines.common.executor import Executor, open_executor
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.workers import guarded
 from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST
+from pipelines.nowcast.events import window_starts
 from pipelines.nowcast.hindcast import examples_of, score_methods
-from pipelines.nowcast.index import window_starts
 from pipelines.nowcast.methods import climatology
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
 from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
@@ -23,10 +24,10 @@ from pipelines.nowcast.scores import by_field
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
 from pipelines.radar.cadence import open_frames_at
+from pipelines.radar.clock import usual_step
 from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.ingest import ingest_radar
 from pipelines.radar.quality_table import tables_of
-from pipelines.radar.store import usual_step
 
 
 class Method(NamedTuple):
@@ -128,8 +129,11 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         "code": code_sha256("pipelines.nowcast.archive_evaluation"),
         "params": params.model_dump(include={"index", "evaluate", "ingest_radar"}),
     }
-    with unfinished("evaluate-source", settings, fingerprint(source)) as work:
-        store, bad = _store_of(source, work, params)
+    with (
+        unfinished("evaluate-source", settings, fingerprint(source)) as work,
+        open_executor(**params.executor.model_dump()) as executor,
+    ):
+        store, bad = _store_of(source, work, params, executor)
         leads = minutes * 60 // usual_step(open_frames_at(store, params.index.step_s)["time"].to_numpy())
         if leads < 1:
             raise UserError(f"{source}: its steps are longer than {minutes} minutes")
@@ -145,7 +149,7 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
         scored, probabilities, members, refused = score_methods(
-            factories, times, work, index=index, params=params.evaluate
+            factories, times, work, index=index, params=params.evaluate, executor=executor
         )
         tables = {label: rows for name, sums in scored.items() for label, rows in by_field(name, sums).items()}
         notes = [f"{name} has no scores: {words.removeprefix(f'{store}: ')}." for name, words in refused.items()]
@@ -159,9 +163,9 @@ def evaluate_source(models: Sequence[str], source: Path, out: Path, *, minutes: 
         )
 
 
-def _store_of(source: Path, work: Path, params: Params) -> tuple[Path, int]:
+def _store_of(source: Path, work: Path, params: Params, executor: Executor) -> tuple[Path, int]:
     """Return the store of frames that ``source`` is, or one made of it; and how many files are of no use."""
     if guarded(is_store_of_frames, source, limits=params.ingest_radar.limits):
         return source, 0
     store = work / "radar.zarr"
-    return store, ingest_radar(source, store, *tables_of(store), params.ingest_radar)
+    return store, ingest_radar(source, store, *tables_of(store), params.ingest_radar, executor=executor)

@@ -21,9 +21,9 @@ from pipelines.params.nowcast import BASELINES, PYSTEPS, Index
 from pipelines.params.read import Params, read_params
 from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.clock import usual_step
 from pipelines.radar.lead_times import few_leads
 from pipelines.radar.maps import draw_maps
-from pipelines.radar.store import usual_step
 from pipelines.verification.bootstrap import Tables, common_forecasts
 from pipelines.verification.figures import (
     draw_brier_skill,

@@ -11,6 +11,7 @@ import typer
 
 from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path, write_text
 from pipelines.common.provenance import code_sha256, fingerprint, sha256
 from pipelines.common.stage import run
@@ -30,8 +31,8 @@ FORECAST = ["store", "event", "t0"]  # what tells one forecast from another
 
 def forecast_times(windows: Path, stride: int) -> pd.DataFrame:
     """Return the test windows' first frames, ``stride`` frames apart in each event: columns store, event, t0."""
-    table = pd.read_parquet(windows)
-    test = table.loc[table["split"] == "test", FORECAST].drop_duplicates().sort_values(FORECAST)
+    table = pd.read_parquet(windows, columns=FORECAST, filters=[("split", "==", "test")])
+    test = table.drop_duplicates().sort_values(FORECAST)
     since_first = test["t0"] - test.groupby(["store", "event"])["t0"].transform("min")
     return test[since_first % stride == 0].reset_index(drop=True)
 
@@ -68,7 +69,14 @@ def unfinished_evaluation(
 
 
 def evaluate(
-    make: ForecasterFactory, name: str, windows: Path, checkpoints: Path, *, index: Index, params: Evaluate
+    make: ForecasterFactory,
+    name: str,
+    windows: Path,
+    checkpoints: Path,
+    *,
+    index: Index,
+    params: Evaluate,
+    executor: Executor = LOCAL,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return one method's sums on the test windows, of fields, probabilities and members; see :func:`score_methods`.
 
@@ -83,7 +91,7 @@ def evaluate(
     """
     times = forecast_times(windows, params.time_stride)
     fields, probabilities, members, refused = score_methods(
-        {name: make}, times, checkpoints, index=index, params=params
+        {name: make}, times, checkpoints, index=index, params=params, executor=executor
     )
     if name not in fields:
         raise UserError(f"{name}: {refused[name]}" if refused else f"{windows}: no test windows")
@@ -106,8 +114,12 @@ def main(
     name = Path(model).name
     make = factory(model, params.evaluate, params.index.rates, windows.with_name(climatology.FILE))
     identity = model if model in BASELINES else sha256(Path(model))
-    with unfinished_evaluation(name, identity, windows, index=params.index, params=params.evaluate) as checkpoints:
-        tables = evaluate(make, name, windows, checkpoints, index=params.index, params=params.evaluate)
+    index, of_scores = params.index, params.evaluate
+    with (
+        unfinished_evaluation(name, identity, windows, index=index, params=of_scores) as checkpoints,
+        open_executor(**params.executor.model_dump()) as executor,
+    ):
+        tables = evaluate(make, name, windows, checkpoints, index=index, params=of_scores, executor=executor)
         for table, file in zip(tables, (scores, probabilities, members), strict=True):
             with atomic_path(file) as temporary:
                 table.to_parquet(temporary, index=False)

@@ -6,23 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from rich.progress import track
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor
 from pipelines.common.files import atomic_path
+from pipelines.common.provenance import FileSignature
 from pipelines.nowcast.member_scores import MemberScores
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.distribution import Distribution, certain, distribution_of
-from pipelines.nowcast.methods.extrapolation import Forecaster, extrapolation
+from pipelines.nowcast.methods.extrapolation import extrapolation
 from pipelines.nowcast.methods.interface import ForecasterFactory
 from pipelines.nowcast.scores import wettest
 from pipelines.params.nowcast import Evaluate, Index
-from pipelines.radar.cadence import open_frames_at
+from pipelines.radar.cadence import frames_once, open_frames_at
 from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.clock import usual_step
 from pipelines.radar.frame import Rain
 from pipelines.radar.grid import pixel_metres
 from pipelines.radar.lead_times import few_leads
-from pipelines.radar.store import usual_step
 from pipelines.verification.images import image_sums
 from pipelines.verification.probabilities import score_probabilities
 from pipelines.verification.scoring import score_forecast
@@ -64,6 +67,7 @@ def score_methods(
     *,
     index: Index,
     params: Evaluate,
+    executor: Executor = LOCAL,
 ) -> Scored:
     """Score methods on the whole grid from every one of ``times``; interrupted, it goes on where it was.
 
@@ -76,42 +80,54 @@ def score_methods(
         follow at the store's own step.
     checkpoints : Path
         Folder of what was scored so far, a file of each kind for each time: of the same methods, times and parameters.
+    executor : Executor
+        Forecasts and scores, a time a task.
     """
     kinds = KINDS if params.members else KINDS[:2]
     failures = checkpoints / "failed.parquet"
     failed: dict[str, str] = dict(_kept(failures).to_numpy())
     refused: dict[str, str] = {}
     parts: list[list[pd.DataFrame]] = []
+    shared = executor.share(factories)
     for number, (store, of_store) in enumerate(times.groupby("store", sort=False)):
         frames = open_frames_at(Path(str(store)), index.step_s)
-        rain, clock = frames["rainfall_flux"], frames["time"].to_numpy()
+        clock = frames["time"].to_numpy()
         pixel_m, step_s = pixel_metres(grid_of(frames)), usual_step(clock)
-        minutes = (np.arange(1, index.leads + 1) * step_s / 60).tolist()
-        methods: dict[str, Forecaster] = {}
+        methods = []
         for name, make in factories.items():
             try:
-                methods[name] = make(pixel_m, step_s)
+                make(pixel_m, step_s)
+                methods.append(name)
             except UserError as error:
                 refused[name] = f"{store}: {error}"
-        for row in track(list(of_store.itertuples()), f"evaluate {', '.join(methods)}", transient=True):
-            able = {name: method for name, method in methods.items() if name not in failed}
-            if not able:
+        files = {
+            row.t0: [checkpoints / f"{number}-{row.t0}.{kind}.parquet" for kind in kinds]
+            for row in of_store.itertuples()
+        }
+        wanted = [row for row in of_store.itertuples() if not all(map(_is_kept, files[row.t0]))]
+        signature = FileSignature.of(Path(str(store), "zarr.json"))
+        tasks = (
+            (shared, able, Path(str(store)).absolute(), signature, row.t0, index, params)
+            for row in wanted
+            if (able := [name for name in methods if name not in failed])
+        )
+        results = executor.map(score_time, tasks)
+        for row in track(wanted, f"evaluate {', '.join(methods)}", transient=True):
+            if (result := next(results, None)) is None:  # no method is left
                 break
-            files = [checkpoints / f"{number}-{row.t0}.{kind}.parquet" for kind in kinds]
-            scored = [_kept(file) for file in files]
-            if any("store" not in table for table in scored):
-                window = rain[row.t0 : row.t0 + index.inputs + index.leads].to_numpy()
-                sums, unable = _score_time(able, window, minutes, pixel_m, index=index, params=params)
-                if unable:
-                    failed |= {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
-                    with atomic_path(failures) as temporary:
-                        pd.DataFrame(failed.items(), columns=["method", "words"]).to_parquet(temporary, index=False)
-                about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
-                for table, file in zip(sums, files, strict=False):
-                    with atomic_path(file) as temporary:
-                        table.assign(**about).to_parquet(temporary, index=False)
-                scored = [pd.read_parquet(file) for file in files]
-            parts.append(scored)
+            sums, unable = result
+            unable = {name: f"{store}: from frame {row.t0}: {words}" for name, words in unable.items()}
+            if unable.keys() - failed.keys():
+                failed = unable | failed
+                with atomic_path(failures) as temporary:
+                    pd.DataFrame(failed.items(), columns=["method", "words"]).to_parquet(temporary, index=False)
+            about = {"store": store, "event": row.event, "t0": row.t0, "time": clock[row.t0 + index.inputs - 1]}
+            for table, file in zip(sums, files[row.t0], strict=False):
+                with atomic_path(file) as temporary:
+                    table.assign(**about).to_parquet(temporary, index=False)
+        parts += [
+            [pd.read_parquet(file) for file in of_time] for of_time in files.values() if all(map(_is_kept, of_time))
+        ]
     names = [name for name in factories if name not in failed]
     tables = [_by_method([of_time[kind] for of_time in parts], names) for kind in range(len(kinds))]
     fields, probabilities, members = [*tables, {}][:3]
@@ -125,6 +141,14 @@ def _by_method(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> dict[str
     return {name: of_all[name] for name in names if name in of_all}
 
 
+def _is_kept(file: Path) -> bool:
+    """Return whether there is a checkpoint of a time, undamaged."""
+    try:
+        return "store" in pq.read_schema(file).names
+    except (OSError, ValueError):
+        return False
+
+
 def _kept(file: Path) -> pd.DataFrame:
     """Read a checkpoint; no rows where there is none, or a damaged one: it is made anew."""
     try:
@@ -133,19 +157,24 @@ def _kept(file: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=["method", "words"])
 
 
-def _score_time(
-    methods: Mapping[str, Forecaster],
-    window: Rain,
-    minutes: Sequence[float],
-    pixel_m: float,
-    *,
+def score_time(
+    factories: Mapping[str, ForecasterFactory],
+    names: Sequence[str],
+    store: Path,
+    signature: FileSignature,
+    t0: int,
     index: Index,
     params: Evaluate,
 ) -> tuple[list[pd.DataFrame], dict[str, str]]:
-    """Count what the methods' forecasts of one window (inputs + leads, H, W) got right; say why some have none.
+    """Count what some methods' forecasts from one time of a store got right; say why some have none.
 
     Returns the sums of each of `KINDS`, with a column method, and the reasons.
     """
+    frames = frames_once(store, signature, index.step_s)
+    pixel_m, step_s = pixel_metres(grid_of(frames)), usual_step(frames["time"].to_numpy())
+    minutes = (np.arange(1, index.leads + 1) * step_s / 60).tolist()
+    methods = {name: factories[name](pixel_m, step_s) for name in names}
+    window = frames["rainfall_flux"][t0 : t0 + index.inputs + index.leads].to_numpy()
     seen, future = window[: index.inputs], window[index.inputs :]
     moved = extrapolation(seen, index.leads)
     # The same pixels for all methods, whichever are scored: seen at the valid time and at the newest observed one, and

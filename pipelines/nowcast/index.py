@@ -3,175 +3,40 @@
 A window is `inputs` observed and `leads` later frames at the stores' own cadence, on a square of pixels. Windows
 never bridge a gap, and events share no frame, so the splits share none either. A store is of one split as a whole, or
 its events are drawn together with those of other such stores; or days are, where stores see the same weather.
+
+Windows are made and written some at a time: of an archive of any length no more is in memory than its times.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
-from rich.progress import track
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path
 from pipelines.common.stage import run
+from pipelines.nowcast.events import day_numbers, draw_splits, find_events, window_starts
 from pipelines.nowcast.methods.climatology import FILE, Climatology
+from pipelines.nowcast.wet_areas import WetAreas, wet_areas
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
 from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
-from pipelines.radar.store import usual_step
+from pipelines.radar.clock import usual_step
 
 COLUMNS = ["store", "t0", "time", "y0", "x0", "wet_fraction", "event", "split"]
+ROWS = 1 << 18  # windows that are in memory at once
 
 
-def corners(length: int, size: int, stride: int) -> NDArray[np.int64]:
-    """Return the first pixels of windows of ``size`` along an axis of ``length``; the last one ends at the edge."""
-    last = length - size
-    return np.unique(np.append(np.arange(0, last + 1, stride), last))
-
-
-def wet_area_ratios(
-    rain: xr.DataArray, params: Index
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the wet area ratio of every frame, among valid pixels, and of every window of it, among all pixels.
-
-    And what a climatology is made of: pixels that reach a rain rate.
-
-    Returns
-    -------
-    of_frames : ndarray of shape (T,)
-        NaN where no pixel is valid: such a frame is a missing one.
-    of_windows : ndarray of shape (T, rows of windows, columns of windows)
-    reached : ndarray of shape (T, 1 + K)
-        Valid pixels of every frame, and those of at least each of ``params.rates``.
-    """
-    T, H, W = rain.shape
-    y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
-    of_frames, of_windows = np.full(T, np.nan), np.zeros((T, y0.size, x0.size))
-    reached = np.zeros((T, 1 + len(params.rates)), np.int64)
-    for t in track(range(T), "index", transient=True):
-        frame = rain[t].to_numpy()
-        wet = frame >= params.wet_rate
-        reached[t] = [np.isfinite(frame).sum(), *(np.count_nonzero(frame >= rate) for rate in params.rates)]
-        if valid := reached[t, 0]:
-            of_frames[t] = wet.sum() / valid
-        total = np.pad(wet, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
-        south, east = y0 + params.size, x0 + params.size
-        counts = total[np.ix_(south, east)] - total[np.ix_(y0, east)] - total[np.ix_(south, x0)]
-        of_windows[t] = (counts + total[np.ix_(y0, x0)]) / params.size**2
-    return of_frames, of_windows, reached
-
-
-def find_events(time: NDArray[np.datetime64], wet: NDArray[np.bool_], params: Index) -> NDArray[np.int64]:
-    """Return the number of each frame's event, -1 for none.
-
-    An event runs from a wet frame to the last wet frame before `dry_hours` that are dry or missing; one longer
-    than `max_event_hours` is cut into events of at most that length, and at midnight where `by_day` asks for it.
-    """
-    event = np.full(time.size, -1)
-    wet_frames = np.flatnonzero(wet)
-    if wet_frames.size == 0:
-        return event
-    longest = np.timedelta64(round(params.max_event_hours * 3600), "s")
-    dry = np.timedelta64(round(params.dry_hours * 3600), "s")
-    breaks = np.flatnonzero(np.diff(time[wet_frames]) > dry) + 1
-    number = 0
-    for frames in np.split(wet_frames, breaks):
-        inside = np.arange(frames[0], frames[-1] + 1)
-        piece = (time[inside] - time[inside[0]]) // longest
-        if params.by_day:
-            piece = np.unique(np.stack([day_numbers(time[inside]), piece]), axis=1, return_inverse=True)[1]
-        event[inside] = number + piece
-        number += int(piece[-1]) + 1
-    return event
-
-
-def day_numbers(time: ArrayLike) -> NDArray[np.int64]:
-    """Return the UTC day of each time, counted from 1970 on."""
-    return np.asarray(time, "datetime64[D]").astype(np.int64)
-
-
-def draw_splits(events: NDArray[np.int64], params: Index) -> dict[int, str]:
-    """Return the split of each event, or day: train, validation or test, drawn by the seed.
-
-    Raises
-    ------
-    UserError
-        If there are too few events for three splits.
-    """
-    n = events.size
-    n_test = max(1, round(n * params.test_share))
-    n_validation = max(1, round(n * params.validation_share))
-    if n - n_test - n_validation < 1:
-        drawn = "day(s)" if params.by_day else "event(s) with whole windows"
-        raise UserError(
-            f"index: {n} {drawn}, and train, validation and test need one each: more data, "
-            "or a smaller index.max_event_hours, index.inputs or index.leads, or splits by name in index.splits"
-        )
-    shuffled = np.random.default_rng(params.seed).permutation(events)
-    names = np.repeat(["test", "validation", "train"], [n_test, n_validation, n - n_test - n_validation])
-    return dict(zip(shuffled.tolist(), names.tolist(), strict=True))
-
-
-def window_starts(time: NDArray[np.datetime64], event: NDArray[np.int64], params: Index) -> NDArray[np.int64]:
-    """Return the first frames of all windows that lie in one event and at the store's usual cadence throughout."""
-    length = params.inputs + params.leads
-    if time.size < length:
-        return np.array([], dtype=np.int64)
-    step = np.timedelta64(usual_step(time), "s")
-    joined = (np.diff(time) == step) & (event[1:] == event[:-1]) & (event[1:] >= 0)
-    run_length = np.lib.stride_tricks.sliding_window_view(joined, length - 1).all(axis=1)
-    starts = np.flatnonzero(run_length)
-    first = pd.Series(starts).groupby(event[starts]).transform("min").to_numpy()
-    return starts[(starts - first) % params.time_stride == 0]
-
-
-def windows_of(store: Path, rain: xr.DataArray, params: Index) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Return the windows of a store: one row each, columns `COLUMNS` but for the split; events are counted from 0.
-
-    The second is ``reached`` of :func:`wet_area_ratios`.
-
-    Parameters
-    ----------
-    rain : DataArray of shape (T, H, W)
-        Its rain rate in mm/h.
-
-    Raises
-    ------
-    UserError
-        If the grid is smaller than a window.
-    """
-    _, H, W = rain.shape
-    if min(H, W) < params.size:
-        raise UserError(f"index.size: {params.size} pixels, but {store} has a grid of {H}×{W}")
-    time = rain["time"].to_numpy()
-    of_frames, of_windows, reached = wet_area_ratios(rain, params)
-    event = find_events(time, of_frames >= params.wet_share, params)
-    event[np.isnan(of_frames)] = -1
-    y0, x0 = np.meshgrid(corners(H, params.size, params.stride), corners(W, params.size, params.stride), indexing="ij")
-    length = params.inputs + params.leads
-    tables = [
-        pd.DataFrame(
-            {
-                "store": store.as_posix(),
-                "t0": t0,
-                "time": time[t0 + params.inputs - 1],
-                "y0": y0.ravel(),
-                "x0": x0.ravel(),
-                "wet_fraction": of_windows[t0 : t0 + length].mean(axis=0).ravel(),
-                "event": event[t0],
-            }
-        )
-        for t0 in window_starts(time, event, params)
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS[:-1]), reached
-
-
-def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
+def index(stores: Mapping[str, Path], windows: Path, params: Index, executor: Executor = LOCAL) -> None:
     """Write the windows of ``stores`` to the Parquet file ``windows``: one row a window, columns `COLUMNS`.
 
     And beside it climatology.json: the shares of valid pixels at or above each of `Index.rates`, in the frames of the
@@ -181,53 +46,111 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index) -> None:
     ----------
     stores : mapping of str to Path
         By the archives' names, which `Index.splits` may name. Events are numbered over all of them.
+    executor : Executor
+        Looks at the frames.
 
     Raises
     ------
     UserError
         If a grid is smaller than a window, the stores' steps differ or they share frames, or a split would be empty.
     """
-    frames = {store: open_frames_at(store, params.step_s) for store in stores.values()}
-    steps = {store: usual_step(of_store["time"].to_numpy()) for store, of_store in frames.items()}
+    frames = {name: open_frames_at(store, params.step_s) for name, store in stores.items()}
+    _check(stores, frames, params)
+    with ExitStack() as stack:
+        found = {
+            name: stack.enter_context(wet_areas(store, frames[name]["rainfall_flux"], params, executor))
+            for name, store in stores.items()
+        }
+        starts = _starts(found, frames, params)
+        for split in ("train", "validation", "test"):
+            if not any((of_store["split"] == split).any() for of_store in starts.values()):
+                raise UserError(f"index.splits: no event with whole windows is of the split {split}")
+        counts: Counter[str] = Counter()
+        events: dict[str, set[int]] = {"test": set(), "train": set(), "validation": set()}
+        with atomic_path(windows) as temporary, ExitStack() as files:
+            writer = None
+            for table in _tables(stores, found, starts, params):
+                arrow = pa.Table.from_pandas(table, preserve_index=False)
+                writer = writer or files.enter_context(pq.ParquetWriter(temporary, arrow.schema))
+                writer.write_table(arrow)
+                counts.update(table["split"])
+                for split, of_split in table.groupby("split")["event"]:
+                    events[str(split)].update(of_split.unique())
+            if not counts["train"]:
+                raise UserError(f"index.train_wet_share: no window of the train events is {params.train_wet_share} wet")
+        climate = np.zeros(1 + len(params.rates), np.int64)
+        for name, of_store in starts.items():
+            in_windows = np.zeros(len(found[name].reached), bool)
+            train = of_store["t0"][of_store["split"] == "train"].to_numpy()
+            for after in range(params.inputs + params.leads):
+                in_windows[train + after] = True
+            climate += found[name].reached[in_windows].sum(axis=0)
+    shares = (climate[1:] / climate[0]).tolist()
+    Climatology(rates=params.rates, exceedance=shares).write(windows.with_name(FILE))
+    print("; ".join(f"{split}: {len(of)} events, {counts[split]} windows" for split, of in events.items()))
+
+
+def _check(stores: Mapping[str, Path], frames: Mapping[str, xr.Dataset], params: Index) -> None:
+    """Refuse stores that can't be of one index."""
+    for name, of_store in frames.items():
+        H, W = of_store["rainfall_flux"].shape[1:]
+        if min(H, W) < params.size:
+            raise UserError(f"index.size: {params.size} pixels, but {stores[name]} has a grid of {H}×{W}")
+    steps = {stores[name]: usual_step(of_store["time"].to_numpy()) for name, of_store in frames.items()}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{store} {step} s" for store, step in steps.items())
         raise UserError(f"index.step_s: archives of one step are trained on together, and these have {told}")
     for (a, of_a), (b, of_b) in combinations(frames.items(), 2):
         common = np.intersect1d(of_a["time"], of_b["time"])
         if common.size and not grid_of(of_a).difference(grid_of(of_b)):
-            raise UserError(f"{a} and {b} both have a frame of {common[0]} UTC on one grid: it would be of two splits")
-    tables, drawn, events, reached = [], [], 0, {}
-    for name, store in stores.items():
-        table, reached[store.as_posix()] = windows_of(store, frames[store]["rainfall_flux"], params)
-        table["event"] += events
+            raise UserError(
+                f"{stores[a]} and {stores[b]} both have a frame of {common[0]} UTC on one grid: "
+                "it would be of two splits"
+            )
+
+
+def _starts(found: Mapping[str, WetAreas], frames: Mapping[str, xr.Dataset], params: Index) -> dict[str, pd.DataFrame]:
+    """Return each store's first frames of windows: columns t0, time of the newest observed frame, event and split."""
+    starts, drawn, events = {}, [], 0
+    for name, of_store in found.items():
+        time = frames[name]["time"].to_numpy()
+        event = find_events(time, of_store.of_frames >= params.wet_share, params)
+        event[np.isnan(of_store.of_frames)] = -1
+        t0 = window_starts(time, event, params)
+        table = pd.DataFrame({"t0": t0, "time": time[t0 + params.inputs - 1], "event": event[t0] + events})
         events = max(events, table["event"].max() + 1) if len(table) else events
         table["split"] = params.splits.get(name)
         table["drawn"] = day_numbers(table["time"]) if params.by_day else table["event"]
         if name not in params.splits:  # every day, so that windows of any length have the same ones in a split
-            drawn.append(day_numbers(frames[store]["time"]) if params.by_day else table["drawn"])
-        tables.append(table)
-    table = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+            drawn.append(day_numbers(time) if params.by_day else table["drawn"])
+        starts[name] = table
     if drawn:
         splits = draw_splits(np.unique(np.concatenate(drawn)).astype(np.int64), params)
-        table["split"] = table["split"].fillna(table["drawn"].map(splits))
-    table = table[COLUMNS]
-    for split in ("train", "validation", "test"):
-        if not (table["split"] == split).any():
-            raise UserError(f"index.splits: no event with whole windows is of the split {split}")
-    climate = np.zeros(1 + len(params.rates), np.int64)
-    for of_store, t0 in table[table["split"] == "train"].groupby("store")["t0"]:
-        in_windows = np.add.outer(t0.unique(), np.arange(params.inputs + params.leads))
-        climate += reached[of_store][np.unique(in_windows)].sum(axis=0)
-    dry = (table["split"] == "train") & (table["wet_fraction"] < params.train_wet_share)
-    table = table[~dry].reset_index(drop=True)
-    if not (table["split"] == "train").any():
-        raise UserError(f"index.train_wet_share: no window of the train events is {params.train_wet_share} wet")
-    shares = (climate[1:] / climate[0]).tolist()
-    Climatology(rates=params.rates, exceedance=shares).write(windows.with_name(FILE))
-    with atomic_path(windows) as temporary:
-        table.to_parquet(temporary, index=False)
-    counts = table.groupby("split").agg(events=("event", "nunique"), windows=("t0", "size"))
-    print("; ".join(f"{name}: {row.events} events, {row.windows} windows" for name, row in counts.iterrows()))
+        for name in starts.keys() - params.splits.keys():
+            starts[name]["split"] = starts[name]["drawn"].map(splits)
+    return starts
+
+
+def _tables(
+    stores: Mapping[str, Path], found: Mapping[str, WetAreas], starts: Mapping[str, pd.DataFrame], params: Index
+) -> Iterator[pd.DataFrame]:
+    """Yield the windows of all stores, some at a time, but those of train that are too dry."""
+    length = params.inputs + params.leads
+    for name, of_store in starts.items():
+        areas = found[name]
+        y0, x0 = (axis.ravel() for axis in np.meshgrid(areas.y0, areas.x0, indexing="ij"))
+        at_once = max(1, ROWS // y0.size)
+        for first in range(0, len(of_store), at_once):
+            some = of_store[first : first + at_once]
+            wet = [areas.of_windows(t0, t0 + length).mean(axis=0).ravel() for t0 in some["t0"]]
+            table = some.loc[some.index.repeat(y0.size)].assign(
+                store=stores[name].as_posix(),
+                y0=np.tile(y0, len(some)),
+                x0=np.tile(x0, len(some)),
+                wet_fraction=np.concatenate(wet),
+            )
+            dry = (table["split"] == "train") & (table["wet_fraction"] < params.train_wet_share)
+            yield table.loc[~dry, COLUMNS].reset_index(drop=True)
 
 
 def main(folder: Path, windows: Path) -> None:
@@ -236,7 +159,8 @@ def main(folder: Path, windows: Path) -> None:
     stores = {name: folder / f"{name}.zarr" for name in params.ingest_radar.sources}
     if stray := sorted(set(folder.glob("*.zarr")) - set(stores.values())):
         raise UserError(f"{stray[0]}: of no archive in ingest_radar.sources: remove it, or name its source there")
-    index(stores, windows, params.index)
+    with open_executor(**params.executor.model_dump()) as executor:
+        index(stores, windows, params.index, executor)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from pipelines.params.nowcast import Index, Model, Train
 from pipelines.params.read import entry, read_params
 from pipelines.radar.cadence import open_frames_at
 from pipelines.radar.cf_grid import grid_of
+from pipelines.radar.clock import usual_step
 from pipelines.radar.grid import pixel_metres
-from pipelines.radar.store import frames_digest, open_frames, usual_step
+from pipelines.radar.store import frames_digest, open_frames
 from pipelines.training.fit import fit
 from pipelines.training.job import Job
 from pipelines.training.loaders import loaders

@@ -11,8 +11,9 @@ from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.rights import Rights
 from pipelines.nowcast.methods import lagrangian
 from pipelines.params.operation import Policy
+from pipelines.radar.clock import usual_step
 from pipelines.radar.frame import Frame, Rain
-from pipelines.radar.store import difference, usual_step
+from pipelines.radar.store import difference
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,8 @@ from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
 from pipelines.common.rights import Rights
 from pipelines.common.workers import guarded
-<<<<<<< HEAD
 from pipelines.radar.cf_grid import grid_of, has_lonlat_axes
-=======
-from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.clock import missing_times
->>>>>>> db4ee87 (A shard is a stretch of time, made by one worker)
 from pipelines.radar.decoding import is_store_of_frames
 from pipelines.radar.frame import NO_DATA, RESOLUTION
 from pipelines.radar.store import decode_frames, open_packed, shard_frames

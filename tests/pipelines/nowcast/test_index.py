@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.common.errors import UserError
-from pipelines.nowcast.index import COLUMNS, corners, draw_splits, find_events, index, window_starts
+from pipelines.nowcast.events import draw_splits, find_events, window_starts
+from pipelines.nowcast.index import COLUMNS, index
 from pipelines.nowcast.methods.climatology import Climatology
+from pipelines.nowcast.wet_areas import corners
 from pipelines.nowcast.windows import RadarWindows
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
