@@ -103,7 +103,7 @@ def what_it_is(description: ModelDescription) -> str:
     """Return in a sentence what a model is and does, as text: MLflow's table of versions shows how it begins."""
     network = description.network
     if network is None:
-        return f"{FALLBACK_WORDS[description.method]}: rain rate at any lead time, without training."
+        return f"{FALLBACK_WORDS[description.method]}: rain rate at any lead time; nothing of it is trained."
     given = "rain rate" if description.rates is None else f"probabilities of {len(description.rates)} rain rates"
     step_s = description.step_seconds
     times = f"{network.leads} steps" if step_s is None else f"{(network.leads or 0) * step_s / 60:g} minutes"

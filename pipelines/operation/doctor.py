@@ -148,7 +148,7 @@ def disk(folders: set[Path]) -> Iterator[Finding]:
         free = shutil.disk_usage(place).free / 1e9
         words = f"{free:.1f} GB free where {place.resolve()} lies"
         if free < LEAST_FREE:
-            yield Finding("disk", "WRONG", words, "see docs/operations.md, what is kept for how long")
+            yield Finding("disk", "WRONG", words, "see docs/operations.md, What is removed")
         else:
             yield Finding("disk", "ok", words)
 
