@@ -485,6 +485,7 @@ async function open() {
   if (!wanted || wanted[0] === domain) return;
   [domain, folder] = wanted;
   [state, map, scores, layer, shown, fields] = [null, null, null, undefined, null, new Map()];
+  [view, cross] = [{ x: 0, y: 0, zoom: 1 }, null];
   $("domain").value = domain;
   document.title = `${domain}: radar nowcast`;
   await refresh();
@@ -499,7 +500,7 @@ async function refresh() {
     const newMap = await load(`${folder}/page/${wanted}/map.js`, `${domain}/${wanted}/map`);
     if (own !== domain) return;
     for (const of of newMap?.layers ?? []) of.frames = of.frames.map(([time, highest, wet, known]) => ({ time, highest, wet, known }));
-    [state, map, fields, shown, view] = [newState, newMap, new Map(), null, { x: 0, y: 0, zoom: 1 }];
+    [state, map, fields, shown] = [newState, newMap, new Map(), null];
   } else state = newState ?? state;
   scores = newScores ?? scores;
   $("view").hidden = $("times").hidden = !map;
@@ -508,8 +509,12 @@ async function refresh() {
     return;
   }
   showStatus();
-  showFacts();
-  showScores();
+  const told = JSON.stringify([state, scores, map?.km]);
+  if (told !== refresh.told) { // or a link, or an open list, would be taken from under the hand
+    showFacts();
+    showScores();
+    refresh.told = told;
+  }
   if (map && fields.size === 0) {
     at = 0;
     layer = undefined;

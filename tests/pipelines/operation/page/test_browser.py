@@ -16,14 +16,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyproj
 import pytest
+import uvicorn
 import xarray as xr
 from archive import moving_cells
+from conftest import free_port, write_params
 from page_site import noisy, site, values
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 from small_model import probabilistic
 from waiting import eventually
 
 from pipelines.operation.live_store import LiveStore
+from pipelines.operation.page.server import create_app
 from pipelines.operation.page.write import update_page
 from pipelines.operation.products.latest import read_latest, update_latest
 from pipelines.params.operation import Domain
@@ -34,6 +37,7 @@ ZONE = "Europe/Helsinki"
 # Its clocks go from 3 to 4 at 1:00 UTC, between observed and forecast.
 FRAMES = moving_cells("2024-03-31T00:30", 5, shape=(40, 50))
 TIMES = [datetime(2024, 3, 31, 0, 35, tzinfo=ZoneInfo("UTC")) + timedelta(minutes=5 * number) for number in range(7)]
+LOGIN = {"username": "scs", "password": "secret"}
 CYCLE = "20240331T005000Z"
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"><b onmouseover=alert(2)>\u202e"
 CONTRASTS = """() => {
@@ -73,7 +77,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    with browser.new_context(timezone_id=ZONE, viewport={"width": 1300, "height": 900}) as context:
+    with browser.new_context(
+        timezone_id=ZONE, viewport={"width": 1300, "height": 900}, http_credentials=LOGIN
+    ) as context:
         yield context
 
 
@@ -82,12 +88,27 @@ def domain(tmp_path_factory: pytest.TempPathFactory) -> Domain:
     return site(tmp_path_factory.mktemp("site"), FRAMES, probabilistic(), minutes=15)
 
 
-@pytest.fixture(scope="module", params=["disk", "server"])
+@pytest.fixture(scope="module", params=["disk", "server", "ours"])
 def address(request: pytest.FixtureRequest, domain: Domain) -> Iterator[str]:
-    """Where the page is: a file, or any web server's."""
+    """Where the page is: a file, any web server's, or on our own, which asks for the login."""
     folder = domain.out.parent
     if request.param == "disk":
         yield (folder / "index.html").as_uri()
+        return
+    if request.param == "ours":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("MLFLOW_TRACKING_USERNAME", LOGIN["username"])
+            patch.setenv("MLFLOW_TRACKING_PASSWORD", LOGIN["password"])
+            write_params(folder, {"here": {"out": str(domain.out)}})
+            app, port = create_app(), free_port()
+        uvicorn_server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+        thread = threading.Thread(target=uvicorn_server.run)
+        thread.start()
+        assert eventually(lambda: uvicorn_server.started)
+        yield f"http://127.0.0.1:{port}/here/"
+        uvicorn_server.should_exit = True
+        thread.join()
         return
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -244,6 +265,19 @@ def test_an_alarm_that_comes_while_the_page_is_open_and_text_that_would_run(
     page.mouse.move(300, 60)
     assert page.evaluate(CONTRASTS)
     assert troubles == []
+
+
+def test_a_field_that_is_damaged_is_said_and_the_others_are_shown(context: BrowserContext, tmp_path: Path) -> None:
+    domain = site(tmp_path, FRAMES, minutes=15)
+    fields = sorted((domain.out / "page" / CYCLE).glob("rainfall_flux_2*_small.js"))
+    fields[4].write_text('scs.give("here')
+    fields[5].write_text(fields[6].read_text().replace("T010500Z", "T010000Z").replace('", "', '", "AAAA'))
+    page = opened(context, (tmp_path / "index.html").as_uri())
+    page.keyboard.press("End")
+    for time, shown in ((TIMES[6], "full"), (TIMES[5], "nothing"), (TIMES[4], "nothing"), (TIMES[3], "full")):
+        at_time(page, time)
+        assert page.get_attribute("#map", "data-shown") == shown
+        page.keyboard.press("ArrowLeft")
 
 
 def test_names_of_folders_are_names(context: BrowserContext, troubles: list[str], tmp_path: Path) -> None:
