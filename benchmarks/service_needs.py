@@ -136,6 +136,7 @@ def main(folder: Path, count: int, cycles: int = 2) -> None:
             time.sleep(REST_S)
             at_rest, after = use.look()
             rest_cpu = (after - before) / REST_S
+            print(f"at rest: {at_rest / MB:.0f} MB, {100 * rest_cpu:.1f} % of a processor", flush=True)
             parts = "data/out", "data/store", "data/inbox", "data/prefect", "mlflow"
             spent: dict[str, list[tuple[float, float]]] = {"forecast": [], "verify": []}
             sizes = [disk(folder, *parts)]
@@ -150,6 +151,7 @@ def main(folder: Path, count: int, cycles: int = 2) -> None:
                     run_all(api, flow, names)
                     seconds = time.monotonic() - clock
                     of_flow.append((seconds, use.look()[1] - cpu - rest_cpu * seconds))
+                    print(f"{flow}: {seconds:.0f} s, {of_flow[-1][1]:.1f} s of CPU, {use.peak / MB:.0f} MB", flush=True)
                 sizes.append(disk(folder, *parts))
         use.stop()
         serve.send_signal(signal.SIGINT)
