@@ -13,11 +13,14 @@ import anyio.abc
 import typer
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging.configuration import setup_logging
+from prefect.settings import PREFECT_API_URL
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from flows import POOL
 from flows.late_runs import skip_overtaken
+from pipelines.common.errors import UserError
+from pipelines.common.stage import run
 
 FORECAST = "forecast"  # the flow's name
 
@@ -65,10 +68,12 @@ def main(
     name: str | None = None,
 ) -> None:
     """Work on the runs of the domains until Ctrl-C; forecasts that run at once are the processors by default."""
+    if not PREFECT_API_URL.value():
+        raise UserError("PREFECT_API_URL: not set; it names the Prefect server whose runs are worked on")
     setup_logging()
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
     asyncio.run(ForecastWorker(name, at_once).start())
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -131,6 +131,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ports = free_port(), free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment |= {"PREFECT_HOME": f"{folder}/data/prefect", "PREFECT_WORKER_QUERY_SECONDS": "1", **SECRET}
+    environment["SCS_FORECASTS_AT_ONCE"] = "2"  # and one of the others, on any machine
     options = zip(("--prefect-port", "--mlflow-port", "--page-port"), map(str, ports), strict=True)
     command = [sys.executable, "-m", "flows.serve", *(word for option in options for word in option)]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as serve:
