@@ -42,9 +42,9 @@ def skill(ledger: pd.DataFrame) -> pd.DataFrame:
 
 def skill_by_lead(own: pd.DataFrame) -> pd.DataFrame:
     """Scores of the counted rows of a ledger, index (forecaster, minutes): the mean over thresholds of each `SHOWN`."""
-    of_lead = {key: scores_of(rows, ["threshold"]) for key, rows in own.groupby(["forecaster", "minutes"])}
-    rows = {key: [mean_of(scores, name) for name in SHOWN] for key, scores in of_lead.items()}
-    return pd.DataFrame.from_dict(rows, "index", columns=SHOWN).set_axis(pd.MultiIndex.from_tuples(rows))
+    scores = scores_of(own, ["forecaster", "minutes", "threshold"])
+    rained = scores.where(scores["pod"].notna())  # as mean_of has it
+    return rained.groupby(level=["forecaster", "minutes"])[SHOWN].mean()
 
 
 def probability_skill(probabilities: pd.DataFrame | None) -> pd.DataFrame:

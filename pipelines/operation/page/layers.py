@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ def layers_of(forecast: xr.Dataset) -> Iterator[Layer]:
             )
 
 
-def write_layers(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, key: str) -> dict[str, Any]:
+def write_layers(forecast: xr.Dataset, observed: Iterable[Frame], folder: Path, key: str) -> dict[str, Any]:
     """Write a script for each field, small, and full where that is finer; return what the page has to know of them.
 
     Small ones are as fine as `FIRST_LOOK` lets those of the first layer be. Rates and amounts are means over blocks of
@@ -85,7 +85,7 @@ def write_layers(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, 
     ----------
     forecast : Dataset
         As published.
-    observed : sequence of Frame
+    observed : iterable of Frame
         That the first layer begins with, oldest first, on the forecast's grid.
     folder : Path
         That there is.
@@ -122,7 +122,7 @@ def reduced(values: Values, factor: int, scale: str) -> Values:
     return values[np.ix_(rows, columns)]
 
 
-def _fields(layer: Layer, observed: Sequence[Frame], full: int) -> Iterator[Field]:
+def _fields(layer: Layer, observed: Iterable[Frame], full: int) -> Iterator[Field]:
     """Yield a layer's fields one by one: those of a continent are a gigabyte together."""
     bound = SCALES[layer.scale]["bounds"][0]
 

@@ -14,7 +14,7 @@ published.
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ from pipelines.operation.page.script import script
 from pipelines.operation.products.latest import TEXTS, read_latest
 from pipelines.operation.products.names import PAGE as INDEX
 from pipelines.operation.products.published import opened
-from pipelines.operation.sources import of_store
 from pipelines.params.operation import Domain
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Frame
+from pipelines.radar.store import frames_of
 
 PAGE = "page"
 PARTS = (INDEX, "index.css", "index.js")
@@ -127,15 +127,16 @@ def _write_map(domain: Domain, name: str) -> None:
         shutil.rmtree(old.parent)
 
 
-def _observed(domain: Domain, forecast: xr.Dataset) -> Sequence[Frame]:
-    """Return the observed frames up to the reference time, of as long as the forecast is; none if there is no store."""
-    reference = forecast["forecast_reference_time"].to_numpy().astype("datetime64[s]")
+def _observed(domain: Domain, forecast: xr.Dataset) -> Iterator[Frame]:
+    """Yield the observed frames up to the reference time, of as long as the forecast is; none if there is no store."""
+    reference = forecast["forecast_reference_time"].to_numpy()
     first = reference - np.timedelta64(int(forecast["lead_time"][-1]), "s")
     try:
-        source = of_store(LiveStore.of(domain).open(), str(domain.store))
+        stored = LiveStore.of(domain).open()
     except UserError:
-        return []
-    grid = grid_of(forecast)
-    times = source.times[(source.times >= first) & (source.times <= reference)]
-    frames = (source.frame(time) for time in times)
-    return [frame for frame in frames if frame is not None and frame.grid.difference(grid) is None]
+        return
+    times, grid = stored["time"].to_numpy(), grid_of(forecast)
+    for time in times[(times >= first) & (times <= reference)]:
+        (frame,) = frames_of(stored.sel(time=[time]))
+        if frame.grid.difference(grid) is None:
+            yield frame
