@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.progress import track
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, confusion_matrix
@@ -18,6 +17,7 @@ from pipelines.action.recognizer import ActionRecognizer, load_recognizer
 from pipelines.action.scores import WHOLE
 from pipelines.common.errors import UserError
 from pipelines.common.files import atomic_path
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.common.text import printable
 from pipelines.params.action import EvaluateAction
@@ -110,7 +110,7 @@ def evaluate_action(
         )
 
     of_test = streams_of(recognizer, clips, list(test))
-    for i, streams in track(of_test, f"evaluate {name}", total=len(test), transient=True):
+    for i, streams in track(of_test, f"evaluate {name}", total=len(test)):
         if "motion" in streams:
             features[i] = streams.pop("motion").mean(0)
         for stream, scores in streams.items():

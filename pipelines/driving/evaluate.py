@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.progress import track
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.common.errors import UserError
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.driving.drives import Drives, open_drives
 from pipelines.driving.figures import draw_example
@@ -32,7 +32,7 @@ def streams_of(steering: Steering, samples: DriveSamples, what: str) -> dict[str
     """Return what the streams say after the last frame of each window; see `Steering.run`."""
     with_subtasks = bool(steering.network.flow_heads)
     parts: list[dict[str, NDArray[np.float32]]] = []
-    for at in track(range(0, len(samples), WINDOWS_AT_ONCE), what, transient=True):
+    for at in track(range(0, len(samples), WINDOWS_AT_ONCE), what):
         starts = samples.starts[at : at + WINDOWS_AT_ONCE]
         windows = np.stack([samples.frames(int(start))[-steering.description.frames :] for start in starts])
         parts.append(steering.run(windows, with_subtasks=with_subtasks))

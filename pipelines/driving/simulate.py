@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 from pipelines.common.files import atomic_path
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.driving.camera import Camera, Scene
 from pipelines.driving.road import Drive, draw_drive
@@ -48,7 +48,7 @@ def write_livi_set(folder: Path, drive: Drive, scene: Scene) -> None:
 def simulate_drives(folder: Path, params: SimulateDrives) -> None:
     """Write the drives into ``folder``, each a folder with its number for a name."""
     with atomic_path(folder, durable=False) as temporary:
-        for number in track(range(params.drives), "simulate drives", transient=True):
+        for number in track(range(params.drives), "simulate drives"):
             session = draw_session(params.seed, number, params.seconds, params.rate)
             write_livi_set(temporary / f"{number + 1}", *session)
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
-from rich.progress import track
-
 from pipelines.common.errors import UnreadableFile, UserError, as_unreadable
 from pipelines.common.files import as_text
 from pipelines.common.limits import check_size
+from pipelines.common.progress import track
 from pipelines.common.splits import SPLITS
 from pipelines.images.annotations import coco_annotations, layout_of
 from pipelines.images.picture import SUFFIXES
@@ -138,7 +137,7 @@ def _coco(files: Files) -> Iterator[AnnotatedImage]:
     by_name: dict[str, list[PurePath]] = {}
     for picture in map(PurePath, files.pictures):
         by_name.setdefault(picture.name, []).append(picture)
-    for table in track(files.tables, "read annotations", transient=True):
+    for table in track(files.tables, "read annotations"):
         try:
             annotations, strays = coco_annotations(_parsed(table))
         except (UnreadableFile, ValueError) as error:
@@ -177,7 +176,7 @@ def _elsewhere(by_name: dict[str, list[PurePath]], name: PureWindowsPath, split:
 def _labelme(files: Files) -> Iterator[AnnotatedImage]:
     """NAME.json with the image in it, where imagePath says, or beside it: as it is called there, or as NAME.jpg."""
     copies = []
-    for table in track(files.tables, "read annotations", transient=True):
+    for table in track(files.tables, "read annotations"):
         inside = table.relative_to(files.folder)
         try:
             content = _parsed(table)

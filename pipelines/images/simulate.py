@@ -12,11 +12,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from rich.progress import track
 from shapely import Polygon
 
 from pipelines.common.files import atomic_path
 from pipelines.common.noise import smooth_noise
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.images.silhouettes import SHAPES, draw_silhouette
 from pipelines.params.images import SimulateImages
@@ -111,7 +111,7 @@ def simulate_images(folder: Path, params: SimulateImages) -> None:
     val_from = params.cities - max(1, round(LISTED_VAL * params.cities))
     numbers = [(city, scene) for city in range(params.cities) for scene in range(params.scenes)]
     with atomic_path(folder) as temporary:
-        for city, scene in track(numbers, "simulate scenes", transient=True):
+        for city, scene in track(numbers, "simulate scenes"):
             if scene == 0:
                 whole = _ground(np.random.default_rng((params.seed, city)), width)
             rng = np.random.default_rng((params.seed, city, scene))

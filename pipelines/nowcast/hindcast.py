@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from rich.progress import track
 
 from pipelines.common.errors import UserError
 from pipelines.common.executor import LOCAL, Executor
 from pipelines.common.files import atomic_path
+from pipelines.common.progress import track
 from pipelines.common.provenance import FileSignature
 from pipelines.nowcast.member_scores import MemberScores
 from pipelines.nowcast.methods import lagrangian
@@ -112,7 +112,7 @@ def score_methods(
             if (able := [name for name in methods if name not in failed])
         )
         results = executor.map(score_time, tasks)
-        for row in track(wanted, f"evaluate {', '.join(methods)}", transient=True):
+        for row in track(wanted, f"evaluate {', '.join(methods)}"):
             if (result := next(results, None)) is None:  # no method is left
                 break
             sums, unable = result

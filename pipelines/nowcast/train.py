@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import typer
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.common.errors import UserError
+from pipelines.common.progress import track
 from pipelines.common.provenance import sha256
 from pipelines.common.rights import Rights
 from pipelines.common.stage import run
@@ -137,7 +137,7 @@ def train(name: str, windows: Path, folder: Path, metrics: Path, *, model: Model
         forecaster.load_state_dict(kept := {name: weights[name] for name in forecaster.state_dict()})
         of_rates: dict[str, Any] = {}
         if rates and climate:
-            pieces = track(DataLoader(seen, batches[1].batch_size), "calibrate", transient=True)
+            pieces = track(DataLoader(seen, batches[1].batch_size), "calibrate")
             blocks = len(np.unique(number_blocks(seen.windows)))
             calibrate(forecaster, count_events(forecaster, pieces, rates, index.inputs), blocks)
             kept = forecaster.state_dict()

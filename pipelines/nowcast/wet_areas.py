@@ -12,9 +12,9 @@ from typing import IO, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.progress import track
 
 from pipelines.common.executor import Executor
+from pipelines.common.progress import track
 from pipelines.common.provenance import FileSignature
 from pipelines.params.nowcast import Index
 from pipelines.radar.cadence import frames_once
@@ -71,7 +71,7 @@ def wet_areas(store: Path, rain: xr.DataArray, params: Index, executor: Executor
     results = executor.map(wet_area_ratios, tasks)
     of_frames, reached = np.empty(T), np.empty((T, 1 + len(params.rates)), np.int64)
     with TemporaryFile() as file:
-        for start, found in zip(track(starts, f"index {store.name}", transient=True), results, strict=True):
+        for start, found in zip(track(starts, f"index {store.name}"), results, strict=True):
             some = slice(start, start + FRAMES)
             of_frames[some], of_windows, reached[some] = found
             file.write(of_windows.tobytes())

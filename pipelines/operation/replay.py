@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import atomic_path, no_file_inside
 from pipelines.common.limits import Limits
+from pipelines.common.progress import track
 from pipelines.common.workers import guarded
 from pipelines.radar.readers.read import radar_files, read_time
 
@@ -48,7 +48,7 @@ def replay(
         If the folder has no radar file.
     """
     times: dict[Path, np.datetime64] = {}
-    for path in track(radar_files(folder), "read times", transient=True):
+    for path in track(radar_files(folder), "read times"):
         try:
             if outside := no_file_inside(path, folder):
                 raise UnreadableFile(path, outside)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from rich.progress import track
 
 from pipelines.common.errors import UnreadableFile, UserError
 from pipelines.common.files import no_file_inside
+from pipelines.common.progress import track
 from pipelines.common.rights import Rights
 from pipelines.common.workers import Failure, decoders, guarded
 from pipelines.operation.inputs import Source
@@ -43,7 +43,7 @@ def of_folder(folder: Path, params: IngestRadar, hints: FileHints = SILENT, righ
     files = [path for path in found if not no_file_inside(path, folder)]
     paths: dict[np.datetime64, list[Path]] = {}
     answers = decoders(params.limits).map(read_time, [(path.absolute(), hints) for path in files])
-    for path, answer in zip(track(files, "read times", transient=True), answers, strict=True):
+    for path, answer in zip(track(files, "read times"), answers, strict=True):
         if isinstance(answer, Failure):
             unreadable.append(UnreadableFile(path, answer.reason))
         else:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.progress import track
 
 from pipelines.common.errors import UserError
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.images.crops import Crops, open_crops
 from pipelines.outline.annotator import Annotator, load_annotator
@@ -57,7 +57,7 @@ def evaluate_outline(
         raise UserError(f"{crops.path}: no crop of the split 'test'")
     name, rows, polygons = annotator.description.name, list[dict[str, Any]](), dict[int, Points]()
     batches = [[int(i) for i in test[at : at + AT_ONCE]] for at in range(0, len(test), AT_ONCE)]
-    for batch in track(batches, f"evaluate {name}", transient=True):
+    for batch in track(batches, f"evaluate {name}"):
         truths = {i: to_grid(crops.polygon(i), annotator.description.max_vertices) for i in batch}
         masks = {i: to_mask(crops.polygon(i)) for i in batch}
         for i, method, threshold, points, more in _outlines(annotator, crops, truths, params):

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.limits import Limits
+from pipelines.common.progress import track
 from pipelines.common.workers import guarded
 from pipelines.images.picture import read_picture
 from pipelines.outline.annotator import Fixes, load_annotator
@@ -123,7 +123,7 @@ def annotate(
         classes = ", ".join(annotator.description.classes)
         log.warning("%s: not among what the model was trained on (%s)", ", ".join(sorted(unknown)), classes)
     images, pictures, refused = [], [], list[UserError]()
-    for name, of_image in track(of_images.items(), "annotate images", transient=True):
+    for name, of_image in track(of_images.items(), "annotate images"):
         path = _path(source, name)
         try:
             pixels = guarded(read_picture, path, limits=limits)

@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from rich.progress import track
 
 from pipelines.common.files import write_text
 from pipelines.common.limits import Limits
+from pipelines.common.progress import track
 from pipelines.common.rights import Rights
 from pipelines.common.text import printable
 from pipelines.common.workers import guarded
@@ -83,7 +83,7 @@ def _quality(dataset: xr.Dataset, table: Path) -> pd.DataFrame:
             return found
     rain = dataset["rainfall_flux"]
     rows = []
-    for i in track(range(times.size), "read frames", transient=True):
+    for i in track(range(times.size), "read frames"):
         rain_rate = rain[i].to_numpy()
         known = np.isfinite(rain_rate).any()
         rows.append(describe(rain_rate, float(np.nanmax(rain_rate)) if known else np.nan, 0))

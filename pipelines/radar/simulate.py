@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
-from rich.progress import track
 from scipy.linalg import expm
 from scipy.ndimage import map_coordinates
 from scipy.stats import norm
 
 from pipelines.common.files import atomic_path
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.params.radar import Simulate
 from pipelines.params.read import read_params
@@ -290,7 +290,7 @@ def simulate(folder: Path, params: Simulate) -> None:
     events = [Event(params.seed, number, params.size) for number in range(params.events)]
     frames = ((event, step, rain) for event in events for step, rain in enumerate(event.frames(count)))
     with atomic_path(folder) as temporary:
-        for event, step, rain in track(frames, "simulate", total=count * len(events), transient=True):
+        for event, step, rain in track(frames, "simulate", total=count * len(events)):
             time = event.start + np.timedelta64(step * STEP_S, "s")
             with np.errstate(divide="ignore"):
                 dbz = np.where(seen, 10 * np.log10(Z_R[0] * rain ** Z_R[1]), np.nan)

@@ -22,11 +22,11 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 from scipy.ndimage import map_coordinates
 
 from pipelines.common.files import atomic_path
 from pipelines.common.noise import smooth_noise
+from pipelines.common.progress import track
 from pipelines.common.stage import run
 from pipelines.params.read import read_params
 from pipelines.params.video import SimulateVideo
@@ -229,7 +229,7 @@ def simulate_video(folder: Path, params: SimulateVideo) -> None:
     ]
     scenes = [Scene.draw(np.random.default_rng((params.seed, group)), params.size) for group in range(params.groups)]
     with atomic_path(folder) as temporary:
-        for label, group, clip in track(numbers, "simulate clips", transient=True):
+        for label, group, clip in track(numbers, "simulate clips"):
             name = CLASSES[label]
             phases = Phases.draw(np.random.default_rng((params.seed, group, label, clip)))
             ending = ".mp4" if clip % 2 else ".avi"
