@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.common.errors import UserError, as_unreadable
 from pipelines.common.limits import TooLarge
 from pipelines.params.radar import SILENT, FileHints, IngestRadar, Regrid
+from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Frame, PackedRain, packed
 from pipelines.radar.quality import Quality, control, describe
 from pipelines.radar.readers.archive_file import Members
@@ -71,7 +72,8 @@ def is_store_of_frames(path: Path) -> bool:
     Raises
     ------
     UnreadableFile
-        If it is Zarr that leads out of itself, or all of it but the pixels, or a frame of those, is too large.
+        If it is Zarr that leads out of itself, or all of it but the pixels, or a frame of those, is too large; or its
+        grid isn't north up.
     """
     from pipelines.radar.store import open_frames  # here: what decodes files starts in half the time without xarray
 
@@ -85,7 +87,7 @@ def is_store_of_frames(path: Path) -> bool:
             return False
         crs_of(frames["crs"].attrs["crs_wkt"])
         check_pixels(frames.sizes["y"], frames.sizes["x"])
-        frames.drop_vars("rainfall_flux").load()
+        grid_of(frames.drop_vars("rainfall_flux").load())
         return True
 
 

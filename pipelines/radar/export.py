@@ -64,7 +64,8 @@ def export_store(
     packed = open_packed(store)
     grid = grid_of(decode_frames(packed, str(store)))
     rain = packed["rainfall_flux"].variable.chunk({"time": shard_frames(grid.shape), "y": -1, "x": -1})
-    if rain.dtype != np.uint16 or not np.isclose(rain.attrs["scale_factor"], RESOLUTION):
+    packing = rain.attrs["scale_factor"], rain.attrs.get("add_offset", 0), rain.attrs.get("_FillValue", -1)
+    if rain.dtype != np.uint16 or not np.allclose(packing, (RESOLUTION, 0, NO_DATA), atol=0):
         raise UserError(f"{store}: its rain isn't packed as ingestion does it: scs ingest reads such a store")
     with (
         as_unreadable(f"{store} to {out}"),

@@ -173,6 +173,18 @@ def test_what_cannot_be_exported_is_one_line_and_nothing_is_written(tmp_path: Pa
     (tmp_path / "b" / "there.nc").write_text("mine")
     whole = open_frames(store).drop_encoding()
     whole.to_zarr(tmp_path / "b" / "floats.zarr", zarr_format=3, consolidated=False)
+    packing = {"dtype": "uint16", "scale_factor": 0.01, "_FillValue": np.uint16(65535)}
+    for name, rows, other in (
+        ("none", slice(None), {"_FillValue": np.uint16(0), "add_offset": -0.01}),
+        ("offset", slice(None), {"add_offset": -0.01}),
+        ("south", slice(None, None, -1), {}),
+    ):
+        whole.isel(y=rows).to_zarr(
+            tmp_path / "b" / f"{name}.zarr",
+            zarr_format=3,
+            consolidated=False,
+            encoding={"rainfall_flux": packing | other},
+        )
     write_store(tmp_path / "b" / "nameless.zarr", frames)
     shutil.rmtree(tmp_path / "b" / "nameless.zarr" / "source_file")
     for source, name, words, reason in (
@@ -183,6 +195,9 @@ def test_what_cannot_be_exported_is_one_line_and_nothing_is_written(tmp_path: Pa
         (store, "radar.zarr/a.nc", {}, r"it lies in the store itself"),
         (tmp_path / "none.zarr", "a.nc", {}, r"none\.zarr: not a store of frames: it isn't there"),
         (tmp_path / "b" / "floats.zarr", "a.nc", {}, r"floats\.zarr: its rain isn't packed as ingestion does it"),
+        (tmp_path / "b" / "none.zarr", "a.nc", {}, r"none\.zarr: its rain isn't packed as ingestion does it"),
+        (tmp_path / "b" / "offset.zarr", "a.nc", {}, r"offset\.zarr: its rain isn't packed as ingestion does it"),
+        (tmp_path / "b" / "south.zarr", "a.nc", {}, r"south\.zarr: y must run north to south"),
         (
             tmp_path / "b" / "nameless.zarr",
             "a.nc",
