@@ -24,7 +24,7 @@ def import_scs(filename: str, **hints: Any) -> tuple[NDArray[np.float64], None, 
         mm/h, NaN for no data.
     quality : None
     metadata : dict
-        As pysteps' own importers give it.
+        As pysteps' own importers give it; ``accutime`` is NaN of an instant.
 
     {extra_kwargs_doc}
     """
@@ -39,7 +39,9 @@ def import_scs(filename: str, **hints: Any) -> tuple[NDArray[np.float64], None, 
         raise UnreadableFile(filename, f"{frames.sizes['time']} frames, and pysteps takes one; xarray's engine has all")
     grid, rain = grid_of(frames), frames["rainfall_flux"]
     (dy, dx), (left, bottom) = grid.spacing, (grid.x[0], grid.y[-1])
-    interval = frames["time_bounds"].diff("nv").to_numpy() / np.timedelta64(60, "s") if "time_bounds" in frames else [0]
+    interval = (
+        frames["time_bounds"].diff("nv").to_numpy() / np.timedelta64(60, "s") if "time_bounds" in frames else np.nan
+    )
     precip = rain[0].to_numpy().astype(np.float64)
     wet = precip[precip > 0]
     metadata = {
@@ -58,7 +60,7 @@ def import_scs(filename: str, **hints: Any) -> tuple[NDArray[np.float64], None, 
         "transform": None,
         "zerovalue": 0.0,
         "threshold": float(wet.min()) if wet.size else np.nan,
-        "zr_a": rain.attrs.get("z_r_a"),
-        "zr_b": rain.attrs.get("z_r_b"),
     }
+    if "z_r_a" in rain.attrs:  # else pysteps takes Marshall and Palmer's
+        metadata |= {"zr_a": rain.attrs["z_r_a"], "zr_b": rain.attrs["z_r_b"]}
     return precip, None, metadata

@@ -17,11 +17,12 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 if TYPE_CHECKING:
+    from pipelines.common.provenance import FileSignature
     from pipelines.params.radar import FileHints
 
 MARSHALL_PALMER = (200.0, 1.6)
 ATTRIBUTES = ("Conventions", "title", "source", "license", "attribution")
-_ONE_AT_A_TIME = Lock()  # the readers keep a file open from one of its frames to the next
+_ONE_AT_A_TIME = Lock()  # netCDF's library bears no threads, and readers keep a file open from frame to frame
 
 
 class RadarEngine(BackendEntrypoint):
@@ -66,7 +67,7 @@ class RadarEngine(BackendEntrypoint):
         from pipelines.radar.decoding import is_store_of_frames
         from pipelines.radar.store import open_frames
 
-        path = Path(filename_or_obj)
+        path = Path(filename_or_obj).expanduser().absolute()  # it is read later, perhaps from another folder
         dataset = open_frames(path) if not hints and is_store_of_frames(path) else _frames_in(path, _hints(hints))
         dataset = dataset.drop_vars([drop_variables] if isinstance(drop_variables, str) else drop_variables or ())
         dataset.set_close(lambda: None)  # a file isn't open between looks at it, and open_mfdataset wants to close it
@@ -93,18 +94,23 @@ def _frames_in(path: Path, hints: FileHints) -> xr.Dataset:
     """Return the frames of a radar file that can be taken, in time order."""
     from pipelines.common.errors import as_unreadable
     from pipelines.common.files import as_text
+    from pipelines.common.provenance import FileSignature
     from pipelines.common.rights import Rights
     from pipelines.radar.readers.read import read_headers
     from pipelines.radar.store import dataset_of
 
-    headers, sha256 = read_headers(path, hints)
     with as_unreadable(path):
+        signature = FileSignature.of(path)
+        with _ONE_AT_A_TIME:
+            headers, sha256 = read_headers(path, hints)
         numbers = sorted((n for n, one in enumerate(headers) if one.refusal is None), key=lambda n: headers[n].time)
         if not numbers:
             raise ValueError(headers[0].refusal)
         z_r = (hints.z_r.a, hints.z_r.b) if hints.z_r else MARSHALL_PALMER
         frames = [headers[n].of_frame(z_r, as_text(path.name), sha256) for n in numbers]
-        pixels = indexing.LazilyIndexedArray(_Frames(path, numbers, frames[0].grid.shape, z_r, sha256, hints))
+        pixels = indexing.LazilyIndexedArray(
+            _Frames(path, signature, numbers, frames[0].grid.shape, z_r, sha256, hints)
+        )
         dataset = dataset_of(frames, pixels, Rights()).set_coords("crs").drop_encoding()
     dataset.attrs = {name: dataset.attrs[name] for name in ATTRIBUTES if name in dataset.attrs}
     rain = dataset["rainfall_flux"]
@@ -119,19 +125,23 @@ class _Frames(BackendArray):
     def __init__(
         self,
         path: Path,
+        signature: FileSignature,
         numbers: list[int],
         shape: tuple[int, int],
         z_r: tuple[float, float],
         sha256: str,
         hints: FileHints,
     ) -> None:
-        self.path, self.numbers, self.z_r, self.sha256, self.hints = path, numbers, z_r, sha256, hints
+        self.path, self.signature, self.numbers = path, signature, numbers
+        self.z_r, self.sha256, self.hints = z_r, sha256, hints
         self.shape, self.dtype = (len(numbers), *shape), np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._of)
 
     def _of(self, key: tuple[Any, ...]) -> Any:
+        from pipelines.common.errors import as_unreadable
+        from pipelines.common.provenance import FileSignature
         from pipelines.radar.readers.read import read_frame
 
         which, rows, columns = key
@@ -140,5 +150,10 @@ class _Frames(BackendArray):
             with _ONE_AT_A_TIME:
                 rain_rate = read_frame(self.path, self.z_r, int(number), self.sha256, self.hints).rain_rate
             frames.append(rain_rate[rows][..., columns])
-        found = np.stack(frames) if frames else np.empty((0, *np.empty(self.shape[1:])[rows][..., columns].shape))
+        with as_unreadable(self.path):  # a name like latest.h5 is another file in five minutes
+            if FileSignature.of(self.path) != self.signature:
+                raise ValueError("it changed since it was opened")
+        if not frames:
+            return np.empty((0, *self.shape[1:]), self.dtype)[:, rows][..., columns]
+        found = np.stack(frames)
         return found[0] if np.ndim(which) == 0 and not isinstance(which, slice) else found

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -125,6 +126,7 @@ def test_frames_are_read_when_they_are_looked_at(tmp_path: Path, monkeypatch: py
     assert chunked.chunks == ((1, 1, 1), (4,), (5,))
     np.testing.assert_array_equal(chunked.compute(), values[[1, 2, 0]])
     np.testing.assert_array_equal(rain.isel(time=slice(0, 0)), np.empty((0, 4, 5)))
+    assert rain.isel(time=slice(0, 0)).to_numpy().dtype == np.float32
     np.testing.assert_array_equal(rain[:, 2, 3], values[[1, 2, 0], 2, 3])
 
 
@@ -165,6 +167,27 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         dataset["rainfall_flux"].load()
 
 
+def test_a_file_that_was_replaced_is_not_taken_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_odim(tmp_path / "latest.h5", ODIM, NOON)
+    dataset = xr.open_dataset(path.name, engine="scs")
+    monkeypatch.chdir("/")
+    np.testing.assert_allclose(dataset["rainfall_flux"][0, 1].copy(), OF_ODIM, rtol=1e-5)
+    write_odim(path, ODIM[:, ::-1].copy(), NOON + timedelta(minutes=5))
+    with pytest.raises(UserError, match=rf"^{path}: it changed since it was opened$"):
+        dataset["rainfall_flux"].load()
+
+
+def test_threads_read_side_by_side(tmp_path: Path) -> None:
+    """As open_mfdataset(parallel=True) has them; netCDF's library ends the process that lets two in."""
+    files = [write_bom(tmp_path / f"{i:02}.nc", np.full((40, 40), i), NOON + timedelta(minutes=i)) for i in range(60)]
+    with ThreadPoolExecutor(8) as pool:
+        means = list(pool.map(lambda file: xr.open_dataset(file, engine="scs")["rainfall_flux"].mean().item(), files))
+    np.testing.assert_allclose(means, 0.3 * np.arange(60), rtol=1e-5)
+
+
 def test_looking_for_engines_loads_no_readers(entry_points: Path) -> None:
     """Whoever opens a netCDF file has xarray import all engines."""
     code = "import sys, xarray; xarray.backends.list_engines()['scs']; print(*sys.modules)"
@@ -193,3 +216,6 @@ def test_pysteps_imports_a_frame(tmp_path: Path) -> None:
     )
     np.testing.assert_allclose(filled, [[-1, 0, 6, 60], [0, 0, 0.3, 0.6]], rtol=1e-6)
     assert (of_amounts["accutime"], of_amounts["threshold"]) == (10.0, pytest.approx(0.3))
+    back, _ = pysteps.utils.conversion.to_reflectivity(filled.clip(0), of_amounts)  # by pysteps' own Z–R
+    assert back[0, 3] == pytest.approx(10 * np.log10(200 * 60**1.6))
+    assert np.isnan(pysteps.utils.conversion.to_raindepth(precip, metadata)[0]).all()  # of an instant: over how long?
