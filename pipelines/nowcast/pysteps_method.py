@@ -68,7 +68,13 @@ def forecast(
         raise UserError(f"precip: frames (T_in, m, n) are wanted, and it is of shape {frames.shape}")
     if (frames < 0).any():
         raise UserError("precip: mm/h are wanted, and it has values below 0: transform it back from dB first")
-    if not which.size or (which != which.round()).any() or which[0] < 1 or (np.diff(which) <= 0).any():
+    if (
+        which.ndim != 1
+        or not which.size
+        or (which != which.round()).any()
+        or which[0] < 1
+        or (np.diff(which) <= 0).any()
+    ):
         raise UserError(f"timesteps: whole steps from 1 on, in ascending order, are wanted; got {timesteps}")
     forecaster, description = _load(model)
     if words := description.misfit(round(timestep * 60), kmperpixel * 1000, str(model)):
@@ -79,7 +85,8 @@ def forecast(
     if n_ens_members is None:
         return forecaster(frames, leads)[chosen].astype(np.float64)
     return np.stack(
-        [member[chosen] for member in _members(forecaster, description, frames, leads, n_ens_members, seed)]
+        [member[chosen] for member in _members(forecaster, description, frames, leads, n_ens_members, seed)],
+        dtype=np.float64,
     )
 
 

@@ -80,7 +80,7 @@ def test_members_are_drawn_of_probabilities(tmp_path: Path, rain: np.ndarray) ->
     folder = write_model(tmp_path / "model", DESCRIPTION | {"rates": RATES})
     method = pysteps.nowcasts.get_method("scs")
     three = method(rain[:3], None, [1, 4], model=str(folder), n_ens_members=3, seed=7, **OURS)
-    assert three.shape == (3, 2, *SHAPE)
+    assert (three.shape, three.dtype) == ((3, 2, *SHAPE), np.float64)
     five = method(rain[:3], None, 4, model=str(folder), n_ens_members=5, seed=7, **OURS)
     np.testing.assert_array_equal(five[:3, [0, 3]], three)
     assert (five[3] != five[4]).any()
@@ -99,6 +99,7 @@ def test_members_are_drawn_of_probabilities(tmp_path: Path, rain: np.ndarray) ->
         ({"timesteps": [1, 1.5]}, r"^timesteps: whole steps"),
         ({"timesteps": [2, 1]}, r"^timesteps: whole steps"),
         ({"timesteps": 0}, r"^timesteps: whole steps"),
+        ({"timesteps": 3.0}, r"^timesteps: whole steps"),
         ({"timestep": 10}, r"^frames are 600 s apart, and .*model forecasts in steps of 300 s$"),
         ({"kmperpixel": 2.0}, r"^pixels are of 2000 m, and .*model was trained on 1000 m$"),
         ({"n_ens_members": 2}, r"^n_ens_members: small gives no probabilities to draw members of$"),
