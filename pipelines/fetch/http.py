@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
+from itertools import chain
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
@@ -58,13 +59,21 @@ class Http:
                 found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
                 if found is None or part is None or (int(found[1]), int(found[2])) != (part.bytes, part.size):
                     raise Changed("another part of the file than was asked for")
+                if _version(response.headers) not in ("", part.version):  # some servers don't know If-Range
+                    raise Changed("changed since a part of it came")
                 offset, size = part.bytes, part.size
-            yield Opened(offset, size, _version(response.headers), _chunks(response), _hashes(response))
+            chunks = _chunks(response)
+            if not offset and "html" in response.headers.get("Content-Type", ""):
+                first = next(chunks, b"")
+                if first.lstrip().startswith(b"<"):  # not of a server that calls all of its files so
+                    raise Refused("a web page, no file")
+                chunks = chain([first], chunks)
+            yield Opened(offset, size, _version(response.headers), chunks, _hashes(response))
 
     def list(self, folder: str) -> dict[str, str]:
         """Return the files that a page links to, but those of other folders; see `Remote`."""
         with self._get(folder, {}) as response:
-            links, base = _Links(), str(response.url)
+            links, base = _Links(), urljoin(str(response.url), ".")  # its folder, where it leads on to index.html
             links.feed(_text(response))
         found = {}
         for link in links.found:

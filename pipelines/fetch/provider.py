@@ -130,7 +130,6 @@ class Provider:
 
     def _bring_members(self, wanted: Wanted, url: str, path: PurePosixPath) -> None:
         assert self.kind is not None
-        source = f"{self.kind}://{{}}::{url}"
         files = [PurePosixPath(row.file) for row in self.manifest.of(url)]
         names = [str(file.relative_to(path)) for file in files if file.is_relative_to(path)]
         known = [name for name in names if fits(name, wanted.members)]
@@ -146,7 +145,7 @@ class Provider:
             rows = []
             for member, file in sorted(members.items()):
                 target = path / member
-                row = Row(str(target), file.stat().st_size, sha256(file), source.format(member), version)
+                row = Row(str(target), file.stat().st_size, sha256(file), f"{self.kind}://{member}::{url}", version)
                 try:
                     place(file, self.folder / target, self.folder)
                 except ValueError as error:
@@ -161,7 +160,7 @@ class Provider:
             self._failed(f"{url}: {name}", ValueError(why))
         for pattern, time in zip(wanted.members, wanted.times or (None,) * len(wanted.members), strict=True):
             if not any(fits(str(member), (pattern,)) for member in members):
-                self._missing(source.format(pattern), time)
+                self._missing(f"{self.kind}://{pattern}::{url}", time)
 
     def _fetch(self, wanted: Wanted, url: str) -> tuple[Path, str, str]:
         """Bring a file, and hold it to the table of hashes where that lists it."""

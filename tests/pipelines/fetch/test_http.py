@@ -93,10 +93,13 @@ def test_what_was_killed_goes_on_in_the_next_fetch(site: Site, tmp_path: Path) -
     assert site.asked("/rain_0000.h5")[-1]["Range"] == "bytes=1500000-"
 
 
+@pytest.mark.parametrize("knows_if_range", [False, True])
 @pytest.mark.parametrize("between", [False, True])
-def test_a_file_that_changes_under_way_comes_anew(site: Site, tmp_path: Path, between: bool) -> None:
-    """Within one fetch, and between one that was cut off and the next."""
-    other = BIG[::-1]
+def test_a_file_that_changes_under_way_comes_anew(
+    site: Site, tmp_path: Path, between: bool, knows_if_range: bool
+) -> None:
+    """Within one fetch, and between one that was cut off and the next; of the same length."""
+    other, site.knows_if_range = BIG[::-1], knows_if_range
     site.files["/rain_0000.h5"] = BIG
     site.faults["/rain_0000.h5"] = [(1_500_000, other), *[503] * 5 * between]
     assert bring(site, tmp_path).files == (not between)
@@ -148,6 +151,17 @@ def test_an_answer_without_the_file_is_no_file(site: Site, tmp_path: Path, statu
     site.faults["/rain_0000.h5"] = [status] * 6
     fetched = bring(site, tmp_path)
     assert f"HTTP {status}" in fetched.failed[0] and fetched.passing == passing and fetched.files == 0
+
+
+def test_a_web_page_in_the_place_of_a_file_is_none(site: Site, tmp_path: Path) -> None:
+    """A server at work answers all with one, and 200; some call whatever they have a page."""
+    site.files["/rain_0000.h5"] = b"\n<!doctype html><p>We are back in an hour"
+    site.headers["/rain_0000.h5"]["Content-Type"] = "text/html; charset=utf-8"
+    assert bring(site, tmp_path).failed == [f"{site.address}/rain_0000.h5: a web page, no file"]
+    assert not (tmp_path / "rain_0000.h5").exists() and manifest(tmp_path) == []
+    site.files["/rain_0000.h5"] = BIG
+    assert bring(site, tmp_path).files == 1
+    assert_whole(tmp_path, BIG)
 
 
 def test_no_content_is_a_missing_time(site: Site, tmp_path: Path) -> None:
@@ -223,6 +237,12 @@ def test_a_listing_gives_the_names_and_never_one_outside(site: Site, tmp_path: P
     assert {path.name for path in tmp_path.rglob("*.h5")} == {"rain_0001.h5", "rain_0002 b.h5", "rain_0003.h5"}
     assert "secret" not in (tmp_path / "in/.manifest.csv").read_text()
     assert bring(site, tmp_path / "in", "/d/%d/none_*.h5").missing[0][0] == "2024-06-01T00:00:00Z"
+
+
+def test_a_listing_may_be_at_an_address_of_its_own(site: Site, tmp_path: Path) -> None:
+    site.faults["/d/01/"] = [(302, {"Location": "index.html?sort=name"})]
+    site.files = {"/d/01/index.html?sort=name": b'<a href="rain_1.h5"><a href="?sort=size">', "/d/01/rain_1.h5": b"1"}
+    assert bring(site, tmp_path, "/d/%d/rain_*.h5").files == 1
 
 
 def test_a_file_that_fits_two_times_comes_once(site: Site, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,15 @@ def test_a_folder(tmp_path: Path) -> None:
     assert fetched.files == 2 and [time for time, _ in fetched.missing] == ["2024-06-01T00:02:00Z"]
     assert (tmp_path / "to/2024/r_04.h5").read_bytes() == b"4"
     assert bring(f"file://{tmp_path}/from/%Y/r_*.h5", tmp_path / "all").files == 2
+
+
+def test_a_path_may_have_braces(tmp_path: Path) -> None:
+    (tmp_path / "{a}").mkdir()
+    with tarfile.open(tmp_path / "{a}/all.tar", "w") as archive:
+        archive.add(__file__, "r_00.py")
+    fetched = bring(f"tar://r_%M.py::{tmp_path}/{{a}}/all.tar", tmp_path / "to")
+    assert (fetched.files, len(fetched.missing)) == (1, 2)
+    assert (tmp_path / "to/all.tar/r_00.py").read_bytes() == Path(__file__).read_bytes()
 
 
 def test_what_broke_off_in_a_folder_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
