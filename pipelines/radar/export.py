@@ -62,7 +62,8 @@ def export_store(
         raise UserError(f"{out}: it lies in the store itself")
     guarded(is_store_of_frames, store, limits=limits)  # it may be someone else's
     packed = open_packed(store)
-    grid = grid_of(decode_frames(packed, str(store)))
+    with as_unreadable(store):
+        grid = grid_of(decode_frames(packed, str(store)))
     rain = packed["rainfall_flux"].variable.chunk({"time": shard_frames(grid.shape), "y": -1, "x": -1})
     packing = rain.attrs["scale_factor"], rain.attrs.get("add_offset", 0), rain.attrs.get("_FillValue", -1)
     if rain.dtype != np.uint16 or not np.allclose(packing, (RESOLUTION, 0, NO_DATA), atol=0):

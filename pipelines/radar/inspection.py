@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from pipelines.common.errors import as_unreadable
 from pipelines.common.files import write_text
 from pipelines.common.limits import Limits
 from pipelines.common.progress import track
@@ -45,6 +46,8 @@ def inspect_store(store: Path, page: Path, limits: Limits = Limits()) -> str:  #
     """
     guarded(is_store_of_frames, store, limits=limits)  # it may be someone else's
     dataset = open_frames(store)
+    with as_unreadable(store):
+        grid_of(dataset)
     quarantine_table, quality_table = tables_of(store)
     quality = _quality(dataset, quality_table)
     facts, gaps = _facts(dataset, quality), find_gaps(dataset)

@@ -69,7 +69,8 @@ class RadarEngine(BackendEntrypoint):
 
         path = Path(filename_or_obj).expanduser().absolute()  # it is read later, perhaps from another folder
         dataset = open_frames(path) if not hints and is_store_of_frames(path) else _frames_in(path, _hints(hints))
-        dataset = dataset.drop_vars([drop_variables] if isinstance(drop_variables, str) else drop_variables or ())
+        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
+        dataset = dataset.drop_vars(dropped, errors="ignore")  # as xarray's own engines do
         dataset.set_close(lambda: None)  # a file isn't open between looks at it, and open_mfdataset wants to close it
         return dataset
 

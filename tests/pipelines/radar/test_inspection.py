@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from archive import moving_cells, write_store
 from radar_files import name_of, write_odim
 from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.common.errors import UserError
 from pipelines.radar.inspection import inspect_store
+from pipelines.radar.store import open_frames
 
 START = datetime(2021, 2, 28, 23, 50)
 PARAMS = "params.yaml"
@@ -83,3 +85,11 @@ def test_a_store_without_tables(archive):
     assert facts[0] == facts[1]
     with pytest.raises(UserError, match="not a store of frames"):
         inspect_store(archive / "in", archive / "b.html")
+
+
+def test_someone_elses_store_from_south_to_north_is_one_line(tmp_path):
+    own = open_frames(write_store(tmp_path / "own.zarr", moving_cells("2024-06-01T12:00", 2)))
+    own.drop_encoding().isel(y=slice(None, None, -1)).to_zarr(tmp_path / "south.zarr", zarr_format=3)
+    with pytest.raises(UserError, match=r"south\.zarr: y must run north to south$"):
+        inspect_store(tmp_path / "south.zarr", tmp_path / "south.html")
+    assert not (tmp_path / "south.html").exists()

@@ -144,6 +144,13 @@ def test_a_store_of_frames_is_one_too(tmp_path: Path) -> None:
     dataset = xr.open_dataset(write_store(tmp_path / "radar.zarr", frames), engine="scs")
     np.testing.assert_allclose(dataset["rainfall_flux"][1], frames[1].rain_rate, atol=0.00501)
     assert dataset.attrs["license"] == "CC0-1.0"
+    packing = {"dtype": "uint16", "scale_factor": 0.01, "_FillValue": np.uint16(65535)}
+    dataset.drop_encoding().isel(y=slice(None, None, -1)).to_zarr(
+        tmp_path / "south.zarr", zarr_format=3, consolidated=False, encoding={"rainfall_flux": packing}
+    )
+    south = xr.open_dataset(tmp_path / "south.zarr", engine="scs", drop_variables=["lat", "nosuch"])
+    np.testing.assert_array_equal(south["y"], dataset["y"])
+    np.testing.assert_allclose(south["rainfall_flux"], dataset["rainfall_flux"], rtol=1e-6)
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
