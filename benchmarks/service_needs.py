@@ -28,7 +28,7 @@ from inbox_file import write_file  # noqa: E402
 from flows.services import processes_of  # noqa: E402
 from pipelines.common.login import read_login  # noqa: E402
 
-PORTS = 4397, 5397
+PORTS = 4397, 5397, 4398  # of Prefect, MLflow and the page
 SIZE, STEP = 256, timedelta(minutes=5)
 REST_S = 60
 MB = 1e6
@@ -122,7 +122,9 @@ def main(folder: Path, count: int, cycles: int = 2) -> None:
     register(folder)
     login = read_login(folder)
     ours = os.environ | {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "2"}
-    command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(PORTS[0]), "--mlflow-port", str(PORTS[1])]
+    names_of_ports = "--prefect-port", "--mlflow-port", "--page-port"
+    options = (word for name, port in zip(names_of_ports, PORTS, strict=True) for word in (name, str(port)))
+    command = [sys.executable, "-m", "flows.serve", *options]
     with subprocess.Popen(command, env=ours, stdout=subprocess.PIPE, text=True) as serve:
         assert serve.stdout is not None
         while not serve.stdout.readline().startswith("Prefect: "):

@@ -27,10 +27,10 @@ def show_forecast(domain: Domain, published: PublishedForecast) -> None:
     model = literal(f"{attributes.model_name} version {attrs['model_version']}")
     server = printable(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if server.startswith("http") and attributes.model_version is not None:
-        page = f"models/{quote(attributes.model_name, '')}/versions/{quote(attributes.model_version, '')}"
-        model = f"[{model}]({server.rstrip('/')}/#/{page})"
-    page = os.environ.get("SCS_PAGE_URL", "").rstrip("/")
-    page = f"{page}/{domain.name}/" if page else (domain.out.resolve().parent / PAGE).as_uri()
+        place = f"models/{quote(attributes.model_name, '')}/versions/{quote(attributes.model_version, '')}"
+        model = f"[{model}]({server.rstrip('/')}/#/{place})"
+    served = os.environ.get("SCS_PAGE_URL", "").rstrip("/")
+    page = f"{served}/{domain.name}/" if served else (domain.out.resolve().parent / PAGE).as_uri()
     names = (*WHOLE.values(), *SOME.values(), COGS, MAPS)
     files = [f"[{name}]({(folder / name).as_uri()})" for name in names if (folder / name).exists()]
     lines = [

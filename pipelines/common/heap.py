@@ -5,7 +5,7 @@ import sys
 
 
 def trim() -> None:
-    """Give memory that is free, and that the C library keeps for later, back to the system; on Linux with glibc.
+    """Return memory that is free, and that the C library keeps for later, to the system; on Linux with glibc.
 
     What a network takes in a tile is many arrays of some megabytes: of a continent 0.8 GB stay in the process else.
     """

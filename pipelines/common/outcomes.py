@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from pipelines.common.executor import Executor
 from pipelines.common.ingest_cache import IngestCache
 from pipelines.common.limits import Limits
+from pipelines.common.progress import progress_bars
 from pipelines.common.workers import Failure
 
 Record = TypeVar("Record")
@@ -62,7 +63,7 @@ def find_outcomes(
         TextColumn(f"{{task.fields[good]}} {counted}, {{task.fields[bad]}} bad"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, transient=True) as progress:
+    with progress_bars(*columns) as progress:
         good = bad = 0
         bar = progress.add_task(f"decode {files}", total=len(new), good=0, bad=0)
         for i, answer in zip(new, executor.decode(decode, [tasks[i].arguments for i in new], limits), strict=True):

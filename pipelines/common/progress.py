@@ -1,16 +1,24 @@
-"""Progress of a loop, for who watches."""
+"""How far a loop is, for who watches."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track as rich_track
+from rich.progress import Progress, ProgressColumn
 
 Item = TypeVar("Item")
 
 
+def progress_bars(*columns: ProgressColumn) -> Progress:
+    """Return bars of some columns, rich's own by default: on a terminal alone, and never in a command's output."""
+    console = Console(stderr=True)
+    return Progress(
+        *(columns or Progress.get_default_columns()), console=console, transient=True, disable=not console.is_terminal
+    )
+
+
 def track(items: Iterable[Item], what: str, total: float | None = None) -> Iterator[Item]:
-    """Yield items, and show how far they are; on a terminal alone, and never where what a command prints is read.
+    """Yield items, and show how far they are.
 
     Parameters
     ----------
@@ -19,5 +27,5 @@ def track(items: Iterable[Item], what: str, total: float | None = None) -> Itera
     total : float, optional
         How many there are, where they don't say.
     """
-    console = Console(stderr=True)
-    yield from rich_track(items, what, total=total, console=console, transient=True, disable=not console.is_terminal)
+    with progress_bars() as bars:
+        yield from bars.track(items, total=total, description=what)

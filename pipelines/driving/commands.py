@@ -18,7 +18,7 @@ def steer(
     model: Annotated[str, typer.Option(help="MLflow URI of a registered model")] = "models:/steering-angle@champion",
     out: Annotated[Path | None, typer.Option(help="CSV to write; without it, to the terminal")] = None,
 ) -> None:
-    """Say the wheel's angle after each frame of SOURCE, of any length. For study: it drives no car."""
+    """Write the wheel's angle after each frame of SOURCE, of any length. For study: it drives no car."""
     if not source.exists():
         raise UserError(f"{source}: no such file")
     from pipelines.driving.steer import steer as steer_source

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.progress import Progress
 
 from pipelines.common.errors import UserError
 from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path
 from pipelines.common.limits import Limits
+from pipelines.common.progress import progress_bars
 from pipelines.common.provenance import find_source
 from pipelines.common.quarantine import print_rejected, write_quarantine
 from pipelines.common.splits import SPLITS as SPLIT_NAMES
@@ -151,7 +151,7 @@ def _decoded(
 ) -> Iterator[tuple[Wanted, list[int], str, set[int]]]:
     """Decode the frames of each session into ``writer``; yield which there are, their digest, and their checksums."""
     target = params.height, params.width
-    with Progress(transient=True) as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("decode drives", total=sum(len(session) for _, session in wanted))
         for drive, session in wanted:
             path, size, read = drive.path.absolute(), None, Read()

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.limits import MB
+from pipelines.common.progress import progress_bars
 from pipelines.common.text import printable
 from pipelines.fetch.archive import fetch
 from pipelines.fetch.manifest import MISSING
@@ -30,9 +30,8 @@ def fetch_archive(name: str, start: str | None, end: str | None, folder: Path) -
     """
     settings = _settings(name)
     first, last = parse_time(start, "--from"), parse_time(end, "--to")
-    console = Console(stderr=True)
     columns = TextColumn(printable(name)), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bars(*columns) as bar:
         task = bar.add_task("", total=None)
         fetched = fetch(
             name, settings, folder, first, last, lambda done, of: bar.update(task, completed=done, total=of)

@@ -96,7 +96,7 @@ def score_methods(
         methods = []
         for name, make in factories.items():
             try:
-                make(pixel_m, step_s)
+                make(pixel_m, step_s)  # it refuses here; who scores a time makes its own
                 methods.append(name)
             except UserError as error:
                 refused[name] = f"{store}: {error}"

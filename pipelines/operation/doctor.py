@@ -90,7 +90,7 @@ def _installed(name: str) -> str | None:
 
 
 def gpu() -> Iterator[Finding]:
-    """Say what torch computes on; a GPU that torch can't see is told of."""
+    """Look at what torch computes on; a GPU that it can't use is wrong."""
     import torch
 
     if torch.cuda.is_available():

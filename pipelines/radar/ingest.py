@@ -12,11 +12,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import Progress
-
 from pipelines.common.errors import UserError
 from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path, exclusive
+from pipelines.common.progress import progress_bars
 from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
 from pipelines.common.rights import Rights
@@ -92,7 +91,7 @@ def ingest_radar(
     with (
         exclusive(work / ".lock", wait_s=1.0),
         closing(FrameCache(work, made_by)) as cache,
-        Progress(transient=True) as progress,
+        progress_bars() as progress,
     ):
         ingestion = Ingestion(source, cache, Shards(work / "shards"), params, archive, strict, progress, executor)
         ingestion.read_headers(files)

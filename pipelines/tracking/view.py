@@ -16,7 +16,7 @@ NOTE = "[Runs by their scores](#/experiments/{id}/runs?viewStateShareKey={view})
 
 
 def share_view(of: RegisteredModel) -> None:
-    """Give the experiment of a registered model the view `VIEW`, and a description that leads there if it has none."""
+    """Set the view `VIEW` of a registered model's experiment, and a description that leads there if it has none."""
     client = connect(of.name)
     experiment = client.get_experiment_by_name(of.name)
     assert experiment is not None  # connect has made it

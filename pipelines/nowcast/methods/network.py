@@ -110,7 +110,7 @@ class NetworkForecaster:
             yield said
 
     def finish(self, order: Rain | OnDisk, motion: lagrangian.Displacement, newest: Rain) -> None:
-        """Give fields (leads, H, W) in moving coordinates the newest frame's amounts, and move them on: in place."""
+        """Match fields (leads, H, W) in moving coordinates to the newest frame's amounts, move them on, in place."""
         H, W = newest.shape
         ways = lagrangian.trajectories(motion, len(order), slice(0, H), slice(0, W), backward=True)
         for lead, way in enumerate(ways):

@@ -65,6 +65,8 @@ def rows(forecast: xr.Dataset) -> Iterator[dict[str, Any]]:
 
 def write_tables(forecast: xr.Dataset, table: Path, document: Path) -> None:
     """Write the areas of a forecast as CSV, a line each area, variable and time, and as JSON, which has words too."""
+    from pipelines.operation.products.probability_maps import in_words  # here: what draws is slow to import
+
     of_areas = list(rows(forecast))
     parts = {f"{LABELS[kind]}_{one}": (kind, one) for kind in LABELS for row in of_areas for one in row.get(kind, {})}
     columns = ["area", "quantity", "units", "valid_time", "mean", *(["members", *parts] if parts else [])]
@@ -74,8 +76,6 @@ def write_tables(forecast: xr.Dataset, table: Path, document: Path) -> None:
         for row in of_areas:
             given = {column: row.get(kind, {}).get(one) for column, (kind, one) in parts.items()}
             writer.writerow(row | given | {"area": csv_cell(row["area"])})
-    from pipelines.operation.products.probability_maps import in_words  # here: what draws is slow to import
-
     for row in of_areas:
         for kind in LABELS.keys() & row.keys():
             row[kind] = [{LABELS[kind]: float(one), "value": value} for one, value in row[kind].items()]

@@ -60,7 +60,8 @@ def test_ctrl_c_ends_it_at_once_and_keeps_what_came(tmp_path: Path) -> None:
         site.files = {f"/rain_{minute:02}.h5": b"x" for minute in range(2)}
         for minute in range(2, 60):
             site.faults[f"/rain_{minute:02}.h5"] = [(503, {"Retry-After": "600"})]
-        write_params(tmp_path, radar={"url": f"{site.address}/rain_%M.h5", "step_s": 60, "rate": 50.0})
+        # One after the other: a 503 keeps all waiting, those that would come as well.
+        write_params(tmp_path, radar={"url": f"{site.address}/rain_%M.h5", "step_s": 60, "rate": 50.0, "parallel": 1})
         code = (
             "import signal; from pipelines.cli import main; "
             "signal.signal(signal.SIGINT, signal.default_int_handler); main()"  # which a job in the background ignores
