@@ -180,7 +180,7 @@ def cycle(domain: Domain, params: IngestRadar, now: np.datetime64, notes: list[s
     check_age(reference, now, domain.policy.max_age_minutes, live.path)
     folder = domain.out / stamp(reference)
     done = f"{folder} is published already"
-    if not folder.exists():
+    if made := not folder.exists():
         result, observed = make_forecast(live, snapshot, domain)
         publish(result, observed, folder, domain.leave_out)
         done = f"published {folder}: {result.sizes['lead_time']} lead times, {result.attrs['source']}"
@@ -189,7 +189,7 @@ def cycle(domain: Domain, params: IngestRadar, now: np.datetime64, notes: list[s
             notes.append(warning)
     # A run that was killed after it had published has not got so far.
     newest = read_latest(domain.out)["forecast"]
-    if newest is None or newest["folder"] != folder.name:
+    if made or newest is None or newest["folder"] != folder.name:
         announce(domain, folder)
     return done
 

@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -161,6 +162,10 @@ def test_a_published_cycle_is_not_published_again(domain: Path) -> None:
         assert "2024-06-01T12:20:00" in issued.attrs["missing_frames"], "a late frame changes no published cycle"
     assert stored() == [frame.time for frame in FRAMES[:6]]
     assert published() == ["20240601T121500Z", "20240601T122500Z"]
+    # but for one that was removed, to be made again; then what shows it follows
+    shutil.rmtree("data/out/here/20240601T122500Z")
+    assert "published data/out/here/20240601T122500Z" in cycle().message
+    assert json.loads(Path("data/out/here/latest.json").read_text())["forecast"]["missing_frames"] == []
 
 
 def test_bad_files_are_told_of_in_the_state_and_good_frames_go_in(domain: Path) -> None:

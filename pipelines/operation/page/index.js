@@ -14,7 +14,7 @@ const LINES = { issued: ["#1259a8", ""], extrapolation: ["#9a4a00", "7 4"], pers
 let domain, folder;            // that is shown
 let state, map, scores;        // its scripts' values
 let layer, at = 0, shown = null; // a layer of the map, the number of its time, and the field that is drawn
-let turn = 0, playing = false; // what was asked for last; whether it plays
+let turn = 0, playing = null;    // what was asked for last; the round that plays
 let fields = new Map();        // promises of fields, by name
 let view = { x: 0, y: 0, zoom: 1 }; // left, top in shares of the map
 let cross = null;              // where values are told, in shares of the map
@@ -239,11 +239,12 @@ function chooseLayer(level) {
   // The same time as before; at first, and where there is none, the newest observed one or the first forecast.
   const newest = Math.max(0, layer.frames.findLastIndex((one) => !isForecast(one)));
   const same = layer.frames.findIndex((one) => one.time === time);
+  at = same < 0 ? newest : same;
   $("slider").max = layer.frames.length - 1;
   showTicks();
   showTable();
   showLegend();
-  show(same < 0 ? newest : same);
+  show(at);
 }
 
 function showTicks() {
@@ -313,14 +314,21 @@ function showTime() {
 }
 
 async function play() {
-  playing = !playing;
+  const own = playing = playing ? null : {};
   $("play").textContent = playing ? "❚❚ Pause" : "▶ Play";
-  $("play").setAttribute("aria-pressed", playing);
-  while (playing) {
+  $("play").setAttribute("aria-pressed", !!playing);
+  while (own && own === playing) {
     await show(at + 1 < layer.frames.length ? at + 1 : 0);
+    if (own !== playing) return; // another round, or none, or another domain
     const pause = at + 1 === layer.frames.length || leadOf(layer.frames[at]) === 0;
     await new Promise((done) => setTimeout(done, pause ? PAUSE_MS : STEP_MS));
   }
+}
+
+// What was asked for is of a map that goes.
+function stop() {
+  turn++;
+  if (playing) play();
 }
 
 const step = (by) => { if (playing) play(); show(Math.min(Math.max(at + by, 0), layer.frames.length - 1)); };
@@ -484,6 +492,10 @@ async function open() {
   const wanted = domains.find(([name]) => `#${name}` === location.hash) ?? domains[0];
   if (!wanted || wanted[0] === domain) return;
   [domain, folder] = wanted;
+  stop();
+  refresh.told = null; // nothing of the other stays
+  for (const id of ["status", "alarms", "facts", "files", "chart", "scores", "cycles"]) $(id).replaceChildren();
+  $("alarms").hidden = $("score").parentElement.hidden = $("view").hidden = $("times").hidden = true;
   [state, map, scores, layer, shown, fields] = [null, null, null, undefined, null, new Map()];
   [view, cross] = [{ x: 0, y: 0, zoom: 1 }, null];
   $("domain").value = domain;
@@ -495,10 +507,11 @@ async function open() {
 async function refresh() {
   const own = domain, [newState, newScores] = await Promise.all(["state", "scores"].map((name) => load(`${folder}/page/${name}.js`, `${domain}/${name}`, true)));
   if (own !== domain) return;
-  const wanted = newState?.forecast?.folder;
-  if (newState && wanted && (!map || wanted !== state.forecast.folder)) {
-    const newMap = await load(`${folder}/page/${wanted}/map.js`, `${domain}/${wanted}/map`);
+  const wanted = newState?.forecast; // of the same time it may have been made again, or there is none any more
+  if (newState && !(map && JSON.stringify(wanted) === JSON.stringify(state.forecast))) {
+    const newMap = wanted && await load(`${folder}/page/${wanted.folder}/map.js`, `${domain}/${wanted.folder}/map`, true);
     if (own !== domain) return;
+    if (!newMap) stop();
     for (const of of newMap?.layers ?? []) of.frames = of.frames.map(([time, highest, wet, known]) => ({ time, highest, wet, known }));
     [state, map, fields, shown] = [newState, newMap, new Map(), null];
   } else state = newState ?? state;

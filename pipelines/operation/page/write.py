@@ -31,6 +31,7 @@ from pipelines.operation.page.scales import SCALES
 from pipelines.operation.page.scores import scores_by_lead
 from pipelines.operation.page.script import script
 from pipelines.operation.products.latest import TEXTS, read_latest
+from pipelines.operation.products.names import NETCDF
 from pipelines.operation.products.names import PAGE as INDEX
 from pipelines.operation.products.published import opened
 from pipelines.params.operation import Domain
@@ -66,7 +67,7 @@ def update_page(domain: Domain, domains: Iterable[Domain], *, scores: bool = Fal
         latest = read_latest(domain.out)
         forecast = latest["forecast"]
         try:
-            if forecast and not (page / forecast["folder"] / "map.js").exists():
+            if forecast and not _has_map(domain, forecast["folder"]):
                 _write_map(domain, forecast["folder"])
             if scores:
                 told = scores_by_lead(domain.out, domain.skill_days)
@@ -106,6 +107,15 @@ def _state(domain: Domain, latest: dict[str, Any]) -> dict[str, Any]:
         and {name: forecast[name] for name in SHOWN if name in forecast}
         | {"files": {kind: file for kind, file in forecast["files"].items() if isinstance(file, str)}},
     }
+
+
+def _has_map(domain: Domain, name: str) -> bool:
+    """Whether a forecast has a map that was made of it: of one that was made again, the map is too old."""
+    try:
+        made = (domain.out / PAGE / name / "map.js").stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return made >= (domain.out / name / NETCDF).stat().st_mtime_ns
 
 
 def _write_map(domain: Domain, name: str) -> None:

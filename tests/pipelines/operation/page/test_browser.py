@@ -244,6 +244,36 @@ def test_it_plays_in_order_over_and_over_until_it_is_told_not_to(context: Browse
     assert len(page.evaluate("seen")) <= len(seen) + 1, "it stands"
 
 
+def test_pausing_and_playing_at_once_and_another_domain_leave_one_round_or_none(
+    context: BrowserContext, troubles: list[str], tmp_path: Path
+) -> None:
+    domain = site(tmp_path, FRAMES, minutes=15)
+    update_latest(domain, alarms={"no-forecast": "of here"})
+    update_page(domain, [domain, domain.model_copy(update={"name": "other", "out": tmp_path / "none-yet"})])
+    page = opened(context, (tmp_path / "index.html").as_uri())
+    page.keyboard.press("End")
+    at_time(page, TIMES[-1])
+    page.evaluate(
+        "() => { window.seen = []; const one = document.getElementById('map');"
+        " new MutationObserver(() => seen.push(performance.now())).observe(one, { attributeFilter: ['data-time'] }); }"
+    )
+    for _ in range(3):
+        page.keyboard.press("Space")
+    assert eventually(lambda: page.evaluate("seen.length") >= 5)
+    gaps = np.diff(page.evaluate("seen"))
+    assert gaps[1:].min() > 250, "one round plays, though the first was still waiting"
+    page.select_option("#domain", "other")
+    page.get_by_text("nothing has been published yet").wait_for()
+    assert page.text_content("#play") == "▶ Play"
+    left = page.evaluate("['alarms', 'facts', 'files', 'chart', 'scores'].filter((id) => $(id).textContent)")
+    assert left == [] and page.locator("#map").is_hidden(), "nothing of one domain stands under the name of another"
+    page.wait_for_timeout(1600)
+    page.select_option("#domain", "here")
+    page.wait_for_selector("#map[data-shown=full]")
+    assert page.locator("#facts dd").count() > 5
+    assert not any("Error" in one for one in troubles if "none-yet" not in one), troubles
+
+
 def test_an_alarm_that_comes_while_the_page_is_open_and_text_that_would_run(
     context: BrowserContext, troubles: list[str], tmp_path: Path
 ) -> None:
@@ -264,6 +294,33 @@ def test_an_alarm_that_comes_while_the_page_is_open_and_text_that_would_run(
     assert page.locator("img, body script").count() == 0
     page.mouse.move(300, 60)
     assert page.evaluate(CONTRASTS)
+    assert troubles == []
+
+
+def test_a_forecast_that_is_made_again_or_gone_while_the_page_is_open(
+    context: BrowserContext, troubles: list[str], tmp_path: Path
+) -> None:
+    domain = site(tmp_path, FRAMES, minutes=15)
+    page = opened(context, (tmp_path / "index.html").as_uri())
+    told = read_latest(domain.out)["forecast"]
+    with xr.load_dataset(domain.out / CYCLE / "forecast.nc", decode_timedelta=False) as forecast:
+        forecast["rainfall_flux"][:] = 42.0
+        forecast.to_netcdf(domain.out / CYCLE / "forecast.nc")
+    update_latest(domain, forecast=told | {"model_version": "2"}, alarms={})
+    update_page(domain, [domain])
+    page.evaluate("refresh()")
+    page.wait_for_selector("#map[data-shown=full]")
+    page.keyboard.press("End")
+    at_time(page, TIMES[-1])
+    assert "highest 42 mm/h" in page.get_attribute("#map", "aria-label")
+    page.keyboard.press("Space")
+    (domain.out / "latest.json").unlink()
+    update_latest(domain, alarms={"stale-input": "since the radar is off"})
+    update_page(domain, [domain])
+    page.evaluate("refresh()")
+    page.get_by_text("no forecast yet").wait_for()
+    assert page.locator("#map").is_hidden() and page.get_by_role("alert").is_visible()
+    page.wait_for_timeout(1600)
     assert troubles == []
 
 
