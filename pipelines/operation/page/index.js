@@ -129,8 +129,8 @@ function showStatus() {
   } else {
     const age = Math.floor((Date.now() - new Date(forecast.reference_time)) / 60000), old = limit !== null && age > limit;
     const fallback = forecast.fallback !== "none";
-    if (old) told.unshift(["old data", `the newest frame is ${duration(age)} old, and ${limit} minutes are allowed`, null]);
-    if (age < -5) told.unshift(["clock", `the newest frame is ${duration(-age)} ahead of this computer's clock`, null]);
+    if (old) told.unshift(["old data", `the newest frame is older than the ${limit} minutes that are allowed`, null]);
+    if (age < -5) told.unshift(["clock", "the newest frame is ahead of this computer's clock", null]);
     if (fallback && !alarms.some((one) => one.kind === "fallback")) told.push(["fallback", forecast.fallback, null]);
     describe($("status"), [
       ["Newest frame", both(forecast.reference_time)],
@@ -143,7 +143,7 @@ function showStatus() {
   const before = $("alarms").textContent;
   const lines = told.map(([kind, message, since]) => element("div", "", { class: "alarm" },
     element("b", kind), element("span", message), element("span", since ? `since ${both(since)}` : "")));
-  if (lines.map((one) => one.textContent).join("") !== before) $("alarms").replaceChildren(...lines); // read out once
+  if (lines.map((one) => one.textContent).join("") !== before) $("alarms").replaceChildren(...lines); // read out once: no text of theirs counts minutes
   $("alarms").hidden = !lines.length;
 }
 

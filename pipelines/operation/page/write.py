@@ -111,11 +111,10 @@ def _state(domain: Domain, latest: dict[str, Any]) -> dict[str, Any]:
 
 def _has_map(domain: Domain, name: str) -> bool:
     """Whether a forecast has a map that was made of it: of one that was made again, the map is too old."""
-    try:
-        made = (domain.out / PAGE / name / "map.js").stat().st_mtime_ns
-    except FileNotFoundError:
-        return False
-    return made >= (domain.out / name / NETCDF).stat().st_mtime_ns
+    drawn, forecast = domain.out / PAGE / name / "map.js", domain.out / name / NETCDF
+    if not (drawn.exists() and forecast.exists()):
+        return drawn.exists()
+    return drawn.stat().st_mtime_ns >= forecast.stat().st_mtime_ns
 
 
 def _write_map(domain: Domain, name: str) -> None:

@@ -290,6 +290,9 @@ def test_an_alarm_that_comes_while_the_page_is_open_and_text_that_would_run(
     alarm.wait_for()
     assert alarm.locator("div").count() == 3, "old data, the alarm, the fallback"
     assert HOSTILE in alarm.inner_text() and "old data" in alarm.inner_text()
+    first = "document.querySelector('.alarm')"
+    page.evaluate(f"window.kept = {first}; const real = Date.now; Date.now = () => real() + 3600000; showStatus()")
+    assert page.evaluate(f"kept === {first}"), "a screen reader reads it out once, not every minute"
     assert page.locator("#facts dd").first.inner_text() == HOSTILE
     assert page.locator("img, body script").count() == 0
     page.mouse.move(300, 60)
