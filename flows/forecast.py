@@ -121,7 +121,7 @@ def forecast(domain: str, now: datetime | None = None) -> State:
     """
     log = get_run_logger()
     clock = utc(now)
-    if later := later_run_due(domain):
+    if later := later_run_due():
         return Completed(message=overtaken(later))
     notes: list[str] = []
     with ExitStack() as held:

@@ -67,8 +67,8 @@ async def _complete(client: PrefectClient, runs: list[FlowRun], message: str) ->
     await client.request("POST", path, json=asked)  # type: ignore[arg-type]
 
 
-def later_run_due(domain: str) -> datetime | None:
-    """Return for when a later run of the present one's deployment and domain was wanted, if it is due by now."""
+def later_run_due() -> datetime | None:
+    """Return for when a later run of the present one's deployment and parameters was wanted, if it is due by now."""
     context = FlowRunContext.get()
     own = context.flow_run if context else None
     if own is None or own.deployment_id is None or own.expected_start_time is None:
@@ -80,6 +80,6 @@ def later_run_due(domain: str) -> datetime | None:
     )
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=due)
-    times = [run.expected_start_time for run in runs if run.parameters.get("domain") == domain]
+    times = [run.expected_start_time for run in runs if run.parameters == own.parameters]
     later = [time for time in times if time is not None and time > own.expected_start_time]
     return max(later, default=None)

@@ -234,6 +234,11 @@ def test_a_run_that_a_later_one_has_overtaken_skips_itself(inbox: Path) -> None:
         ]
         tomorrow = Scheduled(scheduled_time=now + timedelta(hours=1))
         client.create_flow_run_from_deployment(deployment, state=tomorrow)
+        client.create_flow_run_from_deployment(  # of another clock: it does something else
+            deployment,
+            parameters={"domain": "faulty", "now": "2024-06-01T18:00:00+00:00"},
+            state=Scheduled(scheduled_time=now - timedelta(minutes=30)),
+        )
         states = []
         for run in runs:
             client.set_flow_run_state(run.id, Pending())
