@@ -70,10 +70,14 @@ def archive(domain: str, now: datetime | None = None) -> State:
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
             done, failures = _archive(settings, clock) if folder else ("the live store keeps all", [])
-            removed = remove(settings, datetime.now(UTC)) if settings.removes else []
         except (UserError, OSError) as error:
             log.error("%s: not archived: %s", printable(domain), error)
             return Failed(message=f"not archived: {error}")
+        removed = list[str]()
+        try:
+            removed = remove(settings, datetime.now(UTC)) if settings.removes else []
+        except OSError as error:
+            failures.append(f"not all is removed that is to go: {error}")
     done += f"; removed: {', '.join(removed)}" if removed else ""
     for failure in failures:
         log.error("%s: %s", domain, failure)

@@ -10,6 +10,7 @@ from conftest import Served, write_params
 from domains import domain_in
 from prefect.client.schemas.objects import State
 
+import flows.archive as of_archive
 from flows.archive import archive
 from pipelines.common.files import exclusive
 from pipelines.operation.archive import day_file, how_it_differs
@@ -63,6 +64,18 @@ def test_what_is_to_go_by_its_age_goes_without_an_archive_too(here: Path) -> Non
     path.write_text("rows")
     assert archived().message == "the live store keeps all; removed: 1 forecast(s)"
     assert sorted(path.name for path in Path("data/out/here").glob("*Z")) == ["20240602T120000Z", "20240603T120000Z"]
+
+
+def test_what_cant_be_removed_is_said_beside_what_was_archived(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_archive, "remove", of_archive.remove.with_options(retries=0))
+    write_params(here, {"here": {"keep_days": 1, "keep_forecast_days": 1}})
+    LIVE.append(FRAMES)
+    (here / "data/out/here").mkdir(parents=True)
+    (here / "data/out/here/.20240601T120000Z.removed").touch()  # no folder
+    state = archived()
+    assert state.is_failed()
+    assert state.message.startswith("not all is removed that is to go: [Errno 20] Not a directory: ")
+    assert state.message.endswith("; 6 new frame(s) in archive/here (not under DVC), 2 expired from the live store")
 
 
 def test_a_file_that_is_broken_keeps_its_day_and_no_other(here: Path) -> None:
