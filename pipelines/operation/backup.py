@@ -6,6 +6,7 @@ that never change: any program may copy them. A copy has the checkout's layout, 
 what lies elsewhere is under ``elsewhere/``, by its whole path.
 """
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from pipelines.params.read import read_params
 DATABASES = "mlflow/mlflow.db", "data/prefect/prefect.db"
 FILES = "params.yaml", "prefect.yaml", "dvc.lock", ".dvc/config", str(FILE)
 ELSEWHERE = "elsewhere"
+COPY = re.compile(r"\d{8}T\d{6}Z")  # a copy's name: what else is in the folder is somebody else's
+UNFINISHED = shutil.ignore_patterns(".*.partial*")  # see `atomic_path`
 
 
 def backup(
@@ -42,9 +45,14 @@ def backup(
         for name in DATABASES:
             if (checkout / name).exists():
                 _copy_database(checkout / name, _place(checkout / name, checkout, temporary))
+            else:
+                print(f"{checkout / name}: not there, so not in the copy")
         for path in _files(checkout):
             place = _place(path, checkout, temporary)
-            (shutil.copytree if path.is_dir() else shutil.copy2)(path, place)
+            if path.is_dir():
+                shutil.copytree(path, place, ignore=UNFINISHED)
+            else:
+                shutil.copy2(path, place)
         for domain in read_params(checkout / "params.yaml").domains.values():
             live = LiveStore.of(domain)
             store = checkout / live.path
@@ -53,7 +61,7 @@ def backup(
                     shutil.copytree(store, _place(store, checkout, temporary))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.0f} MB")
-    copies = sorted(path for path in into.glob("*Z") if path.is_dir())
+    copies = sorted(path for path in into.iterdir() if COPY.fullmatch(path.name) and path.is_dir())
     for old in copies[:-keep] if keep else []:
         shutil.rmtree(old)
         print(f"{old}: removed")
@@ -61,9 +69,11 @@ def backup(
 
 def _files(checkout: Path) -> Iterator[Path]:
     """Yield files and folders that are copied as they are, which are there."""
-    out = {checkout / domain.out for domain in read_params(checkout / "params.yaml").domains.values()}
+    domains = read_params(checkout / "params.yaml").domains.values()
+    out = {checkout / domain.out for domain in domains}
     wanted = [checkout / name for name in (*FILES, "mlflow/artifacts")]
-    wanted += checkout.glob("archive/*.dvc")
+    of_domains = (checkout / f"{domain.archive}.dvc" for domain in domains if domain.archive)
+    wanted += {*checkout.glob("archive/*.dvc"), *of_domains}
     wanted += [folder / name for folder in sorted(out) for name in (*FORMATS, LATEST)]
     yield from (path for path in wanted if path.exists())
 
@@ -77,7 +87,8 @@ def _place(path: Path, checkout: Path, copy: Path) -> Path:
 
 
 def _copy_database(path: Path, place: Path) -> None:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source, closing(sqlite3.connect(place)) as copy:
+    address = f"{path.as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(place)) as copy:
         source.backup(copy)
 
 

@@ -24,14 +24,17 @@ RIGHTS = Rights("CC0-1.0")
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    checkout = tmp_path / "checkout"
+    checkout = tmp_path / "check%41out?#"
     (checkout / "mlflow/artifacts/1").mkdir(parents=True)
     (checkout / "dvc.yaml").touch()
-    write_params(checkout, {"near": {}, "far": {"store": str(tmp_path / "disk/live")}})
+    write_params(checkout, {"near": {"archive": "days/near"}, "far": {"store": str(tmp_path / "disk/live")}})
     (checkout / "mlflow/artifacts/1/model.json").write_text("{}")
     (checkout / "data/out/near/ledger").mkdir(parents=True)
     (checkout / "data/out/near/ledger/a.parquet").write_text("rows")
+    (checkout / "data/out/near/ledger/.b.parquet.1.partial.parquet").symlink_to("gone-meanwhile")
     (checkout / "data/out/near/20240601T120000Z").mkdir()
+    (checkout / "days").mkdir()
+    (checkout / "days/near.dvc").write_text("outs: []")
     LiveStore(checkout / "data/store/near", RIGHTS).append(FRAMES[:3])
     LiveStore(tmp_path / "disk/live", RIGHTS).append(FRAMES)
     monkeypatch.chdir(checkout)
@@ -54,6 +57,8 @@ def test_a_copy_that_is_put_back_is_as_it_was(checkout: Path, tmp_path: Path) ->
     with closing(sqlite3.connect(checkout / "mlflow/mlflow.db")) as database:
         assert database.execute("SELECT name FROM runs").fetchall() == [("committed",)]
     assert read_login(checkout) == login
+    assert (checkout / "days/near.dvc").read_text() == "outs: []"
+    assert [path.name for path in (checkout / "data/out/near/ledger").iterdir()] == ["a.parquet"]
     assert (checkout / "mlflow/artifacts/1/model.json").read_text() == "{}"
     assert (checkout / "data/out/near/ledger/a.parquet").read_text() == "rows"
     assert not (checkout / "data/out/near/20240601T120000Z").exists(), "any program may copy those"
@@ -70,12 +75,13 @@ def test_old_copies_go_and_a_failed_one_leaves_nothing(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies = tmp_path / "copies"
-    for name in ("20240601T032000Z", "20240602T032000Z", "notes"):
+    for name in ("20240601T032000Z", "20240602T032000Z", "notes", "A-to-Z", "2019Z"):
         (copies / name).mkdir(parents=True)
     monkeypatch.setattr(of_backup, "exclusive", lambda path: exclusive(path, wait_s=0))
     with exclusive(checkout / "data/store/.near.lock"), pytest.raises(UserError, match=r"\.near\.lock: another writer"):
         backup(copies, keep=2)
-    assert len(list(copies.iterdir())) == 3
+    assert len(list(copies.iterdir())) == 5
     backup(copies, keep=2)
     left = sorted(path.name for path in copies.iterdir())
-    assert left[0] == "20240602T032000Z" and left[2] == "notes" and len(left) == 3
+    assert left.pop(2) > "20240602T032000Z"
+    assert left == ["2019Z", "20240602T032000Z", "A-to-Z", "notes"], "others' folders stay"
