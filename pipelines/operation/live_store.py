@@ -163,7 +163,7 @@ class LiveStore:
         config.manifest = ManifestConfig(splitting=ManifestSplittingConfig.from_dict(split))
         try:
             if create and not (self.path.is_dir() and any(self.path.iterdir())):
-                with atomic_path(self.path) as temporary:  # half of one could never be opened
+                with atomic_path(self.path.resolve()) as temporary:  # half of one could never be opened
                     icechunk.Repository.create(icechunk.local_filesystem_storage(str(temporary)), config)
             return icechunk.Repository.open(icechunk.local_filesystem_storage(str(self.path)), config)
         except icechunk.IcechunkError as error:

@@ -54,6 +54,15 @@ def test_any_order_gives_the_same_frames_in_time_order(live: LiveStore, tmp_path
     assert_holds(live, FRAMES)
 
 
+def test_the_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "live").symlink_to("disk")
+    store = LiveStore(tmp_path / "live", Rights("CC0-1.0"))
+    assert store.append(FRAMES[:1]).new == [True]
+    assert (tmp_path / "live").is_symlink() and any((tmp_path / "disk").iterdir())
+    assert_holds(store, FRAMES[:1])
+
+
 def test_accumulations_keep_their_bounds_when_they_come_late(live: LiveStore) -> None:
     frames = [replace(f, time_is="end", interval_s=300, z_r=None) for f in FRAMES[:3]]
     live.append([frames[0], frames[2]])
