@@ -50,7 +50,7 @@ async function unpacked(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// A field, small or full: {factor, rows, columns, codes, picture}; null where it can't be had.
+// A field, small or full: {of, factor, rows, columns, codes}, and once it is drawn picture and colours; null where it can't be had.
 function field(of, number, kind) {
   const file = `${of.id}_${of.frames[number].time.replace(/[-:]/g, "")}`, name = `${domain}/${state.forecast.folder}/${file}_${kind}`, loaded = fields;
   if (!loaded.has(name)) {
@@ -58,7 +58,7 @@ function field(of, number, kind) {
     const rows = Math.ceil(map.rows / factor), columns = Math.ceil(map.columns / factor);
     loaded.set(name, load(`${folder}/page/${state.forecast.folder}/${file}_${kind}.js`, name).then(async (text) => {
       const codes = text && await unpacked(text).catch(() => null);
-      if (codes?.length === rows * columns) return { of, factor, rows, columns, codes, picture: null };
+      if (codes?.length === rows * columns) return { of, factor, rows, columns, codes };
       loaded.delete(name); // it may be had another time
       return null;
     }));
@@ -79,6 +79,7 @@ function paint(one) {
     const colour = code === UNKNOWN ? UNKNOWN_COLOUR : number ? colours[number - 1] : DRY;
     bytes.set([1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)).concat(255), 4 * code);
   }
+  one.colours = colours;
   one.picture = document.createElement("canvas");
   Object.assign(one.picture, { width: one.columns, height: one.rows });
   const image = new ImageData(one.columns, one.rows);
@@ -349,7 +350,7 @@ function draw(one = shown) {
   pen.fillRect(0, 0, w, h);
   canvas.dataset.shown = one ? (one.factor === map.full ? "full" : "small") : "nothing";
   if (one) {
-    if (!one.picture) paint(one);
+    if (one.colours !== coloursOf(one.of)) paint(one);
     const wide = one.columns * one.factor / map.columns, high = one.rows * one.factor / map.rows; // the last block may reach beyond
     pen.drawImage(one.picture, x(0), y(0), wide * view.zoom * w, high * view.zoom * h);
   }
@@ -463,7 +464,7 @@ function listen() {
   $("level").onchange = () => chooseLayer($("level").value);
   $("full").onchange = () => show(at);
   $("score").onchange = drawScores;
-  $("palette").onchange = async () => { for (const one of await Promise.all(fields.values())) if (one) one.picture = null; showLegend(); draw(); };
+  $("palette").onchange = () => { showLegend(); draw(); };
   $("domain").onchange = () => { location.hash = $("domain").value; };
   window.onhashchange = open;
   new ResizeObserver(() => draw()).observe($("frame"));

@@ -227,6 +227,34 @@ def test_probabilities_are_a_layer_that_never_says_none_or_all(context: BrowserC
     assert page.locator("#level-of").is_hidden()
 
 
+def test_the_colours_are_those_of_the_legend_whatever_was_chosen_before(
+    context: BrowserContext, domain: Domain
+) -> None:
+    page = opened(context, (domain.out.parent / "index.html").as_uri())
+    palettes = values(domain.out / "page" / CYCLE / "map.js")["scales"]["rate"]["palettes"]
+    seen = (
+        "() => { const { width, height } = shown.picture, pen = shown.picture.getContext('2d');"
+        "const all = pen.getImageData(0, 0, width, height).data, found = new Set();"
+        "for (let i = 0; i < all.length; i += 4)"
+        " found.add('#' + [...all.slice(i, i + 3)].map((one) => one.toString(16).padStart(2, '0')).join(''));"
+        "return [...found]; }"
+    )
+
+    def drawn() -> list[str]:
+        chosen, found = page.input_value("#palette"), set(page.evaluate(seen))
+        return [name for name, colours in palettes.items() if found & set(colours)] + [chosen]
+
+    assert drawn() == ["colour-blind safe"] * 2
+    page.select_option("#palette", "as in the pictures")
+    assert drawn() == ["as in the pictures"] * 2
+    page.select_option("#layer", "Probability: rain rate")
+    assert eventually(lambda: page.evaluate("shown.of.scale") == "probability")
+    page.select_option("#layer", "Rain rate")
+    assert eventually(lambda: page.evaluate("shown.of.scale") == "rate")
+    first, second = drawn()
+    assert first == second
+
+
 def test_it_plays_in_order_over_and_over_until_it_is_told_not_to(context: BrowserContext, address: str) -> None:
     page = opened(context, address)
     page.keyboard.press("End")
