@@ -22,12 +22,13 @@ SPECIAL = {
 
 
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True, names: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Return a temporary path beside ``path``; it becomes ``path`` when the block ends, and is removed if it raises.
 
     What is written there may be a file or a folder; it replaces what was at ``path``. What killed processes left
-    beside it is cleared away. Where it isn't ``durable``, for thousands of small files that can be made again, the disk
-    isn't waited for: a power cut may leave them empty. Raises Unavailable, with the folder, where the disk is full.
+    beside it is cleared away: of this name, and of ``names`` that come only once, since they say the time. Where it
+    isn't ``durable``, for thousands of small files that can be made again, the disk isn't waited for: a power cut may
+    leave them empty. Raises Unavailable, with the folder, where the disk is full.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     try:
         with told_when_full(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _clear_killed(path)
+            _clear_killed(path.parent, "|".join([re.escape(path.name), *([names.pattern] if names else [])]))
             yield temporary
             for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
                 if durable and file.is_file():
@@ -56,10 +57,10 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         _remove(temporary)
 
 
-def _clear_killed(path: Path) -> None:
-    """Clear away what killed processes left beside ``path``."""
-    for left in path.parent.iterdir():
-        ours = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.partial.*", left.name)
+def _clear_killed(folder: Path, names: str) -> None:
+    """Clear away what killed processes left in a folder of what has one of these names, a regular expression."""
+    for left in folder.iterdir():
+        ours = re.fullmatch(rf"\.(?:{names})\.(\d+)\.partial.*", left.name)
         # One of this process's own number is of a killed one that had it before, as in a container each time.
         if ours and (int(ours[1]) == os.getpid() or not Path(f"/proc/{ours[1]}").exists()):
             _remove(left)

@@ -6,7 +6,6 @@ that never change: any program may copy them. A copy has the checkout's layout, 
 what lies elsewhere is under ``elsewhere/``, by its whole path.
 """
 
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -24,12 +23,12 @@ from pipelines.common.stage import run
 from pipelines.operation.ledger import FORMATS
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.latest import LATEST
+from pipelines.operation.products.names import STAMP
 from pipelines.params.read import read_params
 
 DATABASES = "mlflow/mlflow.db", "data/prefect/prefect.db"
 FILES = "params.yaml", "prefect.yaml", "dvc.lock", ".dvc/config", str(FILE)
 ELSEWHERE = "elsewhere"
-COPY = re.compile(r"\d{8}T\d{6}Z")  # a copy's name: what else is in the folder is somebody else's
 UNFINISHED = shutil.ignore_patterns(".*.partial*")  # see `atomic_path`
 
 
@@ -40,7 +39,7 @@ def backup(
     """Copy into a folder of its own in ``into``, named by the time, UTC: all of it or nothing; then remove old ones."""
     checkout = main_checkout()
     target = into / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with atomic_path(target) as temporary:
+    with atomic_path(target, names=STAMP) as temporary:
         temporary.mkdir(0o700)  # the login is in it
         for name in DATABASES:
             if (checkout / name).exists():
@@ -61,7 +60,7 @@ def backup(
                     shutil.copytree(store, _place(store, checkout, temporary))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.0f} MB")
-    copies = sorted(path for path in into.iterdir() if COPY.fullmatch(path.name) and path.is_dir())
+    copies = sorted(path for path in into.iterdir() if STAMP.fullmatch(path.name) and path.is_dir())
     for old in copies[:-keep] if keep else []:
         shutil.rmtree(old)
         print(f"{old}: removed")

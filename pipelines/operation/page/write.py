@@ -31,7 +31,7 @@ from pipelines.operation.page.scales import SCALES
 from pipelines.operation.page.scores import scores_by_lead
 from pipelines.operation.page.script import script
 from pipelines.operation.products.latest import TEXTS, read_latest
-from pipelines.operation.products.names import NETCDF
+from pipelines.operation.products.names import NETCDF, STAMP
 from pipelines.operation.products.names import PAGE as INDEX
 from pipelines.operation.products.published import opened
 from pipelines.params.operation import Domain
@@ -123,7 +123,7 @@ def _write_map(domain: Domain, name: str) -> None:
     with (
         opened(domain.out / name) as forecast,
         as_user_error(f"{page / name}"),
-        atomic_path(page / name, durable=False) as folder,
+        atomic_path(page / name, durable=False, names=STAMP) as folder,
     ):
         folder.mkdir()
         grid = grid_of(forecast)

@@ -1,5 +1,6 @@
 """What the files of a cycle are called, and its folder: for whoever names them without making any."""
 
+import re
 from datetime import datetime
 
 import numpy as np
@@ -9,6 +10,7 @@ PICTURE, PROBABILITIES, AMOUNTS = "forecast.png", "probabilities.png", "amounts.
 ANIMATION = "forecast.gif"
 AREAS_CSV, AREAS_JSON = "areas.csv", "areas.json"
 PAGE = "index.html"  # beside the domains' folders
+STAMP = re.compile(r"\d{8}T\d{6}Z")  # what `stamp` returns
 
 
 def stamp(time: np.datetime64) -> str:

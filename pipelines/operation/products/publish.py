@@ -38,6 +38,7 @@ from pipelines.operation.products.names import (
     NETCDF,
     PICTURE,
     PROBABILITIES,
+    STAMP,
     ZARR,
 )
 from pipelines.operation.products.probability_maps import credit_line, draw_probabilities
@@ -63,7 +64,7 @@ def publish(forecast: xr.Dataset, observed: Sequence[Frame], folder: Path, leave
     leave_out : sequence of {"zarr", "geotiffs", "maps"}
     """
     try:
-        with atomic_path(folder) as temporary:
+        with atomic_path(folder, names=STAMP) as temporary:
             temporary.mkdir()
             planes = in_planes(forecast)
             with dask.config.set(num_workers=PLANES):

@@ -1,6 +1,5 @@
 """Forecasts that were published, as they lie in a domain's folder."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pipelines.common.errors import UserError, in_short
 from pipelines.operation.products.attributes import ForecastAttributes
 from pipelines.operation.products.dataset import FREQUENCY, PROBABILITY, valid_times
-from pipelines.operation.products.names import NETCDF
+from pipelines.operation.products.names import NETCDF, STAMP
 from pipelines.operation.products.regions import NAMES
 from pipelines.operation.products.variables import OF_PROBABILITY
 from pipelines.radar.cf_grid import grid_of
@@ -25,7 +24,7 @@ from pipelines.radar.grid import pixel_metres
 
 def published_times(out: Path) -> list[np.datetime64]:
     """List the reference times of the forecasts in ``out``, in order."""
-    names = sorted(path.name for path in out.glob("*Z") if re.fullmatch(r"\d{8}T\d{6}Z", path.name))
+    names = sorted(path.name for path in out.glob("*Z") if STAMP.fullmatch(path.name))
     return [np.datetime64(pd.to_datetime(name, format="%Y%m%dT%H%M%SZ"), "s") for name in names]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.common.errors import Unavailable
 from pipelines.common.files import as_text, atomic_path, exclusive
+from pipelines.operation.products.names import STAMP
 
 
 def entries(folder: Path) -> list[str]:
@@ -86,6 +87,14 @@ def test_other_files_beside_it_are_left_alone(tmp_path):
     with atomic_path(tmp_path / "out") as temporary:
         temporary.touch()
     assert entries(tmp_path) == [".other.99999999.partial", "out", "outlier"]
+
+
+def test_what_was_left_of_a_name_by_the_time_is_cleared_by_the_next_name(tmp_path):
+    for name in (".20240601T120000Z.99999999.partial", ".20240601T120000Z.1.partial", ".other.99999999.partial"):
+        (tmp_path / name).mkdir()
+    with atomic_path(tmp_path / "20240601T130000Z", names=STAMP) as temporary:
+        temporary.mkdir()
+    assert entries(tmp_path) == [".20240601T120000Z.1.partial", ".other.99999999.partial", "20240601T130000Z"]
 
 
 def test_a_killed_writer_may_have_had_this_process_s_number(tmp_path):

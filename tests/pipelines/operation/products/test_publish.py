@@ -58,6 +58,7 @@ def made(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published cycle of two hours' accumulations, with a stand-in."""
     folder = tmp_path_factory.mktemp("out") / "20240601T235500Z"
+    (folder.parent / ".20240601T225500Z.99999999.partial").mkdir()  # of a run that was killed
     publish(*made([FRAMES[0], FRAMES[1], FRAMES[3]]), folder)
     return folder
 
@@ -68,6 +69,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_files_of_a_cycle(folder: Path) -> None:
     assert names(folder) == sorted([NETCDF, ZARR, PICTURE, ANIMATION, COGS, MAPS])
+    assert names(folder.parent) == [folder.name]
     minutes = [f"20240602T00{m:02d}00Z" for m in range(0, 60, 5)]
     amounts = [("30min", minutes[5]), ("30min", minutes[11]), ("60min", minutes[11])]
     assert names(folder / COGS) == sorted(
