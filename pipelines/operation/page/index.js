@@ -1,5 +1,5 @@
 "use strict";
-// The page of forecasts. Values come as scripts, scs.give(NAME, VALUE), since a page from disk may load nothing else.
+// The page of forecasts of scs-nowcast. Values come as scripts, scs.give(NAME, VALUE), since a page from disk may load nothing else.
 // Whatever a text of them says stays text: it is only ever set as textContent, and links are made of our own folders.
 
 const given = new Map();

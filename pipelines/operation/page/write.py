@@ -41,7 +41,7 @@ from pipelines.radar.store import frames_of
 
 PAGE = "page"
 PARTS = (INDEX, "index.css", "index.js")
-OURS = '<meta name="generator" content="scs-nowcast">'
+OURS = "scs-nowcast"  # in each of the parts: others of these names are of another page
 KEPT = 2  # maps: an open page may still want those of the one before
 SHOWN = (*TEXTS, "folder", "reference_time", "missing_frames")
 
@@ -85,16 +85,18 @@ def beside(folder: Path, domains: Iterable[Domain]) -> list[Domain]:
 def write_index(folder: Path, domains: Iterable[Domain]) -> None:
     """Write the page of the domains whose folders lie in ``folder``; raises UserError if there is another's."""
     names = [[one.name, one.out.name] for one in beside(folder, domains)]
+    there = {
+        path: path.read_text(encoding="utf-8", errors="replace") for name in PARTS if (path := folder / name).exists()
+    }
+    for path, found in there.items():
+        if OURS not in found:
+            raise UserError(f"{path}: not of a page of ours, so it stays as it is")
     for name in PARTS:
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")
         if name == INDEX:
             text = text.replace("{domains}", escape(json.dumps(names)))
-        path = folder / name
-        found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-        if name == INDEX and found is not None and OURS not in found:
-            raise UserError(f"{path}: not a page of ours, which stays as it is")
-        if found != text:
-            write_text(path, text)
+        if there.get(folder / name) != text:
+            write_text(folder / name, text)
 
 
 def _state(domain: Domain, latest: dict[str, Any]) -> dict[str, Any]:

@@ -70,13 +70,14 @@ def test_a_page_names_the_domains_whose_folders_lie_beside_it(tmp_path: Path) ->
     assert values(folders["two"] / "page/state.js")["forecast"] is None, "nothing is published yet"
 
 
-def test_a_page_of_somebody_else_stays(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("<h1>Ours since 1998</h1>")
+@pytest.mark.parametrize("name", PARTS)
+def test_a_page_of_somebody_else_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("ours since 1998")
     domain = domain_in(tmp_path)
-    with pytest.raises(UserError, match="not a page of ours"):
+    with pytest.raises(UserError, match=f"{name}: not of a page of ours"):
         update_page(domain, [domain])
-    assert (tmp_path / "index.html").read_text() == "<h1>Ours since 1998</h1>"
-    assert not (tmp_path / "index.js").exists()
+    assert (tmp_path / name).read_text() == "ours since 1998"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
 
 
 def test_a_forecast_that_cant_be_read_leaves_the_map_of_before_and_its_alarms_are_told(tmp_path: Path) -> None:
