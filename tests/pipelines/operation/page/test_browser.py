@@ -244,6 +244,8 @@ def test_the_colours_are_those_of_the_legend_whatever_was_chosen_before(
         chosen, found = page.input_value("#palette"), set(page.evaluate(seen))
         return [name for name, colours in palettes.items() if found & set(colours)] + [chosen]
 
+    page.keyboard.press("End")  # a time that both layers have
+    at_time(page, TIMES[-1])
     assert drawn() == ["colour-blind safe"] * 2
     page.select_option("#palette", "as in the pictures")
     assert drawn() == ["as in the pictures"] * 2
@@ -319,7 +321,7 @@ def test_an_alarm_that_comes_while_the_page_is_open_and_text_that_would_run(
     assert alarm.locator("div").count() == 3, "old data, the alarm, the fallback"
     assert HOSTILE in alarm.inner_text() and "old data" in alarm.inner_text()
     first = "document.querySelector('.alarm')"
-    page.evaluate(f"window.kept = {first}; const real = Date.now; Date.now = () => real() + 3600000; showStatus()")
+    page.evaluate(f"window.kept = {first}; const real = Date.now; Date.now = () => real() + 3 * 86400000; showStatus()")
     assert page.evaluate(f"kept === {first}"), "a screen reader reads it out once, not every minute"
     assert page.locator("#facts dd").first.inner_text() == HOSTILE
     assert page.locator("img, body script").count() == 0
