@@ -52,9 +52,10 @@ def flagged(empty: Sequence[bool]) -> dict[str, tuple[str, NDArray[np.int8], dic
 
 def without_empty_rows(stored: "xr.Dataset") -> "xr.Dataset":
     """Return the frames of a store that was opened without decoding; the times of other rows are missing ones."""
-    if FLAG not in stored.variables:
-        return stored
-    empty = stored[FLAG].to_numpy() != 0
+    flag = stored.variables.get(FLAG)
+    if flag is None or flag.dims != ("time",) or flag.attrs.get("flag_meanings") != ATTRIBUTES["flag_meanings"]:
+        return stored  # someone else's of that name, perhaps
+    empty = flag.to_numpy() != 0
     time = stored["time"]
     missing = np.union1d(time[empty], stored["missing_times"] if "missing_times" in stored.variables else [])
     frames = stored.drop_vars([FLAG, "missing_times"], errors="ignore").isel(time=np.flatnonzero(~empty))

@@ -24,7 +24,7 @@ class FrameRecord:
     sha256 : str
         Hex digest of the file's bytes.
     pixels : str
-        Hex digest of the rain rates, so that repetition and conflict are told without them.
+        Hex digest of the rain rates, so that repetition and conflict are told without them; empty if they can't be had.
     quality : Quality
     reason : str
         Why it can't be in the store.

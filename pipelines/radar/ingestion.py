@@ -103,24 +103,28 @@ class Ingestion:
         of_time = {time: list(group) for time, group in groupby(refs, key=lambda ref: self[ref].header.time)}
         size = shard_frames(self.grid(refs[0]).shape)
         shards = rows_of_shards(np.array(list(of_time)), size)
-        rows = [[of_time.get(time, []) for time in times] for times in shards]
-        known = [self._is_finished(of_shard) for of_shard in rows]
+        for ref in refs:
+            if (reason := self[ref].reason) is not None:
+                self._reject(ref, reason)
+        rows = [[[ref for ref in of_time.get(time, []) if ref in self.good] for time in times] for times in shards]
+        there = self.shards.names()
+        known = [self._finished(of_shard, there) for of_shard in rows]
         tasks = (
             (self._candidates(of_shard), self.shards.folder.absolute(), size, self.params, self.hints)
-            for of_shard, is_known in zip(rows, known, strict=True)
-            if not is_known
+            for of_shard, shard in zip(rows, known, strict=True)
+            if shard is None
         )
         made = self.executor.map(make_shard, tasks, at_once=AT_ONCE)
-        for times, of_shard, is_known in zip(shards, rows, known, strict=True):
-            if not is_known:
+        for times, of_shard, shard in zip(shards, rows, known, strict=True):
+            if shard is None:
                 self._note(of_shard, next(made))
             left = [[ref for ref in row if ref in self.good] for row in of_shard]
             for row in filter(None, left):
                 self._settle(row)
             self.progress.advance(bar, sum(map(len, of_shard)))
             if any(left):
-                shard = self.shards.path(sources(self._candidates(left)))
-                yield [row[0] if row else time for row, time in zip(left, times, strict=True)], shard
+                made_of = [row[0] if row else time for row, time in zip(left, times, strict=True)]
+                yield made_of, shard or self.shards.path(sources(self._candidates(left)))
         for path in self.unsaved:
             self.cache.put(path, self.records[path])
 
@@ -150,7 +154,8 @@ class Ingestion:
         else:
             self.records[path] = found
             for number, record in enumerate(found):
-                if record.reason is None:
+                # What can't be decoded has its place in time in later runs as well, or all else would move.
+                if record.reason is None or record.pixels is not None:
                     self.good.add((path, number))
                 else:
                     self._reject((path, number), record.reason)
@@ -165,9 +170,12 @@ class Ingestion:
             (path.absolute(), ref[1]), record.sha256, self.cache.signature(path), record.pixels is not None
         )
 
-    def _is_finished(self, rows: list[list[FrameRef]]) -> bool:
-        is_known = all(self[ref].pixels is not None for row in rows for ref in row)
-        return is_known and self.shards.path(sources(self._candidates(rows))).exists()
+    def _finished(self, rows: list[list[FrameRef]], there: set[str]) -> Path | None:
+        """Return the shard of some rows, if it is one of those ``there``; None if it has to be made."""
+        if any(self[ref].pixels is None for row in rows for ref in row):
+            return None
+        shard = self.shards.path(sources(self._candidates(rows)))
+        return shard if shard.name in there else None
 
     def _note(self, rows: list[list[FrameRef]], outcomes: dict[FrameRef, Decoded | Failure]) -> None:
         """Note what became of the frames of a shard in their records, or reject them."""
@@ -179,7 +187,7 @@ class Ingestion:
             if outcome is None or (isinstance(outcome, Failure) and outcome.passing):
                 continue
             if isinstance(outcome, Failure):
-                self.records[path][number] = replace(self[ref], reason=outcome.reason)
+                self.records[path][number] = replace(self[ref], pixels="", quality=None, reason=outcome.reason)
             else:
                 self.records[path][number] = replace(self[ref], pixels=outcome[0], quality=outcome[1])
             self.unsaved[path] += 1
@@ -213,6 +221,6 @@ class Ingestion:
 
 def _difference(header: Header, other: Header) -> str | None:
     """Return in words how ``other`` can't be in one store with ``header``; None if it can."""
-    if header.grid is not other.grid and (words := header.grid.difference(other.grid)):
+    if words := header.grid.difference(other.grid):
         return words
     return None if header.kind == other.kind else f"{other.kind}, not {header.kind}"

@@ -34,6 +34,15 @@ class Shards:
         """Return where a shard is once it is finished; ``sources`` says what each of its frames is made of."""
         return self.folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
 
+    def names(self) -> set[str]:
+        """Return the names of the finished shards, and of what a killed run left.
+
+        A folder of NFS that was asked for a file in vain says for half a minute that it isn't there: of what other
+        hosts make there is no asking but this.
+        """
+        self.folder.mkdir(exist_ok=True)
+        return {path.name for path in self.folder.iterdir()}
+
     def make(self, frames: Sequence[PackedRain | None], sources: Sequence[str]) -> None:
         """Make the shard of ``frames`` (H, W), of which one at least is there, whole or not at all."""
         self.folder.mkdir(exist_ok=True)

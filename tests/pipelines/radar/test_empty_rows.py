@@ -1,5 +1,7 @@
 """A late frame takes its place in a store: its shard is made anew, and no other."""
 
+import errno
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -103,3 +105,48 @@ def test_it_is_read_as_an_archive_of_its_frames(gaps: Result, tmp_path: Path) ->
     again = Result(tmp_path / "again").run(tmp_path / "stores")
     assert again.times == [*(at(i) for i in range(10) if i != 2), START + timedelta(days=2, minutes=25)]
     assert again.reasons == {}
+
+
+def test_frames_that_cannot_be_decoded_move_nothing_in_any_run(tmp_path: Path) -> None:
+    files = archive(tmp_path / "in", 41)
+    for i in (0, 40):  # the clock's first, and all of the last shard
+        write_odim(files[i], np.full((12, 16), 255, np.uint8), at(i))
+    files[39].unlink()
+    result = Result(tmp_path).run(tmp_path / "in")
+    before = result.bytes
+    links = [path.stat().st_ino for path in sorted(result.store.glob("rainfall_flux/c/*/0/0"))]
+    assert result.run(tmp_path / "in").bytes == before
+    assert [path.stat().st_ino for path in sorted(result.store.glob("rainfall_flux/c/*/0/0"))] == links
+    assert result.reasons.keys() == {name_of(at(0)), name_of(at(40))}
+    assert result.times == [at(i) for i in range(1, 39)]
+
+
+def test_a_flag_of_that_name_may_mean_something_else(tmp_path: Path) -> None:
+    archive(tmp_path / "in", 4)
+    result = Result(tmp_path).run(tmp_path / "in")
+    flag = xr.Variable(
+        "time", np.ones(4, np.int8), {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "bad good"}
+    )
+    xr.Dataset({"frame_flag": flag}).to_zarr(result.store, mode="a", consolidated=False)
+    assert result.times == [at(i) for i in range(4)]
+
+
+def test_a_shard_that_another_host_made_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS remembers for a while that a file wasn't there; a list of the folder is as it is."""
+    files = archive(tmp_path / "in", 4)
+    result, stat, in_vain = Result(tmp_path).run(tmp_path / "in"), os.stat, set[str]()
+    files[2].unlink()  # all frames are known, and of those that are left there is no shard
+    shards = result.store.with_name(".radar.zarr.ingest") / "shards"
+
+    def stat_of_nfs(path, **options):
+        if str(path) in in_vain:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        try:
+            return stat(path, **options)
+        except FileNotFoundError:
+            if Path(os.fsdecode(path)).parent == shards:
+                in_vain.add(str(path))
+            raise
+
+    monkeypatch.setattr(os, "stat", stat_of_nfs)
+    assert len(result.run(tmp_path / "in").times) == 3
