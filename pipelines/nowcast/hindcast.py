@@ -12,7 +12,7 @@ from pipelines.common.errors import UserError
 from pipelines.common.executor import LOCAL, Executor
 from pipelines.common.files import atomic_path
 from pipelines.common.progress import track
-from pipelines.common.provenance import FileSignature
+from pipelines.common.provenance import fingerprint
 from pipelines.nowcast.member_scores import MemberScores
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.distribution import Distribution, certain, distribution_of
@@ -105,9 +105,10 @@ def score_methods(
             for row in of_store.itertuples()
         }
         wanted = [row for row in of_store.itertuples() if not all(map(_is_kept, files[row.t0]))]
-        signature = FileSignature.of(Path(str(store), "zarr.json"))
+        path = Path(str(store)).absolute()
+        state = fingerprint(path)
         tasks = (
-            (shared, able, Path(str(store)).absolute(), signature, row.t0, index, params)
+            (shared, able, path, state, row.t0, index, params)
             for row in wanted
             if (able := [name for name in methods if name not in failed])
         )
@@ -161,7 +162,7 @@ def score_time(
     factories: Mapping[str, ForecasterFactory],
     names: Sequence[str],
     store: Path,
-    signature: FileSignature,
+    state: str,
     t0: int,
     index: Index,
     params: Evaluate,
@@ -170,7 +171,7 @@ def score_time(
 
     Returns the sums of each of `KINDS`, with a column method, and the reasons.
     """
-    frames = frames_once(store, signature, index.step_s)
+    frames = frames_once(store, state, index.step_s)
     pixel_m, step_s = pixel_metres(grid_of(frames)), usual_step(frames["time"].to_numpy())
     minutes = (np.arange(1, index.leads + 1) * step_s / 60).tolist()
     methods = {name: factories[name](pixel_m, step_s) for name in names}

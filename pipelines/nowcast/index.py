@@ -22,6 +22,7 @@ import xarray as xr
 from pipelines.common.errors import UserError
 from pipelines.common.executor import LOCAL, Executor, open_executor
 from pipelines.common.files import atomic_path
+from pipelines.common.full_disk import told_when_full
 from pipelines.common.stage import run
 from pipelines.nowcast.events import day_numbers, draw_splits, find_events, window_starts
 from pipelines.nowcast.methods.climatology import FILE, Climatology
@@ -56,9 +57,11 @@ def index(stores: Mapping[str, Path], windows: Path, params: Index, executor: Ex
     """
     frames = {name: open_frames_at(store, params.step_s) for name, store in stores.items()}
     _check(stores, frames, params)
-    with ExitStack() as stack:
+    folder = windows.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with told_when_full(folder), ExitStack() as stack:
         found = {
-            name: stack.enter_context(wet_areas(store, frames[name]["rainfall_flux"], params, executor))
+            name: stack.enter_context(wet_areas(store, frames[name]["rainfall_flux"], params, executor, folder))
             for name, store in stores.items()
         }
         starts = _starts(found, frames, params)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.common.executor import Executor
 from pipelines.common.progress import track
-from pipelines.common.provenance import FileSignature
+from pipelines.common.provenance import fingerprint
 from pipelines.params.nowcast import Index
 from pipelines.radar.cadence import frames_once
 from pipelines.radar.store import shard_frames
@@ -61,16 +61,17 @@ def corners(length: int, size: int, stride: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def wet_areas(store: Path, rain: xr.DataArray, params: Index, executor: Executor) -> Iterator[WetAreas]:
-    """Look at all frames ``rain`` (T, H, W) of a store."""
+def wet_areas(store: Path, rain: xr.DataArray, params: Index, executor: Executor, folder: Path) -> Iterator[WetAreas]:
+    """Look at all frames ``rain`` (T, H, W) of a store; what is found of windows is in ``folder`` meanwhile."""
     T, H, W = rain.shape
     y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
-    signature = FileSignature.of(store / "zarr.json")
+    store = store.absolute()
+    state = fingerprint(store)
     starts = range(0, T, FRAMES)
-    tasks = ((store.absolute(), signature, start, min(start + FRAMES, T), params) for start in starts)
+    tasks = ((store, state, start, min(start + FRAMES, T), params) for start in starts)
     results = executor.map(wet_area_ratios, tasks)
     of_frames, reached = np.empty(T), np.empty((T, 1 + len(params.rates)), np.int64)
-    with TemporaryFile() as file:
+    with TemporaryFile(dir=folder) as file:  # where temporary files are may be memory
         for start, found in zip(track(starts, f"index {store.name}"), results, strict=True):
             some = slice(start, start + FRAMES)
             of_frames[some], of_windows, reached[some] = found
@@ -78,9 +79,9 @@ def wet_areas(store: Path, rain: xr.DataArray, params: Index, executor: Executor
         yield WetAreas(of_frames, reached, y0, x0, file)
 
 
-def wet_area_ratios(store: Path, signature: FileSignature, start: int, stop: int, params: Index) -> Ratios:
+def wet_area_ratios(store: Path, state: str, start: int, stop: int, params: Index) -> Ratios:
     """Return the three arrays of `WetAreas` for some frames of a store."""
-    rain = frames_once(store, signature, params.step_s)["rainfall_flux"][start:stop]
+    rain = frames_once(store, state, params.step_s)["rainfall_flux"][start:stop]
     T, H, W = rain.shape
     y0, x0 = corners(H, params.size, params.stride), corners(W, params.size, params.stride)
     south, east = y0 + params.size, x0 + params.size

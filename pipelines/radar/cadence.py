@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from pipelines.common.errors import UserError
-from pipelines.common.provenance import FileSignature
+from pipelines.common.provenance import fingerprint
 from pipelines.radar.clock import usual_step
 from pipelines.radar.store import open_frames
 
@@ -46,8 +47,21 @@ def open_frames_at(store: Path, step_s: int | None) -> xr.Dataset:
 
 
 @lru_cache(maxsize=4)
-def frames_once(store: Path, signature: FileSignature, step_s: int | None) -> xr.Dataset:
-    """Return :func:`open_frames_at` of a store, opened once by a process while its zarr.json is the same."""
+def frames_once(store: Path, state: str, step_s: int | None) -> xr.Dataset:
+    """Return :func:`open_frames_at` of a store, an absolute path, opened once by a process while its state is the same.
+
+    Parameters
+    ----------
+    state : str
+        Its fingerprint where the run is. Zarr takes a shard that isn't here for one without a valid pixel.
+
+    Raises
+    ------
+    UserError
+        As `open_frames_at` does, and if the store is another here.
+    """
+    if fingerprint(store) != state:
+        raise UserError(f"{store}: it changed, or {gethostname()} has not the same one as the host of the run")
     return open_frames_at(store, step_s)
 
 

@@ -1,5 +1,6 @@
 """Events, windows and splits: by hand, against brute force, and what must never happen."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.common.errors import UserError
+from pipelines.common.executor import LOCAL
 from pipelines.nowcast.events import draw_splits, find_events, window_starts
 from pipelines.nowcast.index import COLUMNS, index
 from pipelines.nowcast.methods.climatology import Climatology
-from pipelines.nowcast.wet_areas import corners
+from pipelines.nowcast.wet_areas import corners, wet_areas
 from pipelines.nowcast.windows import RadarWindows
 from pipelines.params.nowcast import Index
 from pipelines.params.read import read_params
@@ -69,6 +71,28 @@ def test_a_long_event_is_cut() -> None:
     # The next event's number follows the last piece's.
     time = at_minutes(0, 10, 20, 30, 200, 210)
     assert find_events(time, wet("wwwwww"), settings(max_event_hours=0.5)).tolist() == [0, 0, 0, 1, 2, 2]
+
+
+def test_a_store_that_changed_is_looked_at_anew(tmp_path: Path) -> None:
+    frames = moving_cells("2024-06-01T12:00", 12)
+    store = write_store(tmp_path / "radar.zarr", frames[:5] + frames[6:])
+    mark, params = store / "zarr.json", settings(size=32, stride=32)
+    before = mark.stat()
+
+    def of_frames() -> list[float]:
+        with wet_areas(store, open_frames(store)["rainfall_flux"], params, LOCAL, tmp_path) as found:
+            return found.of_frames.tolist()
+
+    def by_hand() -> list[float]:
+        rain = open_frames(store)["rainfall_flux"].to_numpy()
+        return [(frame >= params.wet_rate).sum() / np.isfinite(frame).sum() for frame in rain]
+
+    assert of_frames() == by_hand()
+    write_store(store, frames)
+    # Its content is the same, and from DVC's cache by a hard link so is its time.
+    os.utime(mark, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len(by_hand()) == 12
+    assert of_frames() == by_hand()
 
 
 # Windows

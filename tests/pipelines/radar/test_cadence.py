@@ -10,7 +10,8 @@ import pytest
 from archive import moving_cells, write_store
 
 from pipelines.common.errors import UserError
-from pipelines.radar.cadence import open_frames_at
+from pipelines.common.provenance import fingerprint
+from pipelines.radar.cadence import frames_once, open_frames_at
 from pipelines.radar.store import open_frames
 
 
@@ -115,3 +116,13 @@ def test_where_whole_steps_are_rarely_neighbours_the_step_is_another_one_and_ref
     path = store(tmp_path, "end", first="2024-06-01T12:05", count=24, without=tuple(range(3, 24, 4)))
     with pytest.raises(UserError, match=r"radar\.zarr: brought to 600 s, its frames are mostly 1200 s apart"):
         open_frames_at(path, 600)
+
+
+def test_a_worker_that_has_not_the_same_store_refuses_it(tmp_path: Path) -> None:
+    path = store(tmp_path, "instant")
+    state = fingerprint(path)
+    assert frames_once(path, state, None).sizes["time"] == 9
+    (path / "rainfall_flux" / "c" / "0" / "0" / "0").unlink()  # which Zarr reads as NaN
+    frames_once.cache_clear()
+    with pytest.raises(UserError, match=r"radar\.zarr: it changed, or .* has not the same one as the host of the run"):
+        frames_once(path, state, None)
