@@ -31,7 +31,10 @@ from pipelines.common.workers import Failure
 
 Result = TypeVar("Result")
 
-LIBRARIES = ("numcodecs", "numpy", "torch", "xarray", "zarr")
+LIBRARIES = (
+    "av", "h5py", "netCDF4", "numcodecs", "numpy", "opencv-python-headless", "pillow", "pyproj", "pysteps", "rasterio",
+    "shapely", "torch", "xarray", "zarr",
+)  # fmt: skip
 AHEAD = 3  # tasks that a thread has waiting
 WAIT_S = 60.0  # for a scheduler and its workers
 LOCAL = "127.0.0.1"
@@ -63,12 +66,15 @@ class DaskExecutor:
 
     def share(self, value: Result) -> Result:
         """Send a value to the workers, for tasks."""
-        return self._client.scatter(Shared(cloudpickle.dumps(value)))
+        # As a task's result: what is scattered is lost with the worker that has it.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
+            shared: Any = self._client.submit(Shared, cloudpickle.dumps(value), pure=False)
+        return shared
 
     def _results(
         self, function: Callable[..., Any], call: Callable[..., Any], tasks: Iterable[Task], *more: Any
     ) -> Iterator[Any]:
-        code = _code(function.__module__)
+        code = _code()
         name = function.__name__
         threads = sum(self._client.nthreads().values())
         futures = (
@@ -115,7 +121,7 @@ def open_cluster(address: str | None, count: int | None, threads: int | None) ->
         try:
             client = stack.enter_context(Client(address, security=security, timeout=WAIT_S, set_as_default=False))
             client.wait_for_workers(count or 1, timeout=WAIT_S)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TypeError, ValueError) as error:  # of these two: an address, and certificates for it
             raise Unavailable(f"executor: no {count or 1} Dask worker(s) at {address}: {in_short(error)}") from None
         of_each = client.nthreads()
         print(
@@ -137,7 +143,7 @@ def _result(future: Any) -> Any:
 
 def _call(code: str, function: Callable[..., Result], task: Task) -> Result:
     """Call a function in a worker's thread, with as many decoders beside it as the worker has threads."""
-    _check(code, function)
+    _check(code)
     return function(*(_value(one) if isinstance(one, Shared) else one for one in task))
 
 
@@ -149,17 +155,18 @@ def _value(shared: Shared) -> Any:
 
 
 def _decode(code: str, function: Callable[..., Result], task: Task, limits: Limits) -> Result | Failure:
-    _check(code, function)
+    _check(code)
     return workers.decoders(limits, most=os.cpu_count()).call(function, task)
 
 
-def _check(code: str, function: Callable[..., Any]) -> None:
+def _check(code: str) -> None:
     workers.at_most(get_worker().state.nthreads)
     dask.config.set(scheduler="threads")  # of pysteps' own graphs: this cluster's would wait for the thread that asks
-    if _code(function.__module__) != code:
+    if _code() != code:
         raise UserError(f"executor: the worker on {socket.gethostname()} runs other code, or libraries, than this")
 
 
 @cache
-def _code(module: str) -> str:
-    return code_sha256(module, libraries=LIBRARIES) if module.startswith("pipelines.") else ""
+def _code() -> str:
+    """Return what code this process runs, all of it: what is imported stays, whatever the files are at a later task."""
+    return code_sha256(libraries=LIBRARIES)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 from ruamel.yaml import YAML
 
 from pipelines.common.files import leaves
-from pipelines.common.imports import CODE, import_closure
+from pipelines.common.imports import CODE, PACKAGES, import_closure
 
 # Part of the refusal of a model whose content isn't what was registered, by which it is known as one.
 CHANGED = "changed since it was registered"
@@ -36,7 +36,10 @@ class FileSignature(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> Self:
         """Return that of a file, or of a link to nowhere; raises as :meth:`Path.stat` does."""
-        stat = path.stat() if path.exists() else path.lstat()
+        try:
+            stat = path.stat()
+        except OSError:
+            stat = path.lstat()
         return cls(stat.st_size, stat.st_mtime_ns)
 
 
@@ -59,11 +62,13 @@ def code_sha256(*modules: str, libraries: Iterable[str] = ()) -> str:
     Parameters
     ----------
     *modules : str
-        Dotted names.
+        Dotted names; without any it is all of our code.
     libraries : iterable of str
         Distributions whose versions count too.
     """
-    lines = [f"{file.relative_to(CODE).as_posix()} {sha256(file)}" for file in import_closure(*modules)]
+    every = (file for package in PACKAGES for file in (CODE / package).rglob("*.py"))
+    files = import_closure(*modules) if modules else sorted(every)
+    lines = [f"{file.relative_to(CODE).as_posix()} {sha256(file)}" for file in files]
     lines += [f"{name} {importlib.metadata.version(name)}" for name in libraries]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -19,19 +19,22 @@ from small_model import NETWORK, write_model
 from small_training import small_params
 from worker_tasks import call, kill_always, kill_once
 
-from pipelines.common import dask_executor
+from pipelines.common import dask_executor, provenance
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.executor import LOCAL, Executor, in_order, open_executor
 from pipelines.common.limits import Limits
 from pipelines.common.provenance import sha256
 from pipelines.common.workers import Failure
+from pipelines.images import ingest as images
 from pipelines.images.ingest import ingest_images
 from pipelines.nowcast.hindcast import score_methods
 from pipelines.nowcast.index import index
 from pipelines.nowcast.methods.interface import factory
 from pipelines.params.executor import Executor as Settings
 from pipelines.params.read import Params
+from pipelines.radar import ingest as radar
 from pipelines.radar.ingest import ingest_radar
+from pipelines.video import ingest as video
 from pipelines.video.ingest import ingest_video
 
 CLUSTER = Settings(kind="dask", workers=2).model_dump()
@@ -90,6 +93,11 @@ def test_a_killed_worker_costs_a_retry(cluster: Executor, tmp_path: Path) -> Non
     assert (tmp_path / "flag").exists(), "a worker was killed"
 
 
+def test_what_is_shared_outlives_the_worker_that_has_it(cluster: Executor, tmp_path: Path) -> None:
+    assert list(cluster.map(kill_once, [(tmp_path / "flag", cluster.share(7))])) == [7]
+    assert (tmp_path / "flag").exists(), "a worker was killed"
+
+
 @pytest.mark.full
 def test_a_task_that_kills_each_worker_ends_in_one_line(cluster: Executor) -> None:
     with pytest.raises(UserError, match=r"executor: .*kill_always"):
@@ -107,16 +115,39 @@ def test_the_dashboard_is_told_of_and_is_of_this_machine_alone(cluster: Executor
 
 
 def test_other_code_on_a_worker_is_refused(cluster: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dask_executor, "_code", lambda module: "another")
+    monkeypatch.setattr(dask_executor, "_code", lambda: "another")
     with pytest.raises(UserError, match=r"executor: the worker on .* runs other code"):
         list(cluster.map(divmod, [(1, 1)]))
 
 
-def test_no_cluster_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libraries_that_decode_are_asked_for() -> None:
+    assert {*radar.LIBRARIES, *video.LIBRARIES, *images.LIBRARIES} <= {*dask_executor.LIBRARIES}
+
+
+def test_code_that_changes_under_a_worker_is_not_taken_for_what_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(provenance, "CODE", tmp_path)
+    (tmp_path / "pipelines" / "radar").mkdir(parents=True)
+    request.addfinalizer(dask_executor._code.cache_clear)
+
+    def code_with(content: str) -> str:
+        (tmp_path / "pipelines" / "radar" / "store.py").write_text(content)
+        return dask_executor._code()
+
+    dask_executor._code.cache_clear()
+    at_first = code_with("one")
+    assert code_with("another") == at_first, "of the module that is loaded, whatever another task is about"
+    dask_executor._code.cache_clear()
+    assert code_with("another") != at_first
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "tcp://127.0.0.1:no"])
+def test_no_cluster_at_an_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_executor, "WAIT_S", 0.5)
     with (
-        pytest.raises(Unavailable, match=r"executor: no 1 Dask worker\(s\) at tcp://127.0.0.1:9: "),
-        open_executor("dask", "tcp://127.0.0.1:9", None, None),
+        pytest.raises(Unavailable, match=re.escape(f"executor: no 1 Dask worker(s) at {address}: ")),
+        open_executor("dask", address, None, None),
     ):
         pass
 
