@@ -77,6 +77,8 @@ class Grid:
 
     def difference(self, other: "Grid") -> str | None:
         """Return in words how ``other`` differs from this grid; None if it is the same to a tenth of a pixel."""
+        if self is other:  # as are those of an archive's frames, and there are many
+            return None
         if self.shape != other.shape:
             return f"{other.shape[0]}×{other.shape[1]} pixels, not {self.shape[0]}×{self.shape[1]}"
         if not same_projection(self.crs, other.crs):

@@ -1,7 +1,6 @@
 """The tables beside a store: where they are, and the one of each frame's quality."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +35,7 @@ def radars_out(headers: Sequence[Header]) -> list[str]:
 def write_quality(frames: Sequence[FrameHeader], qualities: Sequence[Quality], out: Sequence[str], table: Path) -> None:
     """Write a row a frame: its time and file, what `Quality` says, and the radars that were out, parted by ``; ``."""
     rows = [
-        {"time": frame.time, "file": csv_cell(frame.source)} | asdict(quality) | {"radars_out": csv_cell(names)}
+        {"time": frame.time, "file": csv_cell(frame.source)} | vars(quality) | {"radars_out": csv_cell(names)}
         for frame, quality, names in zip(frames, qualities, out, strict=True)
     ]
     with atomic_path(table) as temporary:
