@@ -5,23 +5,31 @@
 An archive of many frames is made without its files' content: a byte stands for each, with the record and the shards
 that ingestion would have kept of it. What is measured is real from there on: a file more is decoded, its shard made,
 the store assembled. Each run is a process of its own that has started its decoders before its clock starts; the most
-memory that it took is printed. Two Dask workers of one thread against one ingest the same new files.
+memory that it took is told, and beside it the seconds of ``dvc commit``: what ``dvc repro`` hashes, and its start.
+Two Dask workers of one thread against one ingest the same new files; moto's S3 server on this machine has them as well.
 """
 
 import argparse
+import os
+import socket
 import subprocess
 import sys
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import boto3
 import numpy as np
 import pyproj
+import yaml
 from claims import claim, say_where, status
 from forecast import moving_rain
 
 from pipelines.common.executor import LOCAL
 from pipelines.common.files import link
+from pipelines.fetch.archive import fetch
+from pipelines.params.fetch import Fetch
 from pipelines.params.read import read_params
 from pipelines.radar.frame import packed
 from pipelines.radar.grid import Grid
@@ -36,6 +44,7 @@ from pipelines.radar.store import shard_frames
 ROOT = Path(__file__).parents[1]
 START, STEP = datetime(2014, 1, 1), timedelta(minutes=5)
 CRS = pyproj.CRS("+proj=stere +lat_0=90 +lon_0=25 +lat_ts=60 +R=6371288 +units=m")
+MEMORY_MB = 1500  # whatever the length
 NEW = 192  # files that a cluster ingests
 WARM = 'ingest("first", "first.zarr")'  # imports what is imported late, and starts the decoders
 MEASURED = f"""import os, resource, sys, time
@@ -56,12 +65,13 @@ began = time.perf_counter()
 {{work}}
 took = time.perf_counter() - began
 print("took", took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+{{after}}
 """
 
 
-def measured(work: str, before: str = "", *, cwd: Path) -> tuple[float, float]:
+def measured(work: str, before: str = "", after: str = "", *, cwd: Path) -> tuple[float, float]:
     """Return the seconds of some code in a process of its own, and the most memory that it took, MB."""
-    code = MEASURED.format(before=before, work=work)
+    code = MEASURED.format(before=before, work=work, after=after)
     done = subprocess.run([sys.executable, "-c", code], cwd=cwd, check=True, stdout=subprocess.PIPE, text=True)
     took, memory = done.stdout.split("took ")[1].split()
     return float(took), float(memory)
@@ -118,13 +128,27 @@ def make_archive(folder: Path, count: int, rain: np.ndarray) -> None:
 def measure_growth(folder: Path, count: int, rain: np.ndarray) -> dict[int, float]:
     """Return the seconds of a run with no file more, and with one."""
     make_archive(folder, count, rain)
+    stage = {"cmd": "true", "deps": ["in"], "outs": ["radar.zarr"]}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"ingest_radar": stage}}), encoding="utf-8")
+    dvc(folder, "init", "--no-scm")
+    dvc(folder, "config", "cache.type", "hardlink,copy")  # as docs/scaling.md advises
     took = {}
     for new in (0, 1):
         if new:
             write_file(folder / "in", rain, count)
         took[new], memory = measured('ingest("in", "radar.zarr")', WARM, cwd=folder)
-        print(f"{count} frames, {new} new: {took[new]:.2f} s, {memory:.0f} MB", flush=True)
+        hashing = dvc(folder, "commit", "--force")
+        hashed = f"DVC hashes and links for {hashing:.2f} s{'' if new else ', all of it'}"
+        print(f"{count} frames, {new} new: {took[new]:.2f} s; {hashed}", flush=True)
+        claim(f"{count} frames, {new} new, MB", memory, "<=", MEMORY_MB)
     return took
+
+
+def dvc(folder: Path, *words: str) -> float:
+    """Run a command of DVC; return the seconds that it took."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "dvc", *words, "--quiet"], cwd=folder, check=True)
+    return time.perf_counter() - began
 
 
 def measure_cluster(folder: Path, rain: np.ndarray) -> dict[int, float]:
@@ -141,9 +165,42 @@ def measure_cluster(folder: Path, rain: np.ndarray) -> dict[int, float]:
             f"stack = open_executor('dask', None, {count}, 1); cluster = stack.__enter__(); "
             f"ingest('first', 'first{count}.zarr', cluster)"
         )
-        took[count], _ = measured(f"ingest('new', '{count}.zarr', cluster)", start, cwd=folder)
+        # Closed here: at the interpreter's end it waits for two minutes.
+        end = "stack.__exit__(None, None, None)"
+        took[count], _ = measured(f"ingest('new', '{count}.zarr', cluster)", start, end, cwd=folder)
         print(f"{NEW} new files, {count} Dask workers of one thread: {took[count]:.2f} s", flush=True)
     return took
+
+
+def measure_s3(folder: Path) -> None:
+    """Print what it takes to fetch the files of ``new`` from S3, and to find that nothing is new there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= keys | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    files = sorted((folder / "new").iterdir())
+    size = sum(file.stat().st_size for file in files) / 1e6
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            while server.poll() is None and socket.socket().connect_ex(("127.0.0.1", int(port))):
+                time.sleep(0.1)
+            bucket = boto3.resource("s3").create_bucket(Bucket="radar")
+            for file in files:
+                bucket.upload_file(str(file), file.name)
+            settings = Fetch(
+                url="s3://radar/%Y%m%d%H%M.h5", step_s=round(STEP.total_seconds()), rate=1000.0, parallel=16
+            )
+            times = START.replace(tzinfo=UTC), (START + len(files) * STEP).replace(tzinfo=UTC)
+            for what in ("all new", "nothing new"):
+                began = time.perf_counter()
+                fetched = fetch("x", settings, folder / "fetched", *times)
+                took = time.perf_counter() - began
+                assert fetched.files + fetched.here == len(files), fetched
+                print(f"{len(files)} files of {size:.0f} MB from S3, {what}: {took:.2f} s", flush=True)
+        finally:
+            server.terminate()
 
 
 def main() -> int:
@@ -163,15 +220,17 @@ def main() -> int:
         stride = max(1, (asked.side - params_size()) // 7)
         settings = f"params.index.model_copy(update=dict(stride={stride}, splits={{}}, max_event_hours=24.0))"
         work = f'index({{"radar": Path("radar.zarr")}}, Path("windows.parquet"), {settings})'
-        took, memory = measured(work, cwd=folder / "files")
-        print(f"index: {memory:.0f} MB")
+        took, _ = measured(work, cwd=folder / "files")
         claim(f"index of {asked.files} frames, s", took, "<=", 60)
         two = measure_cluster(folder / "cluster", rain)
         claim("two Dask workers / one", two[1] / two[2], ">=", 1.5)
+        measure_s3(folder / "cluster")
         many = measure_growth(folder / "many", asked.frames, rain)
         claim(f"a frame more at {asked.frames} / at {asked.few}", many[1] / few[1], "<=", 1.5)
-        took, memory = measured('inspect_store(Path("radar.zarr"), Path("page.html"))', cwd=folder / "many")
-        print(f"{asked.frames} frames, inspect: {took:.1f} s, {memory:.0f} MB")
+        for name, code in {"index": work, "inspect": 'inspect_store(Path("radar.zarr"), Path("page.html"))'}.items():
+            took, memory = measured(code, cwd=folder / "many")
+            print(f"{asked.frames} frames, {name}: {took:.1f} s", flush=True)
+            claim(f"{name} of {asked.frames} frames, MB", memory, "<=", MEMORY_MB)
     return status()
 
 
