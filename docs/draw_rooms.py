@@ -17,6 +17,7 @@ ROOMS = {  # from left to right where they stand on one floor
     "video": "video files into a store of clips",
     "images": "outlined images into a store of crops",
     "training": "a training, whatever the task",
+    "project": "a team's own pipeline, laid out",
     "fetch": "archives elsewhere into a folder",
     "radar": "radar files into a store of frames",
     "scs_model": "the science: layers, switch, networks",

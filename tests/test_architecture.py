@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "scs_model": {"scs_model.networks"},
     "common": set(),
     "params": {"common"},
+    "project": {"common"},
     "fetch": {"common", "params"},
     "radar": {"common", "params"},
     "video": {"common", "params"},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.files import exclusive
+from pipelines.common.processes import cores
 
 LOOK_S = 5.0  # from one look for free GPUs to the next, where another flow has them
 
@@ -50,7 +51,7 @@ class Slots:
         self.locks = locks or Path(tempfile.gettempdir())
         self._free = threading.Semaphore(self.count)
         # One process uses all cores by default, so two would use each twice.
-        threads = max(1, len(os.sched_getaffinity(0)) // self.count)
+        threads = max(1, cores() // self.count)
         self._threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
 
     @contextmanager

@@ -26,6 +26,7 @@ from pipelines.common import workers
 from pipelines.common.errors import Unavailable, UserError, in_short
 from pipelines.common.executor import Task, in_order
 from pipelines.common.limits import Limits
+from pipelines.common.processes import cores
 from pipelines.common.provenance import code_sha256
 from pipelines.common.workers import Failure
 
@@ -107,7 +108,7 @@ def open_cluster(address: str | None, count: int | None, threads: int | None) ->
         security = Security()
         if address is None:
             security = Security.temporary()
-            count = count or len(os.sched_getaffinity(0))
+            count = count or cores()
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=threads or 1,

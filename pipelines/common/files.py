@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.common.errors import Unavailable
 from pipelines.common.full_disk import told_when_full
+from pipelines.common.processes import is_running
 
 SPECIAL = {
     stat.S_IFIFO: "a pipe, no file",
@@ -62,7 +63,7 @@ def _clear_killed(folder: Path, names: str) -> None:
     for left in folder.iterdir():
         ours = re.fullmatch(rf"\.(?:{names})\.(\d+)\.partial.*", left.name)
         # One of this process's own number is of a killed one that had it before, as in a container each time.
-        if ours and (int(ours[1]) == os.getpid() or not Path(f"/proc/{ours[1]}").exists()):
+        if ours and (int(ours[1]) == os.getpid() or not is_running(int(ours[1]))):
             _remove(left)
 
 

@@ -21,6 +21,10 @@ def exit_on_user_error() -> Iterator[None]:
         sys.exit(TRY_AGAIN)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except ImportError as error:
+        if error.name != "scs_model":  # which refuses a torch that doesn't fit
+            raise
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.common.limits import MB, Limits, TooLarge, apply_limits, out_of_memory, too_much_memory
+from pipelines.common.processes import cores
 
 LIMIT_S = 60.0
 WORKERS = 4
@@ -182,13 +183,13 @@ def _answer(function: Callable[..., Result], task: tuple[Any, ...]) -> bytes:
         return pickle.dumps(RuntimeError(f"{type(answer).__name__} of a worker can't be sent: {error}"))
 
 
-_cores = len(os.sched_getaffinity(0))
+_cores = cores()
 
 
 def at_most(count: int) -> None:
     """Let this process have no more decoders of one kind than this: others on its machine have theirs."""
     global _cores
-    _cores = min(count, len(os.sched_getaffinity(0)))
+    _cores = min(count, cores())
 
 
 def decoders(limits: Limits = Limits(), most: int | None = None) -> Decoders:  # noqa: B008 - frozen

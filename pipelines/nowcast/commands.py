@@ -15,13 +15,13 @@ def describe(
     """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
     from pipelines.nowcast.methods.network import build_network
     from pipelines.nowcast.methods.normalisation import thresholds
-    from pipelines.params.read import entry, read_params
+    from pipelines.params.read import entry, params_by_hand
     from scs_model import EncoderForecaster
     from scs_model.networks.describe import describe as describe_network
 
     if min(grid) < 1:
         raise UserError(f"--grid: rows and columns are 1 or more; got {grid[0]} {grid[1]}")
-    params = read_params()
+    params = params_by_hand()
     if ":" not in model and "/" not in model:
         of_params = entry(params.models, "models", model)
         network = EncoderForecaster(
@@ -63,9 +63,9 @@ def evaluate(
     Baselines: persistence, extrapolation, sprog, steps, linda, lagrangian_probability, neighbourhood, climatology.
     """
     from pipelines.nowcast.archive_evaluation import evaluate_source
-    from pipelines.params.read import read_params
+    from pipelines.params.read import params_by_hand
 
-    written = evaluate_source(model, source, out, minutes=minutes, params=read_params())
+    written = evaluate_source(model, source, out, minutes=minutes, params=params_by_hand())
     print(written[0].read_text(encoding="utf-8"), *written, sep="\n")
 
 

@@ -30,10 +30,10 @@ def forecast(
     """
     from pipelines.params.nowcast import Fallback
     from pipelines.params.radar import SILENT
-    from pipelines.params.read import read_params
+    from pipelines.params.read import params_by_hand
     from pipelines.radar.readers.read import radar_files
 
-    params = read_params()
+    params = params_by_hand()
     settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
     from pipelines.nowcast.methods.interface import FALLBACKS

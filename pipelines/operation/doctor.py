@@ -15,6 +15,7 @@ import numpy as np
 
 from pipelines.common.errors import UserError, one_line
 from pipelines.common.login import FILE, read_login
+from pipelines.common.processes import cores
 from pipelines.common.provenance import CODE, code_commit, main_checkout
 from pipelines.params.operation import Domain
 from pipelines.params.read import Params
@@ -101,7 +102,7 @@ def gpu() -> Iterator[Finding]:
         words = f"one is here, and torch {torch.__version__}, built for {why}, can't use it"
         yield Finding("GPU", "WRONG", words, "install the build of torch for its driver")
     else:
-        yield Finding("GPU", "note", f"none: networks compute on {len(os.sched_getaffinity(0))} core(s)")
+        yield Finding("GPU", "note", f"none: networks compute on {cores()} core(s)")
 
 
 def login() -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.common.errors import UserError
+from pipelines.common.imports import CODE
 from pipelines.params.action import ActionModel, EvaluateAction, TrainAction
 from pipelines.params.base import ModelName, Section, reason_of
 from pipelines.params.driving import DrivingModel, EvaluateDriving, IngestDrives, SimulateDrives, TrainDriving
@@ -27,6 +28,7 @@ from pipelines.params.radar import ArchiveName, IngestRadar, Simulate
 from pipelines.params.video import IngestVideo, SimulateVideo
 
 Value = TypeVar("Value")
+SHIPPED = CODE / "pipelines/project/params.yaml"
 
 
 class Params(Section):
@@ -139,6 +141,11 @@ def entry(section: Mapping[str, Value], key: str, name: str) -> Value:
     if name not in section:
         raise UserError(f"params.yaml: {key}: no {name!r} among {', '.join(section) or 'none'}")
     return section[name]
+
+
+def params_by_hand() -> Params:
+    """Return what params.yaml says, and in a folder without one what the package's own does: a hand needs none."""
+    return read_params() if Path("params.yaml").exists() else read_params(SHIPPED)
 
 
 def params_if_any() -> Params | None:

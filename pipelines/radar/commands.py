@@ -18,11 +18,11 @@ def ingest(
     Exit status 0 if all are in; 10 and as many more as are in quarantine (110 for a hundred and more).
     """
     from pipelines.common.executor import open_executor
-    from pipelines.params.read import read_params
+    from pipelines.params.read import params_by_hand
     from pipelines.radar.ingest import QUARANTINE_STATUS, ingest_radar
     from pipelines.radar.quality_table import tables_of
 
-    params = read_params()
+    params = params_by_hand()
     with open_executor(**params.executor.model_dump()) as executor:
         bad = ingest_radar(source, store, *tables_of(store), params.ingest_radar, strict=strict, executor=executor)
     if bad:

@@ -166,10 +166,11 @@ def test_what_is_no_network_is_one_line(
 
 def test_a_mistake_in_params_is_told_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("index: {siz: 64}")
     monkeypatch.setattr(sys, "argv", ["scs", "forecast", "radar"])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    assert end.value.code == "error: params.yaml: No such file or directory"
+    assert str(end.value.code).startswith("error: params.yaml: ")
 
 
 def test_how_a_stage_ends() -> None:

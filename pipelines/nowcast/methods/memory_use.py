@@ -28,6 +28,7 @@ from pipelines.nowcast.methods.tiles import OnDisk
 from pipelines.radar.frame import Rain
 
 SHAPES = ((128, 128), (256, 256))  # pixels
+PEAK = Path("/proc/self/clear_refs")
 TALL = (3072, 96)  # rows and columns of what is done band by band
 _known: dict[str, dict[str, float]] = {}  # by content
 
@@ -35,8 +36,11 @@ _known: dict[str, dict[str, float]] = {}  # by content
 def measure(folders: Iterable[Path]) -> list[dict[str, float]]:
     """Return the bytes a pixel, by what takes them, of models in folders, in order: each is measured once.
 
-    In a process of its own, whose larger arrays go back to the system at once, as a large grid's do.
+    In a process of its own, whose larger arrays go back to the system at once, as a large grid's do. Nothing where the
+    system doesn't tell a process's peak, as macOS doesn't.
     """
+    if not PEAK.exists():
+        return [{} for _ in folders]
     contents = [(sha256(folder), folder.resolve()) for folder in folders]
     if new := {content: str(folder) for content, folder in contents if content not in _known}:
         command = [sys.executable, "-m", __name__, *new.values()]
@@ -54,7 +58,7 @@ def _held(key: str) -> int:
 
 def _peak(make: Callable[[], object], shape: tuple[int, int]) -> float:
     """Return the most bytes a pixel that something takes on a grid, over what was there before."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is from here on
+    PEAK.write_text("5", encoding="ascii")  # the peak is from here on
     before = _held("VmRSS")
     make()
     return (_held("VmHWM") - before) / (shape[0] * shape[1])

@@ -76,7 +76,8 @@ def test_the_digest_of_code_is_its_files_and_its_libraries() -> None:
         root = Path(__file__).parents[3]
         return "\n".join(f"{file} {hashlib.sha256((root / file).read_bytes()).hexdigest()}" for file in files)
 
-    text = lines("pipelines/__init__.py", "pipelines/common/__init__.py", "pipelines/common/text.py")
+    common = [f"pipelines/common/{name}.py" for name in ("__init__", "errors", "extras", "text")]
+    text = lines("pipelines/__init__.py", *common)
     assert code_sha256("pipelines.common.text") == hashlib.sha256(text.encode()).hexdigest()
     with_numpy = f"{text}\nnumpy {version('numpy')}".encode()
     assert code_sha256("pipelines.common.text", libraries=["numpy"]) == hashlib.sha256(with_numpy).hexdigest()

@@ -1,0 +1,164 @@
+"""What `pip install` of the wheel gives, without what extras add, and elsewhere than in a checkout."""
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from clone import ROOT, copy_working_tree
+from radar_files import name_of, write_odim
+
+NOON = datetime(2024, 6, 1, 12)
+SHAPE = (40, 48)
+# The libraries of extras, as if nobody had installed them: no finder finds them.
+HIDE = """
+import importlib.machinery
+HIDDEN = {!r}
+find = importlib.machinery.PathFinder.find_spec
+def find_others(name, path=None, target=None):
+    return None if name.partition(".")[0] in HIDDEN else find(name, path, target)
+importlib.machinery.PathFinder.find_spec = find_others
+"""
+EXTRAS = {
+    *("av", "bokeh", "boto3", "distributed", "dvc", "icechunk", "mlflow", "prefect", "psutil", "psycopg2"),
+    *("pytorch_lightning", "sklearn", "starlette", "torchmetrics", "uvicorn"),
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this working tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy_working_tree(folder / "tree")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, folder / "tree"]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": ""})
+    return next(folder.glob("scs_nowcast-*-py3-none-any.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's files in a folder, where no library of an extra can be imported."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    (folder / "sitecustomize.py").write_text(HIDE.format(EXTRAS))
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: Path) -> Path:
+    """An empty folder to work in, for processes that have the wheel alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    return tmp_path
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def scs(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, as pip's script calls it."""
+    return python("-c", "import sys; sys.argv[0] = 'scs'; from pipelines.cli import main; main()", *arguments)
+
+
+def write_showers(folder: Path, frames: int = 5) -> None:
+    """A shower that moves east by three pixels in each frame of 5 minutes."""
+    folder.mkdir()
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    for step in range(frames):
+        pixels = (150 * np.exp(-((y - 20) ** 2 + (x - 12 - 3 * step) ** 2) / 60)).astype(np.uint8)
+        time = NOON + timedelta(minutes=5 * step)
+        write_odim(folder / name_of(time), pixels, time)
+
+
+def test_what_the_code_reads_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        tops = {name.partition("/")[0] for name in names}
+        assert {name for name in tops if not name.endswith(".dist-info")} == {"flows", "pipelines", "scs_model"}
+        for folder in ("pipelines", "flows", "scs_model"):
+            files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+            assert {path.relative_to(ROOT).as_posix() for path in files} <= {*names}
+        assert archive.read("pipelines/project/params.yaml") == (ROOT / "params.yaml").read_bytes()
+
+
+def test_a_first_forecast_in_an_empty_folder(empty: Path) -> None:
+    write_showers(empty / "radar")
+    assert "forecast" in scs("--help").stdout
+    done = scs("forecast", "radar", "--model", "extrapolation")
+    assert done.returncode == 0, done.stderr
+    with xr.open_dataset(next(empty.glob("data/forecasts/*/forecast.nc")), decode_timedelta=False) as dataset:
+        rain = dataset["rainfall_flux"].to_numpy()
+    peak = np.unravel_index(np.nanargmax(rain[2]), SHAPE)
+    assert peak == pytest.approx((20, 12 + 3 * (4 + 3)), abs=1)
+    assert {path.name for path in empty.iterdir()} == {"radar", "data"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (["-m", "flows.serve"], "prefect", "serve"),
+        (["-m", "pipelines.nowcast.train", "scs"], "pytorch_lightning", "pipeline"),
+        (["-c", "from pipelines.cli import main; main()", "champions"], "mlflow", "pipeline"),
+        (["-c", "from pipelines.cli import main; main()", "recognize", "."], "mlflow", "pipeline"),
+    ],
+)
+def test_an_extra_that_is_missing_is_one_line(empty: Path, arguments: list[str], module: str, extra: str) -> None:
+    done = python(*arguments)
+    line = f"error: {module} isn't installed: pip install 'scs-nowcast[{extra}]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+
+
+def test_a_function_raises_what_an_import_does(empty: Path) -> None:
+    code = """
+try:
+    from pipelines.nowcast.registered_model import load
+    load("models:/radar-nowcast/1")
+except ImportError as error:
+    print(error)
+import importlib.util
+print(importlib.util.find_spec("mlflow"))  # asked by others than us
+"""
+    lines = python("-c", code).stdout.splitlines()
+    assert lines == ["mlflow isn't installed: pip install 'scs-nowcast[pipeline]'", "None"]
+
+
+def test_scs_model_needs_torch_alone(empty: Path) -> None:
+    code = """
+import sys, torch, torch.nn.functional
+before = {name.partition(".")[0] for name in sys.modules} | set(sys.stdlib_module_names)
+import scs_model
+network = scs_model.EncoderForecaster(cell="scs", widths=[4], kernel=3, downsample=4, leads=2)
+network(torch.zeros(1, 3, 1, 32, 32), 2).sum().backward()
+print(*sorted({name.partition(".")[0] for name in sys.modules} - before))
+"""
+    done = python("-c", code)
+    assert (done.stdout.strip(), done.returncode) == ("scs_model", 0), done.stderr
+
+
+def test_a_torch_or_system_that_does_not_fit_is_one_line(empty: Path) -> None:
+    old = "import sys, torch; torch.__version__ = '2.4.1+cpu'; "
+    words = "scs_model wants torch 2.13 or later, and this is 2.4.1+cpu"
+    assert python("-c", f"{old} import scs_model").stderr.splitlines()[-1] == f"ImportError: {words}"
+    done = python("-c", f"{old} from pipelines.cli import main; main()", "describe", "scs")
+    assert (done.returncode, done.stderr) == (1, f"error: {words}\n")
+    windows = "import sys; sys.platform = 'win32'; sys.argv[0] = 'Scripts/scs.exe'; import pipelines.cli"
+    done = python("-c", windows)
+    assert done.stderr == "error: scs-nowcast runs on Linux and macOS, and this is win32\n"
+
+
+def test_the_lock_has_all_that_extras_add() -> None:
+    """The README's commands install from it, whatever extras there are."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").lower().replace("-", "_")
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {name.partition("=")[0].partition("[")[0].lower().replace("-", "_") for name in wanted} - {"scs_nowcast"}
+    assert [name for name in sorted(names) if f"\n{name}==" not in lock] == []
