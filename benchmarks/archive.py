@@ -93,7 +93,10 @@ def write_file(folder: Path, rain: np.ndarray, number: int) -> None:
 
 
 def make_archive(folder: Path, count: int, rain: np.ndarray) -> None:
-    """Make ``in``, a folder of as many files, and what ingestion has of them for ``radar.zarr``; ``first`` has one."""
+    """Make ``in``, a folder of ``count`` files, and what ingestion has of them for ``radar.zarr``; ``first`` has one.
+
+    The shards are full, whatever the count: a file more is the first of its shard, so that runs can be compared.
+    """
     source, store = folder / "in", folder / "radar.zarr"
     for one in (source, folder / "first"):
         one.mkdir(parents=True)
@@ -108,17 +111,17 @@ def make_archive(folder: Path, count: int, rain: np.ndarray) -> None:
     quality = describe(rain[0], float(rain[0].max()), 0)
     header = cache.same_grid(Header(np.datetime64(START, "s"), "instant", 0, "dBZ", grid_of(rain.shape[1])))
     made: Path | None = None
-    for first in range(0, count, size):
+    for first in range(0, count - count % size, size):
         keys = []
-        for number in range(first, min(first + size, count)):
+        for number in range(first, first + size):
             path = source / name_of(number)
             path.write_bytes(b"-")
             cache.get(path)
             at = Header(np.datetime64(START + number * STEP, "s"), "instant", 0, "dBZ", header.grid)
             cache.put(path, [FrameRecord(at, f"{number:064x}", f"{number:064x}", quality)])
-            keys.append(f"{number:064x}#0")
-        if made is None or len(keys) < size:
-            shards.make(frames[: len(keys)], keys)
+            keys.append((f"{number:064x}", 0))
+        if made is None:
+            shards.make(frames, keys)
             made = shards.path(keys)
         else:
             link(made, shards.path(keys))
@@ -135,7 +138,7 @@ def measure_growth(folder: Path, count: int, rain: np.ndarray) -> dict[int, floa
     took = {}
     for new in (0, 1):
         if new:
-            write_file(folder / "in", rain, count)
+            write_file(folder / "in", rain, count - count % shard_frames(rain.shape[1:]))
         took[new], memory = measured('ingest("in", "radar.zarr")', WARM, cwd=folder)
         hashing = dvc(folder, "commit", "--force")
         hashed = f"DVC hashes and links for {hashing:.2f} s{'' if new else ', all of it'}"

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,10 +43,8 @@ def atomic_path(path: Path, *, durable: bool = True, names: re.Pattern[str] | No
             path.parent.mkdir(parents=True, exist_ok=True)
             _clear_killed(path.parent, "|".join([re.escape(path.name), *([names.pattern] if names else [])]))
             yield temporary
-            for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
-                if durable and file.is_file():
-                    with file.open("rb") as stream:
-                        os.fsync(stream.fileno())
+            if durable:
+                force_to_disk(temporary.rglob("*") if temporary.is_dir() else [temporary])
             if path.is_dir() and not path.is_symlink():
                 old = path.parent / f".{path.name}.{os.getpid()}.partial-old"
                 path.rename(old)
@@ -67,6 +65,14 @@ def _clear_killed(folder: Path, names: str) -> None:
             _remove(left)
 
 
+def force_to_disk(paths: Iterable[Path]) -> None:
+    """Wait until the content of those that are files would outlive a power cut."""
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text to ``path``, all of it or nothing."""
     with atomic_path(path) as temporary:
@@ -74,11 +80,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def link(file: Path, target: Path) -> None:
-    """Make ``target`` a hard link to a file; a copy on another file system, or one without links."""
+    """Make ``target`` a hard link to a file; a copy, on the disk, on another file system or one without links."""
     try:
         os.link(file, target)
     except OSError:
         shutil.copyfile(file, target)
+        force_to_disk([target])
 
 
 def _remove(path: Path) -> None:
@@ -143,8 +150,9 @@ def no_file_inside(path: Path, folder: Path) -> str | None:
     None of a file, a folder, a member of an archive, and of what is gone.
     """
     try:
-        mode = path.stat().st_mode
-        target = path.resolve() if path.is_symlink() else None
+        mode, target = path.lstat().st_mode, None
+        if stat.S_ISLNK(mode):
+            mode, target = path.stat().st_mode, path.resolve()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pipelines.common.provenance import fingerprint
+from pipelines.common.provenance import FileSignature, fingerprint
 
 Record = TypeVar("Record")
 
@@ -49,31 +49,33 @@ class IngestCache(Generic[Record]):
             table.unlink()
             self._database = _opened(table)
         mark.write_text(made_by, encoding="utf-8")
-        self._signatures: dict[tuple[bytes, str], str] = {}
+        self._asked: dict[
+            tuple[Path, str], tuple[bytes, str]
+        ] = {}  # the key and the signature of what get was asked for
 
     def get(self, path: Path, part: str = "") -> Record | str | None:
         """Return what was found out about a file, or part of one, or why it is of no use; None if it isn't known."""
-        key = _key(path), part
-        self._signatures[key] = signature(path)
+        key, now = self._asked[path, part] = _key(path), signature(path)
         row = self._database.execute(
-            "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (*key, self._signatures[key])
+            "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (key, part, now)
         ).fetchone()
         found = row and json.loads(row[0])
         return found if found is None or isinstance(found, str) else self._from_json(found)
 
     def put(self, path: Path, found: Record | str, part: str = "") -> None:
         """Keep what was found out about a file as it was when :meth:`get` was last asked for it."""
-        key = _key(path), part
+        key, then = self._asked[path, part]
         plain = json.dumps(found if isinstance(found, str) else self._to_json(found))
-        self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (*key, self._signatures[key], plain))
+        self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (key, part, then, plain))
 
     def signature(self, path: Path, part: str = "") -> str:
         """Return a file's :func:`signature` as it was when :meth:`get` was last asked for it."""
-        return self._signatures[_key(path), part]
+        return self._asked[path, part][1]
 
-    def forget_all_but(self, paths: Iterable[Path]) -> None:
-        """Forget files that are gone."""
-        gone = {row[0] for row in self._database.execute("SELECT path FROM found")} - {_key(path) for path in paths}
+    def forget_others(self) -> None:
+        """Forget files that :meth:`get` wasn't asked for."""
+        asked = {key for key, _ in self._asked.values()}
+        gone = {row[0] for row in self._database.execute("SELECT path FROM found")} - asked
         self._database.execute("BEGIN")
         self._database.executemany("DELETE FROM found WHERE path = ?", [(path,) for path in gone])
         self._database.execute("COMMIT")
@@ -104,7 +106,10 @@ def _key(path: Path) -> bytes:
 def signature(path: Path) -> str:
     """Return what is the same while a file's path, size and time of change are; empty where there is none."""
     try:
-        return fingerprint(Path(os.fsdecode(_key(path))))
+        if path.is_dir():
+            return fingerprint(Path(os.fsdecode(_key(path))))
+        size, changed_ns = FileSignature.of(path)
+        return f"{size} {changed_ns}"
     except NotADirectoryError:  # a member of an archive file is the same while that is
         return signature(path.parent)
     except OSError:  # it is gone; what reads it will say so

@@ -109,7 +109,7 @@ def ingest_images(source: Path, store: Path, quarantine: Path, params: IngestIma
         about = {"layout": listing.layout, "margin": MARGIN, "min_side": params.min_side, "license": params.license}
         with atomic_path(store) as temporary:
             assemble(table, polygons, _compressed(cut, folder), classes, about, temporary)
-        cache.forget_all_but(image.path for image in listing.images)
+        cache.forget_others()
         wanted = {outcome.key for outcome in outcomes if isinstance(outcome, Decoded)}
         for path in folder.iterdir():
             if path.name not in wanted:

@@ -107,10 +107,10 @@ def ingest_radar(
         headers, nothing = iter(frames), replace(frames[0], source="", sha256="")
         in_rows = [next(headers) if isinstance(row, tuple) else replace(nothing, time=row) for row in rows]
         qualities = [found for ref in refs if (found := ingestion[ref].quality)]
-        with atomic_path(store) as temporary:
+        with atomic_path(store, durable=False) as temporary:  # which assembling sees to
             assemble(in_rows, [shard for _, shard in finished], temporary, Rights(params.license, params.attribution))
         write_quality(frames, qualities, radars_out([ingestion[ref].header for ref in refs]), quality)
-        cache.forget_all_but(ingestion.files)
+        cache.forget_others()
         ingestion.shards.remove_all_but({shard for _, shard in finished})
     clipped = sum(one.clipped for one in qualities)
     print(

@@ -43,14 +43,14 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
     def __init__(self, folder: Path, made_by: str) -> None:
         super().__init__(folder, made_by, self._to_plain, self._from_plain)
         self._database.execute("CREATE TABLE IF NOT EXISTS grids (wkt TEXT, y BLOB, x BLOB, UNIQUE (wkt, y, x))")
-        self._grids = {
-            (wkt, y, x): (number, Grid(pyproj.CRS.from_wkt(wkt), np.frombuffer(x), np.frombuffer(y)))
-            for number, wkt, y, x in self._database.execute("SELECT rowid, wkt, y, x FROM grids")
-        }
+        self._numbers: dict[tuple[str, bytes, bytes], int] = {}
+        self._grids: dict[int, Grid] = {}
+        for number, *key in self._database.execute("SELECT rowid, wkt, y, x FROM grids"):
+            self._know(number, *key)
 
     def same_grid(self, header: Header) -> Header:
         """Return the header with the one object that stands for its grid: it is compared with others often."""
-        return replace(header, grid=self._grid(header.grid)[1])
+        return replace(header, grid=self._grids[self._number(header.grid)])
 
     def _to_plain(self, record: list[FrameRecord] | Members) -> list[dict[str, Any]] | Members:
         return record if isinstance(record, dict) else [self._plain(one) for one in record]
@@ -58,23 +58,28 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
     def _from_plain(self, plain: list[dict[str, Any]] | Members) -> list[FrameRecord] | Members:
         return plain if isinstance(plain, dict) else [self._record(one) for one in plain]
 
-    def _grid(self, grid: Grid) -> tuple[int, Grid]:
-        for number, known in self._grids.values():
+    def _know(self, number: int, wkt: str, y: bytes, x: bytes) -> None:
+        # Of a new one too through its text, as when it is read again: both must write the same metadata.
+        self._grids[number] = Grid(pyproj.CRS.from_wkt(wkt), np.frombuffer(x), np.frombuffer(y))
+        self._numbers[wkt, y, x] = number
+
+    def _number(self, grid: Grid) -> int:
+        """Return the number of a grid in the table; it is put there if it is new."""
+        for number, known in self._grids.items():
             if known is grid:
-                return number, known
+                return number
         y, x = (np.asarray(axis, np.float64).tobytes() for axis in (grid.y, grid.x))
         key = (grid.crs.to_wkt(), y, x)
-        if key not in self._grids:
-            number = self._database.execute("INSERT INTO grids VALUES (?, ?, ?)", key).lastrowid
-            assert number is not None
-            # Through its text, as when it is read again: both must write the same metadata.
-            self._grids[key] = number, Grid(pyproj.CRS.from_wkt(key[0]), np.frombuffer(x), np.frombuffer(y))
-        return self._grids[key]
+        if key not in self._numbers:
+            new = self._database.execute("INSERT INTO grids VALUES (?, ?, ?)", key).lastrowid
+            assert new is not None
+            self._know(new, *key)
+        return self._numbers[key]
 
     def _plain(self, record: FrameRecord) -> dict[str, Any]:
         header = record.header
         return {
-            "header": [str(header.time), header.time_is, header.interval_s, header.unit, self._grid(header.grid)[0]],
+            "header": [str(header.time), header.time_is, header.interval_s, header.unit, self._number(header.grid)],
             "radars": header.radars,
             "sha256": record.sha256,
             "pixels": record.pixels,
@@ -84,10 +89,11 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
 
     def _record(self, plain: dict[str, Any]) -> FrameRecord:
         time, time_is, interval_s, unit, number = plain.pop("header")
-        grid = next(grid for known, grid in self._grids.values() if known == number)
         quality = plain.pop("quality")
         return FrameRecord(
-            Header(np.datetime64(time, "s"), time_is, interval_s, unit, grid, radars=plain.pop("radars")),
+            Header(
+                np.datetime64(time, "s"), time_is, interval_s, unit, self._grids[number], radars=plain.pop("radars")
+            ),
             quality=quality and Quality(**quality),
             **plain,
         )

@@ -1,9 +1,8 @@
 """A run of ingestion: the frames of all files, those that can be in one store, and their finished shards."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,11 @@ from pipelines.radar.empty_rows import rows_of_shards
 from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
-from pipelines.radar.readers.archive_file import Members, source_name
+from pipelines.radar.readers.archive_file import Members
 from pipelines.radar.readers.header import Header
 from pipelines.radar.regridding import target_grid
-from pipelines.radar.shard_task import Candidate, Decoded, FrameRef, make_shard, sources
-from pipelines.radar.shards import Shards
+from pipelines.radar.shard_task import Candidate, Decoded, FrameRef, make_shard
+from pipelines.radar.shards import Shards, Source
 from pipelines.radar.store import shard_frames
 
 AT_ONCE = 2  # shards that are made here at once: one is written while the next one's frames are decoded
@@ -44,6 +43,7 @@ class Ingestion:
     executor: Executor
     files: list[Path] = field(default_factory=list)
     records: dict[Path, list[FrameRecord]] = field(default_factory=dict)
+    archives: set[Path] = field(default_factory=set)  # files that others are in
     good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
@@ -78,13 +78,17 @@ class Ingestion:
     def keep_one_kind(self) -> None:
         """Reject all but the most common grid and kind of product, the first in time where equally common."""
         kinds: list[Header] = []
+        known: dict[tuple[int, str], int] = {}  # of the very same grids, which are most
         kind_of: dict[FrameRef, int] = {}
-        for ref in sorted(self.good, key=self._order):
+        for ref in self._in_order():
             header = self[ref].header
-            of = (i for i, kind in enumerate(kinds) if _difference(kind, header) is None)
-            kind_of[ref] = next(of, len(kinds))
-            if kind_of[ref] == len(kinds):
-                kinds.append(header)
+            same = id(header.grid), header.kind
+            if same not in known:
+                of = (i for i, kind in enumerate(kinds) if _difference(kind, header) is None)
+                known[same] = next(of, len(kinds))
+                if known[same] == len(kinds):
+                    kinds.append(header)
+            kind_of[ref] = known[same]
         most = Counter(kind_of.values()).most_common(1)[0][0] if kinds else 0
         for ref, kind in kind_of.items():
             if kind != most:
@@ -96,11 +100,13 @@ class Ingestion:
         A row is a frame or, where there is none, its time; a shard without any frame isn't returned. The last is
         finished when all is returned.
         """
-        refs = sorted(self.good, key=self._order)
+        refs = self._in_order()
         if not refs:
             return
         bar = self.progress.add_task("read frames", total=len(refs))
-        of_time = {time: list(group) for time, group in groupby(refs, key=lambda ref: self[ref].header.time)}
+        of_time: dict[np.datetime64, list[FrameRef]] = defaultdict(list)
+        for ref in refs:
+            of_time[self[ref].header.time].append(ref)
         size = shard_frames(self.grid(refs[0]).shape)
         shards = rows_of_shards(np.array(list(of_time)), size)
         for ref in refs:
@@ -110,7 +116,13 @@ class Ingestion:
         there = self.shards.names()
         known = [self._finished(of_shard, there) for of_shard in rows]
         tasks = (
-            (self._candidates(of_shard), self.shards.folder.absolute(), size, self.params, self.hints)
+            (
+                [[self._candidate(ref) for ref in row] for row in of_shard],
+                self.shards.folder.absolute(),
+                size,
+                self.params,
+                self.hints,
+            )
             for of_shard, shard in zip(rows, known, strict=True)
             if shard is None
         )
@@ -119,20 +131,24 @@ class Ingestion:
             if shard is None:
                 self._note(of_shard, next(made))
             left = [[ref for ref in row if ref in self.good] for row in of_shard]
-            for row in filter(None, left):
-                self._settle(row)
+            for row in left:
+                if len(row) > 1:
+                    self._settle(row)
             self.progress.advance(bar, sum(map(len, of_shard)))
             if any(left):
                 made_of = [row[0] if row else time for row, time in zip(left, times, strict=True)]
-                yield made_of, shard or self.shards.path(sources(self._candidates(left)))
+                yield made_of, shard or self.shards.path(self._sources(left))
         for path in self.unsaved:
             self.cache.put(path, self.records[path])
 
     def header(self, ref: FrameRef) -> FrameHeader:
         """Return the header of a frame in the store."""
-        in_file = replace(self[ref].header, grid=self.grid(ref))
-        source = as_text(source_name(ref[0])) + self._suffix(ref)
-        return in_file.of_frame((self.params.z_r.a, self.params.z_r.b), source, self[ref].sha256)
+        path, record = ref[0], self[ref]
+        archive = next((parent for parent in path.parents if parent in self.archives), None) if self.archives else None
+        name = path.name if archive is None else path.relative_to(archive.parent)
+        z_r = self.params.z_r.a, self.params.z_r.b
+        frame = record.header.of_frame(z_r, as_text(name) + self._suffix(ref), record.sha256)
+        return frame if self.params.regrid is None else replace(frame, grid=self.grid(ref))
 
     def grid(self, ref: FrameRef) -> Grid:
         """Return the grid of a frame in the store."""
@@ -147,6 +163,7 @@ class Ingestion:
         if isinstance(found, str):
             self._reject((path, 0), found)
         elif isinstance(found, dict):
+            self.archives.add(path)
             for name, reason in found.items():
                 if reason is not None:
                     self._reject((path / name, 0), reason)
@@ -161,8 +178,14 @@ class Ingestion:
                     self._reject((path, number), record.reason)
         return []
 
-    def _candidates(self, rows: list[list[FrameRef]]) -> list[list[Candidate]]:
-        return [[self._candidate(ref) for ref in row] for row in rows]
+    def _in_order(self) -> list[FrameRef]:
+        """Return the frames that are in play in order of their times, and of their names where these are equal."""
+        refs = sorted(self.good, key=lambda ref: (ref[0].parts, ref[1]))
+        times = np.array([self[ref].header.time for ref in refs], "datetime64[s]")
+        return [refs[i] for i in np.argsort(times, kind="stable")]
+
+    def _sources(self, rows: list[list[FrameRef]]) -> list[Source | None]:
+        return [(self[row[0]].sha256, row[0][1]) if row else None for row in rows]
 
     def _candidate(self, ref: FrameRef) -> Candidate:
         path, record = ref[0], self[ref]
@@ -174,7 +197,7 @@ class Ingestion:
         """Return the shard of some rows, if it is one of those ``there``; None if it has to be made."""
         if any(self[ref].pixels is None for row in rows for ref in row):
             return None
-        shard = self.shards.path(sources(self._candidates(rows)))
+        shard = self.shards.path(self._sources(rows))
         return shard if shard.name in there else None
 
     def _note(self, rows: list[list[FrameRef]], outcomes: dict[FrameRef, Decoded | Failure]) -> None:
@@ -214,9 +237,6 @@ class Ingestion:
 
     def _suffix(self, ref: FrameRef) -> str:
         return f"#{ref[1]}" if len(self.records.get(ref[0], [])) > 1 else ""
-
-    def _order(self, ref: FrameRef) -> tuple[np.datetime64, FrameRef]:
-        return self[ref].header.time, ref
 
 
 def _difference(header: Header, other: Header) -> str | None:

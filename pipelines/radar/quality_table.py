@@ -1,8 +1,10 @@
 """The tables beside a store: where they are, and the one of each frame's quality."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipelines.common.files import atomic_path
@@ -34,9 +36,11 @@ def radars_out(headers: Sequence[Header]) -> list[str]:
 
 def write_quality(frames: Sequence[FrameHeader], qualities: Sequence[Quality], out: Sequence[str], table: Path) -> None:
     """Write a row a frame: its time and file, what `Quality` says, and the radars that were out, parted by ``; ``."""
-    rows = [
-        {"time": frame.time, "file": csv_cell(frame.source)} | vars(quality) | {"radars_out": csv_cell(names)}
-        for frame, quality, names in zip(frames, qualities, out, strict=True)
-    ]
+    columns = {
+        "time": np.array([frame.time for frame in frames], "datetime64[s]"),
+        "file": [csv_cell(frame.source) for frame in frames],
+        **{one.name: [getattr(quality, one.name) for quality in qualities] for one in fields(Quality)},
+        "radars_out": [csv_cell(names) for names in out],
+    }
     with atomic_path(table) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S")
+        pd.DataFrame(columns).to_csv(temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S")

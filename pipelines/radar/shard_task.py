@@ -37,11 +37,6 @@ class Candidate(NamedTuple):
     is_known: bool
 
 
-def sources(rows: Sequence[Sequence[Candidate]]) -> list[str]:
-    """Return what a shard is made of, for `Shards.path`: the first frame of each row, empty for none."""
-    return [f"{row[0].sha256}#{row[0].ref[1]}" if row else "" for row in rows]
-
-
 def make_shard(
     rows: Sequence[Sequence[Candidate]], folder: Path, size: int, params: IngestRadar, hints: FileHints
 ) -> dict[FrameRef, Decoded | Failure]:
@@ -73,5 +68,6 @@ def make_shard(
                 frames[one.ref], pixels, quality = answer
                 outcomes[one.ref] = pixels, quality
     if taken:
-        Shards(folder).make([frames[row[0].ref] if row else None for row in rows], sources(rows))
+        of_rows = [(row[0].sha256, row[0].ref[1]) if row else None for row in rows]
+        Shards(folder).make([frames[row[0].ref] if row else None for row in rows], of_rows)
     return outcomes

@@ -15,13 +15,14 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from pipelines.common.files import link
+from pipelines.common.files import force_to_disk, leaves, link
 from pipelines.common.rights import Rights
 from pipelines.radar.clock import missing_times
 from pipelines.radar.frame import NO_DATA, FrameHeader, PackedRain
 from pipelines.radar.store import CLOCK, COMPRESSOR, frames_outline, shard_frames
 
 PIXELS = Path("rainfall_flux", "c")
+Source = tuple[str, int]  # a file's hex digest, and which of its frames
 
 
 class Shards:
@@ -30,9 +31,10 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def path(self, sources: Sequence[str]) -> Path:
-        """Return where a shard is once it is finished; ``sources`` says what each of its frames is made of."""
-        return self.folder / hashlib.sha256("\n".join(sources).encode()).hexdigest()
+    def path(self, sources: Sequence[Source | None]) -> Path:
+        """Return where a shard is once it is finished; ``sources`` says what each of its rows is made of, if any."""
+        text = "\n".join(f"{source[0]}#{source[1]}" if source else "" for source in sources)
+        return self.folder / hashlib.sha256(text.encode()).hexdigest()
 
     def names(self) -> set[str]:
         """Return the names of the finished shards, and of what a killed run left.
@@ -43,7 +45,7 @@ class Shards:
         self.folder.mkdir(exist_ok=True)
         return {path.name for path in self.folder.iterdir()}
 
-    def make(self, frames: Sequence[PackedRain | None], sources: Sequence[str]) -> None:
+    def make(self, frames: Sequence[PackedRain | None], sources: Sequence[Source | None]) -> None:
         """Make the shard of ``frames`` (H, W), of which one at least is there, whole or not at all."""
         self.folder.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=self.folder) as temporary:
@@ -71,7 +73,10 @@ class Shards:
 
 
 def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path, rights: Rights) -> None:
-    """Write the store of ``frames``, whose pixels are in ``shards``; ``store`` must not be there yet."""
+    """Write the store of ``frames``, whose pixels are in ``shards``; ``store`` must not be there yet.
+
+    It is on the disk then: its shards were when they were made, and that isn't waited for again, thousands of times.
+    """
     frames_outline(frames, rights).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
     for number, shard in enumerate(shards):
         if not shard.stat().st_size:
@@ -88,3 +93,4 @@ def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path,
         )
         attributes = dict(zarr.open_group(store, mode="r").attrs) | {"consistent_timestep_start": str(time[0])}
         xr.Dataset(coords={"missing_times": named}, attrs=attributes).to_zarr(store, mode="a", consolidated=False)
+    force_to_disk(file for file in leaves(store) if not file.is_relative_to(store / PIXELS))

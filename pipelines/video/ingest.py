@@ -99,7 +99,7 @@ def ingest_video(source: Path, store: Path, quarantine: Path, params: IngestVide
         }
         with atomic_path(store) as temporary:
             assemble(table, files, listing.classes, about, temporary)
-        cache.forget_all_but(video.path for video in listing.videos)
+        cache.forget_others()
         wanted = {path for of_kind in files.values() for of_clip in of_kind for path in of_clip}
         for path in shards.iterdir():
             if path not in wanted:

@@ -60,7 +60,7 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
         # What isn't to be read is listed too, so that someone hears of it; not a link to a folder in here.
         if (no_file_inside(path, folder) or not (path.is_symlink() and path.is_dir()))
         and not passed_over(path.relative_to(folder))
-        and inside.isdisjoint(path.parents)
+        and (not inside or inside.isdisjoint(path.parents))
     ]
     if not files:
         raise UserError(f"{folder}: no file in it")

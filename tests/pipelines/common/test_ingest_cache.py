@@ -91,10 +91,11 @@ def test_what_others_made_is_removed_and_what_is_hidden_stays(tmp_path: Path, fi
     assert (tmp_path / "work" / ".lock").exists()
 
 
-def test_files_that_are_gone_are_forgotten(tmp_path: Path, files: list[Path]) -> None:
+def test_files_that_are_not_asked_for_are_forgotten(tmp_path: Path, files: list[Path]) -> None:
     fill(tmp_path / "work", files, 1j, 2j, 3j)
     with closing(numbers(tmp_path / "work", "me")) as cache:
-        cache.forget_all_but(files[1:])
+        assert [cache.get(path) for path in files[1:]] == [2j, 3j]
+        cache.forget_others()
     assert known(tmp_path / "work", files) == [None, 2j, 3j]
 
 

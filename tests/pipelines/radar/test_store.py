@@ -86,9 +86,9 @@ def test_a_shard_is_byte_by_byte_what_xarray_writes(tmp_path):
     pixels = [packed(frame.rain_rate) for frame in frames]
     assert pixels[2][:3, 0].tolist() == [65535, 65534, 65534]
     shards = Shards(tmp_path / "shards")
-    shards.make(pixels, ["a"])
+    shards.make(pixels, [("a", 0)])
     shard = written(tmp_path / "a.zarr", frames) / "rainfall_flux/c/0/0/0"
-    assert shards.path(["a"]).read_bytes() == shard.read_bytes()
+    assert shards.path([("a", 0)]).read_bytes() == shard.read_bytes()
 
 
 def test_a_shard_is_bounded_in_memory():
@@ -211,8 +211,8 @@ def test_the_public_validator_passes_all_but_three_years(tmp_path):
     frames = [a_frame(minutes, "end", grid) for minutes in (0, 5, 10, 15, 25, 30)]
     frames[3] = replace(frames[3], source="", sha256="")
     shards = Shards(tmp_path / "shards")
-    shards.make([packed(frame.rain_rate) if frame.sha256 else None for frame in frames], ["a"])
-    assemble(frames, [shards.path(["a"])], tmp_path / "a.zarr", Rights("CC-BY-4.0"))
+    shards.make([packed(frame.rain_rate) if frame.sha256 else None for frame in frames], [("a", 0)])
+    assemble(frames, [shards.path([("a", 0)])], tmp_path / "a.zarr", Rights("CC-BY-4.0"))
     tool = Path(sys.executable).with_name("mlcast.validate_dataset")
     done = subprocess.run(
         [tool, "source_data", "radar_precipitation", tmp_path / "a.zarr"],
