@@ -8,7 +8,7 @@ from pipelines.action.commands import gradients, recognize
 from pipelines.common.stage import exit_on_user_error
 from pipelines.driving.commands import steer
 from pipelines.fetch.commands import fetch
-from pipelines.nowcast.commands import champions, describe, evaluate, promote, rollback
+from pipelines.nowcast.commands import champions, describe, evaluate, export_model, promote, rollback
 from pipelines.operation.commands import doctor, forecast, replay, skill
 from pipelines.outline.commands import annotate
 from pipelines.radar.commands import export, ingest, inspect
@@ -26,7 +26,7 @@ def _log() -> None:
 # mistyped folder needs them.
 for command in (
     *(forecast, doctor, fetch, ingest, inspect, export, replay, chains, gradients, describe, evaluate),
-    *(promote, rollback, champions, skill, recognize, steer, annotate),
+    *(export_model, promote, rollback, champions, skill, recognize, steer, annotate),
 ):
     app.command()(command)
 

@@ -39,7 +39,7 @@ def gradients(
 def recognize(
     clip: Annotated[Path, typer.Argument(help="video file, of any length, or a folder of pictures")],
     model: Annotated[
-        str, typer.Option(help="MLflow URI of a registered model")
+        str, typer.Option(help="MLflow URI of a registered model, or a folder")
     ] = "models:/action-recognition@champion",
 ) -> None:
     """Print the five most probable actions of CLIP."""

@@ -1,10 +1,11 @@
 """What a recogniser from the registry says of a video file."""
 
 from pathlib import Path
+from typing import Any
 
 from pipelines.action.recognizer import load_recognizer
-from pipelines.action.specification import ACTION
 from pipelines.common.limits import Limits
+from pipelines.training.exported_model import fetch_model
 from pipelines.video.frames import Decoding
 from pipelines.video.stream import stream_frames
 
@@ -23,8 +24,8 @@ def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str
     UnreadableFile
         If the clip can't be decoded, or takes more than it may.
     """
-    location = ACTION.locate(uri)
-    recognizer = load_recognizer(location.download()[0])
+    folder, version = fetch_model(uri, _registered)
+    recognizer = load_recognizer(folder)
     decoding = Decoding(
         short_side=recognizer.description.short_side,
         rate=recognizer.description.rate,
@@ -33,4 +34,11 @@ def recognize(clip: Path, uri: str, limits: Limits = Limits()) -> tuple[dict[str
         with_flow=False,
     )
     frames = stream_frames(clip, decoding, limits)
-    return recognizer.recognize(frames), recognizer.description.name, location.version
+    return recognizer.recognize(frames), recognizer.description.name, version
+
+
+def _registered() -> Any:
+    """Return what MLflow has to know: imported here, as a folder needs none of it."""
+    from pipelines.action.specification import ACTION
+
+    return ACTION

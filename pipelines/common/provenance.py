@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,10 +21,13 @@ def sha256(path: Path) -> str:
     if not path.is_dir():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(p for p in leaves(path) if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
-    return digest.hexdigest()
+    files = sorted(p for p in leaves(path) if p.is_file())
+    return folder_sha256({file.relative_to(path).as_posix(): sha256(file) for file in files})
+
+
+def folder_sha256(digests: Mapping[str, str]) -> str:
+    """Return the hex digest of a folder from those of its files by their relative names, in order."""
+    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
 class FileSignature(NamedTuple):

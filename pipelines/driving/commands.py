@@ -15,7 +15,7 @@ def steer(
     source: Annotated[
         Path, typer.Argument(help="video, folder of pictures, donkeycar tub, or comma.ai's camera (.h5)")
     ],
-    model: Annotated[str, typer.Option(help="MLflow URI of a registered model")] = "models:/steering-angle@champion",
+    model: Annotated[str, typer.Option(help="MLflow URI of a model, or a folder")] = "models:/steering-angle@champion",
     out: Annotated[Path | None, typer.Option(help="CSV to write; without it, to the terminal")] = None,
 ) -> None:
     """Write the wheel's angle after each frame of SOURCE, of any length. For study: it drives no car."""

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from itertools import chain, count, islice
 from math import isnan
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from pipelines.driving import comma_ai, livi_set, tub
 from pipelines.driving.layouts import Layout, read_piece
 from pipelines.driving.rows import Picture
 from pipelines.driving.sequences import check_rate
-from pipelines.driving.specification import STEERING
 from pipelines.driving.steering import Image, Steering, SteeringDescription, load_steering
+from pipelines.training.exported_model import fetch_model
 from pipelines.video.frames import Decoding, own_rate
 from pipelines.video.stream import stream_frames
 
@@ -80,8 +80,8 @@ def steer(
     UnreadableFile
         If the source can't be decoded, or takes more than it may.
     """
-    location = STEERING.locate(uri)
-    steering = load_steering(location.download()[0])
+    folder, version = fetch_model(uri, _registered)
+    steering = load_steering(folder)
     about = steering.description
     frames = read_source(source, about, folder_rate, limits)
     with atomic_path(out) if isinstance(out, Path) else nullcontext(None) as temporary:
@@ -90,7 +90,14 @@ def steer(
             rows, bad = write_angles(steering, frames, stream)
         if not rows:
             raise UnreadableFile(source, "no frame in it")
-    return Steered(rows, bad, about.name, location.version, about.unit)
+    return Steered(rows, bad, about.name, version, about.unit)
+
+
+def _registered() -> Any:
+    """Return what MLflow has to know: imported here, as a folder needs none of it."""
+    from pipelines.driving.specification import STEERING
+
+    return STEERING
 
 
 def write_angles(steering: Steering, frames: Iterable[Frame | None], out: TextIO) -> tuple[int, int]:

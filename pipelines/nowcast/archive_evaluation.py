@@ -20,6 +20,7 @@ from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.methods import climatology
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
 from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
+from pipelines.nowcast.registered_model import folder_of, load
 from pipelines.nowcast.scores import by_field
 from pipelines.params.nowcast import BASELINES, Index
 from pipelines.params.read import Params
@@ -44,13 +45,9 @@ def load_method(model: str, params: Params) -> Method:
     if model in BASELINES:
         make = baseline(model, params.evaluate, params.index.rates, Path("data") / climatology.FILE)
         return Method(model, model, make, MOTION_FRAMES)
-    if ":" not in model:
-        folder = Path(model)
+    if folder := folder_of(model):
         forecaster, description = load_forecaster(folder, params.evaluate.device)
         return Method(folder.name, sha256(folder), factory_from(forecaster, description), description.inputs)
-    # Here, not above: MLflow takes seconds to import.
-    from pipelines.nowcast.registered_model import load
-
     loaded = load(model, params.evaluate.device)
     name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version or 'none'}"
     description = loaded.description

@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from pipelines.common.errors import UserError
+from pipelines.common.text import printable
 
 
 def describe(
-    model: Annotated[str, typer.Argument(help="a key of params.yaml's section models, or an MLflow URI")],
+    model: Annotated[str, typer.Argument(help="a key of params.yaml's section models, an MLflow URI, or a folder")],
     grid: Annotated[tuple[int, int], typer.Option(help="rows and columns of the grid, pixels")] = (256, 256),
 ) -> None:
     """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
     from pipelines.nowcast.methods.network import build_network
     from pipelines.nowcast.methods.normalisation import thresholds
+    from pipelines.nowcast.registered_model import folder_of, load
     from pipelines.params.read import entry, params_by_hand
     from scs_model import EncoderForecaster
     from scs_model.networks.describe import describe as describe_network
@@ -22,7 +24,7 @@ def describe(
     if min(grid) < 1:
         raise UserError(f"--grid: rows and columns are 1 or more; got {grid[0]} {grid[1]}")
     params = params_by_hand()
-    if ":" not in model and "/" not in model:
+    if model in params.models or not (":" in model or ((folder := folder_of(model)) and folder.is_dir())):
         of_params = entry(params.models, "models", model)
         network = EncoderForecaster(
             **of_params.network,
@@ -32,8 +34,6 @@ def describe(
         )
         inputs = params.index.inputs
     else:
-        from pipelines.nowcast.registered_model import load
-
         description = load(model).description
         if description.network is None:
             raise UserError(f"{model}: {description.method}, which is no network")
@@ -67,6 +67,21 @@ def evaluate(
 
     written = evaluate_source(model, source, out, minutes=minutes, params=params_by_hand())
     print(written[0].read_text(encoding="utf-8"), *written, sep="\n")
+
+
+def export_model(
+    model: Annotated[str, typer.Argument(help="models:/NAME/NUMBER")],
+    folder: Annotated[Path, typer.Argument(help="folder to write")],
+    despite_rights: Annotated[
+        bool,
+        typer.Option("--despite-rights", help="though a licence of its training data is unknown, or restricts its use"),
+    ] = False,
+) -> None:
+    """Write MODEL of the registry as FOLDER, which --model and model= take without MLflow."""
+    from pipelines.nowcast.export_model import export_model as write_folder
+
+    written = write_folder(model, folder, despite_rights=despite_rights)
+    print(printable(f"{folder}: {written.name} version {written.version}"))
 
 
 def promote(

@@ -14,8 +14,8 @@ from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import ProbabilisticForecaster
 from pipelines.nowcast.methods.extrapolation import Forecaster
-from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, load_forecaster
 from pipelines.nowcast.methods.members import draw_members
+from pipelines.nowcast.registered_model import load
 from pipelines.radar.frame import Rain
 
 
@@ -92,13 +92,6 @@ def forecast(
 
 def _load(model: str | Path) -> tuple[Forecaster, ModelDescription]:
     """Return a model's forecaster and description; raises UserError if there is none."""
-    if model in FALLBACKS:
-        name = str(model)
-        return FALLBACKS[name], ModelDescription.model_validate({"method": name, "inputs": INPUTS[name]})
-    if ":" not in str(model):
-        return load_forecaster(Path(model))
-    from pipelines.nowcast.registered_model import load  # here: MLflow takes seconds to import
-
     loaded = load(str(model))
     return loaded.forecaster, loaded.description
 

@@ -1,29 +1,35 @@
-"""Forecasters from the registry."""
+"""Forecasters by name: of the registry, from a folder, or of those that need neither."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.common.errors import UserError
+from pipelines.common.provenance import CODE, sha256
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
-from pipelines.nowcast.methods.interface import load_forecaster
+from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, load_forecaster
 from pipelines.params.base import Device
+from pipelines.training.exported_model import is_folder, read_manifest
 
 if TYPE_CHECKING:
     from pipelines.tracking.registry import ModelLocation
 
+SHIPPED = {"simulated": CODE / "pipelines/nowcast/shipped/simulated"}  # a network that comes with this package
+
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A forecaster from the registry and where it came from.
+    """A forecaster and where it came from.
 
     Parameters
     ----------
     uri : str
         As asked for.
     name, version : str
-        Of the registered model; outside the registry "none", and no version.
+        Of the registered model; of what was never registered "none" or the method's name, and no version.
     sha256 : str or None
         Of the model's folder, if it lies in one.
     forecaster : Forecaster
@@ -47,7 +53,9 @@ class LoadedModel:
 
 
 def load(uri: str, device: Device = "auto") -> LoadedModel:
-    """Load a forecaster by its MLflow URI, to forecast on a device. A version is loaded once, and kept.
+    """Load a forecaster by its name, to forecast on a device: an MLflow URI, a folder, or a method without training.
+
+    A version is loaded once, and kept.
 
     For a server that is silent it waits 10 s: a forecast has to be there in a minute.
 
@@ -56,6 +64,11 @@ def load(uri: str, device: Device = "auto") -> LoadedModel:
     UserError
         If there is no such model, it isn't one of ours, or its content isn't what was registered.
     """
+    if uri in FALLBACKS:
+        description = ModelDescription.model_validate({"method": uri, "inputs": INPUTS[uri]})
+        return LoadedModel(uri, uri, None, None, FALLBACKS[uri], description)
+    if folder := folder_of(uri):
+        return _load_folder(uri, folder, device)
     # Here, not above: MLflow takes seconds to import, and a frame is read before a model is wanted.
     from pipelines.nowcast.specification import RADAR
     from pipelines.tracking.store import briefly
@@ -65,6 +78,23 @@ def load(uri: str, device: Device = "auto") -> LoadedModel:
         # What another URI names may change; a version doesn't.
         read = _read if location.version is None else _read_once
         return LoadedModel(uri, location.name, location.version, *read(location, device), location.bytes_a_pixel)
+
+
+def folder_of(model: str) -> Path | None:
+    """Return the folder that a model's name means, of this package or the path that it is; None of an MLflow URI."""
+    return SHIPPED.get(model) or (Path(model) if is_folder(model) else None)
+
+
+def _load_folder(name: str, folder: Path, device: Device) -> LoadedModel:
+    if not folder.is_dir():
+        raise UserError(
+            f"{name}: no such folder, and neither an MLflow URI nor one of {', '.join((*FALLBACKS, *SHIPPED))}"
+        )
+    forecaster, description = load_forecaster(folder, device)
+    if exported := read_manifest(folder):
+        about = exported.name, exported.version, exported.content
+        return LoadedModel(name, *about, forecaster, description, exported.bytes_a_pixel)
+    return LoadedModel(name, "none", None, sha256(folder), forecaster, description)
 
 
 def _read(location: "ModelLocation", device: Device) -> tuple[str, Forecaster, ModelDescription]:

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from pipelines.common.text import printable
 def forecast(
     folder: Annotated[Path, typer.Argument(help="folder of radar files")],
     model: Annotated[
-        str, typer.Option(help="MLflow URI of a registered model, or extrapolation, or persistence")
+        str, typer.Option(help="MLflow URI, folder of a model, extrapolation, or persistence")
     ] = "models:/radar-nowcast@champion",
     minutes: Annotated[int, typer.Option(min=1, help="longest lead time, minutes")] = 60,
     out: Annotated[Path, typer.Option(help="folder to write into; the forecast gets one of its own in it")] = Path(
@@ -28,7 +28,6 @@ def forecast(
     Policy, members and memory limit are those of a domain in params.yaml, the first unless --domain names another; but
     by hand frames may be of any age, and nothing is used in the model's place. Areas are those of --domain.
     """
-    from pipelines.params.nowcast import Fallback
     from pipelines.params.radar import SILENT
     from pipelines.params.read import params_by_hand
     from pipelines.radar.readers.read import radar_files
@@ -36,14 +35,12 @@ def forecast(
     params = params_by_hand()
     settings = params.domain(domain or next(iter(params.domains), "none"))
     radar_files(folder)
-    from pipelines.nowcast.methods.interface import FALLBACKS
     from pipelines.nowcast.registered_model import load
-    from pipelines.operation.forecast import fallback_model
     from pipelines.operation.forecast import forecast as make_forecast
     from pipelines.operation.sources import of_folder
 
     by_hand = settings.policy.model_copy(update={"max_age_minutes": None, "fallback": []})
-    loaded = fallback_model(cast(Fallback, model)) if model in FALLBACKS else load(model, settings.device)
+    loaded = load(model, settings.device)
     rights = Rights(settings.license, settings.attribution) if domain else None
     source = of_folder(folder, params.ingest_radar, settings if domain else SILENT, rights)
     result, observed = make_forecast(

@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, as_user_error
 from pipelines.common.heap import trim
-from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.distribution import Exceedance, ProbabilisticForecaster
-from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS
 from pipelines.nowcast.methods.memory import needed_mb
-from pipelines.nowcast.registered_model import LoadedModel
+from pipelines.nowcast.registered_model import LoadedModel, load
 from pipelines.operation.inputs import Inputs, Source, choose_inputs
 from pipelines.operation.products.additions import add_what_is_asked_for
 from pipelines.operation.products.dataset import forecast_dataset
-from pipelines.params.nowcast import Fallback
 from pipelines.params.operation import Members, Policy
 from pipelines.radar.frame import Frame, Rain
 from pipelines.radar.grid import pixel_metres
@@ -79,7 +76,7 @@ def forecast(
     if leads < 1:
         raise UserError(f"no lead time up to {minutes} minutes in steps of {step_s} s")
     refusals: list[UserError] = []
-    fallbacks: list[Callable[[], LoadedModel]] = [partial(fallback_model, name) for name in policy.fallback]
+    fallbacks: list[Callable[[], LoadedModel]] = [partial(load, name) for name in policy.fallback]
     for give in (load_model, *fallbacks):
         try:
             with as_user_error("the model can't be loaded"):
@@ -114,12 +111,6 @@ def forecast(
     if len(refusals) == 1:
         raise refusals[0]
     raise UserError("; ".join(map(str, refusals)))
-
-
-def fallback_model(method: Fallback) -> LoadedModel:
-    """Return a method that needs no registry, as if it were from there."""
-    description = ModelDescription(method=method, inputs=INPUTS[method])
-    return LoadedModel(method, method, None, None, FALLBACKS[method], description)
 
 
 def check_fit(model: LoadedModel, newest: Frame, step_s: int, leads: int, memory_limit_mb: int | None) -> None:

@@ -22,7 +22,7 @@ def annotate(
     beam: Annotated[int, typer.Option(min=1, max=64, help="polygons that the search keeps")] = 1,
     out: Annotated[Path, typer.Option(help="folder for annotations and pictures of them")] = Path("data/annotations"),
     model: Annotated[
-        str, typer.Option(help="MLflow URI of a registered model")
+        str, typer.Option(help="MLflow URI of a registered model, or a folder")
     ] = "models:/outline-annotation@champion",
 ) -> None:
     """Outline the objects in boxes of SOURCE: a polygon each, in the image's pixels, and a picture of it."""

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from pipelines.images.picture import read_picture
 from pipelines.outline.annotator import Fixes, load_annotator
 from pipelines.outline.figures import write_overlay
 from pipelines.outline.formats import Annotated, AnnotatedImage, Format, find_files, write_annotations
-from pipelines.outline.specification import OUTLINE
+from pipelines.training.exported_model import fetch_model
 
 CORNERS = ["x0", "y0", "x1", "y1"]
 log = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ def annotate(
         for name, of_image in of_images.items()
     ]
     find_files(wanted, layout, out)  # what can't be written is refused before there is any work
-    location = OUTLINE.locate(uri)
-    annotator = load_annotator(location.download()[0])
+    folder, version = fetch_model(uri, _registered)
+    annotator = load_annotator(folder)
     if unknown := {one.class_name for one in asked} - {*annotator.description.classes, ""}:
         classes = ", ".join(annotator.description.classes)
         log.warning("%s: not among what the model was trained on (%s)", ", ".join(sorted(unknown)), classes)
@@ -142,7 +142,7 @@ def annotate(
         raise refused[0]
     for reason in refused:
         log.warning("%s", reason)
-    made_by = f"{annotator.description.name}, version {location.version or 'none'}"
+    made_by = f"{annotator.description.name}, version {version or 'none'}"
     files = write_annotations(images, layout, out, f"scs annotate, {made_by}")
     return images, [*files, *pictures], made_by
 
@@ -159,3 +159,10 @@ def _name(source: Path, name: str) -> str:
     if inside.parts[:1] in ((), ("..",)) or not (source / inside).resolve().is_relative_to(source.resolve()):
         raise UserError(f"{name or 'an image without a name'}: not in the folder {source}")
     return inside.as_posix()
+
+
+def _registered() -> Any:
+    """Return what MLflow has to know: imported here, as a folder needs none of it."""
+    from pipelines.outline.specification import OUTLINE
+
+    return OUTLINE

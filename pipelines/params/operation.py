@@ -62,7 +62,7 @@ class Domain(FileHints):
     store: Folder = Field(description="the live store's folder")
     license: str = Field(min_length=1, description="SPDX identifier of the files' licence")
     attribution: str | None = Field(default=None, min_length=1, description="what the licence wants said")
-    model: str = Field(min_length=1, description="MLflow URI of a registered model")
+    model: str = Field(min_length=1, description="MLflow URI of a registered model, or a folder")
     device: Device = Field(default="auto", description="what it forecasts on; auto: the GPU where there is one")
     cron: str = Field(min_length=1, description="when to forecast, UTC: minute, hour, day, month, weekday")
     minutes: Positive = Field(description="longest lead time, minutes")

@@ -71,6 +71,12 @@ class ModelLocation:
     sha256: str | None
     bytes_a_pixel: Mapping[str, float] = field(default_factory=dict, hash=False)
 
+    @property
+    def card(self) -> str:
+        """The description of its version, Markdown; empty where there is none."""
+        found = MlflowClient().get_model_version(self.name, str(self.version)) if self.version else None
+        return (found and found.description) or ""
+
     def download(self) -> tuple[Path, str]:
         """Fetch the folder as it was trained: description and weights, none of the code or pickles beside it.
 

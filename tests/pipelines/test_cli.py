@@ -110,7 +110,10 @@ def times(place: Path) -> dict[Path, int]:
         (["radar", "--minutes", "4"], "error: no lead time up to 4 minutes in steps of 300 s"),
         (["radar", "--model", "models:/nobody@champion"], "error: models:/nobody@champion: no such model in "),
         (["radar", "--model", "runs:/abc/model"], "error: runs:/abc/model: no such model in "),
-        (["radar", "--model", "no/such/folder"], "error: no/such/folder: no such model in "),
+        (
+            ["radar", "--model", "no/such/folder"],
+            "error: no/such/folder: no such folder, and neither an MLflow URI nor one of ",
+        ),
         (["radar", "--out", "params.yaml"], "error: params.yaml/20240601T121500Z: can't be written: "),
     ],
 )

@@ -11,6 +11,7 @@ from pipelines.nowcast.methods.probability_baselines import climatology, lagrang
 from pipelines.nowcast.methods.steps import linda, sprog, steps
 from pipelines.params.base import Device
 from pipelines.params.nowcast import BASELINES, Evaluate
+from pipelines.training.exported_model import read_manifest
 from pipelines.training.model_folder import load_weights
 
 FALLBACKS: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
@@ -76,8 +77,10 @@ def load_forecaster(folder: Path, device: Device = "auto") -> tuple[Forecaster, 
     Raises
     ------
     UserError
-        If the folder holds no model, its weights don't fit, or a network is to compute on a GPU that isn't there.
+        If the folder holds no model, its weights don't fit, it is an exported one that isn't as it was registered, or a
+        network is to compute on a GPU that isn't there.
     """
+    read_manifest(folder)
     description = ModelDescription.read(folder)
     if description.network is None:
         return FALLBACKS[description.method], description

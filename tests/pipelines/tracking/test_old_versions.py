@@ -15,8 +15,10 @@ import pytest
 import xarray as xr
 from radar_files import name_of, write_odim
 
-from pipelines.action.registered_model import ACTION, recognize
+from pipelines.action.registered_model import recognize
+from pipelines.action.specification import ACTION
 from pipelines.nowcast.methods.lagrangian import advect, motion
+from pipelines.nowcast.export_model import export_model
 from pipelines.nowcast.registered_model import load
 from pipelines.nowcast.specification import NAME
 
@@ -127,3 +129,5 @@ def test_actions_are_recognised_with_it(registry: Path, versions: Path) -> None:
     probabilities, name, version = recognize(registry / "clip", f"models:/{ACTION.name}/1")
     assert (name, version) == ("tiny", "1")
     np.testing.assert_allclose([probabilities["left"], probabilities["right"]], said(versions, "recognizer"), rtol=1e-4)
+    export_model(f"models:/{ACTION.name}/1", registry / "exported", despite_rights=True)
+    assert recognize(registry / "clip", str(registry / "exported")) == (probabilities, name, version)
