@@ -17,8 +17,8 @@ from radar_files import name_of, write_odim
 
 from pipelines.action.registered_model import recognize
 from pipelines.action.specification import ACTION
-from pipelines.nowcast.methods.lagrangian import advect, motion
 from pipelines.nowcast.export_model import export_model
+from pipelines.nowcast.methods.lagrangian import advect, motion
 from pipelines.nowcast.registered_model import load
 from pipelines.nowcast.specification import NAME
 
