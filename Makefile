@@ -1,4 +1,5 @@
-# make demo | demo-video | demo-outline | demo-driving | test | test-full | lint | deps | hooks | ui | serve | audit | clean.
+# make demo | demo-video | demo-outline | demo-driving | test | test-full | lint | deps | docs | hooks | ui | serve | audit
+# | clean.
 # All is installed into .venv from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo demo-video demo-outline demo-driving test test-full lint deps hooks ui serve audit clean
+.PHONY: demo demo-video demo-outline demo-driving test test-full lint deps docs hooks ui serve audit clean
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -86,6 +87,10 @@ test-full: .venv/installed
 deps: .venv/installed
 	python -m pipelines.common.dvc_deps
 
+# The documentation site: site/index.html. Nothing is fetched, and the gallery's scripts run.
+docs: .venv/installed
+	python -m sphinx --fail-on-warning --keep-going --quiet docs site
+
 ui: .venv/installed
 	python -m pipelines.common.login
 	. ./data/servers.env; set -a; . ./mlflow/server.env; exec mlflow server --app-name scs
@@ -101,4 +106,4 @@ audit: .venv/installed
 	  $$(awk '/^[^#]/ { print "--ignore-vuln", $$1 }' audit-exceptions.txt)
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info site docs/examples

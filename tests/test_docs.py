@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from clone import commit, copy_working_tree, sh
+from typer.main import get_command
 
 from docs.draw_rooms import PICTURE, svg
+from pipelines.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -34,3 +37,26 @@ def test_files_of_the_architecture_are_there() -> None:
         else:
             beside = found if found.is_dir() else found.parent
     assert missing == []
+
+
+def test_the_site_is_made_and_its_gallery_runs(tmp_path: Path) -> None:
+    """Warnings are errors: a link to nowhere, a page that no list has, a docstring that isn't as numpydoc's."""
+    copy_working_tree(tmp_path)
+    commit(tmp_path)
+    sh("make --assume-old=.venv/installed docs", tmp_path)
+    scripts = [path.stem for path in (ROOT / "docs/gallery").glob("*.py")]
+    assert len(scripts) >= 5
+    for script in scripts:
+        page = (tmp_path / "site/examples" / f"{script}.html").read_text(encoding="utf-8")
+        assert f"sphx_glr_{script}_001.png" in page
+    elsewhere = re.compile(r'(?:<script|<img|<link)[^>]*(?:src|href)="(?:https?:)?//')
+    pages = {page: page.read_text(encoding="utf-8") for page in (tmp_path / "site").rglob("*.html")}
+    assert [page for page, text in pages.items() if elsewhere.search(text)] == []
+
+
+def test_commands_of_the_first_page_are_there() -> None:
+    """And it has every command."""
+    page = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`scs (\S+?)[ `]", page)) == set(get_command(app).commands)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`make ([\w-]+)`", page)) <= set(targets)
