@@ -109,7 +109,7 @@ def deploy_training(job_variables: dict[str, Any]) -> None:
     """
     content = YAML(typ="safe").load(TRAININGS.read_text(encoding="utf-8")) if TRAININGS.exists() else None
     for one in (content or {}).get("deployments", []):
-        if one["entrypoint"] != "flows/train.py:train":
+        if one["entrypoint"] not in ("flows/train.py:train", "flows.train.train"):
             continue
         try:
             schedules = [Schedule(**{"timezone": "UTC", **schedule}) for schedule in one.get("schedules", [])]

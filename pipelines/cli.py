@@ -11,6 +11,7 @@ from pipelines.fetch.commands import fetch
 from pipelines.nowcast.commands import champions, describe, evaluate, export_model, promote, rollback
 from pipelines.operation.commands import doctor, forecast, replay, skill
 from pipelines.outline.commands import annotate
+from pipelines.project.commands import new
 from pipelines.radar.commands import export, ingest, inspect
 from pipelines.training.commands import chains
 
@@ -26,7 +27,7 @@ def _log() -> None:
 # mistyped folder needs them.
 for command in (
     *(forecast, doctor, fetch, ingest, inspect, export, replay, chains, gradients, describe, evaluate),
-    *(export_model, promote, rollback, champions, skill, recognize, steer, annotate),
+    *(new, export_model, promote, rollback, champions, skill, recognize, steer, annotate),
 ):
     app.command()(command)
 

@@ -1,6 +1,7 @@
 """What `pip install` of the wheel gives, without what extras add, and elsewhere than in a checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from clone import ROOT, copy_working_tree
 from radar_files import name_of, write_odim
 
@@ -89,13 +91,14 @@ def test_what_the_code_reads_is_in_it(wheel: Path) -> None:
         assert archive.read("pipelines/project/params.yaml") == (ROOT / "params.yaml").read_bytes()
 
 
-def test_a_first_forecast_in_an_empty_folder(empty: Path) -> None:
+def test_a_first_forecast_in_an_empty_folder(empty: Path, wheel: Path) -> None:
     write_showers(empty / "radar")
     assert "forecast" in scs("--help").stdout
     done = scs("forecast", "radar", "--model", "extrapolation")
     assert done.returncode == 0, done.stderr
     with xr.open_dataset(next(empty.glob("data/forecasts/*/forecast.nc")), decode_timedelta=False) as dataset:
         rain = dataset["rainfall_flux"].to_numpy()
+        assert f"scs_nowcast-{dataset.attrs['code_commit']}-" in wheel.name  # no commit of a repository around it
     peak = np.unravel_index(np.nanargmax(rain[2]), SHAPE)
     assert peak == pytest.approx((20, 12 + 3 * (4 + 3)), abs=1)
     assert {path.name for path in empty.iterdir()} == {"radar", "data"}
@@ -125,9 +128,11 @@ except ImportError as error:
     print(error)
 import importlib.util
 print(importlib.util.find_spec("mlflow"))  # asked by others than us
+from pipelines.common.provenance import main_checkout
+print(main_checkout())  # where MLflow's store would be
 """
     lines = python("-c", code).stdout.splitlines()
-    assert lines == ["mlflow isn't installed: pip install 'scs-nowcast[pipeline]'", "None"]
+    assert lines == ["mlflow isn't installed: pip install 'scs-nowcast[pipeline]'", "None", str(empty.resolve())]
 
 
 def test_scs_model_needs_torch_alone(empty: Path) -> None:
@@ -152,6 +157,56 @@ def test_a_torch_or_system_that_does_not_fit_is_one_line(empty: Path) -> None:
     windows = "import sys; sys.platform = 'win32'; sys.argv[0] = 'Scripts/scs.exe'; import pipelines.cli"
     done = python("-c", windows)
     assert done.stderr == "error: scs-nowcast runs on Linux and macOS, and this is win32\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new project of the wheel, with an archive of seconds, in git."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # dvc.yaml says python
+    monkeypatch.chdir(tmp_path)
+    assert scs("new", "ours").stdout == "ours/README.md\n"
+    monkeypatch.chdir("ours")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["simulate"] |= {"events": 1, "hours": 0.25, "size": 64}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    subprocess.run("git init -q && git add .", shell=True, check=True)
+    return tmp_path / "ours"
+
+
+def dvc(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_project_runs_and_sees_an_upgrade(project: Path) -> None:
+    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    assert stages.keys() == {"version"} | yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].keys()
+    deps = {name: stage.get("do", stage).get("deps", []) for name, stage in stages.items() if name != "version"}
+    assert all("scs.version" in of_stage for of_stage in deps.values())
+    assert not [dep for of_stage in deps.values() for dep in of_stage if Path(dep).parts[0] in ("pipelines", "flows")]
+    installed = next((project.parent / "installed").glob("*.dist-info/METADATA"))
+    version = re.search("^Version: (.*)$", installed.read_text(), re.MULTILINE)[1]
+
+    dvc("repro", "simulate")
+    assert (project / "scs.version").read_text() == f"{version}\n"
+    assert len([*(project / "data/raw/simulated").rglob("*.h5")]) == 3
+    assert "'simulate' didn't change" in dvc("repro", "simulate")
+
+    installed.write_text(installed.read_text().replace(f"Version: {version}", "Version: 9.8.7"))
+    assert "Running stage 'simulate'" in dvc("repro", "simulate")
+    assert (project / "scs.version").read_text() == "9.8.7\n"
+
+
+def test_a_folder_with_something_in_it_is_left_alone(empty: Path) -> None:
+    (empty / "ours").mkdir()
+    (empty / "ours/notes").write_text("mine")
+    assert scs("new", "ours").stderr == "error: ours: is there already\n"
+    assert [path.name for path in (empty / "ours").iterdir()] == ["notes"]
+    assert scs("new", ".").stderr == "error: .: is there already\n"
 
 
 def test_the_lock_has_all_that_extras_add() -> None:

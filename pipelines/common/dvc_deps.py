@@ -4,6 +4,7 @@ Data that a stage depends on are named by hand, and stay first.
 """
 
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from pipelines.common.stage import run
 
 def with_code_deps(dvc_yaml: str) -> str:
     """Return the text of a dvc.yaml in which ``deps`` of code are the import closure of each stage's module."""
+    return replace_code_deps(dvc_yaml, lambda module: code_paths(set(import_closure(module))))
+
+
+def replace_code_deps(dvc_yaml: str, deps_of: Callable[[str], list[str]]) -> str:
+    """Return the text of a dvc.yaml in which ``deps`` of code are what ``deps_of`` returns for each stage's module."""
     yaml = YAML()
     yaml.width = 1000  # what is broken into lines by hand stays so
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -31,7 +37,7 @@ def with_code_deps(dvc_yaml: str) -> str:
             for i in reversed(range(len(deps))):
                 if Path(deps[i]).parts[0] in PACKAGES:
                     del deps[i]
-            deps.extend(code_paths(set(import_closure(module[1]))))
+            deps.extend(deps_of(module[1]))
             if after:
                 deps.ca.items[len(deps) - 1] = after
     written = StringIO()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipelines.common.errors import Unavailable
+from pipelines.common.errors import Unavailable, UserError
 from pipelines.common.full_disk import told_when_full
 from pipelines.common.processes import is_running
 
@@ -71,6 +71,14 @@ def force_to_disk(paths: Iterable[Path]) -> None:
         if path.is_file():
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
+
+
+def check_nothing_there(folder: Path) -> None:
+    """Raise UserError unless ``folder`` can be made: it isn't there, or is empty and nobody works in it."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(f"{folder}: is there already")
+    if folder.resolve() == Path.cwd():
+        raise UserError(f"{folder}: is the working directory: name a folder in it, or beside it")
 
 
 def write_text(path: Path, text: str) -> None:

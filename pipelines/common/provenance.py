@@ -9,9 +9,11 @@ from typing import NamedTuple, Self
 
 from ruamel.yaml import YAML
 
+from pipelines.common.extras import DISTRIBUTION
 from pipelines.common.files import leaves
 from pipelines.common.imports import CODE, PACKAGES, import_closure
 
+IS_CHECKOUT = (CODE / "dvc.yaml").is_file()  # and no wheel's files among all that is installed
 # Part of the refusal of a model whose content isn't what was registered, by which it is known as one.
 CHANGED = "changed since it was registered"
 
@@ -79,8 +81,11 @@ def code_sha256(*modules: str, libraries: Iterable[str] = ()) -> str:
 def code_commit() -> str:
     """Return the commit of the code in use; ``unknown`` where git knows none.
 
-    With ``-dirty`` where tracked files differ.
+    With ``-dirty`` where tracked files differ. Of an installed package it is the version: a commit around its
+    environment is another project's.
     """
+    if not IS_CHECKOUT:
+        return importlib.metadata.version(DISTRIBUTION)
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
         done = subprocess.run(describe, cwd=CODE, capture_output=True, text=True, check=False)
@@ -93,7 +98,8 @@ def main_checkout() -> Path:
     """Return the folder of the repository in use; from one of DVC's temporary experiment folders, the repository's.
 
     What experiments share (the MLflow store, checkpoints to resume from, input folders) lies there. It is looked
-    for from the working directory upwards; outside any repository it is the one that this code lies in.
+    for from the working directory upwards; outside any repository it is the one that this code lies in, and of an
+    installed package the working directory.
     """
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
@@ -102,7 +108,7 @@ def main_checkout() -> Path:
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    return CODE
+    return CODE if IS_CHECKOUT else here
 
 
 def find_source(source: str) -> Path:

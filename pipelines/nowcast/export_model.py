@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path
+from pipelines.common.files import atomic_path, check_nothing_there
 from pipelines.common.provenance import sha256
 from pipelines.common.rights import Rights
 from pipelines.nowcast.methods.description import ModelDescription
@@ -30,8 +30,7 @@ def export_model(uri: str, folder: Path, *, despite_rights: bool = False) -> Man
     UserError
         If there is no such version, it isn't as it was registered, the licences don't let it go, or there is a folder.
     """
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise UserError(f"{folder}: is there already")
+    check_nothing_there(folder)
     location = RADAR.locate(uri)
     if location.version is None:
         raise UserError(f"{uri}: not a version of a registered model: models:/NAME/NUMBER")

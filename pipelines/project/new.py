@@ -1,0 +1,44 @@
+"""A project for a team that keeps its pipeline in a repository of its own: the command ``scs new``.
+
+Its files are this repository's, but for the code: stages depend on the version that is installed in its place.
+"""
+
+from pathlib import Path
+
+from pipelines.common.dvc_deps import replace_code_deps
+from pipelines.common.files import atomic_path, check_nothing_there
+from pipelines.project.write_version import main as write_version
+
+HERE = Path(__file__).parent
+VERSION = "scs.version"
+COPIED = {  # from their names in this folder
+    "README.md": "README.md",
+    "params.yaml": "params.yaml",
+    "gitignore": ".gitignore",
+    "dvc_config": ".dvc/config",
+    "dvc_gitignore": ".dvc/.gitignore",
+    "server.env": "mlflow/server.env",
+}
+STAGES = f"""stages:
+  version:
+    desc: Which scs-nowcast is installed; all that it makes depends on it
+    cmd: python -m pipelines.project.write_version {VERSION}
+    always_changed: true
+    outs:
+      - {VERSION}: {{cache: false}}
+
+"""
+
+
+def new_project(folder: Path) -> None:
+    """Write a project into ``folder``, whole or not at all; raises UserError if something is there already."""
+    check_nothing_there(folder)
+    with atomic_path(folder) as temporary:
+        for name, copy in COPIED.items():
+            (temporary / copy).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / copy).write_bytes((HERE / name).read_bytes())
+        stages = replace_code_deps((HERE / "stages.yaml").read_text(encoding="utf-8"), lambda module: [VERSION])
+        (temporary / "dvc.yaml").write_text(stages.replace("stages:\n", STAGES, 1), encoding="utf-8")
+        flows = (HERE / "prefect.yaml").read_text(encoding="utf-8")
+        (temporary / "prefect.yaml").write_text(flows.replace("flows/train.py:train", "flows.train.train"), "utf-8")
+        write_version(temporary / VERSION)
