@@ -28,9 +28,10 @@ UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
 async def skip_overtaken(client: PrefectClient, pool: str) -> int:
-    """Set late runs that haven't begun to Completed where a later one of the same is due; return how many.
+    """Set late runs that haven't begun to Completed where a later one of the same is due; return how many are now.
 
     Of the same deployment and parameters: forecast, verification and archive each do what earlier runs haven't.
+    What the server refuses, as of a run that has begun meanwhile, isn't asked for again.
     """
     due = FlowRunFilter(state=WAITING, expected_start_time=FlowRunFilterExpectedStartTime(before_=DateTime.now(UTC)))
     skipped = 0
@@ -46,9 +47,10 @@ async def skip_overtaken(client: PrefectClient, pool: str) -> int:
             same[str(run.deployment_id), json.dumps(run.parameters, sort_keys=True)].append(run)
         of_page = 0
         for newest, *others in same.values():
-            of_page += len(others)
             for first in range(0, len(others), AT_ONCE):
-                await _complete(client, others[first : first + AT_ONCE], overtaken(newest.expected_start_time))
+                of_page += await _complete(
+                    client, others[first : first + AT_ONCE], overtaken(newest.expected_start_time)
+                )
         skipped += of_page
         if len(runs) < PAGE or not of_page:
             return skipped
@@ -59,12 +61,14 @@ def overtaken(later: datetime | None) -> str:
     return f"overtaken: the run of {later:%Y-%m-%d %H:%M} UTC is due, and does for this one"
 
 
-async def _complete(client: PrefectClient, runs: list[FlowRun], message: str) -> None:
+async def _complete(client: PrefectClient, runs: list[FlowRun], message: str) -> int:
+    """Set runs that still wait to Completed; return of how many the server has accepted it."""
     which = FlowRunFilter(id=FlowRunFilterId(any_=[run.id for run in runs]), state=WAITING)  # as it is by then
     state = {"type": StateType.COMPLETED.value, "message": message}
     asked = {"flow_runs": which.model_dump(mode="json", exclude_unset=True), "state": state}
     path = "/flow_runs/bulk_set_state"  # the client's own list of paths lacks it
-    await client.request("POST", path, json=asked)  # type: ignore[arg-type]
+    answer = await client.request("POST", path, json=asked)  # type: ignore[arg-type]
+    return sum(one["status"] == "ACCEPT" for one in answer.json()["results"])
 
 
 def later_run_due() -> datetime | None:

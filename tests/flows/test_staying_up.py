@@ -1,5 +1,6 @@
 """``make serve`` stays up: what is killed comes back, and what is late is done once. Most of it on the suite's own."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from prefect.settings import temporary_settings
 from prefect.states import Pending, Running, Scheduled
 from waiting import eventually
 
-from flows import POOL
+from flows import POOL, late_runs
 from flows.interrupted_runs import WORKER, set_to_crashed
 from flows.services import MARK, RUN
 
@@ -123,6 +124,35 @@ def test_of_late_runs_the_newest_alone_becomes_a_process(served: Served, client:
             assert run.state.is_completed()
             assert run.state.message == f"overtaken: the run of {due} UTC is due, and does for this one"
             assert run.infrastructure_pid is None, "it never had a process"
+
+
+def test_runs_that_the_server_refuses_are_not_counted_or_asked_for_for_ever(
+    served: Served, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late_runs, "PAGE", 3)
+    worker = part(served, "flows.worker")
+    worker.send_signal(signal.SIGSTOP)
+    runs = [late(client, "verify/worked", hours, now="2024-06-01T09:00:00+00:00") for hours in (9, 8, 7)]
+
+    async def skipped() -> int:
+        async with get_client() as asked:
+
+            async def as_they_were(**_: object) -> list[FlowRun]:
+                return runs[::-1]
+
+            monkeypatch.setattr(asked, "read_flow_runs", as_they_were)
+            return await late_runs.skip_overtaken(asked, POOL)
+
+    try:
+        for run in runs:  # they have begun by the time that it asks
+            client.set_flow_run_state(run.id, Running(), force=True)
+        with temporary_settings(served.settings):
+            assert asyncio.run(asyncio.wait_for(skipped(), 60)) == 0
+        assert all(client.read_flow_run(run.id).state_type == StateType.RUNNING for run in runs)
+    finally:
+        for run in runs:
+            client.delete_flow_run(run.id)
+        worker.send_signal(signal.SIGCONT)
 
 
 def test_a_run_is_crashed_only_when_its_process_is_gone_and_it_was_this_workers(
