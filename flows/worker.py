@@ -64,10 +64,10 @@ class ForecastWorker(ProcessWorker, abc.ABC):  # ABC: to Prefect's registry a pr
 
 
 def main(
-    at_once: Annotated[int, typer.Option(min=1, envvar="SCS_FORECASTS_AT_ONCE")] = max(2, os.cpu_count() or 2),
+    at_once: Annotated[int, typer.Option(min=1, envvar="SCS_FORECASTS_AT_ONCE")] = max(2, len(os.sched_getaffinity(0))),
     name: str | None = None,
 ) -> None:
-    """Work on the runs of the domains until Ctrl-C; forecasts that run at once are the processors by default."""
+    """Work on the runs of the domains until Ctrl-C; by default a forecast on each processor that it may use."""
     if not PREFECT_API_URL.value():
         raise UserError("PREFECT_API_URL: not set; it names the Prefect server whose runs are worked on")
     setup_logging()

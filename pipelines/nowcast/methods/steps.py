@@ -168,7 +168,7 @@ def steps(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsEns
             kmperpixel=pixel_m / 1000,
             timestep=step_s / 60,
             seed=seed,  # of each member's own generator: the number of workers changes nothing
-            num_workers=min(members, os.cpu_count() or 1),
+            num_workers=min(members, len(os.sched_getaffinity(0))),
             callback=in_mm_h,
             return_output=False,
         )
@@ -199,7 +199,7 @@ def linda(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsEns
             kmperpixel=pixel_m / 1000,
             timestep=step_s / 60,
             seed=seed,
-            num_workers=min(members, os.cpu_count() or 1),
+            num_workers=min(members, len(os.sched_getaffinity(0))),
             callback=tell,
             return_output=False,
         )
