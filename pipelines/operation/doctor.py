@@ -115,10 +115,19 @@ def login() -> Iterator[Finding]:
 
 
 def servers() -> Iterator[Finding]:
-    """Ask Prefect's and MLflow's servers whether they are well, where the environment or `make serve` has them."""
+    """Ask the servers of Prefect, MLflow and the page if they are well, where the environment or `make serve` has them.
+
+    The page's address has no variable by which it must be there: where nothing answers, that is a note.
+    """
     prefect = os.environ.get("PREFECT_API_URL") or f"http://127.0.0.1:{os.environ.get('PREFECT_PORT') or 4200}/api"
     mlflow = os.environ.get("MLFLOW_TRACKING_URI") or f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT') or 5000}"
-    for name, url, named in (("Prefect", prefect, "PREFECT_API_URL"), ("MLflow", mlflow, "MLFLOW_TRACKING_URI")):
+    page = os.environ.get("SCS_PAGE_URL") or f"http://127.0.0.1:{os.environ.get('PAGE_PORT') or 4300}"
+    asked = (
+        ("Prefect", prefect, "PREFECT_API_URL"),
+        ("MLflow", mlflow, "MLFLOW_TRACKING_URI"),
+        ("page", page, "SCS_PAGE_URL"),
+    )
+    for name, url, named in asked:
         if not url.startswith(("http://", "https://")):
             yield Finding(name, "ok", f"files, no server: {url}")
             continue

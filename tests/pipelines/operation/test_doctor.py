@@ -37,7 +37,7 @@ def test_what_differs_from_the_lock_is_told_of_with_what_to_do(tmp_path: Path, m
 
 class Healthy(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/api/health" else 404)
+        self.send_response(200 if self.path in ("/api/health", "/health") else 404)
         self.end_headers()
 
     def log_message(self, *_: object) -> None: ...
@@ -49,8 +49,13 @@ def test_servers_that_answer_and_one_that_does_not(monkeypatch: pytest.MonkeyPat
         api, dead = f"http://127.0.0.1:{server.server_port}/api", f"http://127.0.0.1:{free_port()}"
         monkeypatch.setenv("PREFECT_API_URL", api)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", dead)
-        prefect, mlflow = told(doctor.servers())
+        monkeypatch.setenv("PAGE_PORT", str(server.server_port))
+        prefect, mlflow, page = told(doctor.servers())
+        monkeypatch.setenv("PAGE_PORT", str(free_port()))
+        *_, no_page = told(doctor.servers())
         server.shutdown()
+    assert page == f"ok     page: {api.removesuffix('/api')} answers"
+    assert no_page.startswith("note   page: ") and no_page.endswith("; `make serve` starts it")
     assert prefect == f"ok     Prefect: {api} answers"
     assert mlflow.startswith(f"WRONG  MLflow: {dead}: ")
     assert mlflow.endswith("Connection refused; start it, or correct MLFLOW_TRACKING_URI")
