@@ -40,9 +40,10 @@ def graticule(crs: pyproj.CRS, extent: Extent) -> tuple[list[Line], Ticks, Ticks
         ("lat", lat, lat[:, 0], y, "NS"),
     )
     for of, degrees, edge, along, names in kinds:
-        step = STEPS[np.abs(np.log(STEPS * LINES / np.ptp(degrees))).argmin()]
-        levels = step * np.arange(np.ceil(degrees.min() / step), np.floor(degrees.max() / step) + 1)
-        contours = contour_generator(x, y, degrees)
+        known = degrees[np.isfinite(degrees)]
+        step = STEPS[np.abs(np.log(STEPS * LINES / np.ptp(known))).argmin()] if known.size else STEPS[-1]
+        levels = step * np.arange(np.ceil(known.min() / step), np.floor(known.max() / step) + 1) if known.size else []
+        contours = contour_generator(x, y, np.ma.masked_invalid(degrees))
         lines += [
             Line(of, _degrees(one, names), np.asarray(points)) for one in levels for points in contours.lines(one)
         ]
@@ -64,18 +65,25 @@ def draw_graticule(axes: Axes, crs: pyproj.CRS, extent: Extent) -> LineCollectio
 def lonlat_lattice(crs: pyproj.CRS, extent: Extent, points: int) -> tuple[NDArray[np.float64], ...]:
     """Return x and y, evenly over ``extent`` from its lower left, and longitude and latitude (y, x) there, degrees.
 
-    Longitudes don't leap at 180°: they go beyond it.
+    Longitudes don't leap at 180°: they go beyond it. NaN off the globe, as around the disk that a satellite sees.
     """
     left, right, bottom, top = extent
     x, y = np.linspace(left, right, points), np.linspace(bottom, top, points)
     to_wgs84 = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     lon, lat = to_wgs84.transform(*np.meshgrid(x, y))
-    return x, y, np.unwrap(np.unwrap(lon, period=360, axis=1), period=360, axis=0), lat
+    known = np.isfinite(lon) & np.isfinite(lat)
+    if known.all():
+        return x, y, np.unwrap(np.unwrap(lon, period=360, axis=1), period=360, axis=0), lat
+    # A leap is told by neighbours, which aren't all known: no disk has more than half the globe around its middle.
+    lon, lat = np.where(known, (lon, lat), np.nan)
+    middle = lon[known][known.sum() // 2] if known.any() else 0.0
+    return x, y, (lon - middle + 180) % 360 - 180 + middle, lat
 
 
 def _crossings(values: NDArray[np.float64], along: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where ``values`` change their sign, between the points ``along``."""
-    i = np.flatnonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
+    both = np.isfinite(values[:-1]) & np.isfinite(values[1:])
+    i = np.flatnonzero((np.signbit(values[:-1]) != np.signbit(values[1:])) & both)
     return along[i] + (along[i + 1] - along[i]) * values[i] / (values[i] - values[i + 1])
 
 

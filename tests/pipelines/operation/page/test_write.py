@@ -173,6 +173,30 @@ def test_the_graticule_and_the_degrees_told_are_where_pyproj_says(crs: str) -> N
         assert (place["aspect"], place["km"]) == (1.5, pytest.approx(200, abs=0.001))
 
 
+@pytest.mark.parametrize("middle", [9.5, 175.0])
+def test_off_the_disk_that_a_satellite_sees_there_are_no_degrees_and_no_lines(middle: float) -> None:
+    projection = pyproj.CRS.from_proj4(f"+proj=geos +h=35785831 +lon_0={middle} +sweep=y")
+    half, count = 5.6e6, 160
+    grid = Grid.from_edges(
+        projection, left=-half, top=half, dx=2 * half / count, dy=2 * half / count, shape=(count,) * 2
+    )
+    place = place_of(grid)
+    lon, lat = np.array(place["lon"], float), np.array(place["lat"], float)
+    x, y = np.meshgrid(np.linspace(-1, 1, 17), np.linspace(1, -1, 17))
+    # Of a sphere of 6,378 km, seen from 42,164 km off its middle, the rim is at an angle of asin(6378 / 42164).
+    rim = 35785831 * np.arcsin(6378137 / 42164168) / half
+    seen = np.hypot(x, y) < 0.98 * rim
+    assert np.isfinite(lon[seen]).all() and np.isnan(lon[np.hypot(x, y) > 1.01 * rim]).all()
+    assert (lon[8, 8], lat[8, 8]) == pytest.approx((middle, 0), abs=1e-4)
+    assert (np.diff(lon[8]) > 0)[1:-1].all()  # beyond 180° it goes on
+    assert np.ptp(lon[8][1:-1]) == pytest.approx(2 * (lon[8, 15] - middle), abs=0.01)
+    points = np.concatenate([line["points"] for line in place["lines"]])
+    assert {line["of"] for line in place["lines"]} == {"lon", "lat"}
+    assert (np.hypot(*(2 * points - 1).T) <= 1.01 * rim).all()
+    beyond = Grid.from_edges(projection, left=-9e6, top=9e6, dx=1e4, dy=1e4, shape=(30, 30))
+    assert place_of(beyond)["lines"] == []  # nothing of the globe
+
+
 def test_the_parts_ask_for_nothing_elsewhere_and_set_no_html(tmp_path: Path) -> None:
     domain = domain_in(tmp_path)
     update_page(domain, [domain])
