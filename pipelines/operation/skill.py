@@ -100,12 +100,15 @@ def below_extrapolation(ledger: pd.DataFrame, probabilities: pd.DataFrame | None
     """Return in words by how much the newest model version is worse than extrapolation; None if it isn't.
 
     In CRPS if its forecasts have probabilities, in mean CSI otherwise. None too for a model of less than `CYCLES`
-    cycles, and where no rain was observed.
+    cycles, where no rain was observed, and of extrapolation itself: it is worse where something stood in for an input,
+    and there is nothing better to go back to.
     """
     own = counted(ledger)
     if own.empty:
         return None
     newest = name, version, method = tuple(own.iloc[own["reference_time"].argmax()][MODEL])
+    if method == "extrapolation":
+        return None
     csi, of_probabilities = skill(ledger).loc[newest], probability_skill(probabilities)
     cycles = int(csi.loc[ISSUED, "cycles"])
     issued, other = csi["csi"].round(4)[[ISSUED, "extrapolation"]]

@@ -48,6 +48,8 @@ def test_the_alarm_is_of_the_newest_model_and_of_enough_cycles() -> None:
     assert below_extrapolation(pd.concat([cycle(number, GOOD) for number in range(CYCLES)])) is None
     same = GOOD | {"issued": GOOD["extrapolation"]}
     assert below_extrapolation(pd.concat([cycle(number, same) for number in range(CYCLES)])) is None
+    # What stood in for an input is no fault of the method that all else falls back to.
+    assert below_extrapolation(pd.concat(poor).assign(method="extrapolation")) is None
     # A new champion isn't blamed for the one before.
     assert below_extrapolation(pd.concat([*poor, cycle(CYCLES, GOOD, version="4")])) is None
 
