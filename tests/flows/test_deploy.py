@@ -1,7 +1,9 @@
 """Deployments on a real Prefect server: what runs when, and that what is no more is taken away."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
 from prefect.events.actions import CancelFlowRun
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import temporary_settings
 from waiting import eventually
 
@@ -50,6 +53,14 @@ def test_each_domain_is_scheduled_at_its_crons_in_utc(client: SyncPrefectClient)
     starts = eventually(two_at_least)
     assert all((start.minute, start.second) == (0, 0) for start in starts)
     assert (starts[1] - starts[0]).total_seconds() == 3600
+
+
+@pytest.mark.parametrize("day", ["2024-03-31", "2024-10-27"])  # on which clocks of Europe change
+def test_on_a_day_on_which_clocks_change_there_is_a_run_an_hour(client: SyncPrefectClient, day: str) -> None:
+    (schedule,) = client.read_deployment_by_name("forecast/worked").schedules
+    cron = CronSchedule.model_validate(schedule.schedule.model_dump())
+    starts = asyncio.run(cron.get_dates(25, start=datetime.fromisoformat(f"{day}T00:00:00+02:00")))
+    assert {(later - one).total_seconds() for one, later in pairwise(starts)} == {3600}
 
 
 def test_to_deploy_again_changes_what_differs_and_removes_what_is_no_more(

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -203,6 +205,46 @@ def test_half_the_inputs_are_missing(inbox: Path) -> None:
     assert [one["time"] for one in json.loads(said["missing_frames"])] == ["2024-06-01T12:15:00"]
     assert [one["time"][11:16] for one in json.loads(said["input_frames"])] == ["12:10", "12:20"]
     assert json.loads(said["policy"])["stand_in"] == "advected"
+
+
+def test_a_clock_an_hour_off_says_so_and_when_it_is_right_forecasts_go_on(inbox: Path) -> None:
+    hour = timedelta(hours=1)
+    state = cycle(inbox, *FRAMES[:3], now=NOW + hour)
+    assert state.is_failed() and state.message.startswith("no forecast: data/store/faulty: the newest frame")
+    assert set(alarms()) == {"stale-input"} and not list(OUT.glob("*Z"))
+    assert cycle(inbox).message.startswith("published data/out/faulty/20240601T121000Z")
+    assert alarms() == {}
+    # Behind, it takes what comes for a frame of the future, and has nothing new.
+    state = cycle(inbox, FRAMES[3], now=NOW - hour)
+    assert state.is_completed() and state.message.startswith("data/out/faulty/20240601T121000Z is published already")
+    assert "from the future: its time is 2024-06-01T12:15:00, and now it is 2024-06-01T11:30:00 UTC" in state.message
+    (kept,) = (path for path in inbox.with_name("faulty-quarantine").iterdir() if path.suffix != ".reason")
+    kept.rename(inbox / kept.name)  # as docs/operations.md says
+    assert cycle(inbox, FRAMES[4]).message.startswith("published data/out/faulty/20240601T122000Z")
+    assert issued("20240601T122000Z").attrs["missing_frames"] == "none"
+
+
+def test_when_clocks_go_back_an_hour_there_are_two_forecasts_with_two_hours_of_utc(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """02:30 of Zurich's clocks comes twice in this night, an hour apart: 00:30 and 01:30 UTC."""
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+    try:
+        for first in ("2024-10-27T00:20:00", "2024-10-27T01:20:00"):
+            frames = moving_cells(first, 3, shape=(48, 48))
+            newest = datetime.fromisoformat(first) + timedelta(minutes=10)
+            # The same moment as it is on the wall, where it is 02:31 both times.
+            now = (newest + timedelta(minutes=1)).replace(tzinfo=UTC).astimezone(ZoneInfo("Europe/Zurich"))
+            assert (now.hour, now.minute) == (2, 31)
+            stamp = f"{newest:%Y%m%dT%H%M%SZ}"
+            assert cycle(inbox, *frames, now=now).message.startswith(f"published data/out/faulty/{stamp}")
+            wanted = [np.datetime64(newest) + np.timedelta64(minutes, "m") for minutes in (5, 10)]
+            assert issued(stamp)["time"].to_numpy().tolist() == np.array(wanted, "datetime64[ns]").tolist()
+            assert read_latest(OUT)["forecast"]["reference_time"] == f"{newest:%Y-%m-%dT%H:%M:%SZ}"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_frames_come_out_of_order_and_an_hour_late(inbox: Path) -> None:

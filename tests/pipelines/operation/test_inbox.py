@@ -236,6 +236,20 @@ def test_after_an_outage_frames_go_in_by_batches(
     assert times(live) == [frame.time for frame in FRAMES]
 
 
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.full)])
+def test_thousands_of_files_at_once_go_in_each_once(folder: Path, live: LiveStore, count: int) -> None:
+    (first,) = moving_cells("2024-06-01T00:00:00", 1, shape=(16, 16))
+    step = np.timedelta64(5, "m")
+    wanted = [first.time + number * step for number in range(count)]
+    for time_of, number in zip(wanted, range(count), strict=True):
+        write_file(folder, replace(first, time=time_of, rain_rate=np.full((16, 16), 1 + number % 7, np.float32)))
+    assert cycle(folder, live, wanted[-1]) == (count, [])
+    assert times(live) == wanted and names(folder) == []
+    assert len(names(folder.with_name("inbox-done"))) == count
+    newest = live.open()["rainfall_flux"][-1].to_numpy()
+    assert newest == pytest.approx(1 + (count - 1) % 7, rel=0.04)  # half a dBZ
+
+
 def test_no_link_is_followed_or_moved(folder: Path, live: LiveStore, tmp_path: Path) -> None:
     """Whoever can write into an inbox would have any file of the machine read, and laid out in inbox-done."""
     secret = write_file(tmp_path / "elsewhere", FRAMES[1], name="secret.h5")
