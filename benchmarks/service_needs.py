@@ -7,18 +7,15 @@ domain, and the rest at rest. Disk is before anything is removed by its age.
 """
 
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import psutil
 from claims import claim, say_where, status
-from ruamel.yaml import YAML
+from serving import register, run_all, serving, write_params
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -26,9 +23,7 @@ from archive import moving_cells  # noqa: E402 - the tests' rain
 from inbox_file import write_file  # noqa: E402
 
 from flows.services import processes_of  # noqa: E402
-from pipelines.common.login import read_login  # noqa: E402
 
-PORTS = 4397, 5397, 4398  # of Prefect, MLflow and the page
 SIZE, STEP = 256, timedelta(minutes=5)
 REST_S = 60
 MB = 1e6
@@ -72,91 +67,39 @@ def disk(folder: Path, *parts: str) -> int:
     return sum(512 * one.st_blocks for one in found)
 
 
-def write_params(folder: Path, count: int) -> list[str]:
-    """Write params.yaml with so many domains; return their names."""
-    yaml = YAML(typ="safe")
-    params = yaml.load(ROOT / "params.yaml")
-    of = next(iter(params["domains"].values()))
-    names = [f"domain{number}" for number in range(count)]
-    params["domains"] = {
-        name: of | {key: f"data/{key}/{name}" for key in ("inbox", "store", "out")} | {"archive": f"archive/{name}"}
-        for name in names
-    }
-    (folder / "dvc.yaml").touch()
-    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(params, stream)
-    return names
-
-
-def register(folder: Path) -> None:
-    """Make extrapolation the champion of the store that is about to be served."""
-    from pipelines.nowcast.register import write_extrapolation
-    from pipelines.nowcast.specification import RADAR
-
-    (folder / "mlflow").mkdir(exist_ok=True)
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow/mlflow.db"
-    write_extrapolation(folder / "model")
-    RADAR.set_alias("champion", RADAR.ensure_version("extrapolation", folder / "model", {}), "the first")
-    del os.environ["MLFLOW_TRACKING_URI"]
-
-
-def run_all(api: httpx.Client, flow: str, names: list[str]) -> None:
-    """Run a flow of each domain, all asked for at once; wait until they have ended."""
-    runs = []
-    for name in names:
-        deployment = api.get(f"/deployments/name/{flow}/{name}").raise_for_status().json()["id"]
-        runs.append(api.post(f"/deployments/{deployment}/create_flow_run", json={}).raise_for_status().json()["id"])
-    while runs:
-        time.sleep(1)
-        state = api.get(f"/flow_runs/{runs[0]}").raise_for_status().json()["state"]
-        if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            print(f"{flow}: {state['name']}: {state['message']}", flush=True)
-            runs.pop(0)
-
-
 def main(folder: Path, count: int, cycles: int = 2) -> None:
     """Measure, and print."""
     folder.mkdir(parents=True)
     os.chdir(folder)
-    names = write_params(folder, count)
+    names = [f"domain{number}" for number in range(count)]
+    write_params(folder, {name: {} for name in names})
     register(folder)
-    login = read_login(folder)
-    ours = os.environ | {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "2"}
-    names_of_ports = "--prefect-port", "--mlflow-port", "--page-port"
-    options = (word for name, port in zip(names_of_ports, PORTS, strict=True) for word in (name, str(port)))
-    command = [sys.executable, "-m", "flows.serve", *options]
-    with subprocess.Popen(command, env=ours, stdout=subprocess.PIPE, text=True) as serve:
-        assert serve.stdout is not None
-        while not serve.stdout.readline().startswith("Prefect: "):
-            assert serve.poll() is None, "flows.serve has ended"
-        threading.Thread(target=serve.stdout.read, daemon=True).start()
+    with serving(folder) as api:
         use = Use(str((folder / "data/prefect").resolve()))
-        user, password = login["PREFECT_API_AUTH_STRING"].split(":")
-        with httpx.Client(base_url=f"http://127.0.0.1:{PORTS[0]}/api", auth=(user, password), timeout=60) as api:
-            time.sleep(15)  # until what starts has started
-            _, before = use.look()
-            time.sleep(REST_S)
-            at_rest, after = use.look()
-            rest_cpu = (after - before) / REST_S
-            print(f"at rest: {at_rest / MB:.0f} MB, {100 * rest_cpu:.1f} % of a processor", flush=True)
-            parts = "data/out", "data/store", "data/inbox", "data/prefect", "mlflow"
-            spent: dict[str, list[tuple[float, float]]] = {"forecast": [], "verify": []}
-            sizes = [disk(folder, *parts)]
-            start = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None) - timedelta(hours=3)
-            frames = moving_cells(start.isoformat(), 12 * (cycles + 2), shape=(SIZE, SIZE))
-            for cycle in range(cycles + 1):
-                for name in names:
-                    for frame in frames[12 * cycle : 12 * (cycle + 1)]:
-                        write_file(folder / "data/inbox" / name, frame)
-                for flow, of_flow in spent.items():
-                    clock, (_, cpu) = time.monotonic(), use.look()
-                    run_all(api, flow, names)
-                    seconds = time.monotonic() - clock
-                    of_flow.append((seconds, use.look()[1] - cpu - rest_cpu * seconds))
-                    print(f"{flow}: {seconds:.0f} s, {of_flow[-1][1]:.1f} s of CPU, {use.peak / MB:.0f} MB", flush=True)
-                sizes.append(disk(folder, *parts))
+        time.sleep(15)  # until what starts has started
+        _, before = use.look()
+        time.sleep(REST_S)
+        at_rest, after = use.look()
+        rest_cpu = (after - before) / REST_S
+        print(f"at rest: {at_rest / MB:.0f} MB, {100 * rest_cpu:.1f} % of a processor", flush=True)
+        parts = "data/out", "data/store", "data/inbox", "data/prefect", "mlflow"
+        spent: dict[str, list[tuple[float, float]]] = {"forecast": [], "verify": []}
+        sizes = [disk(folder, *parts)]
+        start = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None) - timedelta(hours=3)
+        frames = moving_cells(start.isoformat(), 12 * (cycles + 2), shape=(SIZE, SIZE))
+        for cycle in range(cycles + 1):
+            for name in names:
+                for frame in frames[12 * cycle : 12 * (cycle + 1)]:
+                    write_file(folder / "data/inbox" / name, frame)
+            for flow, of_flow in spent.items():
+                clock, (_, cpu) = time.monotonic(), use.look()
+                for state in run_all(api, flow, names).values():
+                    print(f"{flow}: {state['name']}: {state['message']}", flush=True)
+                seconds = time.monotonic() - clock
+                of_flow.append((seconds, use.look()[1] - cpu - rest_cpu * seconds))
+                print(f"{flow}: {seconds:.0f} s, {of_flow[-1][1]:.1f} s of CPU, {use.peak / MB:.0f} MB", flush=True)
+            sizes.append(disk(folder, *parts))
         use.stop()
-        serve.send_signal(signal.SIGINT)
     say_where()
     # The first cycle makes stores and imports that no later one does.
     forecast_cpu, verify_cpu = (sum(cpu for _, cpu in spent[flow][1:]) / cycles / count for flow in spent)

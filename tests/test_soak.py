@@ -1,0 +1,149 @@
+"""The soak of the operation: that its hours pass on the real servers, and that what it asks for can fail."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from archive import moving_cells
+from conftest import Served
+from domains import domain_in
+from issued_files import write_issued
+from ledger_rows import GOOD, cycle
+
+from pipelines.operation.ledger import append, ledger_file
+from pipelines.operation.live_store import LiveStore
+from pipelines.params.operation import Domain
+from pipelines.radar.frame import Frame
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+@pytest.mark.parametrize("hours", [2, pytest.param(8, marks=pytest.mark.full)])
+def test_hours_pass_with_what_goes_wrong_in_them(
+    server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    soak, disk = import_module("soak"), import_module("soak_disk")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    soak.set_up(tmp_path, leave_out=["maps"])
+    database = server.folder / "data/prefect/prefect.db"
+    checks, use = soak.run_here(hours, 48, 610, database, disk.Disk(tmp_path / "data/disk"))
+    assert not any(checks.wrong.values()), checks.wrong
+    assert len(checks.issued) == len(checks.verified) == 2 * hours - (2 if hours > 2 else 0)
+    assert len(use.wall) == hours
+    lines = Path("runs.txt").read_text().splitlines()
+    (away,) = (line for line in lines if "T02" in line and "forecast first [MLflow away]" in line)
+    assert "Completed" in away and "fallback: " in away
+    (cut,) = (line for line in lines if "T02" in line and "forecast second [truncated file]" in line)
+    assert "can't be read yet" in cut or "in quarantine" in cut
+
+
+@pytest.mark.full
+def test_the_script_soaks_and_serves_and_judges(tmp_path: Path) -> None:
+    ours = {name: of for name, of in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    script = [ROOT / "benchmarks/soak.py", tmp_path / "soak", "--hours", "6", "--size", "64", "--served", "1"]
+    done = subprocess.run(
+        [sys.executable, *script], env=ours | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    claims = [line for line in done.stdout.splitlines() if line.startswith("claim ")]
+    assert len(claims) == 10 and all(line.endswith(" ok") for line in claims)
+
+
+def test_faults_are_drawn_as_often_as_they_say_and_the_same_for_a_seed() -> None:
+    inbox = import_module("soak_inbox")
+    drawn = [inbox.fault_of(1, hour, 0) for hour in range(2, 10_002)]
+    assert drawn[:50] == [inbox.fault_of(1, hour, 0) for hour in range(2, 52)]
+    assert drawn != [inbox.fault_of(2, hour, 0) for hour in range(2, 10_002)]
+    counts = Counter(drawn)
+    for name, share in inbox.FAULTS.items():
+        assert counts[name] == pytest.approx(10_000 * share, abs=5 * np.sqrt(10_000 * share))  # five sigma
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> tuple[Any, Domain]:
+    """Checks of a domain whose live store has the frames of two hours."""
+    inbox, checks = import_module("soak_inbox"), import_module("soak_checks")
+    inboxes, domain = inbox.Inboxes(tmp_path / "in", 48), domain_in(tmp_path)
+    LiveStore.of(domain).append([frame(number) for number in range(1, 5)])
+    inboxes.whole[domain.name] |= {1, 2, 3, 4}
+    return checks.Checks(inboxes), domain
+
+
+def frame(number: int) -> Frame:
+    inbox = import_module("soak_inbox")
+    (sky,) = moving_cells("2024-06-01T12:00", 1, shape=(48, 48))
+    return replace(sky, time=inbox.time_of(number), sha256=f"{number:064x}", rain_rate=inbox.rain(48, number))
+
+
+def issue(domain: Domain, newest: int, shown: int) -> None:
+    """Publish a forecast from frame ``newest`` that shows the rain of frame ``shown`` and of the one after it."""
+    write_issued(domain.out, [frame(newest)], np.stack([frame(shown + lead).rain_rate for lead in (0, 1)]), step_s=1800)
+
+
+@pytest.mark.parametrize(
+    ("newest", "shown", "message", "found"),
+    [
+        (4, 5, "published it", []),
+        (3, 4, "published it", ["undisturbed without a whole product", "wrong times"]),  # frame 4 is there
+        (4, 7, "published it", ["wrong times"]),  # what it shows is an hour later
+        (4, 5, "all is well", ["without product or reason"]),
+        (4, 5, "published it; fallback: persistence", ["undisturbed without a whole product"]),
+        (None, 0, "published it", ["undisturbed without a whole product", "without product or reason"]),
+        (None, 0, "no forecast: why", ["undisturbed without a whole product"]),
+    ],
+)
+def test_what_is_wrong_with_a_forecast_is_found(
+    judged: tuple[Any, Domain], newest: int | None, shown: int, message: str, found: list[str]
+) -> None:
+    checks, domain = judged
+    if newest is not None:
+        issue(domain, newest, shown)
+    checks.after_forecast(domain, 2, None, message)
+    assert sorted(kind for kind, lines in checks.wrong.items() if lines) == found
+
+
+def test_what_is_wrong_with_the_store_is_found(judged: tuple[Any, Domain]) -> None:
+    checks, domain = judged
+    assert checks._stored(domain) == []
+    checks.inboxes.whole[domain.name] -= {1}
+    assert checks._stored(domain) == ["frames stored that nobody sent, or out of order"]
+    checks.inboxes.whole[domain.name] |= {1, 5}
+    LiveStore.of(domain).append([replace(frame(5), rain_rate=frame(4).rain_rate)])
+    assert checks._stored(domain) == ["the frame of 2024-10-10T02:30:00 has the pixels of another"]
+
+
+def test_what_is_wrong_with_the_ledger_is_found(judged: tuple[Any, Domain], capsys: pytest.CaptureFixture[str]) -> None:
+    checks, domain = judged
+    reference = frame(4).time
+    rows = cycle(0, GOOD).assign(reference_time=reference.astype("datetime64[ns]"))
+    rows["valid_time"] = rows["reference_time"] + pd.to_timedelta(rows["minutes"], unit="min")
+    checks.issued = {(domain.name, "20241010T020000Z"), (domain.name, "20241010T010000Z")}
+    append(domain.out, reference, rows)
+    checks.after_verify(domain)
+    checks.after_verify(domain)
+    assert not any(checks.wrong.values()), checks.wrong
+    ledger_file(domain.out, reference).unlink()
+    append(domain.out, reference, rows)
+    checks.after_verify(domain)
+    (line,) = checks.wrong["not verified once"]
+    assert line.endswith("20241010T020000Z.parquet: written again")
+    append(domain.out, frame(2).time, pd.concat([rows, rows]))
+    checks.after_verify(domain)
+    assert len(checks.wrong["not verified once"]) == 2 and len(checks.wrong["wrong times"]) == 1
+    checks.issued.add((domain.name, "20241010T030000Z"))
+    checks.judge("")
+    assert "claim cycles not verified once: 3.000 (wanted <= 0) SHORT" in capsys.readouterr().out
