@@ -1,6 +1,8 @@
 """The command ``scs``: the stages' functions for a hand at a terminal."""
 
 import logging
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -15,12 +17,23 @@ from pipelines.project.commands import new
 from pipelines.radar.commands import export, ingest, inspect
 from pipelines.training.commands import chains
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+class Level(StrEnum):
+    """From which on messages are shown."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
 
 
 @app.callback()
-def _log() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+def _log(
+    log: Annotated[Level, typer.Option(help="messages on standard error, from which level on")] = Level.warning,
+) -> None:
+    logging.basicConfig(level=log.upper(), format="%(levelname)s: %(message)s")
 
 
 # A room's commands import what they need when they run: torch and MLflow take seconds, and neither `scs --help` nor a

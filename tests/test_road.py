@@ -75,6 +75,7 @@ TESTED = {
     "make demo": "test_demo_says_where_everything_is",
     "dvc repro": "test_repro_again_changes_nothing",
     "dvc metrics show": "test_metrics",
+    "dvc plots show": "test_plots_need_nothing_from_elsewhere",
     "make ui": "test_ui",
     "dvc exp run -S train.steps=400 -S models.scs_stsgd.switch.p=0.25": "test_experiment_moves_no_alias",
     "dvc exp show": "test_experiment_moves_no_alias",
@@ -187,6 +188,14 @@ def test_driving(repository: Path) -> None:
     assert list((repository / "data/driving/examples").glob("*.png"))
     sh("scs steer data/raw/drives/1 --out angles.csv", repository)
     assert (repository / "angles.csv").read_text().count("\n") == 1 + 30
+
+
+def test_plots_need_nothing_from_elsewhere(repository: Path, reproduced: str) -> None:
+    sh("dvc plots show", repository)
+    page = (repository / "dvc_plots/index.html").read_text()
+    assert "csi.png" in page and "reliability.png" in page
+    assert "<script" not in page and "//cdn" not in page
+    assert all((repository / "dvc_plots" / path).exists() for path in re.findall(r'<img[^>]* src="([^"]+)"', page))
 
 
 def test_metrics(reproduced: str, repository: Path) -> None:

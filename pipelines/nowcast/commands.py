@@ -1,17 +1,20 @@
 """Commands of ``scs``: networks and methods, their scores, and which is the champion."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.common.errors import UserError
+from pipelines.common.json_output import JSON, print_json
 from pipelines.common.text import printable
 
 
 def describe(
     model: Annotated[str, typer.Argument(help="a key of params.yaml's section models, an MLflow URI, or a folder")],
     grid: Annotated[tuple[int, int], typer.Option(help="rows and columns of the grid, pixels")] = (256, 256),
+    as_json: JSON = False,
 ) -> None:
     """Print a network's parameters, multiply-adds, receptive field, and what it wants as input."""
     from pipelines.nowcast.methods.network import build_network
@@ -39,6 +42,9 @@ def describe(
             raise UserError(f"{model}: {description.method}, which is no network")
         network, inputs = build_network(description), description.inputs
     numbers = describe_network(network, inputs=inputs, steps=params.index.leads, height=grid[0], width=grid[1])
+    if as_json:
+        print_json(asdict(numbers))
+        return
     flow = ", and further wherever its flows point" if numbers.follows_flow else ""
     heads = f", and {numbers.other_parameters:,} of the subtasks' heads in training" if numbers.other_parameters else ""
     print(f"live parameters      {numbers.live_parameters:,}{heads}")
@@ -101,9 +107,13 @@ def rollback() -> None:
     print(f"champion: version {promotion.rollback()}")
 
 
-def champions() -> None:
+def champions(as_json: JSON = False) -> None:
     """List who was champion from when to when, and why."""
     from pipelines.nowcast.specification import RADAR
     from pipelines.tracking.decisions import champion_periods, read_decisions
 
-    print(*champion_periods(read_decisions(RADAR)), sep="\n")
+    periods = champion_periods(read_decisions(RADAR))
+    if as_json:
+        print_json([asdict(period) for period in periods])
+    else:
+        print(*periods, sep="\n")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.common.errors import UserError
+from pipelines.common.json_output import JSON, print_json
 from pipelines.common.limits import Limits
 from pipelines.common.rights import Rights
 from pipelines.common.text import printable
@@ -22,6 +23,7 @@ def forecast(
         "data/forecasts"
     ),
     domain: Annotated[str | None, typer.Option(help="whose policy holds, and what its files don't say")] = None,
+    as_json: JSON = False,
 ) -> None:
     """Forecast from the newest frames of FOLDER; writes CF netCDF, Zarr, GeoTIFFs and pictures.
 
@@ -61,6 +63,9 @@ def forecast(
         logging.warning("%s", warning)
     publish(result, observed, published)
     leads = result.sizes["lead_time"]
+    if as_json:
+        print_json({"folder": published, "reference_time": observed[-1].time, "lead_times": leads} | about.model_dump())
+        return
     by = printable(about.model_name + (f" version {about.model_version}" if about.model_version else ""))
     print(f"{by}, {leads} lead times from {observed[-1].time} UTC")
     print(published / NETCDF, published / PICTURE, sep="\n")
@@ -80,7 +85,7 @@ def replay(
         print(printable(f"{time} UTC  {path}"), flush=True)
 
 
-def doctor() -> None:
+def doctor(as_json: JSON = False) -> None:
     """Look at versions, GPU, servers, disk, permissions, models and newest frames: what is wrong, and what to do.
 
     Exit status 1 if anything is.
@@ -88,11 +93,14 @@ def doctor() -> None:
     from pipelines.operation.doctor import examine
     from pipelines.params.read import read_params
 
-    wrong = 0
+    findings = []
     for finding in examine(read_params):
-        print(printable(finding), flush=True)
-        wrong += finding.state == "WRONG"
-    if wrong:
+        findings.append(finding)
+        if not as_json:
+            print(printable(finding), flush=True)
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    if any(finding.state == "WRONG" for finding in findings):
         raise typer.Exit(1)
 
 
@@ -102,11 +110,12 @@ def skill(
     day: Annotated[
         str | None, typer.Option(help="YYYY-MM-DD, UTC, whose cycles are listed; the newest forecast's else")
     ] = None,
+    as_json: JSON = False,
 ) -> None:
     """Print how well the forecasts of DOMAIN did that were issued, beside its baselines, from its ledger."""
     import numpy as np
 
-    from pipelines.operation.skill_table import skill_table
+    from pipelines.operation.skill_table import skill_records, skill_table
     from pipelines.params.read import read_params
 
     settings = read_params().domain(domain)
@@ -114,4 +123,8 @@ def skill(
         date = np.datetime64(day, "D") if day is not None else None
     except ValueError:
         raise UserError(f"--day: {day!r} is no date like 2020-10-31") from None
-    print(skill_table(settings.out, days or settings.skill_days, date))
+    of = settings.out, days or settings.skill_days, date
+    if as_json:
+        print_json(skill_records(*of))
+    else:
+        print(skill_table(*of))

@@ -1,6 +1,7 @@
 """The command ``scs skill``: a domain's rolling skill, by lead time too, and a day's cycles, as Markdown."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,15 @@ from pipelines.common.markdown import table_head, table_row
 from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, read_ledger
 from pipelines.operation.products.published import published_times
 from pipelines.operation.reliability import reliability
-from pipelines.operation.skill import SHOWN, counted, member_crps, of_forecasters, skill, skill_by_lead
+from pipelines.operation.skill import (
+    SHOWN,
+    counted,
+    member_crps,
+    of_forecasters,
+    probability_skill,
+    skill,
+    skill_by_lead,
+)
 from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL, unverified
 from pipelines.verification.probabilities import crps, few_rates, probability_scores
 from pipelines.verification.scoring import mean_of, scores_of
@@ -37,14 +46,9 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
     day : numpy.datetime64, optional
         Whose cycles are listed, UTC; that of the newest forecast by default.
     """
-    published = [time for time in published_times(out) if day is None or time < day.astype("datetime64[D]") + DAY]
-    if not published:
-        raise UserError(f"{out}: no forecast has been published{f' up to {day}' if day is not None else ''}")
+    published = _published(out, day)
     newest = published[-1]
-    since = newest - np.timedelta64(days, "D")
-    ledger, probabilities, members = (
-        read_ledger(out, since, newest, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS)
-    )
+    ledger, probabilities, members = _ledgers(out, newest, days)
     own = counted(ledger)
     lines = [f"Rolling skill, the last {days} days up to {newest} UTC:", ""]
     lines += table_head("model", "version", "method", "forecaster", "cycles", *map(_head, SHOWN))
@@ -88,6 +92,32 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
         else:
             lines.append(_cycle(time, of_day[of_day["reference_time"] == time]))
     return "\n".join([*lines, "", HOW])
+
+
+def skill_records(out: Path, days: int, day: np.datetime64 | None = None) -> dict[str, Any]:
+    """Return the scores of :func:`skill_table`, of the same parameters, as records by kind."""
+    newest = _published(out, day)[-1]
+    ledger, probabilities, members = _ledgers(out, newest, days)
+    tables = {
+        "skill": skill(ledger),
+        "skill_by_lead": skill_by_lead(counted(ledger)) if not ledger.empty else pd.DataFrame(),
+        "probabilities": probability_skill(probabilities),
+        "members": member_crps(members),
+    }
+    records = {kind: table.reset_index().to_dict("records") if len(table) else [] for kind, table in tables.items()}
+    return {"newest": newest, "days": days} | records
+
+
+def _published(out: Path, day: np.datetime64 | None) -> list[np.datetime64]:
+    published = [time for time in published_times(out) if day is None or time < day.astype("datetime64[D]") + DAY]
+    if not published:
+        raise UserError(f"{out}: no forecast has been published{f' up to {day}' if day is not None else ''}")
+    return published
+
+
+def _ledgers(out: Path, newest: np.datetime64, days: int) -> list[pd.DataFrame]:
+    since = newest - np.timedelta64(days, "D")
+    return [read_ledger(out, since, newest, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS)]
 
 
 def _of_members(members: pd.DataFrame) -> list[str]:

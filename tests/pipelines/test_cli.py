@@ -1,6 +1,8 @@
 """The command `scs` in a shell of its own: one line for a user's mistake, files for a forecast."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,6 +99,43 @@ def test_a_forecast_and_two_mistakes(place: Path) -> None:
         # After three steps of the shower the peak is nine pixels further east than in the newest frame.
         peak = np.unravel_index(np.nanargmax(dataset["rainfall_flux"].to_numpy()[2]), SHAPE)
         assert peak == pytest.approx((20, 12 + 3 * (3 + 3)), abs=1)
+
+
+def test_what_a_machine_reads(place: Path) -> None:
+    """One document each, and nothing else on standard output."""
+    runs = {
+        name: started("--log", "error", name, *arguments, "--json")
+        for name, *arguments in (
+            ("forecast", "radar", "--out", "out_json", "--minutes", "15"),
+            ("champions",),
+            ("describe", "scs_astsgd"),
+            ("doctor",),
+        )
+    }
+    told = {name: run.communicate(timeout=600) for name, run in runs.items()}
+    said = {name: json.loads(out) for name, (out, _) in told.items()}
+    assert told["forecast"][1] == ""  # the newest file is broken, which is a warning
+    forecast = said["forecast"]
+    assert Path(place, forecast["folder"], "forecast.nc").exists()
+    assert (forecast["reference_time"], forecast["lead_times"]) == ("2024-06-01T12:15:00", 3)
+    assert (forecast["model_version"], len(forecast["input_frames"])) == ("1", 3)
+    assert [(one["version"], one["until"], one["words"]) for one in said["champions"]] == [("1", None, "the only one")]
+    assert said["describe"]["live_parameters"] > 0
+    wrong = [one["what"] for one in said["doctor"] if one["state"] == "WRONG"]
+    assert "versions" not in wrong and bool(wrong) == bool(runs["doctor"].returncode)
+
+
+def test_the_shell_completes_and_colours_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"_SCS_COMPLETE": "complete_bash", "COMP_WORDS": "scs ch", "COMP_CWORD": "1"}
+    with monkeypatch.context() as patch:
+        for name, value in asked.items():
+            patch.setenv(name, value)
+        assert started().communicate(timeout=60)[0].split() == ["chains", "champions"]
+    colour = re.compile(r"\x1b\[(?:\d;)?3\d")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert colour.search(started("--help").communicate(timeout=60)[0])
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not colour.search(started("--help").communicate(timeout=60)[0])
 
 
 def times(place: Path) -> dict[Path, int]:

@@ -1,5 +1,6 @@
 """The command `scs skill`: what it prints is what the ledger holds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,15 @@ def test_a_days_cycles_are_listed_with_gaps_fallbacks_and_what_is_open(
         ["| 00:10", "", "", "open"],
     ]
     assert "Probabilities" not in shown.output
+    found = json.loads(CliRunner().invoke(app, ["skill", "here", "--days", "2", "--json"]).output)
+    (issued,) = (row for row in found["skill"] if row["model_version"] == "3" and row["forecaster"] == "issued")
+    assert issued["csi"] == pytest.approx(table.loc["radar-nowcast", "3", "scs", "issued"]["csi"])
+    assert {row["minutes"]: row["csi"] for row in found["skill_by_lead"] if row["forecaster"] == "issued"} == {
+        5: 1,
+        10: 1,
+        15: 1,
+    }
+    assert (found["newest"], found["days"], found["probabilities"]) == ("2024-06-02T00:10:00", 2, [])
     before = CliRunner().invoke(app, ["skill", "here", "--day", "2024-06-01"]).output
     assert [line[:9] for line in before.splitlines() if line[:4] == "| 23"] == ["| 23:50 |"]
     shown = CliRunner().invoke(app, ["skill", "here", "--day", "yesterday"])
