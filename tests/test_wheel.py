@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -207,6 +209,71 @@ def test_a_folder_with_something_in_it_is_left_alone(empty: Path) -> None:
     assert scs("new", "ours").stderr == "error: ours: is there already\n"
     assert [path.name for path in (empty / "ours").iterdir()] == ["notes"]
     assert scs("new", ".").stderr == "error: .: is there already\n"
+
+
+def environment(folder: Path, *wanted: str | Path) -> dict[str, str]:
+    """Install with pip into a new environment; return the environment variables of a shell in it."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLFLOW_", "PREFECT_"))}
+    ours = kept | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "VIRTUAL_ENV": str(folder)}
+    subprocess.run(["pip", "install", "--quiet", *wanted], check=True, env=ours)
+    return ours
+
+
+@pytest.mark.full
+def test_pip_installs_what_forecasts(wheel: Path, tmp_path: Path) -> None:
+    """With the newest of all that it needs, as who installs it has it."""
+    ours = environment(tmp_path / "venv", wheel)
+    write_showers(tmp_path / "radar")
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, shell=True, cwd=tmp_path, env=ours, capture_output=True, text=True, check=False)
+
+    done = run("scs forecast radar --model simulated")
+    assert done.returncode == 0, done.stderr
+    with xr.open_dataset(next(tmp_path.glob("data/forecasts/*/forecast.nc")), decode_timedelta=False) as dataset:
+        assert dataset.attrs["method"] == "simulated"
+        assert "no radar saw" in dataset.attrs["attribution"]
+    assert run("scs champions").stderr == "error: mlflow isn't installed: pip install 'scs-nowcast[pipeline]'\n"
+    names = run("pip list --format freeze").stdout.lower()
+    assert not [name for name in ("mlflow", "dvc", "prefect", "pytorch-lightning") if f"\n{name}==" in names]
+
+
+@pytest.mark.full
+def test_pip_installs_what_trains_and_serves(wheel: Path, tmp_path: Path) -> None:
+    ours = environment(tmp_path / "venv", f"{wheel}[serve]", "--constraint", ROOT / "requirements.lock")
+    project = tmp_path / "ours"
+    subprocess.run(["scs", "new", project], check=True, env=ours)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["simulate"] |= {"events": 3, "hours": 2.0, "size": 64}
+    params["index"] |= {"size": 32, "stride": 32, "leads": 2}
+    params["train"] |= {"steps": 4, "checkpoint_steps": 2, "validation_windows": 2}
+    params |= {"trained": ["scs"], "baselines": ["extrapolation"]}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    commands = "git init -q && git add . && dvc repro -q register && scs champions"
+    champions = subprocess.run(
+        commands, shell=True, cwd=project, env=ours, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert "version 1" in champions.stdout
+    options = (f"--{name}-port={free_port()}" for name in ("prefect", "mlflow", "page"))
+    with subprocess.Popen(
+        ["python", "-m", "flows.serve", *options], cwd=project, env=ours, stdout=subprocess.PIPE, text=True
+    ) as serve:
+        assert serve.stdout is not None
+        lines = []
+        for line in serve.stdout:
+            lines.append(line)
+            if line.startswith("Prefect: "):
+                serve.send_signal(signal.SIGINT)
+    assert serve.returncode == 0
+    deployed = "".join(lines)
+    assert "forecast/simulated: 0 * * * * UTC" in deployed and "train/retrain: " in deployed
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_the_lock_has_all_that_extras_add() -> None:

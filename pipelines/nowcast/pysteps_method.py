@@ -41,8 +41,8 @@ def forecast(
     timesteps : int or sequence
         How many steps, or which, whole ones in ascending order.
     model : str or Path
-        ``extrapolation``, ``persistence``, a folder (``data/models/scs``) or an MLflow URI
-        (``models:/radar-nowcast/2``).
+        ``extrapolation``, ``persistence``, ``simulated`` (a network that comes with this package, trained on simulated
+        rain of 1 km and 5 minutes), a folder (``data/models/scs``) or an MLflow URI (``models:/radar-nowcast/2``).
     timestep : float
         Minutes from frame to frame, and of the forecast's steps.
     kmperpixel : float
@@ -61,6 +61,12 @@ def forecast(
     ------
     UserError
         In one line, if the frames, the steps or the model don't fit.
+
+    Examples
+    --------
+    >>> import pipelines.nowcast.pysteps_method
+    >>> nowcast = pysteps.nowcasts.get_method("scs")
+    >>> rain = nowcast(frames, None, 12, model="simulated", timestep=5, kmperpixel=1.0)
     """
     frames = np.ma.filled(np.ma.asarray(precip, np.float32), np.nan)
     which = np.arange(1, timesteps + 1) if isinstance(timesteps, int | np.integer) else np.asarray(timesteps, float)

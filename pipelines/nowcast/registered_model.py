@@ -92,8 +92,9 @@ def _load_folder(name: str, folder: Path, device: Device) -> LoadedModel:
         )
     forecaster, description = load_forecaster(folder, device)
     if exported := read_manifest(folder):
-        about = exported.name, exported.version, exported.content
-        return LoadedModel(name, *about, forecaster, description, exported.bytes_a_pixel)
+        # Of the package's own the number is of a registry that nobody has.
+        known, version = (name, None) if name in SHIPPED else (exported.name, exported.version)
+        return LoadedModel(name, known, version, exported.content, forecaster, description, exported.bytes_a_pixel)
     return LoadedModel(name, "none", None, sha256(folder), forecaster, description)
 
 
