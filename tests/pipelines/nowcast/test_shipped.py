@@ -31,7 +31,7 @@ def test_it_says_what_it_is() -> None:
     (archive,) = model.description.archives or ()
     assert archive.name == "simulated_rain" and "no radar saw" in str(archive.attribution)
     assert not archive.rights.restrictions
-    assert "trained on simulated_rain: CC0-1.0; simulated rain" in (folder / "README.md").read_text()
+    assert "trained on simulated_rain: CC0-1.0; model trained on simulated rain" in (folder / "README.md").read_text()
 
 
 def test_it_beats_persistence(event: np.ndarray) -> None:
