@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -125,13 +125,23 @@ def holders(folder: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Serve a folder with one domain, ``worked``, and with extrapolation as the champion; stop by Ctrl-C."""
-    folder = tmp_path_factory.mktemp("served")
+    with serving(tmp_path_factory.mktemp("served")) as result:
+        yield result
+    # The one place to see it: of what is served to the whole suite nothing is left.
+    assert processes_of(f"PREFECT_HOME={result.folder}/") == []
+    assert holders(result.folder) == []
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Served]:
+    """Serve a folder as `served` is, with some environment variables more, while the block runs."""
     (folder / "dvc.yaml").touch()
     write_params(folder, {"worked": {}})
     ports = free_port(), free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment |= {"PREFECT_HOME": f"{folder}/data/prefect", "PREFECT_WORKER_QUERY_SECONDS": "1", **SECRET}
     environment["SCS_FORECASTS_AT_ONCE"] = "2"  # and one of the others, on any machine
+    environment |= settings
     options = zip(("--prefect-port", "--mlflow-port", "--page-port"), map(str, ports), strict=True)
     command = [sys.executable, "-m", "flows.serve", *(word for option in options for word in option)]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as serve:
@@ -151,11 +161,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         serve.send_signal(signal.SIGINT)
         said = serve.stdout.read()
         assert serve.wait(300) == 0
-    # The one place to see it: what is served to the whole suite ends in order, and nothing of it is left.
     order = [said.index(f"{name} stopped") for name in ("prefect-worker", "page", "prefect-server", "mlflow")]
     assert order == sorted(order)
-    assert processes_of(f"PREFECT_HOME={folder}/") == []
-    assert holders(folder) == []
 
 
 def _register_extrapolation(folder: Path, mlflow_server: str) -> None:

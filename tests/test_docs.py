@@ -25,6 +25,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in inside if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_are_named_are_there(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+    missing = [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")]
+    assert missing == []
+    assert named or page.name != "service.md"
+
+
 def test_files_of_the_architecture_are_there() -> None:
     """Those in code spans, from the top, from pipelines/, or beside the one before; data/ holds what runs write."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")

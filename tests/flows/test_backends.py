@@ -4,20 +4,19 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 from conftest import REPOSITORY, free_port, write_params
+from postgresql import POSTGRES, serve_postgresql
 from s3_server import client, serve_s3
 
 from pipelines.common.login import read_login
 
 pytestmark = pytest.mark.full
 
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 # What a stage does with the store: a model logged and registered, an alias, and the model loaded again.
 ROUND = """
 import json, sys
@@ -37,25 +36,8 @@ def postgresql() -> Iterator[str]:
     """Serve a cluster of its own on 127.0.0.1 with databases mlflow and prefect; gives USER@HOST:PORT."""
     if not POSTGRES:
         pytest.skip("no PostgreSQL: apt-get install postgresql")
-    tools, port = POSTGRES[-1].parent, free_port()
-    user = {"user": "postgres"} if os.getuid() == 0 else {}  # it refuses to run as root
-    with tempfile.TemporaryDirectory(prefix="postgresql-", dir="/tmp") as scratch:
-        if user:
-            subprocess.run(["chown", "postgres", scratch], check=True)
-        data = f"{scratch}/data"
-
-        def tool(name: str, *arguments: str) -> None:
-            subprocess.run([tools / name, *arguments], check=True, cwd=scratch, stdout=subprocess.DEVNULL, **user)
-
-        tool("initdb", "-D", data, "-U", "scs", "-A", "trust", "--no-sync")
-        options = f"-h 127.0.0.1 -p {port} -k {scratch} -F"
-        tool("pg_ctl", "-D", data, "-w", "-l", f"{scratch}/log", "-o", options, "start")
-        try:
-            for database in ("mlflow", "prefect"):
-                tool("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "scs", database)
-            yield f"scs@127.0.0.1:{port}"
-        finally:
-            tool("pg_ctl", "-D", data, "-m", "fast", "stop")
+    with serve_postgresql() as cluster:
+        yield cluster.address
 
 
 @pytest.fixture
