@@ -112,7 +112,7 @@ def test_a_first_forecast_in_an_empty_folder(empty: Path, wheel: Path) -> None:
         (["-m", "flows.serve"], "prefect", "serve"),
         (["-m", "pipelines.nowcast.train", "scs"], "pytorch_lightning", "pipeline"),
         (["-c", "from pipelines.cli import main; main()", "champions"], "mlflow", "pipeline"),
-        (["-c", "from pipelines.cli import main; main()", "recognize", "."], "mlflow", "pipeline"),
+        (["-c", "from pipelines.cli import main; main()", "recognize", "."], "av", "pipeline"),
     ],
 )
 def test_an_extra_that_is_missing_is_one_line(empty: Path, arguments: list[str], module: str, extra: str) -> None:
@@ -209,6 +209,11 @@ def test_a_folder_with_something_in_it_is_left_alone(empty: Path) -> None:
     assert scs("new", "ours").stderr == "error: ours: is there already\n"
     assert [path.name for path in (empty / "ours").iterdir()] == ["notes"]
     assert scs("new", ".").stderr == "error: .: is there already\n"
+    assert scs("new", "ours/notes/x").stderr == "error: ours/notes/x: can't be written: Not a directory\n"
+    (empty / "bare").mkdir()
+    os.chdir("bare")
+    assert scs("new", ".").stderr.startswith("error: .: is the working directory")
+    assert {path.name for path in empty.iterdir()} == {"ours", "bare"}
 
 
 def environment(folder: Path, *wanted: str | Path) -> dict[str, str]:

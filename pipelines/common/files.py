@@ -73,12 +73,25 @@ def force_to_disk(paths: Iterable[Path]) -> None:
                 os.fsync(stream.fileno())
 
 
-def check_nothing_there(folder: Path) -> None:
-    """Raise UserError unless ``folder`` can be made: it isn't there, or is empty and nobody works in it."""
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Return a temporary folder that becomes ``folder`` as by `atomic_path`, which must not be there, or be empty.
+
+    Raises
+    ------
+    UserError
+        If something is in it, it is the working directory, or it can't be written.
+    """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UserError(f"{folder}: is there already")
     if folder.resolve() == Path.cwd():
         raise UserError(f"{folder}: is the working directory: name a folder in it, or beside it")
+    try:
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            yield temporary
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

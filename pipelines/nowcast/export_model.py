@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.common.errors import UserError
-from pipelines.common.files import atomic_path, check_nothing_there
+from pipelines.common.files import new_folder
 from pipelines.common.provenance import sha256
 from pipelines.common.rights import Rights
 from pipelines.nowcast.methods.description import ModelDescription
@@ -30,7 +30,6 @@ def export_model(uri: str, folder: Path, *, despite_rights: bool = False) -> Man
     UserError
         If there is no such version, it isn't as it was registered, the licences don't let it go, or there is a folder.
     """
-    check_nothing_there(folder)
     location = RADAR.locate(uri)
     if location.version is None:
         raise UserError(f"{uri}: not a version of a registered model: models:/NAME/NUMBER")
@@ -38,8 +37,7 @@ def export_model(uri: str, folder: Path, *, despite_rights: bool = False) -> Man
     lines, restrictions = _rights(source)
     if restrictions and not despite_rights:
         raise UserError(f"{uri}: {'; '.join(restrictions)}; --despite-rights writes it all the same")
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with new_folder(folder) as temporary:
         for name in (DESCRIPTION, WEIGHTS):
             if (source / name).exists():
                 shutil.copyfile(source / name, temporary / name)

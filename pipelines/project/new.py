@@ -6,7 +6,7 @@ Its files are this repository's, but for the code: stages depend on the version 
 from pathlib import Path
 
 from pipelines.common.dvc_deps import replace_code_deps
-from pipelines.common.files import atomic_path, check_nothing_there
+from pipelines.common.files import new_folder
 from pipelines.project.write_version import main as write_version
 
 HERE = Path(__file__).parent
@@ -31,9 +31,8 @@ STAGES = f"""stages:
 
 
 def new_project(folder: Path) -> None:
-    """Write a project into ``folder``, whole or not at all; raises UserError if something is there already."""
-    check_nothing_there(folder)
-    with atomic_path(folder) as temporary:
+    """Write a project into ``folder``, whole or not at all; raises UserError as `new_folder` does."""
+    with new_folder(folder) as temporary:
         for name, copy in COPIED.items():
             (temporary / copy).parent.mkdir(parents=True, exist_ok=True)
             (temporary / copy).write_bytes((HERE / name).read_bytes())
