@@ -1,6 +1,6 @@
 """Pictures of angles: over time, on frames with the wheel drawn in, and of accuracies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -116,23 +116,29 @@ def draw_streams(results: Mapping[str, pd.DataFrame], within: float, path: Path)
     _save(figure, path)
 
 
+def _alike(names: Sequence[str], of: Callable[[str], object]) -> list[str]:
+    """Return those that have in common what most have."""
+    kinds = [repr(of(name)) for name in names]
+    return [name for name, kind in zip(names, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
+
+
 def draw_lengths(
     results: Mapping[str, pd.DataFrame], models: Mapping[str, DrivingModel], within: float, path: Path
 ) -> None:
-    """Draw accuracy against the number of observed frames, and against the switch's p (the paper's 1 c)."""
+    """Draw accuracy against the number of observed frames, and against the switch's p (the paper's 1 c).
+
+    All else is equal: by length those of the switch that most have, by p those of the length that most have.
+    """
     figure = Figure(figsize=(8, 3.6), dpi=100, layout="constrained")
     by_frames, by_p = figure.subplots(1, 2, sharey=True)
-    cells = list(dict.fromkeys(models[name].cell for name in results))
-    for cell in cells:
-        _points(
-            by_frames, cell, {n: float(models[n].frames) for n in results if models[n].cell == cell}, results, within
-        )
     scs = [name for name in results if models[name].cell == "scs"]
-    for kind, of_kind in (
-        ("STSGD", [name for name in scs if not models[name].switch.adaptive]),
-        ("ASTSGD", [name for name in scs if models[name].switch.adaptive]),
-    ):
-        _points(by_p, kind, {name: models[name].switch.p for name in of_kind}, results, within)
+    for cell in dict.fromkeys(models[name].cell for name in results):
+        names = _alike([name for name in results if models[name].cell == cell], lambda name: models[name].switch)
+        _points(by_frames, cell, {name: float(models[name].frames) for name in names}, results, within)
+    of_length = _alike(scs, lambda name: models[name].frames)
+    for kind, adaptive in (("STSGD", False), ("ASTSGD", True)):
+        names = [name for name in of_length if bool(models[name].switch.adaptive) is adaptive]
+        _points(by_p, kind, {name: models[name].switch.p for name in names}, results, within)
     by_frames.set_xlabel("observed frames")
     by_p.set_xlabel("p of the switch (0: off)")
     by_frames.set_ylabel(f"share within {within:g}")
