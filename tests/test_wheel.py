@@ -239,6 +239,14 @@ def test_pip_installs_what_forecasts(wheel: Path, tmp_path: Path) -> None:
     with xr.open_dataset(next(tmp_path.glob("data/forecasts/*/forecast.nc")), decode_timedelta=False) as dataset:
         assert dataset.attrs["method"] == "simulated"
         assert "no radar saw" in dataset.attrs["attribution"]
+    plugins = """
+import pysteps, xarray
+file = f"radar/{sys.argv[1]}"
+rain = pysteps.io.get_method("scs", "importer")(file)[0]
+print(abs(xarray.open_dataset(file, engine="scs")["rainfall_flux"].to_numpy() - rain).max() == 0 < rain.max())
+"""
+    done = run(f"python -c 'import sys{plugins}' {name_of(NOON)}")
+    assert done.stdout.endswith("True\n"), done.stderr
     assert run("scs champions").stderr == "error: mlflow isn't installed: pip install 'scs-nowcast[pipeline]'\n"
     names = run("pip list --format freeze").stdout.lower()
     assert not [name for name in ("mlflow", "dvc", "prefect", "pytorch-lightning") if f"\n{name}==" in names]

@@ -179,9 +179,8 @@ def model(domain: Domain) -> Iterator[Finding]:
         stands_in = f" ({', '.join(domain.policy.fallback)} until then)" if domain.policy.fallback else ""
         yield Finding(what, "WRONG", str(error), f"`dvc repro register` fills a registry; or name another{stands_in}")
         return
-    yield Finding(
-        what, "ok", f"{domain.model}: {loaded.method}, version {loaded.version or 'none'}, as it was registered"
-    )
+    registered = f", version {loaded.version}, as it was registered" if loaded.version else ""
+    yield Finding(what, "ok", f"{domain.model}: {loaded.method}{registered}")
 
 
 def newest_frame(domain: Domain) -> Iterator[Finding]:
