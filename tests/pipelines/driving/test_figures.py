@@ -10,12 +10,21 @@ from pipelines.params.driving import DrivingModel
 
 OFF = {"kind": "off"}
 HALF = {"kind": "two_sided", "p": 0.5}
+BOTH = {"t1": 0.5, "t2": 0.5}
 ADAPTIVE = {"adaptive": {"fraction": 0.5, "gain": 1.0, "warmup": 20, "smoothing": 0.9}}
 
 
 def test_by_length_and_by_p_all_else_is_equal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     models = {
-        name: DrivingModel(cell=cell, depth=2, width=2, columns=1, frames=frames, switch=switch)
+        name: DrivingModel(
+            cell=cell,
+            depth=2,
+            width=2,
+            columns=1,
+            frames=frames,
+            switch=switch,
+            subtasks=BOTH if cell == "scs" else None,
+        )
         for name, cell, frames, switch in (
             ("cnn", "cnn", 10, OFF),
             ("off", "scs", 10, OFF),
