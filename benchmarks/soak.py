@@ -157,7 +157,8 @@ def main(
         os.environ.pop(name, None)
     os.environ["TZ"] = "Europe/Zurich"  # whose clocks go back on the 18th day
     time.tzset()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what goes on behind without the first
+        signal.signal(number, signal.default_int_handler)
     say_where()
     folder = folder.absolute()
     (folder / "served").mkdir(parents=True)

@@ -13,6 +13,7 @@ from claims import claim
 from pipelines.params.operation import Domain
 
 EARLY, LATE = slice(50, 120), slice(-70, None)  # hours that are compared
+FEWEST_DAYS = 12  # after a third of them all that has a retention is as large as it becomes
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Use:
     def judge(self) -> None:
         """Print it, and the claims."""
         third = len(self.sizes) // 3
-        for what in self.sizes[0] if third else ():
+        for what in self.sizes[0] if len(self.sizes) >= FEWEST_DAYS else ():
             middle, last = (max(one[what] for one in part) for part in (self.sizes[third:-third], self.sizes[-third:]))
             print(f"{what}: at most {middle:,.0f} in the middle third, {last:,.0f} in the last")
             claim(f"{what}, last third / middle third", last / middle, "<=", 1.1)
