@@ -3,7 +3,6 @@
 import json
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 JSON = Annotated[bool, typer.Option("--json", help="for a machine: one JSON document")]
@@ -11,6 +10,8 @@ JSON = Annotated[bool, typer.Option("--json", help="for a machine: one JSON docu
 
 def print_json(found: Any) -> None:
     """Print what was found: numbers that aren't finite as null, times and paths as text."""
+    import numpy as np  # here: `scs --help` needs none
+
     text = json.dumps(found, default=lambda one: one.item() if isinstance(one, np.number) else str(one))
     plain = json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN, and a default isn't asked for one
     print(json.dumps(plain, ensure_ascii=False, allow_nan=False))
