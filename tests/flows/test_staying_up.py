@@ -53,7 +53,8 @@ def test_a_second_one_in_the_same_folder_is_told_so(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "words, name", [("mlflow server", "mlflow"), pytest.param("uvicorn", "prefect-server", marks=pytest.mark.full)]
+    "words, name",
+    [("mlflow server", "mlflow"), pytest.param("flows.server:create_app", "prefect-server", marks=pytest.mark.full)],
 )
 def test_a_server_that_is_killed_is_there_again_and_an_alarm_says_so(
     served: Served, client: SyncPrefectClient, words: str, name: str
