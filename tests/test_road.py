@@ -239,7 +239,7 @@ def test_promote_and_roll_back_by_hand(demo: str, repository: Path) -> None:
     assert trial.endswith(": a trial")
     assert now.startswith("version 1, ")
     periods = json.loads(sh("scs champions --json", repository).stdout)
-    assert [(one["version"], one["by"]) for one in periods] == [("1", "first"), ("2", "hand"), ("1", "rollback")]
+    assert [(one["version"], one["by"]) for one in periods] == [("1", "first"), ("2", "promote"), ("1", "rollback")]
     assert (
         periods[1]["words"] == "a trial" and periods[1]["until"] == periods[2]["since"] and periods[2]["until"] is None
     )
