@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import chain, islice
 from tempfile import TemporaryDirectory
 from threading import local
 from typing import Any, NamedTuple, TypeVar
@@ -56,10 +57,12 @@ class DaskExecutor:
         self._client = client
 
     def decode(
-        self, function: Callable[..., Result], tasks: Iterable[Task], limits: Limits
+        self, function: Callable[..., Result], tasks: Iterable[Task], limits: Limits, batch: int = 1
     ) -> Iterator[Result | Failure]:
         """Decode in processes beside the workers, which a decoder that crashes doesn't end."""
-        return self._results(function, _decode, tasks, limits)
+        each = iter(tasks)
+        batches = iter(lambda: tuple(islice(each, batch)), ())
+        return chain.from_iterable(self._results(function, _decode, batches, limits))
 
     def map(self, function: Callable[..., Result], tasks: Iterable[Task], at_once: int = 1) -> Iterator[Result]:
         """Call ``function`` in the workers' threads."""
@@ -155,9 +158,11 @@ def _value(shared: Shared) -> Any:
     return _thread.value
 
 
-def _decode(code: str, function: Callable[..., Result], task: Task, limits: Limits) -> Result | Failure:
+def _decode(
+    code: str, function: Callable[..., Result], tasks: tuple[Task, ...], limits: Limits
+) -> list[Result | Failure]:
     _check(code)
-    return workers.decoders(limits, most=os.cpu_count()).call(function, task)
+    return list(workers.decoders(limits, most=os.cpu_count()).map(function, tasks))
 
 
 def _check(code: str) -> None:

@@ -25,9 +25,12 @@ class Executor(Protocol):
     """What maps functions of modules, not of ``__main__``, over tasks, whose paths are absolute."""
 
     def decode(
-        self, function: Callable[..., Result], tasks: Iterable[Task], limits: Limits
+        self, function: Callable[..., Result], tasks: Iterable[Task], limits: Limits, batch: int = 1
     ) -> Iterator[Result | Failure]:
-        """Call a function that decodes files with each of ``tasks``, guarded; results come in order."""
+        """Call a function that decodes files with each of ``tasks``, guarded; results come in order.
+
+        A cluster's worker gets ``batch`` of them at once: where each takes less than it takes to send it, give many.
+        """
 
     def map(self, function: Callable[..., Result], tasks: Iterable[Task], at_once: int = 1) -> Iterator[Result]:
         """Call ``function`` with each of ``tasks``; results come in order, and few more than are asked for are made.
@@ -46,7 +49,7 @@ class Local:
     """Work in this process, and in those that it has for decoding."""
 
     def decode(
-        self, function: Callable[..., Result], tasks: Iterable[Task], limits: Limits
+        self, function: Callable[..., Result], tasks: Iterable[Task], limits: Limits, batch: int = 1
     ) -> Iterator[Result | Failure]:
         """See `Executor`."""
         return processes.decoders(limits, most=os.cpu_count()).map(function, tasks)

@@ -26,6 +26,7 @@ from pipelines.radar.shards import Shards, Source
 from pipelines.radar.store import shard_frames
 
 AT_ONCE = 2  # shards that are made here at once: one is written while the next one's frames are decoded
+BATCH = 16  # headers that a worker reads at once: to send a file takes longer than to read its header
 SAVES = 16  # of the records of one file, at most
 
 
@@ -60,7 +61,7 @@ class Ingestion:
             else:
                 members += self._take(path, found)
         tasks = [(path.absolute(), self.hints, self.params.regrid) for path in new]
-        answers = self.executor.decode(survey, tasks, self.params.limits)
+        answers = self.executor.decode(survey, tasks, self.params.limits, batch=BATCH)
         for path, answer in zip(self.progress.track(new, description="read headers"), answers, strict=True):
             if isinstance(answer, Failure):
                 found = answer.reason

@@ -61,7 +61,8 @@ def executor(request: pytest.FixtureRequest) -> Executor:
 def test_results_come_in_the_order_of_tasks(executor: Executor) -> None:
     tasks = [(number, 7) for number in range(40)]
     assert list(executor.map(divmod, tasks, at_once=2)) == [divmod(number, 7) for number in range(40)]
-    assert list(executor.decode(divmod, tasks, Limits())) == [divmod(number, 7) for number in range(40)]
+    for batch in (1, 16):
+        assert list(executor.decode(divmod, tasks, Limits(), batch)) == [divmod(number, 7) for number in range(40)]
 
 
 def test_a_crash_of_a_decoder_costs_its_file(executor: Executor) -> None:
