@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.common.checkpoints import unfinished
 from pipelines.common.errors import UserError, in_short
 from pipelines.common.executor import Executor, open_executor
-from pipelines.common.provenance import code_sha256, fingerprint, sha256
+from pipelines.common.provenance import code_sha256, fingerprint
 from pipelines.common.workers import guarded
 from pipelines.nowcast.compare import write_comparison
 from pipelines.nowcast.evaluate import FORECAST
@@ -19,7 +19,7 @@ from pipelines.nowcast.events import window_starts
 from pipelines.nowcast.hindcast import examples_of, score_methods
 from pipelines.nowcast.methods import climatology
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES
-from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from, load_forecaster
+from pipelines.nowcast.methods.interface import ForecasterFactory, baseline, factory_from
 from pipelines.nowcast.registered_model import folder_of, load
 from pipelines.nowcast.scores import by_field
 from pipelines.params.nowcast import BASELINES, Index
@@ -45,11 +45,11 @@ def load_method(model: str, params: Params) -> Method:
     if model in BASELINES:
         make = baseline(model, params.evaluate, params.index.rates, Path("data") / climatology.FILE)
         return Method(model, model, make, MOTION_FRAMES)
-    if folder := folder_of(model):
-        forecaster, description = load_forecaster(folder, params.evaluate.device)
-        return Method(folder.name, sha256(folder), factory_from(forecaster, description), description.inputs)
     loaded = load(model, params.evaluate.device)
-    name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version or 'none'}"
+    if folder := folder_of(model):
+        name = folder.absolute().name
+    else:
+        name = loaded.method if loaded.method in BASELINES else f"{loaded.method} v{loaded.version or 'none'}"
     description = loaded.description
     return Method(name, loaded.sha256 or model, factory_from(loaded.forecaster, description), description.inputs)
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_scored_is_said_in_one_line(tmp_path: Path, params: Param
     out = Path("out/table.json")
     for said, models, source, to, minutes in (
         (r"^nothing: no such folder or store$", ["persistence"], Path("nothing"), out, 20),
-        (r"^nobody/model\.json: ", ["nobody"], store, out, 20),
+        (r"^nobody: no such folder, and neither an MLflow URI nor ", ["nobody"], store, out, 20),
         (r"one\.zarr: 1 frame\(s\), and two at least are needed$", ["persistence"], one, out, 20),
         (r"short\.zarr: no 7 frames of 300 s in a row", ["persistence"], short, out, 20),
         (r"steps are longer than 4 minutes$", ["persistence"], store, out, 4),
