@@ -12,7 +12,7 @@ from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import Forecaster
 from pipelines.nowcast.methods.interface import FALLBACKS, INPUTS, load_forecaster
 from pipelines.params.base import Device
-from pipelines.training.exported_model import is_folder, read_manifest
+from pipelines.training.exported_model import DESCRIPTION, is_folder, read_manifest
 
 if TYPE_CHECKING:
     from pipelines.tracking.registry import ModelLocation
@@ -29,7 +29,8 @@ class LoadedModel:
     uri : str
         As asked for.
     name, version : str
-        Of the registered model; of what was never registered "none" or the method's name, and no version.
+        Of the registered model, in a folder with its hash; of what was never registered "none" or the method's name,
+        and no version.
     sha256 : str or None
         Of the model's folder, if it lies in one.
     forecaster : Forecaster
@@ -81,7 +82,15 @@ def load(uri: str, device: Device = "auto") -> LoadedModel:
 
 
 def folder_of(model: str) -> Path | None:
-    """Return the folder that a model's name means, of this package or the path that it is; None of an MLflow URI."""
+    """Return the folder that a model's name means, of this package or the path that it is; None of an MLflow URI.
+
+    Raises
+    ------
+    UserError
+        If it is the name of both.
+    """
+    if model in SHIPPED and (Path(model) / DESCRIPTION).exists():
+        raise UserError(f"{model}: a network of this package, and a model's folder here: ./{model} is the folder")
     return SHIPPED.get(model) or (Path(model) if is_folder(model) else None)
 
 
@@ -93,7 +102,7 @@ def _load_folder(name: str, folder: Path, device: Device) -> LoadedModel:
     forecaster, description = load_forecaster(folder, device)
     if exported := read_manifest(folder):
         # Of the package's own the number is of a registry that nobody has.
-        known, version = (name, None) if name in SHIPPED else (exported.name, exported.version)
+        known, version = (name, None) if name in SHIPPED else (exported.name, exported.version_here)
         return LoadedModel(name, known, version, exported.content, forecaster, description, exported.bytes_a_pixel)
     return LoadedModel(name, "none", None, sha256(folder), forecaster, description)
 

@@ -45,12 +45,17 @@ class Manifest(BaseModel):
     name: str
     version: str
     sha256: dict[FileName, Digest]
-    bytes_a_pixel: dict[str, float] = {}
+    bytes_a_pixel: dict[str, Annotated[float, Field(ge=0)]] = {}
 
     @property
     def content(self) -> str:
         """The model's hash, the registry's."""
         return folder_sha256({name: digest for name, digest in sorted(self.sha256.items()) if name != CARD})
+
+    @property
+    def version_here(self) -> str:
+        """What the version is called outside of its registry: with its hash, as the registry here may number others."""
+        return f"{self.version}-{self.content[:8]}"
 
     def write(self, folder: Path) -> None:
         """Write it into ``folder``."""
@@ -120,6 +125,6 @@ def fetch_model(model: str, registered: Callable[[], Any]) -> tuple[Path, str | 
     """
     if is_folder(model):
         manifest = read_manifest(Path(model))
-        return Path(model), manifest.version if manifest else None
+        return Path(model), manifest.version_here if manifest else None
     location = registered().locate(model)
     return location.download()[0], location.version

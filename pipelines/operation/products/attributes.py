@@ -38,9 +38,9 @@ class ForecastAttributes(BaseModel):
     """Attributes of a forecast; ``ForecastAttributes.model_validate(dataset.attrs)`` reads them from its dataset.
 
     ``fallback`` says which method was used in the model's place, and why; None if it is the model's own.
-    ``left_out`` are products that were asked for and couldn't be made, a line each. A model from outside the registry
-    has no version and no hash, a forecast from a folder of files no snapshot. ``license`` is the frames' own;
-    ``attribution`` names whom their licence, and those of what the model was trained on, want named. What has a
+    ``left_out`` are products that were asked for and couldn't be made, a line each. What was never registered has no
+    version, what lies in no folder no hash, a forecast from a folder of files no snapshot. ``license`` is the frames'
+    own; ``attribution`` names whom their licence, and those of what the model was trained on, want named. What has a
     default isn't in the oldest files.
     """
 

@@ -1,6 +1,7 @@
 """The network that comes with the package: what it says that it is, and what it can do."""
 
 import re
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pysteps.verification import get_method
 from radar_files import name_of, write_odim
 
+from pipelines.common.errors import UserError
 from pipelines.nowcast.registered_model import SHIPPED, load
 from pipelines.radar.simulate import Event
 
@@ -32,6 +34,16 @@ def test_it_says_what_it_is() -> None:
     assert archive.name == "simulated_rain" and "no radar saw" in str(archive.attribution)
     assert not archive.rights.restrictions
     assert "trained on simulated_rain: CC0-1.0; model trained on simulated rain" in (folder / "README.md").read_text()
+
+
+def test_a_folder_of_its_name_is_not_mistaken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("simulated").mkdir()  # of radar files, say
+    assert load("simulated").version is None
+    shutil.copytree(SHIPPED["simulated"], "simulated", dirs_exist_ok=True)
+    with pytest.raises(UserError, match=r"^simulated: a network of this package, and a model's folder here: "):
+        load("simulated")
+    assert load("./simulated").name == "radar-nowcast"
 
 
 def test_it_beats_persistence(event: np.ndarray) -> None:
