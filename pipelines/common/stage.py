@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 import typer
 
@@ -13,7 +14,12 @@ TRY_AGAIN = 75  # exit status of what may go well in a minute: EX_TEMPFAIL of sy
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a `UserError` into one line and exit status 1 (75 where another try may help), Ctrl-C into status 130."""
+    """Turn a `UserError` into one line and exit status 1 (75 where another try may help), Ctrl-C into status 130.
+
+    What standard output has no letters for is printed as escapes: a path of bytes that are no text, say.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except Unavailable as error:

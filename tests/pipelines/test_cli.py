@@ -226,6 +226,14 @@ def test_how_a_stage_ends() -> None:
         _ = 1 / 0
 
 
+def test_what_a_terminal_has_no_letters_for_is_no_traceback() -> None:
+    code = "from pipelines.common.stage import exit_on_user_error\nwith exit_on_user_error(): print('σ a\\udcff')"
+    for encoding, shown in (("ascii", "\\u03c3 a\\udcff\n"), ("utf-8", "σ a\\udcff\n")):
+        of_terminal = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=of_terminal, check=False)
+        assert (done.returncode, done.stdout.decode()) == (0, shown), done.stderr
+
+
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, of a project with folders of our packages' names."""
