@@ -72,6 +72,10 @@ def forecast(
     which = np.arange(1, timesteps + 1) if isinstance(timesteps, int | np.integer) else np.asarray(timesteps, float)
     if frames.ndim != 3:
         raise UserError(f"precip: frames (T_in, m, n) are wanted, and it is of shape {frames.shape}")
+    if np.isposinf(frames).any():
+        raise UserError("precip: it has infinite values: make them NaN where nothing is known")
+    if not (0 < timestep < np.inf and 0 < kmperpixel < np.inf):
+        raise UserError(f"timestep, kmperpixel: minutes and km above 0 are wanted; got {timestep} and {kmperpixel}")
     if (frames < 0).any():
         raise UserError("precip: mm/h are wanted, and it has values below 0: transform it back from dB first")
     if (

@@ -94,6 +94,9 @@ def test_members_are_drawn_of_probabilities(tmp_path: Path, rain: np.ndarray) ->
     ("changes", "reason"),
     [
         ({"precip": "decibels"}, r"^precip: mm/h are wanted, and it has values below 0: .* from dB first$"),
+        ({"precip": "infinite"}, r"^precip: it has infinite values: "),
+        ({"timestep": np.nan}, r"^timestep, kmperpixel: minutes and km above 0 are wanted; got nan and 1\.0$"),
+        ({"kmperpixel": 0}, r"^timestep, kmperpixel: minutes and km above 0 are wanted; got 5 and 0$"),
         ({"precip": "one"}, r"^precip: frames \(T_in, m, n\) are wanted, and it is of shape \(64, 80\)$"),
         ({"precip": "few"}, r"^precip: .*model looks at 3 frames, and there are 2$"),
         ({"timesteps": [1, 1.5]}, r"^timesteps: whole steps"),
@@ -111,7 +114,8 @@ def test_what_does_not_fit_is_one_line(
 ) -> None:
     folder = write_model(tmp_path / "model", DESCRIPTION | {"step_seconds": 300, "pixel_metres": 1000.0})
     decibels = pysteps.utils.transformation.dB_transform(rain[:3], threshold=0.1, zerovalue=-15.0)[0]
-    frames = {"decibels": decibels, "one": rain[0], "few": rain[:2]}
+    infinite = np.where(rain[:3] == rain[:3].max(), np.inf, rain[:3])
+    frames = {"decibels": decibels, "infinite": infinite, "one": rain[0], "few": rain[:2]}
     arguments = {"precip": None, "velocity": None, "timesteps": 3, "model": folder, **OURS} | changes
     arguments["precip"] = frames.get(str(arguments["precip"]), rain[:3])
     with pytest.raises(UserError, match=reason) as error:
