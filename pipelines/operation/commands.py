@@ -59,6 +59,8 @@ def forecast(
     from pipelines.operation.products.publish import publish
 
     published, about = out / stamp(observed[-1].time), ForecastAttributes.model_validate(result.attrs)
+    for frame in about.input_frames:
+        logging.info("frame of %s UTC: %s, sha256 %s", frame.time, printable(frame.file), frame.sha256)
     for warning in about.warnings:
         logging.warning("%s", warning)
     publish(result, observed, published)

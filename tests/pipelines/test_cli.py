@@ -64,7 +64,7 @@ def started(*arguments: str) -> "subprocess.Popen[str]":
 
 def test_a_forecast_and_two_mistakes(place: Path) -> None:
     runs = {
-        "champion": started("forecast", "radar", "--out", "out"),
+        "champion": started("--log", "info", "forecast", "radar", "--out", "out"),
         "no folder": started("forecast", "nowhere", "--out", "none"),
         "no model": started("forecast", "radar", "--out", "none", "--model", "models:/radar-nowcast/99"),
     }
@@ -80,8 +80,10 @@ def test_a_forecast_and_two_mistakes(place: Path) -> None:
     out, told = said["champion"]
     assert runs["champion"].returncode == 0, told
     # The newest is broken, and passed over.
-    assert told.startswith("WARNING: radar/RAD_202406011220.h5: ")
-    assert told.count("\n") == 1
+    broken, *used = told.splitlines()
+    assert broken.startswith("WARNING: radar/RAD_202406011220.h5: ")
+    frame = "INFO: frame of 2024-06-01T12:{0}:00 UTC: RAD_2024060112{0}.h5"
+    assert [line.partition(", sha256 ")[0] for line in used] == [frame.format(minute) for minute in ("05", "10", "15")]
     files = [Path("out/20240601T121500Z/forecast.nc"), Path("out/20240601T121500Z/forecast.png")]
     assert out.split("\n")[-4:] == [
         "radar-nowcast version 1, 12 lead times from 2024-06-01T12:15:00 UTC",
