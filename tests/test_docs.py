@@ -18,11 +18,19 @@ def test_the_picture_of_the_rooms_is_of_this_code() -> None:
     assert PICTURE.read_text(encoding="utf-8") == svg(), "draw it again: python -m docs.draw_rooms"
 
 
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links, on GitHub and on the site."""
+    titles = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     inside = [target for target in targets if "://" not in target]
     assert [target for target in inside if not (page.parent / target).exists()] == []
+    sections = re.findall(r"\]\((\w+\.md)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert [(target, name) for target, name in sections if name not in anchors(page.parent / target)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
