@@ -2,18 +2,12 @@
 
 import os
 import sys
-from pathlib import Path
 
-from pipelines.common.extras import MissingExtras
+if sys.platform in ("linux", "darwin"):  # else common says so, as soon as one wants more than to look for plugins
+    from pipelines.common.extras import MissingExtras
 
-if sys.platform not in ("linux", "darwin"):
-    where = f"scs-nowcast runs on Linux and macOS, and this is {sys.platform}"
-    if Path(sys.argv[0]).stem == "scs":
-        sys.exit(f"error: {where}")
-    raise ImportError(where)
-
-# Last: it is asked only for what no other finds.
-sys.meta_path.append(MissingExtras())
+    # Last: it is asked only for what no other finds.
+    sys.meta_path.append(MissingExtras())
 
 # Before torch is imported: its OpenMP reads them once. A thread that waits for the others spins for milliseconds by
 # default, and takes from them the very processor that they need where other processes run too.

@@ -156,9 +156,15 @@ def test_a_torch_or_system_that_does_not_fit_is_one_line(empty: Path) -> None:
     assert python("-c", f"{old} import scs_model").stderr.splitlines()[-1] == f"ImportError: {words}"
     done = python("-c", f"{old} from pipelines.cli import main; main()", "describe", "scs")
     assert (done.returncode, done.stderr) == (1, f"error: {words}\n")
-    windows = "import sys; sys.platform = 'win32'; sys.argv[0] = 'Scripts/scs.exe'; import pipelines.cli"
+    windows = "import sys, typer; sys.platform = 'win32'; sys.argv[0] = 'Scripts/scs.exe'; import pipelines.cli"
     done = python("-c", windows)
-    assert done.stderr == "error: scs-nowcast runs on Linux and macOS, and this is win32\n"
+    words = "scs-nowcast runs on Linux and macOS, and this is win32"
+    assert done.stderr == f"error: {words}\n"
+    # Other libraries import their plugins whenever they are imported: they must not fail by ours.
+    plugins = "import sys, xarray; sys.platform = 'win32'; import pipelines.radar.xarray_engine"
+    done = python("-c", f"{plugins}; from pipelines.radar.pysteps_importer import import_scs; import_scs('a.h5')")
+    assert done.stderr.splitlines()[-1] == f"ImportError: {words}"
+    assert "in import_scs" in done.stderr
 
 
 @pytest.fixture
