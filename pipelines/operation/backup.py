@@ -74,6 +74,8 @@ def _files(checkout: Path) -> Iterator[Path]:
     of_domains = (checkout / f"{domain.archive}.dvc" for domain in domains if domain.archive)
     wanted += {*checkout.glob("archive/*.dvc"), *of_domains}
     wanted += [folder / name for folder in sorted(out) for name in (*FORMATS, LATEST)]
+    models = (checkout / domain.model for domain in domains)
+    wanted += {folder for folder in models if (folder / "model.json").is_file()}  # exported, perhaps from elsewhere
     yield from (path for path in wanted if path.exists())
 
 

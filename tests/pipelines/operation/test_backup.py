@@ -27,7 +27,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     checkout = tmp_path / "check%41out?#"
     (checkout / "mlflow/artifacts/1").mkdir(parents=True)
     (checkout / "dvc.yaml").touch()
-    write_params(checkout, {"near": {"archive": "days/near"}, "far": {"store": str(tmp_path / "disk/live")}})
+    near, far = {"archive": "days/near", "model": "rain-model"}, {"store": str(tmp_path / "disk/live")}
+    write_params(checkout, {"near": near, "far": far})
+    (checkout / "rain-model").mkdir()
+    (checkout / "rain-model/model.json").write_text("{}")
     (checkout / "mlflow/artifacts/1/model.json").write_text("{}")
     (checkout / "data/out/near/ledger").mkdir(parents=True)
     (checkout / "data/out/near/ledger/a.parquet").write_text("rows")
@@ -60,6 +63,7 @@ def test_a_copy_that_is_put_back_is_as_it_was(checkout: Path, tmp_path: Path) ->
     assert (checkout / "days/near.dvc").read_text() == "outs: []"
     assert [path.name for path in (checkout / "data/out/near/ledger").iterdir()] == ["a.parquet"]
     assert (checkout / "mlflow/artifacts/1/model.json").read_text() == "{}"
+    assert (checkout / "rain-model/model.json").read_text() == "{}"
     assert (checkout / "data/out/near/ledger/a.parquet").read_text() == "rows"
     assert not (checkout / "data/out/near/20240601T120000Z").exists(), "any program may copy those"
     near = LiveStore(checkout / "data/store/near", RIGHTS)
