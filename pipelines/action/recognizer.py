@@ -138,7 +138,7 @@ def load_recognizer(folder: Path) -> ActionRecognizer:
     description = RecognizerDescription.read(folder)
     try:
         network = Recognizer(**description.network.model_dump(), classes=len(description.classes))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
     return ActionRecognizer(network.eval(), description)

@@ -140,7 +140,7 @@ def load_steering(folder: Path) -> Steering:
     arguments: dict[str, Any] = description.network.model_dump()
     try:
         network = Regressor(**arguments, outputs=1)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
     return Steering(network.eval(), description)

@@ -200,7 +200,7 @@ def build_network(network: Mapping[str, Any], source: str) -> OutlineNetwork:
     """Build a network; raises UserError that names the ``source`` if its arguments are wrong."""
     try:
         return OutlineNetwork(**network)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
         raise UserError(f"{source}: no network can be built from it: {in_short(error)}") from None
 
 

@@ -1,8 +1,8 @@
 """What a model that forecasts says of itself: its ``model.json``."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipelines.common.rights import Rights
 from pipelines.params.base import ModelName, Positive, Section, Share
@@ -10,6 +10,7 @@ from pipelines.params.nowcast import Coordinates, Fallback, FieldKind, Rates
 from pipelines.training.model_folder import Description
 
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
+MOST_INPUTS = 1000  # each of them is looked for, and one that is missing told of
 
 
 class Network(Section):
@@ -70,7 +71,7 @@ class ModelDescription(Description):
     """
 
     method: Literal["network", Fallback]
-    inputs: Positive
+    inputs: Annotated[int, Field(ge=1, le=MOST_INPUTS)]
     name: ModelName | None = None
     step_seconds: Positive | None = None
     pixel_metres: float | None = None

@@ -95,7 +95,7 @@ def load_forecaster(folder: Path, device: Device = "auto") -> tuple[Forecaster, 
 
     try:
         network = build_network(description)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
         raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     load_weights(network, folder)
     network.to(torch_device(device))

@@ -110,6 +110,12 @@ def test_every_baseline_gives_a_distribution_wherever_both_motions_know_somethin
             b'{"method": "extrapolation", "inputs": 3, "name": "[a](b)"}',
             "model.json: .*: name: String should",
         ),
+        ("model.json", b'{"method": "extrapolation", "inputs": 1000000}', "model.json: .*: inputs: .* 1000 "),
+        (
+            "model.json",
+            json.dumps({"method": "network", "inputs": 4, "network": NETWORK | {"widths": [1 << 70]}}).encode(),
+            "model.json: no network can be built from it: ",
+        ),
         ("model.json", b'{"method": "network", "inputs": 4}', "model.json: not .*: key network: of method network"),
         (
             "model.json",
