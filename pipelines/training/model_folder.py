@@ -24,7 +24,7 @@ class Description(BaseModel):
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Return the description in ``folder``; raises UserError if there is none, or it is another's."""
-        file = folder / "model.json"
+        file = _file(folder, "model.json")
         try:
             return cls.model_validate_json(file.read_bytes())
         except OSError as error:
@@ -38,11 +38,19 @@ class Description(BaseModel):
         (folder / "model.json").write_text(content, encoding="utf-8")
 
 
+def _file(folder: Path, name: str) -> Path:
+    """Return the path of what is to be read; raises UserError if that would never end: it is a pipe, or a device."""
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: no file")
+    return path
+
+
 def load_weights(network: "nn.Module", folder: Path) -> None:
     """Load the weights in ``folder`` into a network; raises UserError if there are none, or they don't fit."""
     from safetensors.torch import load_file
 
-    file = folder / "weights.safetensors"
+    file = _file(folder, "weights.safetensors")
     try:
         network.load_state_dict(load_file(file))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """Models come back from their folders, or are refused in one line."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,12 @@ def test_a_broken_model_is_one_line(tmp_path: Path, file: str, content: bytes | 
         load_forecaster(folder)
     assert str(error.value).startswith(f"{folder}/{file if 'size mismatch' not in words else 'weights.safetensors'}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", ["model.json", "weights.safetensors"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, file: str) -> None:
+    folder = write_model(tmp_path / "model", {"method": "network", "inputs": 3, "network": NETWORK})
+    (folder / file).unlink()
+    os.mkfifo(folder / file)
+    with pytest.raises(UserError, match=rf"model/{file}: no file$"):
+        load_forecaster(folder)
