@@ -177,7 +177,8 @@ def model(domain: Domain) -> Iterator[Finding]:
         loaded = load(domain.model, domain.device)
     except UserError as error:
         stands_in = f" ({', '.join(domain.policy.fallback)} until then)" if domain.policy.fallback else ""
-        yield Finding(what, "WRONG", str(error), f"`dvc repro register` fills a registry; or name another{stands_in}")
+        remedy = "`dvc repro register` fills a registry" if ":" in domain.model else "export it again"
+        yield Finding(what, "WRONG", str(error), f"{remedy}; or name another{stands_in}")
         return
     registered = f", version {loaded.version}, as it was registered" if loaded.version else ""
     yield Finding(what, "ok", f"{domain.model}: {loaded.method}{registered}")

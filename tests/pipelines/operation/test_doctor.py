@@ -90,6 +90,16 @@ def test_the_newest_frame_is_as_old_as_the_policy_allows_or_not(tmp_path: Path) 
         assert str(now - np.timedelta64(minutes, "m")) in finding.words
 
 
+def test_a_model_is_loaded_as_its_forecast_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told(doctor.model(domain_in(tmp_path, model="extrapolation"))) == [
+        "ok     here: model: extrapolation: extrapolation"
+    ]
+    (finding,) = doctor.model(domain_in(tmp_path, model="rain-model"))
+    assert finding.words.startswith("rain-model: no such folder")
+    assert finding.remedy.startswith("export it again; or name another")
+
+
 def test_without_parameters_the_rest_is_looked_at_and_an_error_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Iterator[doctor.Finding]:
         raise RuntimeError("by the driver")
