@@ -199,6 +199,7 @@ def test_a_project_runs_and_sees_an_upgrade(project: Path) -> None:
     installed = next((project.parent / "installed").glob("*.dist-info/METADATA"))
     version = re.search("^Version: (.*)$", installed.read_text(), re.MULTILINE)[1]
 
+    assert "MLFLOW_DISABLE_TELEMETRY=true" in (project / "mlflow/server.env").read_text().split()
     dvc("repro", "simulate")
     assert (project / "scs.version").read_text() == f"{version}\n"
     assert len([*(project / "data/raw/simulated").rglob("*.h5")]) == 3
