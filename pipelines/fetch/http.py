@@ -23,7 +23,9 @@ MOST_TEXT = 64 << 20  # bytes of a page that lists files, or answers with an add
 HERE = ("127.0.0.1", "localhost", "::1")
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each URL, those too that an answer signed
+# They tell of URLs that an answer signed, of headers, and of what S3's keys signed: of no use to who looks for a fault.
+for telltale in ("httpx", "httpcore", "botocore", "aiobotocore"):
+    logging.getLogger(telltale).setLevel(logging.WARNING)
 
 
 class Http:

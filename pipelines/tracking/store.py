@@ -30,7 +30,7 @@ from pipelines.tracking.relocation import relocate
 PATIENT, BRIEF = (MLFLOW_HTTP_REQUEST_TIMEOUT.default, 3), (5, 1)
 MLFLOW_HTTP_REQUEST_TIMEOUT.default, MLFLOW_HTTP_REQUEST_MAX_RETRIES.default = PATIENT
 
-for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
+for noisy in ("mlflow", "alembic", "urllib3.connectionpool", "botocore"):  # the last with what keys of S3 signed
     logging.getLogger(noisy).setLevel(logging.ERROR)
 # Advice on schemas, which doesn't hold for arrays.
 for advice in (".*Inferred schema contains integer", ".*dataset source can be"):

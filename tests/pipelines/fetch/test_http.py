@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import logging
 import resource
 import tarfile
 import time
@@ -361,9 +362,14 @@ def test_a_file_that_is_too_large_is_refused(site: Site, tmp_path: Path) -> None
 
 
 def test_an_answer_with_the_file_s_own_address(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As KNMI's: the key goes to the first server alone, and the signed address is told nobody."""
+    caplog.set_level(logging.DEBUG)  # as by scs --log debug
     monkeypatch.setenv("SCS_AUTHORIZATION_A_B", "the-key-1f0b")
     with serve() as store:
         site.files["/files/rain_0000.h5/url"] = f'{{"url": "{store.address}/x?X-Amz-Signature=5ec2e7"}}'.encode()
@@ -377,6 +383,7 @@ def test_an_answer_with_the_file_s_own_address(
     assert_whole(tmp_path, BIG)
     told = str(fetched.failed) + (tmp_path / ".manifest.csv").read_text() + "".join(capfd.readouterr())
     assert "the-key" not in told and "5ec2e7" not in told
+    assert not [record for record in caplog.records if record.name.startswith(("http", "botocore", "aiobotocore"))]
 
 
 @pytest.mark.parametrize("answer", [b"[" * 100_000, b"x" * 2000, b'{"url": 1}'])
