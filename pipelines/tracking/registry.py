@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
+from shutil import copytree, ignore_patterns
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -151,16 +153,20 @@ class RegisteredModel:
         params: Any = None
         if self.params:
             params = ParamSchema([ParamSpec(name, "long", default) for name, default in self.params.items()])
-        mlflow.pyfunc.log_model(
-            name="model",
-            loader_module=self.loader,
-            data_path=str(folder),
-            code_paths=[str(CODE / "pipelines"), str(CODE / "scs_model")],
-            signature=ModelSignature(self.inputs, self.outputs, params),
-            input_example=self.example,
-            pip_requirements=[f"{name}=={installed(name)}" for name in ("mlflow", *libraries(self.loader))],
-            metadata={"sha256": sha256(folder)},
-        )
+        with TemporaryDirectory() as code:
+            for package in ("pipelines", "scs_model"):
+                # Not the network that the package brings along: a version has its own.
+                copytree(CODE / package, Path(code, package), ignore=ignore_patterns("shipped", "__pycache__"))
+            mlflow.pyfunc.log_model(
+                name="model",
+                loader_module=self.loader,
+                data_path=str(folder),
+                code_paths=[str(Path(code, package)) for package in ("pipelines", "scs_model")],
+                signature=ModelSignature(self.inputs, self.outputs, params),
+                input_example=self.example,
+                pip_requirements=[f"{name}=={installed(name)}" for name in ("mlflow", *libraries(self.loader))],
+                metadata={"sha256": sha256(folder)},
+            )
 
     def ensure_version(self, name: str, folder: Path, metrics: Mapping[str, float], *, trained: bool = True) -> Version:
         """Find the version that holds the model in ``folder``, or make one; log its scores on the test data.

@@ -77,7 +77,8 @@ def test_what_is_no_module_of_ours_has_none(module: str) -> None:
 def test_libraries_are_named_as_pypi_does_and_those_imported_late_are_among_them() -> None:
     late = {"pysteps", "safetensors", "torch"}
     assert {*libraries("pipelines.nowcast.pyfunc")} == late | {
-        *("dask", "filelock", "numpy", "opencv-python-headless", "pydantic", "pyproj", "zarr")
+        *("ruamel.yaml", "ruamel.yaml.clib"),
+        *("dask", "filelock", "numpy", "opencv-python-headless", "pydantic", "pyproj", "zarr"),
     }
 
 
