@@ -20,6 +20,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from flows import POOL
 from flows.late_runs import skip_overtaken
 from pipelines.common.errors import UserError
+from pipelines.common.processes import cores
 from pipelines.common.stage import run
 
 FORECAST = "forecast"  # the flow's name
@@ -64,7 +65,7 @@ class ForecastWorker(ProcessWorker, abc.ABC):  # ABC: to Prefect's registry a pr
 
 
 def main(
-    at_once: Annotated[int, typer.Option(min=1, envvar="SCS_FORECASTS_AT_ONCE")] = max(2, len(os.sched_getaffinity(0))),
+    at_once: Annotated[int, typer.Option(min=1, envvar="SCS_FORECASTS_AT_ONCE")] = max(2, cores()),
     name: str | None = None,
 ) -> None:
     """Work on the runs of the domains until Ctrl-C; by default a forecast on each processor that it may use."""

@@ -49,9 +49,8 @@ class IngestCache(Generic[Record]):
             table.unlink()
             self._database = _opened(table)
         mark.write_text(made_by, encoding="utf-8")
-        self._asked: dict[
-            tuple[Path, str], tuple[bytes, str]
-        ] = {}  # the key and the signature of what get was asked for
+        # The key and the signature of what get was asked for.
+        self._asked: dict[tuple[Path, str], tuple[bytes, str]] = {}
 
     def get(self, path: Path, part: str = "") -> Record | str | None:
         """Return what was found out about a file, or part of one, or why it is of no use; None if it isn't known."""

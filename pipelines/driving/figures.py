@@ -1,5 +1,6 @@
 """Pictures of angles: over time, on frames with the wheel drawn in, and of accuracies."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -118,8 +119,9 @@ def draw_streams(results: Mapping[str, pd.DataFrame], within: float, path: Path)
 
 def _alike(names: Sequence[str], of: Callable[[str], object]) -> list[str]:
     """Return those that have in common what most have."""
-    kinds = [repr(of(name)) for name in names]
-    return [name for name, kind in zip(names, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
+    kinds = {name: repr(of(name)) for name in names}
+    most = Counter(kinds.values()).most_common(1)
+    return [name for name, kind in kinds.items() if kind == most[0][0]]
 
 
 def draw_lengths(

@@ -1,6 +1,5 @@
 """S-PROG, STEPS and LINDA, by pysteps: extrapolation that also fades what can't be foreseen."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.common.processes import cores
 from pipelines.nowcast.methods.distribution import Distribution, certain
 from pipelines.nowcast.methods.extrapolation import extrapolation, lucas_kanade
 from pipelines.radar.frame import DRY, Rain
@@ -168,7 +168,7 @@ def steps(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsEns
             kmperpixel=pixel_m / 1000,
             timestep=step_s / 60,
             seed=seed,  # of each member's own generator: the number of workers changes nothing
-            num_workers=min(members, len(os.sched_getaffinity(0))),
+            num_workers=min(members, cores()),
             callback=in_mm_h,
             return_output=False,
         )
@@ -199,7 +199,7 @@ def linda(*, members: int, seed: int, pixel_m: float, step_s: int) -> PystepsEns
             kmperpixel=pixel_m / 1000,
             timestep=step_s / 60,
             seed=seed,
-            num_workers=min(members, len(os.sched_getaffinity(0))),
+            num_workers=min(members, cores()),
             callback=tell,
             return_output=False,
         )
