@@ -69,7 +69,11 @@ def prefect_server(folder: Path) -> Iterator[Path]:
     try:
         services.start(name, "uvicorn", *app, "--host", HOST, "--port", str(PORTS[0]))
         services.wait_for(name, f"{api}/health")
-        yield home / "prefect.db"
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        # A flow's end waits for its heartbeats' thread, which sleeps a second at a time.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield home / "prefect.db"
     finally:
         services.stop(name)
 
