@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipelines.common.errors import UserError, in_short
+from pipelines.common.errors import UserError
 from pipelines.params.base import ModelName, Positive, Section
-from pipelines.training.model_folder import Description, load_weights
+from pipelines.training.model_folder import Description, Layers, load_network
 from pipelines.video.optical_flow import SCALE
 from pipelines.video.samples import to_input
 from scs_model.networks.recognition import Recognizer
@@ -23,7 +23,7 @@ class Network(Section):
     """Arguments of `scs_model.networks.recognition.Recognizer`, which says what they may be."""
 
     cell: str
-    depth: int
+    depth: Layers
     width: int
     subtasks: bool = False
 
@@ -136,9 +136,6 @@ def load_recognizer(folder: Path) -> ActionRecognizer:
         If the folder holds none, or its weights don't fit.
     """
     description = RecognizerDescription.read(folder)
-    try:
-        network = Recognizer(**description.network.model_dump(), classes=len(description.classes))
-    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
-        raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
-    load_weights(network, folder)
+    arguments: dict[str, Any] = description.network.model_dump()
+    network = load_network(folder, lambda: Recognizer(**arguments, classes=len(description.classes)))
     return ActionRecognizer(network.eval(), description)

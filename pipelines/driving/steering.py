@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipelines.common.errors import UserError, in_short
+from pipelines.common.errors import UserError
 from pipelines.driving.view import fit
 from pipelines.params.base import ModelName, Positive, Section
-from pipelines.training.model_folder import Description, load_weights
+from pipelines.training.model_folder import Description, Layers, load_network
 from pipelines.video.samples import to_input
 from scs_model.networks.regression import Regressor
 
@@ -26,7 +26,7 @@ class Network(Section):
     """Arguments of `scs_model.networks.regression.Regressor`, which says what they may be."""
 
     cell: str
-    depth: int
+    depth: Layers
     width: int
     columns: int = 1
     subtasks: bool = False
@@ -138,9 +138,5 @@ def load_steering(folder: Path) -> Steering:
     """
     description = SteeringDescription.read(folder)
     arguments: dict[str, Any] = description.network.model_dump()
-    try:
-        network = Regressor(**arguments, outputs=1)
-    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
-        raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
-    load_weights(network, folder)
+    network = load_network(folder, lambda: Regressor(**arguments, outputs=1))
     return Steering(network.eval(), description)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from pipelines.common.errors import UserError, in_short
+from pipelines.common.errors import UserError
 from pipelines.images.crop_box import CropBox, crop_box
 from pipelines.outline.grid_polygon import cells_of, to_pixels
 from pipelines.outline.scores import iou, mask_of, to_mask
 from pipelines.params.base import ModelName, Positive, Section
-from pipelines.training.model_folder import Description, load_weights
+from pipelines.training.model_folder import Description, Layers, load_network
 from scs_model.networks.outline import CELL, CELLS, GRID, NONE, Encoded, OutlineNetwork
 from scs_model.networks.outline_search import Outlines, Oversee, find_outlines
 
@@ -28,11 +28,11 @@ class Network(Section):
     """Arguments of `scs_model.networks.outline.OutlineNetwork`, which says what they may be."""
 
     cell: str
-    depth: int
+    depth: Layers
     channels: int
     features: int
     width: int
-    blocks: list[int]
+    blocks: list[Layers]
     bottleneck: bool = False
     subtasks: bool = False
     residual: bool = True
@@ -196,14 +196,6 @@ def _in_image(outline: Outline, square: CropBox, shape: tuple[int, ...]) -> Outl
     return Outline(np.clip(square.to_image(outline.points), 0, [shape[1], shape[0]]), outline.closed)
 
 
-def build_network(network: Mapping[str, Any], source: str) -> OutlineNetwork:
-    """Build a network; raises UserError that names the ``source`` if its arguments are wrong."""
-    try:
-        return OutlineNetwork(**network)
-    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
-        raise UserError(f"{source}: no network can be built from it: {in_short(error)}") from None
-
-
 def load_annotator(folder: Path) -> Annotator:
     """Build the annotator in ``folder`` from ``model.json`` and ``weights.safetensors``.
 
@@ -213,6 +205,6 @@ def load_annotator(folder: Path) -> Annotator:
         If the folder holds none, or its weights don't fit.
     """
     description = OutlineDescription.read(folder)
-    network = build_network(description.network.model_dump(), f"{folder}/model.json")
-    load_weights(network, folder)
+    arguments: dict[str, Any] = description.network.model_dump()
+    network = load_network(folder, lambda: OutlineNetwork(**arguments))
     return Annotator(network.eval(), description)

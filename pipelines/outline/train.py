@@ -15,7 +15,7 @@ from pipelines.common.files import atomic_path
 from pipelines.common.provenance import sha256
 from pipelines.common.stage import run
 from pipelines.images.crops import open_crops
-from pipelines.outline.annotator import Network, OutlineDescription, build_network
+from pipelines.outline.annotator import Network, OutlineDescription
 from pipelines.outline.lightning_module import OutlineTraining
 from pipelines.outline.samples import OutlineSamples, collate
 from pipelines.outline.specification import OUTLINE
@@ -75,7 +75,10 @@ def train_outline(
     data_sha256 = hashlib.sha256(crops.table[["object_sha256", "split"]].to_csv(index=False).encode()).hexdigest()
 
     pl.seed_everything(params.seed, workers=True, verbose=False)
-    network = build_network(model.network, f"outline_models.{name}")
+    try:
+        network = OutlineNetwork(**model.network)
+    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
+        raise UserError(f"outline_models.{name}: no network can be built from it: {in_short(error)}") from None
     others = {}
     if model.encoder_weights:
         file = Path(model.encoder_weights)

@@ -16,6 +16,7 @@ from pipelines.common.files import no_file_inside
 from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.common.provenance import CHANGED, folder_sha256, sha256
 from pipelines.params.base import reason_of
+from pipelines.training.model_folder import MOST_BYTES
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Literal["README.md", "model.json", "weights.safetensors"]
@@ -24,7 +25,6 @@ CARD: Final = "README.md"
 DESCRIPTION: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 KNOWN_FORMAT = 1
-MOST_BYTES = 1 << 20  # of a manifest, whoever wrote it
 
 
 class Manifest(BaseModel):

@@ -1,11 +1,11 @@
 """A trained model's folder: what it says of itself in ``model.json``, and its weights in ``weights.safetensors``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
 from pipelines.common.errors import UserError, in_short
@@ -14,6 +14,11 @@ from pipelines.params.base import reason_of
 
 if TYPE_CHECKING:  # torch takes seconds to import, and who reads a description needs none
     from torch import Tensor, nn
+
+MOST_BYTES = 1 << 20  # of what a model says of itself, whoever wrote it
+MOST_LAYERS = 1000  # of a network, one beside the other: as many are made before its weights are looked at
+Layers = Annotated[int, Field(le=MOST_LAYERS)]
+Network = TypeVar("Network", bound="nn.Module")
 
 
 class Description(BaseModel):
@@ -26,6 +31,8 @@ class Description(BaseModel):
         """Return the description in ``folder``; raises UserError if there is none, or it is another's."""
         file = _file(folder, "model.json")
         try:
+            if file.stat().st_size > MOST_BYTES:
+                raise UserError(f"{file}: not a model's description: too large")
             return cls.model_validate_json(file.read_bytes())
         except OSError as error:
             raise UserError(f"{file}: not a model's description: {error.strerror}") from None
@@ -46,15 +53,38 @@ def _file(folder: Path, name: str) -> Path:
     return path
 
 
-def load_weights(network: "nn.Module", folder: Path) -> None:
-    """Load the weights in ``folder`` into a network; raises UserError if there are none, or they don't fit."""
+def load_network(folder: Path, build: "Callable[[], Network]") -> "Network":
+    """Build the network in ``folder`` as its description says, and load its weights.
+
+    It is built twice, first of shapes alone: what a description asks for is of any size, and what a file holds isn't.
+
+    Raises
+    ------
+    UserError
+        If none can be built so, or there are no weights, or those of another network.
+    """
+    import torch
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
+    try:
+        with torch.device("meta"):
+            wanted = {name: list(tensor.shape) for name, tensor in build().state_dict().items()}
+    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
+        raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
     file = _file(folder, "weights.safetensors")
     try:
+        with safe_open(file, "pt") as content:
+            held = {name: content.get_slice(name).get_shape() for name in content.keys()}  # noqa: SIM118
+        for name in sorted(wanted.keys() | held.keys()):
+            asked, found = wanted.get(name, "none"), held.get(name, "not there")
+            if asked != found:
+                raise ValueError(f"size mismatch: {name} is {found}, and model.json asks for {asked}")
+        network = build()
         network.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(f"{file}: {in_short(error)}") from None
+    return network
 
 
 def write_trained(

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pipelines.common.rights import Rights
 from pipelines.params.base import ModelName, Positive, Section, Share
 from pipelines.params.nowcast import Coordinates, Fallback, FieldKind, Rates
-from pipelines.training.model_folder import Description
+from pipelines.training.model_folder import MOST_LAYERS, Description
 
 PIXEL_RATIO = 1.25  # a pixel larger or smaller by this factor is another one to a network
 MOST_INPUTS = 1000  # each of them is looked for, and one that is missing told of
@@ -17,7 +17,7 @@ class Network(Section):
     """Arguments of `scs_model.EncoderForecaster`, which says what they may be."""
 
     cell: str
-    widths: list[int]
+    widths: Annotated[list[int], Field(max_length=MOST_LAYERS)]
     kernel: int
     downsample: int
     leads: int | None = None

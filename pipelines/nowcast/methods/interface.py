@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipelines.common.errors import UserError, in_short
+from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.climatology import Climatology
 from pipelines.nowcast.methods.description import ModelDescription
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, Forecaster, extrapolation, persistence
@@ -12,7 +12,7 @@ from pipelines.nowcast.methods.steps import linda, sprog, steps
 from pipelines.params.base import Device
 from pipelines.params.nowcast import BASELINES, Evaluate
 from pipelines.training.exported_model import read_manifest
-from pipelines.training.model_folder import load_weights
+from pipelines.training.model_folder import load_network
 
 FALLBACKS: dict[str, Forecaster] = {"persistence": persistence, "extrapolation": extrapolation}
 ENSEMBLES = {"steps": steps, "linda": linda}
@@ -93,11 +93,7 @@ def load_forecaster(folder: Path, device: Device = "auto") -> tuple[Forecaster, 
         torch_device,
     )
 
-    try:
-        network = build_network(description)
-    except (ValueError, RuntimeError, TypeError) as error:  # torch's of a number of more than 64 bits
-        raise UserError(f"{folder}/model.json: no network can be built from it: {in_short(error)}") from None
-    load_weights(network, folder)
+    network = load_network(folder, lambda: build_network(description))
     network.to(torch_device(device))
     if description.rates is None:
         kind = FixedNetworkForecaster if network.fixed else NetworkForecaster

@@ -13,4 +13,4 @@ def normalise(rain_rate: Tensor) -> Tensor:
 
 def thresholds(rates: Sequence[float]) -> list[float]:
     """Return rain rates, mm/h, in the units of a network's input."""
-    return normalise(torch.tensor(rates)).tolist()
+    return normalise(torch.tensor(rates, device="cpu")).tolist()  # wherever the network is built
