@@ -4,7 +4,7 @@ import pandas as pd
 
 from pipelines.common.errors import UserError
 from pipelines.tracking.runs import OF_TRAINED
-from pipelines.tracking.store import connect
+from pipelines.tracking.store import connect, find_runs
 
 
 def learning_curves(experiment: str, dvc_exp: str, metric: str) -> pd.DataFrame:
@@ -32,9 +32,7 @@ def learning_curves(experiment: str, dvc_exp: str, metric: str) -> pd.DataFrame:
     client = connect(experiment)
     found = client.get_experiment_by_name(experiment)
     assert found is not None  # connect has made it
-    runs = client.search_runs(
-        [found.experiment_id], f"tags.dvc_exp = '{dvc_exp}'", order_by=["attributes.start_time DESC"]
-    )
+    runs = find_runs(client, found.experiment_id, {"dvc_exp": dvc_exp}, ["attributes.start_time DESC"])
     newest = {run.data.tags["model"]: run for run in reversed(runs) if "model" in run.data.tags}
     rows = []
     for model, run in newest.items():

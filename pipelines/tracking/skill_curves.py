@@ -7,7 +7,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from pipelines.common.errors import Unavailable, in_short
-from pipelines.tracking.store import briefly, connect
+from pipelines.tracking.store import briefly, connect, find_runs
 
 ALWAYS = "cycles"  # the metric that every point has
 
@@ -42,8 +42,7 @@ def log_skill(
         client = connect(experiment_name)
         experiment = client.get_experiment_by_name(experiment_name)
         assert experiment is not None  # connect has made it
-        wanted = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
-        runs = client.search_runs([experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"])
+        runs = find_runs(client, experiment.experiment_id, tags, ["attributes.start_time ASC"])
         if runs:
             run = runs[0]
         else:

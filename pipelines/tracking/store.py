@@ -2,9 +2,10 @@
 
 import logging
 import os
+import re
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 from pipelines.common.provenance import main_checkout
@@ -17,6 +18,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from alembic.util import CommandError
 from mlflow import MlflowClient, set_experiment, set_tracking_uri
+from mlflow.entities import Run
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -66,6 +68,15 @@ def connect(experiment: str) -> MlflowClient:
         # ImportError: a database's driver; CommandError: tables that can't be made or brought up to date.
         raise Unavailable(f"MLflow store {uri}: {in_short(error)}") from None
     return client
+
+
+def find_runs(client: MlflowClient, experiment_id: str, tags: Mapping[str, str], order_by: list[str]) -> list[Run]:
+    """Return an experiment's runs that have these very tags, whatever characters are in them."""
+    # A filter can't quote its own quotes: any character stands for them, and runs of others are left out here.
+    patterns = {key: re.sub(r"""[\\'"]""", "_", value) for key, value in tags.items()}
+    wanted = " and ".join(f"tags.{key} LIKE '{pattern}'" for key, pattern in patterns.items())
+    found = client.search_runs([experiment_id], wanted, order_by=order_by)
+    return [run for run in found if tags.items() <= run.data.tags.items()]
 
 
 @contextmanager
