@@ -37,9 +37,9 @@ def copy_working_tree(folder: Path) -> None:
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, files):
-        if (ROOT / name).exists():  # not one that is deleted and still in the index
+        if os.path.lexists(ROOT / name):  # not one that is deleted and still in the index
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)  # a clone has links, too
 
 
 def commit(folder: Path) -> None:
