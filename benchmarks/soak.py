@@ -6,7 +6,7 @@ Two radars of SIZE × SIZE pixels send a frame each half hour, most of the time;
 `soak_inbox.FAULTS`, and once a full disk, where the system lets us mount one. Each hour the flows ``forecast`` and
 ``verify`` of both domains run in this process, once a day ``archive``, with a real Prefect server, live store, ledger
 and MLflow store. The clock that flows are given is simulated, and so are the ages by which ``archive`` and Prefect
-remove what is old (`soak_time`). Ctrl-C ends it early, and what ran is judged.
+remove what is old (`soak_time`). Ctrl-C ends it after the hour, and what ran is judged.
 
 Then SERVED hours more, in a folder below, go through ``make serve``: each run is a process of its worker.
 """
@@ -14,10 +14,11 @@ Then SERVED hours more, in a folder below, go through ``make serve``: each run i
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -26,7 +27,7 @@ import numpy as np
 import typer
 from claims import claim, say_where, status
 from serving import register, run_all, serving, write_params
-from soak_checks import Checks
+from soak_checks import AWAY, FULL, Checks
 from soak_disk import Disk, mount_for_ourselves
 from soak_inbox import HOUR, START, Inboxes, fault_of
 from soak_time import DAYS, Clock, make_older, prefect_server, utc
@@ -40,7 +41,6 @@ DOMAINS = ("first", "second")
 KEPT = {"keep_days": DAYS, "keep_done_days": DAYS, "keep_forecast_days": 2, "skill_days": 1, "keep_ledger_days": 3}
 USUAL = KEPT | {"minutes": 60, "silent_minutes": 90, "policy": {"max_age_minutes": 30}}
 MINUTE = np.timedelta64(60, "s")
-AWAY, FULL = "MLflow away", "full disk"
 SHIFTS = {"clock ahead": HOUR, "clock behind": -HOUR}
 CLOSED = "http://127.0.0.1:9"  # nothing listens there
 AFTER = 6  # hours until all can be verified
@@ -64,8 +64,10 @@ def note(flow: str, domain: str, hour: int, fault: str | None, message: str) -> 
         file.write(f"{START + hour * HOUR} {flow} {domain} [{fault or ''}] {message}\n")
 
 
-def run_here(hours: int, size: int, seed: int, database: Path, disk: Disk) -> tuple[Checks, Use]:
-    """Run the flows of so many hours in this process, and of some without frames in which all is verified."""
+def run_here(
+    hours: int, size: int, seed: int, database: Path, disk: Disk, ended: threading.Event
+) -> tuple[Checks, Use]:
+    """Run the flows of so many hours, unless ``ended``, in this process, and of some in which all is verified."""
     from flows.archive import archive
     from flows.forecast import forecast
     from flows.verify import verify
@@ -79,30 +81,29 @@ def run_here(hours: int, size: int, seed: int, database: Path, disk: Disk) -> tu
         return str(state.message)
 
     with patch("flows.archive.datetime", Clock):
-        with suppress(KeyboardInterrupt):
-            for hour in track(range(1, hours + 1), "hours"):
-                began, cpu = time.perf_counter(), processor_seconds()
-                Clock.begin_hour()
-                for number, name in enumerate(DOMAINS):
-                    fault = FULL if disk.there and (hour, number) == (hours // 3, 1) else fault_of(seed, hour, number)
-                    drawn[fault or "none"] += 1
-                    checks.inboxes.fill(name, hour, fault)
-                    away = {"MLFLOW_TRACKING_URI": CLOSED} if fault == AWAY else {}
-                    with patch.dict(os.environ, away), disk.full() if fault == FULL else nullcontext():
-                        checks.after_forecast(domains[name], hour, fault, run(forecast, name, hour, fault))
-                        run(verify, name, hour, fault)
-                    checks.after_verify(domains[name])
-                use.wall.append(time.perf_counter() - began)
-                use.cpu.append(processor_seconds() - cpu)
-                use.memory.append(memory())
-                if hour % 24 == 7:
-                    for name in DOMAINS:
-                        run(archive, name, hour, None)
-                    make_older(database)
-                    use.sizes.append(sizes_of(domains.values(), database))
+        for hour in track(range(1, hours + 1), "hours"):
+            if ended.is_set():
+                break
+            began, cpu = time.perf_counter(), processor_seconds()
+            Clock.begin_hour()
+            for number, name in enumerate(DOMAINS):
+                fault = FULL if disk.there and (hour, number) == (hours // 3, 1) else fault_of(seed, hour, number)
+                drawn[fault or "none"] += 1
+                checks.inboxes.fill(name, hour, fault)
+                away = {"MLFLOW_TRACKING_URI": CLOSED} if fault == AWAY else {}
+                with patch.dict(os.environ, away), disk.full() if fault == FULL else nullcontext():
+                    checks.after_forecast(domains[name], hour, fault, run(forecast, name, hour, fault))
+                    checks.after_verify(domains[name], hour, fault, run(verify, name, hour, fault))
+            use.wall.append(time.perf_counter() - began)
+            use.cpu.append(processor_seconds() - cpu)
+            use.memory.append(memory())
+            if hour % 24 == 7:
+                for name in DOMAINS:
+                    checks.after_archive(domains[name], hour, run(archive, name, hour, None))
+                make_older(database)
+                use.sizes.append(sizes_of(domains.values(), database))
         for name in DOMAINS:
-            run(verify, name, hour + AFTER, None)
-            checks.after_verify(domains[name])
+            checks.after_verify(domains[name], hour, None, run(verify, name, hour + AFTER, None))
     print(f"faults: {dict(drawn)}; runs: {Path('runs.txt').absolute()}", flush=True)
     return checks, use
 
@@ -123,18 +124,17 @@ def run_served(hours: int, size: int, seed: int, folder: Path) -> Checks:
             faults = {name: fault_of(seed + 1, hour, number) for number, name in enumerate(DOMAINS)}
             for name, fault in faults.items():
                 checks.inboxes.fill(name, hour, fault)
-                if fault == AWAY:
-                    kill_mlflow(folder)
-            for fault in set(faults.values()):  # all at once but where clocks differ
+            if AWAY in faults.values():  # of one server
+                kill_mlflow(folder)
+                faults = {name: fault or AWAY for name, fault in faults.items()}
+            for fault in dict.fromkeys(faults.values()):  # all at once but where clocks differ
                 names = [name for name in DOMAINS if faults[name] == fault]
                 for name, message in run("forecast", names, hour, fault).items():
                     checks.after_forecast(domains[name], hour, fault, message)
-            run("verify", DOMAINS, hour, None)
-            for name in DOMAINS:
-                checks.after_verify(domains[name])
-        run("verify", DOMAINS, hours + AFTER, None)
-    for name in DOMAINS:
-        checks.after_verify(domains[name])
+            for name, message in run("verify", DOMAINS, hour, None).items():
+                checks.after_verify(domains[name], hour, AWAY if AWAY in faults.values() else None, message)
+        for name, message in run("verify", DOMAINS, hours + AFTER, None).items():
+            checks.after_verify(domains[name], hours, None, message)
     return checks
 
 
@@ -157,8 +157,9 @@ def main(
         os.environ.pop(name, None)
     os.environ["TZ"] = "Europe/Zurich"  # whose clocks go back on the 18th day
     time.tzset()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what goes on behind without the first
-        signal.signal(number, signal.default_int_handler)
+    ended = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: ended.set())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     say_where()
     folder = folder.absolute()
     (folder / "served").mkdir(parents=True)
@@ -166,7 +167,8 @@ def main(
     on_disk = {key: f"data/disk/{key}" for key in ("store", "out")}
     set_up(folder, leave_out=["maps"], **on_disk)
     with prefect_server(folder) as database:
-        checks, use = run_here(hours, size, seed, database, disk)
+        checks, use = run_here(hours, size, seed, database, disk, ended)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not use.wall:
         sys.exit("ended in the first hour: nothing to judge")
     checks.judge("")

@@ -79,7 +79,7 @@ class Inboxes:
     Attributes
     ----------
     whole : dict of str to set of int
-        For each domain the numbers of the frames that were sent whole, and may be stored.
+        For each domain the numbers of the frames that were sent whole, and are to be stored.
     """
 
     folder: Path
@@ -102,6 +102,10 @@ class Inboxes:
                 _cut(self._send(domain, late), age_s=60 if hour % 4 < 2 else 900)  # looked at again, or given up
         if fault == "wrong grid":
             self._write(domain, numbers.pop(0), self.size // 2)
+        if fault == "clock behind":  # by it they are from the future
+            for number in numbers:
+                self._send(domain, number)
+            numbers = []
         for number in (*numbers, *waiting):
             path = self._send(domain, number)
             self.whole[domain].add(number)
