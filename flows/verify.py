@@ -94,31 +94,34 @@ def verify(domain: str, now: datetime | None = None) -> State:
                 held.enter_context(exclusive(out / LEDGER / ".lock", wait_s=0))
             except Unavailable:
                 return Completed(message=f"another run for {domain} is in progress")
-        except UserError as error:
-            log.error("%s: not verified: %s", printable(domain), error)
-            return Failed(message=f"not verified: {error}")
-        done, wrong, notes = "nothing verified", list[str](), list[str]()
+        except (UserError, OSError) as error:
+            log.error("%s: not verified: %s", printable(domain), one_line(error))
+            return Failed(message=f"not verified: {one_line(error)}")
+        done, wrong, notes, alarms = "nothing verified", list[str](), list[str](), dict[str, str | None]()
         try:
             closed, wrong = score(settings, params.evaluate.thresholds, clock)
             done = f"{closed} cycle(s) verified, {len(unverified(out))} open"
-        except Exception as error:  # whatever it is, the alarms below are looked at
+        except Exception as error:  # whatever it is, here and below: silence is an alarm all the same
             wrong = [one_line(error)]
         try:
             track(settings)
         except Unavailable as error:
             notes.append(f"skill isn't in MLflow yet: {error}")
-        days = np.timedelta64(settings.skill_days, "D")
-        ledger, probabilities, members = (_last(out, days, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS))
-        found = {
-            "skill-below-extrapolation": below_extrapolation(ledger, probabilities),
-            "reliability-drift": drift(probabilities, members),
-        }
-        alarms = {kind: words and f"{words} in the last {settings.skill_days} days" for kind, words in found.items()}
+        except Exception as error:
+            wrong.append(one_line(error))
+        try:
+            alarms |= skill_alarms(settings)
+        except Exception as error:
+            wrong.append(one_line(error))
         silence = silent_since(out, clock, settings.silent_minutes)
         if silence:
             alarms["no-forecast"] = silence  # to take it back is the next forecast's
-        tell(settings, alarms)
+        try:
+            tell(settings, alarms)
+        except (UserError, OSError) as error:  # a full disk takes no latest.json
+            wrong.append(f"the alarms aren't in latest.json: {one_line(error)}")
         show_page(domain, params.domains, scores=True)
+    wrong = list(dict.fromkeys(wrong))  # the ledger is read more than once
     for problem in wrong:
         log.error("%s: %s", domain, problem)
     for note in notes:
@@ -126,6 +129,17 @@ def verify(domain: str, now: datetime | None = None) -> State:
     on = [message for message in alarms.values() if message]
     message = "; ".join([*on, *wrong, done, *notes])
     return Failed(message=message) if on or wrong else Completed(message=message)
+
+
+def skill_alarms(domain: Domain) -> dict[str, str | None]:
+    """Return the alarms of skill and reliability over the last days, each in words, or None where it isn't on."""
+    days = np.timedelta64(domain.skill_days, "D")
+    ledger, probabilities, members = (_last(domain.out, days, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS))
+    found = {
+        "skill-below-extrapolation": below_extrapolation(ledger, probabilities),
+        "reliability-drift": drift(probabilities, members),
+    }
+    return {kind: words and f"{words} in the last {domain.skill_days} days" for kind, words in found.items()}
 
 
 def _last(out: Path, days: np.timedelta64, kind: str = LEDGER) -> pd.DataFrame:

@@ -271,3 +271,25 @@ def test_what_is_wrong_is_a_failure_in_one_line_and_two_runs_are_one(inbox: Path
     state = verified(at(12, 30))
     assert state.is_failed() and state.message.startswith("data/out/there/20240601T121000Z/forecast.nc: can't be read:")
     assert state.message.endswith("0 cycle(s) verified, 1 open") and "\n" not in state.message
+
+
+def test_silence_is_told_whatever_else_is_broken(inbox: Path) -> None:
+    observe(0, 1, 2)
+    append(OUT, FRAMES[0].time, cycle(0, GOOD))
+    (ledger,) = (OUT / "ledger").rglob("*.parquet")
+    ledger.write_bytes(ledger.read_bytes()[:1000])
+    state = verified(at(13, 30))
+    silence = "data/out/there: no forecast has been published yet"
+    assert state.is_failed() and "\n" not in state.message
+    assert state.message.startswith(f"{silence}; ") and ledger.name in state.message
+    assert [one["message"] for one in read_latest(OUT)["alarms"]] == [silence]
+    (OUT / ".latest.json.lock").unlink()
+    (OUT / ".latest.json.lock").mkdir()  # it can be written no more, as on a full disk
+    state = verified(at(13, 31))
+    assert state.is_failed() and "\n" not in state.message
+    assert state.message.startswith(f"{silence}; ") and "the alarms aren't in latest.json: " in state.message
+    (OUT / "ledger" / ".lock").unlink()
+    (OUT / "ledger" / ".lock").mkdir()
+    state = verified(at(13, 32))
+    assert state.is_failed() and state.message.startswith("not verified: ")
+    assert state.message.endswith("/data/out/there/ledger/.lock: Is a directory")
