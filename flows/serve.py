@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -106,12 +107,12 @@ def serve(
                 page = printable(environment["SCS_PAGE_URL"])
                 print(f"Prefect: http://{HOST}:{of_prefect}  MLflow: {mlflow}  Page: {page}", flush=True)
                 print(f"User {USER}, password: see {checkout / FILE}; in a shell: . {FILE}", flush=True)
-            untold = dict[str, str]()
+            untold = dict[str, tuple[datetime, str]]()
             while not services.stopping.wait(0.5):
                 news = services.restart_ended()
                 for line in news.values():
                     print(line, flush=True)
-                untold |= news
+                untold |= {part: (datetime.now(UTC), line) for part, line in news.items()}
                 with suppress(httpx.HTTPError):  # the server may be what has ended: another time
                     tell(client, untold, name)
         finally:
@@ -136,11 +137,11 @@ def start_workers(services: Services, client: SyncPrefectClient, name: str) -> N
         services.start(TRAINER, "prefect", "worker", "start", *one)
 
 
-def tell(client: SyncPrefectClient, untold: dict[str, str], worker: str) -> None:
+def tell(client: SyncPrefectClient, untold: dict[str, tuple[datetime, str]], worker: str) -> None:
     """Raise an alarm for each part that has ended, and see to the runs of workers; take away what is told."""
-    for part, line in list(untold.items()):
+    for part, (ended, line) in list(untold.items()):
         if part in POOLS:
-            set_to_crashed(client, [POOLS[part]], worker)
+            set_to_crashed(client, [POOLS[part]], worker, ended)
         service_alarm(client, part, line)
         del untold[part]
 

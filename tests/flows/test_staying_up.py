@@ -173,20 +173,23 @@ def test_a_run_is_crashed_only_when_its_process_is_gone_and_it_was_this_workers(
         taken("another", Running()),
         taken(None, Pending()),
     )
+    ended = datetime.now(UTC)
+    waiting = taken("this", Pending())  # of the worker that is there by now, for a place
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={RUN: str(alive.id)}
     ) as process:
         assert eventually(lambda: processes_of(f"{RUN}={alive.id}"))
-        assert set(set_to_crashed(client, [POOL], "this")) == {gone.name, starting.name}
+        assert set(set_to_crashed(client, [POOL], "this", ended)) == {gone.name, starting.name}
         process.kill()
-    types = {run.id: client.read_flow_run(run.id).state_type for run in (gone, alive, others, starting)}
+    types = {run.id: client.read_flow_run(run.id).state_type for run in (gone, alive, others, starting, waiting)}
     assert types == {
         gone.id: StateType.CRASHED,
         alive.id: StateType.RUNNING,
         others.id: StateType.RUNNING,
         starting.id: StateType.CRASHED,
+        waiting.id: StateType.PENDING,
     }
-    assert set_to_crashed(client, [POOL], "this") == [alive.name]
+    assert set(set_to_crashed(client, [POOL], "this")) == {alive.name, waiting.name}
     assert set_to_crashed(client, [POOL], "another") == [others.name]
 
 
