@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -63,6 +64,14 @@ class Hours:
     def ended(self, run: FlowRun) -> FlowRun | None:
         return eventually(lambda: self.is_in(run, "COMPLETED", "FAILED", "CRASHED"), deadline_s=300)
 
+    def processes(self, part: str) -> list[int]:
+        """Processes of a part that is served."""
+        found = []
+        for number in processes_of(f"PREFECT_HOME={self.served.folder}/"):
+            with suppress(psutil.Error):  # it has just ended
+                found += [number] if part in psutil.Process(number).cmdline() else []
+        return found
+
     def check(self) -> None:
         """Each cycle is published once, the newest whole, and nothing is left in the inbox."""
         folders = sorted((self.served.folder / "data/out/worked").glob("*Z"))
@@ -86,14 +95,14 @@ def test_a_cycle_goes_out_though_a_part_is_killed_in_the_middle(hours: Hours, pa
     hours.send()
     run = hours.ask()
     assert run is not None and eventually(lambda: hours.is_in(run, "RUNNING"))
-    ours = map(psutil.Process, processes_of(f"PREFECT_HOME={hours.served.folder}/"))
-    (killed,) = (one for one in ours if part in one.cmdline())
-    killed.kill()
+    (killed,) = hours.processes(part)
+    psutil.Process(killed).kill()
     done = hours.ended(run)
     if done is None or not done.state.is_completed():  # the next run of the schedule does it
         done = hours.ended(eventually(hours.ask))
     assert done is not None and done.state.is_completed(), done
     hours.check()
+    assert eventually(lambda: set(hours.processes(part)) - {killed}), "it is started again"
 
 
 @pytest.mark.skipif(not POSTGRES, reason="no PostgreSQL: apt-get install postgresql")
