@@ -23,13 +23,16 @@ SPECIAL = {
 
 
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = True, names: re.Pattern[str] | None = None) -> Iterator[Path]:
+def atomic_path(
+    path: Path, *, durable: bool = True, names: re.Pattern[str] | None = None, replaced: Path | None = None
+) -> Iterator[Path]:
     """Return a temporary path beside ``path``; it becomes ``path`` when the block ends, and is removed if it raises.
 
     What is written there may be a file or a folder; it replaces what was at ``path``. What killed processes left
     beside it is cleared away: of this name, and of ``names`` that come only once, since they say the time. Where it
     isn't ``durable``, for thousands of small files that can be made again, the disk isn't waited for: a power cut may
-    leave them empty. Raises Unavailable, with the folder, where the disk is full.
+    leave them empty. A folder that is replaced is there as ``replaced`` from then on, on the same file system, instead
+    of what was there before. Raises Unavailable, with the folder, where the disk is full.
 
     Examples
     --------
@@ -46,10 +49,12 @@ def atomic_path(path: Path, *, durable: bool = True, names: re.Pattern[str] | No
             if durable:
                 force_to_disk(temporary.rglob("*") if temporary.is_dir() else [temporary])
             if path.is_dir() and not path.is_symlink():
-                old = path.parent / f".{path.name}.{os.getpid()}.partial-old"
+                old = replaced or path.parent / f".{path.name}.{os.getpid()}.partial-old"
+                _remove(old)
                 path.rename(old)
                 temporary.rename(path)
-                shutil.rmtree(old)
+                if not replaced:
+                    shutil.rmtree(old)
             else:
                 temporary.replace(path)
     finally:
@@ -147,22 +152,30 @@ def exclusive(path: Path, wait_s: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
-def leaves(folder: Path) -> Iterator[Path]:
-    """Yield all that is below ``folder``, however deep, but folders that can be listed; no link is followed."""
-    waiting = [folder]
+def entries(folder: Path) -> Iterator[os.DirEntry[str] | Path]:
+    """Yield all that is below ``folder``, however deep, but folders that can be listed; no link is followed.
+
+    A folder that can't be is a path.
+    """
+    waiting = [os.fspath(folder)]
     while waiting:
         top = waiting.pop()
         try:
-            with os.scandir(top) as entries:
-                found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+            with os.scandir(top) as opened:
+                found = list(opened)
         except OSError:  # a path of more than 4,096 bytes, say
-            yield top
+            yield Path(top)
             continue
-        for path, is_folder in found:
-            if is_folder:
-                waiting.append(path)
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
             else:
-                yield path
+                yield entry
+
+
+def leaves(folder: Path) -> Iterator[Path]:
+    """Yield the paths of :func:`entries`."""
+    return map(Path, entries(folder))
 
 
 def no_file_inside(path: Path, folder: Path) -> str | None:

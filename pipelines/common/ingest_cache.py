@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -54,30 +55,36 @@ class IngestCache(Generic[Record]):
 
     def get(self, path: Path, part: str = "") -> Record | str | None:
         """Return what was found out about a file, or part of one, or why it is of no use; None if it isn't known."""
-        key, now = self._asked[path, part] = _key(path), signature(path)
+        name, now = self._asked[path, part] = key(path), signature(path)
         row = self._database.execute(
-            "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (key, part, now)
+            "SELECT record FROM found WHERE path = ? AND part = ? AND signature = ?", (name, part, now)
         ).fetchone()
         found = row and json.loads(row[0])
         return found if found is None or isinstance(found, str) else self._from_json(found)
 
     def put(self, path: Path, found: Record | str, part: str = "") -> None:
         """Keep what was found out about a file as it was when :meth:`get` was last asked for it."""
-        key, then = self._asked[path, part]
+        name, then = self._asked[path, part]
         plain = json.dumps(found if isinstance(found, str) else self._to_json(found))
-        self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (key, part, then, plain))
+        self._database.execute("REPLACE INTO found VALUES (?, ?, ?, ?)", (name, part, then, plain))
 
     def signature(self, path: Path, part: str = "") -> str:
         """Return a file's :func:`signature` as it was when :meth:`get` was last asked for it."""
         return self._asked[path, part][1]
 
-    def forget_others(self) -> None:
-        """Forget files that :meth:`get` wasn't asked for."""
-        asked = {key for key, _ in self._asked.values()}
+    def forget_others(self, but: Iterable[bytes] = ()) -> None:
+        """Forget files that :meth:`get` wasn't asked for, ``but`` some, by their :func:`key`."""
+        asked = {name for name, _ in self._asked.values()}.union(but)
         gone = {row[0] for row in self._database.execute("SELECT path FROM found")} - asked
+        with self.transaction():
+            self._database.executemany("DELETE FROM found WHERE path = ?", [(path,) for path in gone])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Have all that the block does with the table done, or nothing of it."""
         self._database.execute("BEGIN")
-        self._database.executemany("DELETE FROM found WHERE path = ?", [(path,) for path in gone])
-        self._database.execute("COMMIT")
+        with self._database:  # commits, or rolls back
+            yield
 
     def close(self) -> None:
         """Let go of the table."""
@@ -98,7 +105,8 @@ def _opened(table: Path) -> sqlite3.Connection:
     return database
 
 
-def _key(path: Path) -> bytes:
+def key(path: Path) -> bytes:
+    """Return a path as the table has it: absolute."""
     return os.path.abspath(os.fsencode(path))  # noqa: PTH100 - bytes, and it follows no link
 
 
@@ -106,10 +114,23 @@ def signature(path: Path) -> str:
     """Return what is the same while a file's path, size and time of change are; empty where there is none."""
     try:
         if path.is_dir():
-            return fingerprint(Path(os.fsdecode(_key(path))))
+            return fingerprint(Path(os.fsdecode(key(path))))
         size, changed_ns = FileSignature.of(path)
         return f"{size} {changed_ns}"
     except NotADirectoryError:  # a member of an archive file is the same while that is
         return signature(path.parent)
     except OSError:  # it is gone; what reads it will say so
         return ""
+
+
+def signatures(entries: Iterable[os.DirEntry[str] | Path]) -> dict[str, str]:
+    """Return what :func:`signature` does of each regular file of a listing, by its path, in a tenth of the time."""
+    found = {}
+    for entry in entries:
+        try:
+            if not isinstance(entry, Path) and entry.is_file(follow_symlinks=False):
+                stat = entry.stat(follow_symlinks=False)
+                found[entry.path] = f"{stat.st_size} {stat.st_mtime_ns}"
+        except OSError:  # it is gone
+            continue
+    return found

@@ -45,7 +45,7 @@ def rows_of_shards(times: NDArray[np.datetime64], size: int) -> list[NDArray[np.
     return rows
 
 
-def flagged(empty: Sequence[bool]) -> dict[str, tuple[str, NDArray[np.int8], dict[str, Any]]]:
+def flagged(empty: Sequence[bool] | NDArray[np.bool_]) -> dict[str, tuple[str, NDArray[np.int8], dict[str, Any]]]:
     """Return the variable that says which rows are ``empty``; none where none is."""
     return {FLAG: ("time", np.array(empty, np.int8), ATTRIBUTES)} if any(empty) else {}
 

@@ -4,17 +4,19 @@ A store has one grid and one kind of product: those of most frames. Frames of an
 frames that contradict another of the same time (the first by name is taken) go into a quarantine table with the
 reason. A frame that repeats another's time and content is skipped.
 
-What was decoded is kept in a hidden folder beside the store (records of each file, finished shards): a run that was
-killed goes on from there, a later one reads new files alone, and the store is the same bytes however many runs made it.
+What was decoded is kept in a hidden folder beside the store (records of each file, finished shards, links of the store
+that was replaced): a run that was killed goes on from there, a later one reads new files alone and looks into shards
+that these are of, and the store is the same bytes however many runs made it.
 """
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from pipelines.common.errors import UserError
 from pipelines.common.executor import LOCAL, Executor, open_executor
-from pipelines.common.files import atomic_path, exclusive
+from pipelines.common.files import atomic_path, entries, exclusive
 from pipelines.common.progress import progress_bars
 from pipelines.common.provenance import code_sha256, find_source
 from pipelines.common.quarantine import write_quarantine
@@ -26,7 +28,8 @@ from pipelines.radar.ingest_cache import FrameCache
 from pipelines.radar.ingestion import Ingestion
 from pipelines.radar.quality_table import radars_out, write_quality
 from pipelines.radar.readers.read import radar_files
-from pipelines.radar.shards import Shards, assemble
+from pipelines.radar.shards import Shards, assemble, link_shards
+from pipelines.radar.store import Rows
 
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
@@ -71,7 +74,8 @@ def ingest_radar(
     UserError
         If there is no file that can become a frame, another run is at work on the store, or the run is strict.
     """
-    files = radar_files(source, stores=True)
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder")
     work = store.with_name(f".{store.name}.ingest")
     # What the user says of this archive counts as if it stood in the section.
     archive = params.archives.get(store.stem, Archive())
@@ -94,27 +98,32 @@ def ingest_radar(
         progress_bars() as progress,
     ):
         ingestion = Ingestion(source, cache, Shards(work / "shards"), params, archive, strict, progress, executor)
-        ingestion.read_headers(files)
+        rest = ingestion.pass_by(list(entries(source)))
+        ingestion.read_headers(radar_files(source, stores=True, among=rest))
         ingestion.keep_one_kind()
         finished = list(ingestion.finished_shards())
         write_quarantine(ingestion.rejected, quarantine)
         if not finished:
             name, reason = min(ingestion.rejected.items())
             raise UserError(f"{source}: none of its {len(ingestion.files)} files is of use; {name}: {reason}")
-        rows = [row for rows, _ in finished for row in rows]
-        refs = [row for row in rows if isinstance(row, tuple)]
-        frames = [ingestion.header(ref) for ref in refs]
-        headers, nothing = iter(frames), replace(frames[0], source="", sha256="")
-        in_rows = [next(headers) if isinstance(row, tuple) else replace(nothing, time=row) for row in rows]
-        qualities = [found for ref in refs if (found := ingestion[ref].quality)]
-        with atomic_path(store, durable=False) as temporary:  # which assembling sees to
-            assemble(in_rows, [shard for _, shard in finished], temporary, Rights(params.license, params.attribution))
-        write_quality(frames, qualities, radars_out([ingestion[ref].header for ref in refs]), quality)
-        cache.forget_others()
-        ingestion.shards.remove_all_but({shard for _, shard in finished})
-    clipped = sum(one.clipped for one in qualities)
+        seconds, sources, sha256, lines, radars = (
+            [one for shard in finished for one in getattr(shard, name)]
+            for name in ("seconds", "sources", "sha256", "lines", "radars")
+        )
+        rows = Rows(ingestion.first_header(), np.array(seconds, "datetime64[s]"), sources, sha256)
+        paths = [ingestion.shards.folder / shard.name for shard in finished]
+        replaced = work / "replaced"
+        with atomic_path(store, durable=False, replaced=replaced) as temporary:  # assembling forces it to the disk
+            assemble(rows, paths, temporary, Rights(params.license, params.attribution), replaced)
+        write_quality(lines, radars_out(radars), quality)
+        cache.keep_shards(source, finished, but=ingestion.passed)
+        if replaced.exists():
+            link_shards(paths, replaced)  # for the next run; and what is in no store any more is gone
+        ingestion.shards.remove_all_but(set(paths))
+    times = np.array([second for shard in finished for second in shard.times], "datetime64[s]")
+    clipped = sum(shard.clipped for shard in finished)
     print(
-        f"{len(frames)} frames from {frames[0].time} to {frames[-1].time} UTC"
+        f"{times.size} frames from {times[0]} to {times[-1]} UTC"
         + (f", {ingestion.repeated} repeated files skipped" if ingestion.repeated else "")
         + (f", {clipped} pixels above {params.max_rate:g} mm/h" if clipped else "")
         + f", {len(ingestion.rejected)} files in quarantine"

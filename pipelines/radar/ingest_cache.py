@@ -1,5 +1,8 @@
 """What earlier runs of ingestion found out about the frames of each radar file."""
 
+import json
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyproj
 
-from pipelines.common.ingest_cache import IngestCache
+from pipelines.common.ingest_cache import IngestCache, key
+from pipelines.radar.finished_shard import FinishedShard
 from pipelines.radar.grid import Grid
 from pipelines.radar.quality import Quality
 from pipelines.radar.readers.archive_file import Members
@@ -38,15 +42,42 @@ class FrameRecord:
 
 
 class FrameCache(IngestCache[list[FrameRecord] | Members]):
-    """Records of the frames of radar files, and the members of archive files; a grid is a number of a table of them."""
+    """Records of the frames of radar files, the members of archive files, and finished shards.
+
+    A grid is a number of a table of them.
+    """
 
     def __init__(self, folder: Path, made_by: str) -> None:
         super().__init__(folder, made_by, self._to_plain, self._from_plain)
         self._database.execute("CREATE TABLE IF NOT EXISTS grids (wkt TEXT, y BLOB, x BLOB, UNIQUE (wkt, y, x))")
+        columns = "folder BLOB, first INTEGER, shard TEXT, PRIMARY KEY (folder, first)"
+        self._database.execute(f"CREATE TABLE IF NOT EXISTS shards ({columns})")
         self._numbers: dict[tuple[str, bytes, bytes], int] = {}
         self._grids: dict[int, Grid] = {}
-        for number, *key in self._database.execute("SELECT rowid, wkt, y, x FROM grids"):
-            self._know(number, *key)
+        for grid in self._database.execute("SELECT rowid, wkt, y, x FROM grids"):
+            self._know(*grid)
+
+    def shards(self, source: Path) -> list[FinishedShard]:
+        """Return the finished shards of a folder of files, in order of time."""
+        found = self._database.execute("SELECT shard FROM shards WHERE folder = ? ORDER BY first", (key(source),))
+        return [FinishedShard(**json.loads(shard)) for (shard,) in found]
+
+    def keep_shards(self, source: Path, finished: Iterable[FinishedShard], but: Mapping[int, FinishedShard]) -> None:
+        """Keep the finished shards of a folder of files, ``but`` those that are kept already; forget all others.
+
+        Files of other folders are forgotten as well.
+        """
+        folder = key(source)
+        new = {shard.seconds[0]: shard for shard in finished if shard.files and shard.seconds[0] not in but}
+        rows = [(folder, first, json.dumps(vars(shard))) for first, shard in new.items()]
+        with self.transaction():
+            there = self._database.execute("SELECT folder, first FROM shards").fetchall()
+            gone = [row for row in there if row[0] != folder or (row[1] not in but and row[1] not in new)]
+            self._database.executemany("DELETE FROM shards WHERE folder = ? AND first = ?", gone)
+            self._database.executemany("REPLACE INTO shards VALUES (?, ?, ?)", rows)
+        inside = os.path.join(folder, b"")  # noqa: PTH118 - bytes
+        names = os.fsencode("\0".join(name for shard in but.values() for name in shard.files)).split(b"\0")
+        self.forget_others(inside + name for name in names)
 
     def same_grid(self, header: Header) -> Header:
         """Return the header with the one object that stands for its grid: it is compared with others often."""
@@ -69,12 +100,12 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
             if known is grid:
                 return number
         y, x = (np.asarray(axis, np.float64).tobytes() for axis in (grid.y, grid.x))
-        key = (grid.crs.to_wkt(), y, x)
-        if key not in self._numbers:
-            new = self._database.execute("INSERT INTO grids VALUES (?, ?, ?)", key).lastrowid
+        same = (grid.crs.to_wkt(), y, x)
+        if same not in self._numbers:
+            new = self._database.execute("INSERT INTO grids VALUES (?, ?, ?)", same).lastrowid
             assert new is not None
-            self._know(new, *key)
-        return self._numbers[key]
+            self._know(new, *same)
+        return self._numbers[same]
 
     def _plain(self, record: FrameRecord) -> dict[str, Any]:
         header = record.header

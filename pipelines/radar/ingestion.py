@@ -1,24 +1,32 @@
-"""A run of ingestion: the frames of all files, those that can be in one store, and their finished shards."""
+"""A run of ingestion: the frames of all files, those that can be in one store, and their finished shards.
 
+Shards of an earlier run whose files haven't changed are passed by as a whole, unless what is new has to do with them.
+"""
+
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from pipelines.common.errors import UnreadableFile
 from pipelines.common.executor import Executor
 from pipelines.common.files import as_text, no_file_inside
+from pipelines.common.ingest_cache import signatures
 from pipelines.common.workers import Failure
 from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.radar.decoding import survey
 from pipelines.radar.empty_rows import rows_of_shards
+from pipelines.radar.finished_shard import FinishedShard
 from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
-from pipelines.radar.readers.archive_file import Members
+from pipelines.radar.quality_table import quality_line
+from pipelines.radar.readers.archive_file import ZARR_MARKS, Members
 from pipelines.radar.readers.header import Header
 from pipelines.radar.regridding import target_grid
 from pipelines.radar.shard_task import Candidate, Decoded, FrameRef, make_shard
@@ -48,7 +56,26 @@ class Ingestion:
     good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
+    passed: dict[int, FinishedShard] = field(default_factory=dict)  # by their first second
+    first: FrameRef | None = None  # of the kind that they are of
     unsaved: Counter[Path] = field(default_factory=Counter)  # frames by file whose records aren't in the cache yet
+
+    def pass_by(self, found: list[os.DirEntry[str] | Path]) -> list[Path]:
+        """Pass by the files of shards that are finished, where none has changed since; return all others."""
+        now, there = signatures(found), self.shards.names()
+        folder = os.path.join(self.source, "")  # noqa: PTH118 - as it is found
+        # Files of a Zarr store are none by themselves, and there may be a new one around others.
+        if {entry.name for entry in found}.isdisjoint(ZARR_MARKS):
+            for shard in self.cache.shards(self.source):
+                if shard.name in there and all(now.get(folder + name) == was for name, was in shard.files.items()):
+                    self.passed[shard.seconds[0]] = shard
+        passed = {folder + name for shard in self.passed.values() for name in shard.files}
+        if self.passed:
+            # The first is looked into all the same: what it is of, the others are.
+            first = self.passed.pop(min(self.passed))
+            self.first = self.source / next(iter(first.files)), 0
+            passed -= {folder + name for name in first.files}
+        return [Path(entry) for entry in found if os.fspath(entry) not in passed]
 
     def read_headers(self, files: list[Path]) -> None:
         """Find the frames of each file, and of each member of an archive: by what is known of it, or else in it."""
@@ -90,46 +117,68 @@ class Ingestion:
                 if known[same] == len(kinds):
                     kinds.append(header)
             kind_of[ref] = known[same]
-        most = Counter(kind_of.values()).most_common(1)[0][0] if kinds else 0
+        counts = Counter(kind_of.values())
+        if self.passed and self.first in kind_of:
+            counts[kind_of[self.first]] += sum(len(shard.times) for shard in self.passed.values())
+        most = counts.most_common(1)[0][0] if kinds else 0
+        if self.passed and (self.first not in kind_of or kind_of[self.first] != most):
+            self._look_into(list(self.passed))
+            self.keep_one_kind()
+            return
         for ref, kind in kind_of.items():
             if kind != most:
                 self._reject(ref, f"not as most files here: {_difference(kinds[most], self[ref].header)}")
 
-    def finished_shards(self) -> Iterator[tuple[list[FrameRef | np.datetime64], Path]]:
-        """Return the rows of each shard and the shard; one that isn't finished is made.
+    def finished_shards(self) -> Iterator[FinishedShard]:
+        """Return the shards of the store; one that isn't finished is made.
 
-        A row is a frame or, where there is none, its time; a shard without any frame isn't returned. The last is
-        finished when all is returned.
+        One without any frame isn't returned. The last is finished when all is returned.
         """
-        refs = self._in_order()
-        if not refs:
-            return
+        while True:
+            refs = self._in_order()
+            if not refs:
+                return
+            of_time: dict[np.datetime64, list[FrameRef]] = defaultdict(list)
+            for ref in refs:
+                of_time[self[ref].header.time].append(ref)
+            size = shard_frames(self.grid(refs[0]).shape)
+            passed = [second for shard in self.passed.values() for second in shard.times]
+            every = np.union1d(np.array(list(of_time)), np.array(passed, "datetime64[s]"))
+            rows_of = {int(times[0].astype(int)): times for times in rows_of_shards(every, size)}
+            mixed = self._mixed(rows_of, list(of_time))
+            if not mixed:
+                break
+            self._look_into(mixed)
+            self.keep_one_kind()
         bar = self.progress.add_task("read frames", total=len(refs))
-        of_time: dict[np.datetime64, list[FrameRef]] = defaultdict(list)
-        for ref in refs:
-            of_time[self[ref].header.time].append(ref)
-        size = shard_frames(self.grid(refs[0]).shape)
-        shards = rows_of_shards(np.array(list(of_time)), size)
         for ref in refs:
             if (reason := self[ref].reason) is not None:
                 self._reject(ref, reason)
-        rows = [[[ref for ref in of_time.get(time, []) if ref in self.good] for time in times] for times in shards]
+        rows = {
+            first: [[ref for ref in of_time.get(time, []) if ref in self.good] for time in times]
+            for first, times in rows_of.items()
+            if first not in self.passed
+        }
         there = self.shards.names()
-        known = [self._finished(of_shard, there) for of_shard in rows]
+        known = {first: self._finished(of_shard, there) for first, of_shard in rows.items()}
         tasks = (
             (
-                [[self._candidate(ref) for ref in row] for row in of_shard],
+                [[self._candidate(ref) for ref in row] for row in rows[first]],
                 self.shards.folder.absolute(),
                 size,
                 self.params,
                 self.hints,
             )
-            for of_shard, shard in zip(rows, known, strict=True)
+            for first, shard in known.items()
             if shard is None
         )
         made = self.executor.map(make_shard, tasks, at_once=AT_ONCE)
-        for times, of_shard, shard in zip(shards, rows, known, strict=True):
-            if shard is None:
+        for first, times in rows_of.items():
+            if first in self.passed:
+                yield self.passed[first]
+                continue
+            of_shard = rows[first]
+            if known[first] is None:
                 self._note(of_shard, next(made))
             left = [[ref for ref in row if ref in self.good] for row in of_shard]
             for row in left:
@@ -137,10 +186,15 @@ class Ingestion:
                     self._settle(row)
             self.progress.advance(bar, sum(map(len, of_shard)))
             if any(left):
-                made_of = [row[0] if row else time for row, time in zip(left, times, strict=True)]
-                yield made_of, shard or self.shards.path(self._sources(left))
+                yield self._shard(times, left)
         for path in self.unsaved:
             self.cache.put(path, self.records[path])
+
+    def first_header(self) -> FrameHeader:
+        """Return the header of the store's first frame; of one like it where none but those passed by is left."""
+        ref = next(iter(self._in_order()), self.first)
+        assert ref is not None
+        return self.header(ref)
 
     def header(self, ref: FrameRef) -> FrameHeader:
         """Return the header of a frame in the store."""
@@ -184,6 +238,42 @@ class Ingestion:
         refs = sorted(self.good, key=lambda ref: (ref[0].parts, ref[1]))
         times = np.array([self[ref].header.time for ref in refs], "datetime64[s]")
         return [refs[i] for i in np.argsort(times, kind="stable")]
+
+    def _look_into(self, firsts: list[int]) -> None:
+        """Read the headers of files that were passed by, those of shards with these first seconds."""
+        shards = [self.passed.pop(first) for first in firsts]
+        self.read_headers(sorted(self.source / name for shard in shards for name in shard.files))
+
+    def _mixed(self, rows_of: dict[int, NDArray[np.datetime64]], times: list[np.datetime64]) -> list[int]:
+        """Return which of the shards passed by are none any more, or have one of ``times``, by their first seconds."""
+        if not self.passed:
+            return []
+        firsts = np.array(list(rows_of))
+        touched = set(firsts[np.searchsorted(firsts, np.array(times).astype(int), "right") - 1].tolist())
+        same = (first for first in rows_of.keys() & self.passed.keys() if first not in touched)
+        stay = {first for first in same if rows_of[first].astype(int).tolist() == self.passed[first].seconds}
+        return [first for first in self.passed if first not in stay]
+
+    def _shard(self, times: NDArray[np.datetime64], rows: list[list[FrameRef]]) -> FinishedShard:
+        """Return what the store has of a shard; of each row the first frame is taken."""
+        taken = [row[0] for row in rows if row]
+        headers = iter([self.header(ref) for ref in taken])
+        in_rows = [next(headers) if row else None for row in rows]
+        qualities = [quality for ref in taken if (quality := self[ref].quality)]
+        alone = all(len(self.records[path]) == 1 and self.archives.isdisjoint(path.parents) for path, _ in taken)
+        return FinishedShard(
+            self.shards.path(self._sources(rows)).name,
+            times.astype(int).tolist(),
+            [header.source if header else "" for header in in_rows],
+            [header.sha256 if header else "" for header in in_rows],
+            [
+                quality_line(header.time, header.source, quality)
+                for header, quality in zip(filter(None, in_rows), qualities, strict=True)
+            ],
+            [self[ref].header.radars for ref in taken],
+            sum(quality.clipped for quality in qualities),
+            {str(path.relative_to(self.source)): self.cache.signature(path) for path, _ in taken} if alone else {},
+        )
 
     def _sources(self, rows: list[list[FrameRef]]) -> list[Source | None]:
         return [(self[row[0]].sha256, row[0][1]) if row else None for row in rows]

@@ -1,17 +1,17 @@
 """The tables beside a store: where they are, and the one of each frame's quality."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipelines.common.files import atomic_path
 from pipelines.common.text import csv_cell
-from pipelines.radar.frame import FrameHeader
 from pipelines.radar.quality import Quality
-from pipelines.radar.readers.header import Header
 
 
 def tables_of(store: Path) -> tuple[Path, Path]:
@@ -22,25 +22,37 @@ def tables_of(store: Path) -> tuple[Path, Path]:
     return of_stage if of_stage[1].exists() and not beside[1].exists() else beside
 
 
-def radars_out(headers: Sequence[Header]) -> list[str]:
+def radars_out(radars: Sequence[Mapping[str, bool]]) -> list[str]:
     """Return the names of the radars that are out in each frame: those of any that didn't contribute to this one.
 
     Empty for a frame whose file names no radars.
     """
-    known = {name for header in headers for name in header.radars}
+    known = {name for of_frame in radars for name in of_frame}
     return [
-        "; ".join(sorted(name for name in known if not header.radars.get(name, False))) if header.radars else ""
-        for header in headers
+        "; ".join(sorted(name for name in known if not of_frame.get(name, False))) if of_frame else ""
+        for of_frame in radars
     ]
 
 
-def write_quality(frames: Sequence[FrameHeader], qualities: Sequence[Quality], out: Sequence[str], table: Path) -> None:
+def quality_line(time: np.datetime64, source: str, quality: Quality) -> str:
+    """Return a frame's line of the table, but for the radars that are out."""
+    numbers = (getattr(quality, one.name) for one in fields(Quality))
+    return _line(str(time), csv_cell(source), *map(_cell, numbers))
+
+
+def write_quality(lines: Iterable[str], out: Iterable[str], table: Path) -> None:
     """Write a row a frame: its time and file, what `Quality` says, and the radars that were out, parted by ``; ``."""
-    columns = {
-        "time": np.array([frame.time for frame in frames], "datetime64[s]"),
-        "file": [csv_cell(frame.source) for frame in frames],
-        **{one.name: [getattr(quality, one.name) for quality in qualities] for one in fields(Quality)},
-        "radars_out": [csv_cell(names) for names in out],
-    }
-    with atomic_path(table) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, float_format="%.6g", date_format="%Y-%m-%dT%H:%M:%S")
+    last = cache(lambda names: _line("", csv_cell(names)))  # few differ
+    with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(_line("time", "file", *(one.name for one in fields(Quality)), "radars_out") + "\n")
+        stream.writelines(f"{line}{last(names)}\n" for line, names in zip(lines, out, strict=True))
+
+
+def _line(*cells: str) -> str:
+    line = StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
+def _cell(number: float) -> str:
+    return str(number) if isinstance(number, int) else "" if np.isnan(number) else f"{number:.6g}"

@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from pipelines.common.files import force_to_disk, leaves, link
+from pipelines.common.files import entries, force_to_disk, link
 from pipelines.common.rights import Rights
 from pipelines.radar.clock import missing_times
-from pipelines.radar.frame import NO_DATA, FrameHeader, PackedRain
-from pipelines.radar.store import CLOCK, COMPRESSOR, frames_outline, shard_frames
+from pipelines.radar.frame import NO_DATA, PackedRain
+from pipelines.radar.store import CLOCK, COMPRESSOR, Rows, frames_outline, shard_frames
 
 PIXELS = Path("rainfall_flux", "c")
 Source = tuple[str, int]  # a file's hex digest, and which of its frames
@@ -72,25 +72,46 @@ class Shards:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def assemble(frames: Sequence[FrameHeader], shards: Sequence[Path], store: Path, rights: Rights) -> None:
-    """Write the store of ``frames``, whose pixels are in ``shards``; ``store`` must not be there yet.
+def link_shards(shards: Sequence[Path], store: Path) -> None:
+    """Make the pixels of a store hard links to ``shards``; in those of a store that was, what isn't so is replaced.
+
+    A link takes two folders, and to make and remove these, thousands of them, takes longer than all else.
+    """
+    pixels = store / PIXELS
+    found = {str(pixels / str(number) / "0" / "0"): (shard, shard.stat()) for number, shard in enumerate(shards)}
+    wanted = {path: (shard, stat) for path, (shard, stat) in found.items() if stat.st_size}
+    there = (
+        {os.fspath(entry): entry.stat(follow_symlinks=False) for entry in entries(pixels)} if pixels.exists() else {}
+    )
+    good = {path for path, stat in there.items() if path in wanted and os.path.samestat(stat, wanted[path][1])}
+    bad = {Path(path).relative_to(pixels).parts[0] for path in there.keys() - good}
+    for one in pixels.iterdir() if pixels.exists() else ():
+        link_path = str(one / "0" / "0")
+        if one.name in bad or link_path not in good:
+            good.discard(link_path)
+            shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
+    for path in sorted(wanted.keys() - good):
+        Path(path).parent.mkdir(parents=True)
+        link(wanted[path][0], Path(path))
+
+
+def assemble(rows: Rows, shards: Sequence[Path], store: Path, rights: Rights, replaced: Path | None = None) -> None:
+    """Write the store of some rows, whose pixels are in ``shards``; ``store`` must not be there yet.
 
     It is on the disk then: its shards were when they were made, and that isn't waited for again, thousands of times.
+    The links of a store that was ``replaced``, if any, are moved into it, so that those alone are made that are new.
     """
-    frames_outline(frames, rights).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
-    for number, shard in enumerate(shards):
-        if not shard.stat().st_size:
-            continue
-        target = store / PIXELS / str(number) / "0" / "0"
-        target.parent.mkdir(parents=True)
-        link(shard, target)
-    time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
-    missing = missing_times(time)
+    frames_outline(rows, rights).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
+    if replaced is not None and (replaced / PIXELS).is_dir():
+        (replaced / PIXELS).rename(store / PIXELS)
+    link_shards(shards, store)
+    missing = missing_times(rows.time)
     if missing is not None and missing.size:
         # What mlcast asks for where frames are missing; without a time zone, or its validator fails.
         named = xr.Variable(
             "missing_times", missing, {"standard_name": "time", "long_name": "times of missing frames"}, CLOCK
         )
-        attributes = dict(zarr.open_group(store, mode="r").attrs) | {"consistent_timestep_start": str(time[0])}
+        attributes = dict(zarr.open_group(store, mode="r").attrs) | {"consistent_timestep_start": str(rows.time[0])}
         xr.Dataset(coords={"missing_times": named}, attrs=attributes).to_zarr(store, mode="a", consolidated=False)
-    force_to_disk(file for file in leaves(store) if not file.is_relative_to(store / PIXELS))
+    pixels = f"{store / PIXELS}{os.sep}"
+    force_to_disk(Path(file) for file in entries(store) if not os.fspath(file).startswith(pixels))

@@ -21,7 +21,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -77,13 +77,44 @@ def stacked(frames: Sequence[Frame]) -> NDArray[np.float32]:
     return np.stack([frame.rain_rate for frame in frames]).clip(0, MAXIMUM)
 
 
-def frames_outline(frames: Sequence[FrameHeader], rights: Rights) -> xr.Dataset:
+class Rows(NamedTuple):
+    """What a store says of its rows, of one grid and kind.
+
+    Parameters
+    ----------
+    first : FrameHeader
+        The first frame's.
+    time : ndarray of shape (T,), datetime64[s]
+        UTC, ascending.
+    sources, sha256 : sequence of str
+        Of each row's file: its name, its hex digest; empty where there is no frame.
+    """
+
+    first: FrameHeader
+    time: NDArray[np.datetime64]
+    sources: Sequence[str]
+    sha256: Sequence[str]
+
+
+def rows_of(frames: Sequence[FrameHeader]) -> Rows:
+    """Return the rows of frames; raises as :func:`frames_dataset` does."""
+    first = frames[0]
+    for earlier, frame in pairwise(frames):
+        if frame.time <= earlier.time:
+            raise ValueError(f"{frame.source}: not later than the frame before it")
+        if words := difference(first, frame):
+            raise ValueError(f"{frame.source}: {words}")
+    time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
+    return Rows(first, time, [frame.source for frame in frames], [frame.sha256 for frame in frames])
+
+
+def frames_outline(rows: Rows, rights: Rights) -> xr.Dataset:
     """Return what :func:`frames_dataset` does, but the pixels: ``to_zarr(compute=False)`` writes all else."""
     import dask.array  # here, as are others elsewhere: a worker starts sooner without it
 
-    shape = frames[0].grid.shape
-    nothing = dask.array.zeros((len(frames), *shape), chunks=(shard_frames(shape), *shape), dtype=np.float32)
-    return dataset_of(frames, nothing, rights)
+    # In one piece: it is never computed, and thousands would be planned.
+    nothing = dask.array.zeros((rows.time.size, *rows.first.grid.shape), chunks=-1, dtype=np.float32)
+    return _dataset(rows, nothing, rights)
 
 
 def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -> xr.Variable:
@@ -120,19 +151,18 @@ def rain_variable(first: FrameHeader, rain_rate: Any, *, sharded: bool = True) -
 
 def dataset_of(frames: Sequence[FrameHeader], rain_rate: Any, rights: Rights, *, sharded: bool = True) -> xr.Dataset:
     """Return what :func:`frames_dataset` does, of headers and rain rates that may be read later; raises as it does."""
-    first = frames[0]
-    for earlier, frame in pairwise(frames):
-        if frame.time <= earlier.time:
-            raise ValueError(f"{frame.source}: not later than the frame before it")
-        if words := difference(first, frame):
-            raise ValueError(f"{frame.source}: {words}")
-    rain = rain_variable(first, rain_rate, sharded=sharded)
-    coordinates = grid_coordinates(first.grid) | _time_coordinates(frames)
-    crs = xr.Variable((), np.int32(0), crs_attributes(first.grid.crs))
-    flags = flagged([sharded and not frame.sha256 for frame in frames])
+    return _dataset(rows_of(frames), rain_rate, rights, sharded=sharded)
+
+
+def _dataset(rows: Rows, rain_rate: Any, rights: Rights, *, sharded: bool = True) -> xr.Dataset:
+    rain = rain_variable(rows.first, rain_rate, sharded=sharded)
+    coordinates = grid_coordinates(rows.first.grid) | _time_coordinates(rows)
+    crs = xr.Variable((), np.int32(0), crs_attributes(rows.first.grid.crs))
+    there = np.array([bool(sha256) for sha256 in rows.sha256])
+    flags = flagged(~there if sharded else ())
     if flags:
         rain.attrs["ancillary_variables"] = " ".join(flags)
-    newest = max((frame for frame in frames if frame.sha256), key=lambda frame: frame.time, default=first)
+    newest = rows.time[there].max(initial=rows.time[0])
     return xr.Dataset({"rainfall_flux": rain, "crs": crs}, coordinates | flags, _global_attributes(newest, rights))
 
 
@@ -224,9 +254,8 @@ def shard_frames(shape: tuple[int, int]) -> int:
     return max(1, min(SHARD_FRAMES, SHARD_PIXELS // (shape[0] * shape[1])))
 
 
-def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:
-    time = np.array([frame.time for frame in frames], dtype="datetime64[s]")
-    time_is = frames[0].time_is
+def _time_coordinates(rows: Rows) -> dict[str, xr.Variable]:
+    time, time_is = rows.time, rows.first.time_is
     clock = CLOCK | {"chunks": (TIME_CHUNK,)}
     attributes = {
         "standard_name": "time",
@@ -240,14 +269,13 @@ def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:
         "units_metadata": "leap_seconds: none",
     }
     text = {"dtype": "object", "chunks": (TIME_CHUNK,)}
-    files = np.array([frame.source for frame in frames], dtype=object)
-    digests = np.array([frame.sha256 for frame in frames], dtype=object)
+    files, digests = np.array(rows.sources, dtype=object), np.array(rows.sha256, dtype=object)
     coordinates = {
         "source_file": xr.Variable("time", files, {"long_name": "name of the source file"}, text),
         "source_sha256": xr.Variable("time", digests, {"long_name": "SHA-256 of the source file"}, text),
     }
     if time_is != "instant":
-        interval = np.array([frame.interval_s for frame in frames], dtype="timedelta64[s]")
+        interval = np.timedelta64(rows.first.interval_s, "s")
         start = time if time_is == "start" else time - interval
         bounds = np.stack([start, start + interval], axis=1)
         coordinates["time_bounds"] = xr.Variable(("time", "nv"), bounds, {}, clock | {"chunks": (TIME_CHUNK, 2)})
@@ -255,7 +283,7 @@ def _time_coordinates(frames: Sequence[FrameHeader]) -> dict[str, xr.Variable]:
     return {"time": xr.Variable("time", time, attributes, clock)} | coordinates
 
 
-def _global_attributes(newest: FrameHeader, rights: Rights) -> dict[str, Any]:
+def _global_attributes(newest: np.datetime64, rights: Rights) -> dict[str, Any]:
     version = importlib.metadata.version("scs-nowcast")
     return {
         "Conventions": "CF-1.11",
@@ -265,7 +293,7 @@ def _global_attributes(newest: FrameHeader, rights: Rights) -> dict[str, Any]:
         **rights.to_attrs(),
         FORMAT_VERSION: FORMAT,
         # The same bytes whenever it is built: created_on is the newest frame's time, not the wall clock's.
-        "mlcast_created_on": str(newest.time.astype("datetime64[s]")),
+        "mlcast_created_on": str(newest),
         "mlcast_created_by": "scs-nowcast <scs-nowcast@localhost>",
         "mlcast_created_with": f"https://github.com/mlcast-community/mlcast-dataset-scs-nowcast@v{version}",
         "mlcast_dataset_version": version,

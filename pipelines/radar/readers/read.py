@@ -34,11 +34,12 @@ Opened = tuple[Format, RadarFile, list[Header]]
 _kept: dict[tuple[Path, str, str | None], Opened] = {}  # one at most
 
 
-def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
+def radar_files(folder: Path, *, stores: bool = False, among: list[Path] | None = None) -> list[Path]:
     """Return all files below ``folder``, sorted, but hidden ones and those that a copy has not finished.
 
     What is no file is among them, and a folder that can't be listed: see `pipelines.common.files.no_file_inside`.
-    With ``stores``, Zarr stores too, each by its folder, and not the files in it.
+    With ``stores``, Zarr stores too, each by its folder, and not the files in it. With ``among``, of these
+    paths alone.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def radar_files(folder: Path, *, stores: bool = False) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = list(leaves(folder))
+    found = list(leaves(folder)) if among is None else among
     inside: set[Path] = set()
     if stores:
         for mark in sorted((path for path in found if path.name in ZARR_MARKS), key=lambda mark: mark.parent):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.common.files import entries
 from pipelines.common.imports import CODE
-from pipelines.common.ingest_cache import IngestCache, signature
+from pipelines.common.ingest_cache import IngestCache, signature, signatures
 
 
 def numbers(folder: Path, made_by: str) -> IngestCache[complex]:
@@ -66,6 +67,16 @@ def test_a_file_that_changes_is_not_known(tmp_path: Path, files: list[Path], cha
         change(files[0])
         assert signature(files[0]) != cache.signature(files[0])
     assert known(tmp_path / "work", files) == [None, 2j, 3j]
+
+
+def test_signatures_of_a_listing_are_those_of_its_regular_files(tmp_path: Path, files: list[Path]) -> None:
+    (tmp_path / "link").symlink_to("a")
+    os.mkfifo(tmp_path / "pipe")
+    every = [*files[:2], files[2] / "1.png"]
+    assert signatures(entries(tmp_path)) == {str(path): signature(path) for path in every}
+    listing = list(entries(tmp_path))
+    files[0].unlink()
+    assert signatures(listing).keys() == {str(path) for path in every[1:]}
 
 
 def test_a_folder_changes_with_the_files_in_it(tmp_path: Path, files: list[Path]) -> None:

@@ -27,7 +27,7 @@ from pipelines.radar.export import export_store
 from pipelines.radar.frame import Frame, packed
 from pipelines.radar.grid import Grid
 from pipelines.radar.shards import Shards, assemble
-from pipelines.radar.store import open_frames
+from pipelines.radar.store import open_frames, rows_of
 
 SHAPE = (256, 260)
 SHOWN = [0, 1, 2, 5, 6]  # of seven frames, 5 minutes apart
@@ -46,7 +46,7 @@ def a_store(folder: Path, frames: list[Frame]) -> Path:
     """A store as ingestion writes it, of shards."""
     shards = Shards(folder / "shards")
     shards.make([packed(frame.rain_rate) for frame in frames], [("a", 0)])
-    assemble(frames, [shards.path([("a", 0)])], folder / "radar.zarr", Rights("CC-BY-NC-4.0", "Source: us"))
+    assemble(rows_of(frames), [shards.path([("a", 0)])], folder / "radar.zarr", Rights("CC-BY-NC-4.0", "Source: us"))
     return folder / "radar.zarr"
 
 
@@ -158,7 +158,7 @@ def test_no_more_than_shards_are_in_memory(tmp_path: Path) -> None:
     shards.make([packed(frame.rain_rate) for frame in made], [("a", 0)])
     later = np.arange(10)[:, None] * np.timedelta64(3, "h")
     frames = [replace(frame, time=frame.time + by) for (by,) in later for frame in made]
-    assemble(frames, [shards.path([("a", 0)])] * 10, tmp_path / "radar.zarr", Rights())
+    assemble(rows_of(frames), [shards.path([("a", 0)])] * 10, tmp_path / "radar.zarr", Rights())
     export_store(tmp_path / "radar.zarr", tmp_path / "once.nc")  # libraries are loaded, caches filled
     tracemalloc.start()
     try:

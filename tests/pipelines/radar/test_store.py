@@ -23,6 +23,7 @@ from pipelines.radar.store import (
     frames_dataset,
     frames_digest,
     open_frames,
+    rows_of,
     shard_frames,
 )
 
@@ -212,7 +213,7 @@ def test_the_public_validator_passes_all_but_three_years(tmp_path):
     frames[3] = replace(frames[3], source="", sha256="")
     shards = Shards(tmp_path / "shards")
     shards.make([packed(frame.rain_rate) if frame.sha256 else None for frame in frames], [("a", 0)])
-    assemble(frames, [shards.path([("a", 0)])], tmp_path / "a.zarr", Rights("CC-BY-4.0"))
+    assemble(rows_of(frames), [shards.path([("a", 0)])], tmp_path / "a.zarr", Rights("CC-BY-4.0"))
     tool = Path(sys.executable).with_name("mlcast.validate_dataset")
     done = subprocess.run(
         [tool, "source_data", "radar_precipitation", tmp_path / "a.zarr"],
