@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from ruamel.yaml import YAML
@@ -18,6 +19,7 @@ from pipelines.common.login import read_login
 
 ROOT = Path(__file__).resolve().parents[1]
 PORTS = 4397, 5397, 4398  # of Prefect, MLflow and the page
+PATIENCE_S = 180.0
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -73,13 +75,18 @@ def serving(folder: Path) -> Iterator[httpx.Client]:
 
 
 def _ask(api: httpx.Client, method: str, path: str, **more: Any) -> Any:
-    """Ask Prefect's server; for a minute again while it says that it can't answer now, as Prefect's own client does."""
-    for _ in range(60):
-        answer = api.request(method, path, **more)
-        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            break
+    """Ask Prefect's server; again for `PATIENCE_S` while it can't answer, as its database may be locked a minute."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            answer = api.request(method, path, **more)
+        except httpx.TransportError:
+            if time.monotonic() > until:
+                raise
+        else:
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > until:
+                return answer.raise_for_status().json()
         time.sleep(1)
-    return answer.raise_for_status().json()
 
 
 def run_all(api: httpx.Client, flow: str, names: Sequence[str], **parameters: Any) -> dict[str, dict[str, Any]]:
@@ -87,7 +94,8 @@ def run_all(api: httpx.Client, flow: str, names: Sequence[str], **parameters: An
     runs = {}
     for name in names:
         deployment = _ask(api, "GET", f"/deployments/name/{flow}/{name}")
-        asked = {"parameters": deployment["parameters"] | parameters}
+        # One run, however often it is asked for.
+        asked = {"parameters": deployment["parameters"] | parameters, "idempotency_key": uuid4().hex}
         runs[name] = _ask(api, "POST", f"/deployments/{deployment['id']}/create_flow_run", json=asked)["id"]
     states = dict[str, dict[str, Any]]()
     while len(states) < len(runs):

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -247,3 +248,20 @@ def test_what_grows_is_found(capsys: pytest.CaptureFixture[str], grows: str, sho
     use.judge()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" SHORT")]
     assert [line.removeprefix("claim ").partition(":")[0] for line in lines] == short
+
+
+def test_a_server_that_hangs_or_cannot_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    serving, asked = import_module("serving"), list[httpx.Request]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) == 1:
+            raise httpx.ReadTimeout("timed out", request=request)
+        return httpx.Response(503 if len(asked) == 2 else 200, json={"id": 3})
+
+    with httpx.Client(base_url="http://prefect/api", transport=httpx.MockTransport(answer)) as api:
+        assert serving._ask(api, "GET", "/flow_runs/3") == {"id": 3} and len(asked) == 3
+        monkeypatch.setattr(serving, "PATIENCE_S", 0.0)
+        asked.clear()
+        with pytest.raises(httpx.ReadTimeout):
+            serving._ask(api, "GET", "/flow_runs/3")
