@@ -80,7 +80,8 @@ def prefect_server(folder: Path) -> Iterator[Path]:
 
 def make_older(database: Path, days: int = 1) -> None:
     """Make all that Prefect knows of runs older by so many days."""
-    columns = {"flow_run": ("start_time", "end_time"), "events": ("occurred",), "log": ("timestamp",)}
+    columns = {"flow_run": ("start_time", "end_time"), "log": ("timestamp",)}
+    columns |= dict.fromkeys(("events", "event_resources"), ("occurred",))
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         for table, times in columns.items():
             shifted = ", ".join(f"{one} = strftime('%Y-%m-%d %H:%M:%f000', {one}, '-{days} day')" for one in times)
