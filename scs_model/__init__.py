@@ -8,6 +8,8 @@ import torch
 if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 13):
     raise ImportError(f"scs_model wants torch 2.13 or later, and this is {torch.__version__}", name="scs_model")
 
+from scs_model.layers.scs import SCS
+from scs_model.layers.stack import Stack
 from scs_model.networks.encoder_forecaster import EncoderForecaster
 
-__all__ = ["EncoderForecaster"]
+__all__ = ["SCS", "EncoderForecaster", "Stack"]

@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "scs_model.stsgd": set(),
     "scs_model.layers": {"scs_model.stsgd"},
     "scs_model.networks": {"scs_model.stsgd", "scs_model.layers"},
-    "scs_model": {"scs_model.networks"},
+    "scs_model": {"scs_model.layers", "scs_model.networks"},
     "common": set(),
     "params": {"common"},
     "project": {"common"},

@@ -11,8 +11,7 @@ A layer takes a whole sequence, (T, B, C, H, W), and gives one.
 import torch
 from torch import nn
 
-from scs_model.layers.scs import SCS
-from scs_model.layers.stack import Stack
+from scs_model import SCS, Stack
 
 
 class NextFrame(nn.Module):
