@@ -78,12 +78,12 @@ def serve(
         try:
             held.enter_context(exclusive(logs / ".serve.lock", wait_s=0))
         except Unavailable:
-            raise UserError(f"{logs}: another `make serve` is at work here") from None
+            raise UserError(f"{logs}: another `python -m flows.serve` is at work here") from None
         services = Services(logs, environment)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: services.stopping.set())
         if left := services.take_over():
-            print(f"ended {left} processes of a `make serve` that was killed", flush=True)
+            print(f"ended {left} processes of a `python -m flows.serve` that was killed", flush=True)
         held.callback(services.end_flow_runs)
         check_port(of_prefect, "--prefect-port or PREFECT_PORT")
         check_port(of_page, "--page-port or PAGE_PORT")

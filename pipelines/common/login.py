@@ -18,7 +18,7 @@ from pipelines.common.stage import run
 FILE = Path("data/servers.env")
 USER = "scs"
 TEXT = """\
-# The login of the servers of `make serve` and `make ui`, for a shell: . {file}
+# The login of the servers of Prefect, MLflow and the page, for a shell: . {file}
 # Who can read this file may use them. Remove it for another password.
 export PREFECT_API_AUTH_STRING={user}:{password}
 export MLFLOW_TRACKING_USERNAME={user}

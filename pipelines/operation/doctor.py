@@ -111,11 +111,11 @@ def login() -> Iterator[Finding]:
         read_login(main_checkout())
         yield Finding("login", "ok", f"{path}, which its owner alone can read")
     else:
-        yield Finding("login", "note", "none yet: `make serve` and `make ui` make one")
+        yield Finding("login", "note", "none yet: `python -m flows.serve` makes one")
 
 
 def servers() -> Iterator[Finding]:
-    """Ask the servers of Prefect, MLflow and the page if they are well, where the environment or `make serve` has them.
+    """Ask the servers of Prefect, MLflow and the page if they are well, where the environment or flows.serve has them.
 
     The page's address has no variable by which it must be there: where nothing answers, that is a note.
     """
@@ -139,7 +139,7 @@ def servers() -> Iterator[Finding]:
             if os.environ.get(named):
                 yield Finding(name, "WRONG", f"{url}: {reason}", f"start it, or correct {named}")
             else:
-                yield Finding(name, "note", f"{url}: {reason}", "`make serve` starts it")
+                yield Finding(name, "note", f"{url}: {reason}", "`python -m flows.serve` starts it")
 
 
 def permissions(folders: set[Path]) -> Iterator[Finding]:
@@ -215,7 +215,10 @@ def newest_forecast(domain: Domain) -> Iterator[Finding]:
         yield Finding(f"{domain.name}: alarm {alarm['kind']}", "WRONG", words, "see docs/operations.md, alarms")
     if silent := silent_since(domain.out, np.datetime64("now"), domain.silent_minutes):
         yield Finding(
-            what, "WRONG" if latest["forecast"] else "note", silent, "`make serve` forecasts by the domain's cron"
+            what,
+            "WRONG" if latest["forecast"] else "note",
+            silent,
+            "`python -m flows.serve` forecasts by the domain's cron",
         )
     elif latest["forecast"]:
         yield Finding(what, "ok", f"of {latest['forecast']['reference_time']}, by {latest['forecast']['source']}")

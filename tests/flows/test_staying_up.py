@@ -49,7 +49,7 @@ def test_a_second_one_in_the_same_folder_is_told_so(served: Served) -> None:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     second = subprocess.run(command, cwd=served.folder, env=ours, capture_output=True, text=True, check=False)
     assert second.returncode == 1
-    assert second.stderr == f"error: {served.folder}/data/prefect: another `make serve` is at work here\n"
+    assert second.stderr == f"error: {served.folder}/data/prefect: another `python -m flows.serve` is at work here\n"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_a_killed_one_has_left_the_next_takes_over(tmp_path: Path) -> None:
     first.wait()
     assert left and left <= set(processes_of(mark)), "nobody has told them"
     second, said = serving()  # on the same ports
-    assert f"ended {len(left)} processes of a `make serve` that was killed" in said
+    assert f"ended {len(left)} processes of a `python -m flows.serve` that was killed" in said
     assert not left & set(processes_of(mark))
     second.send_signal(signal.SIGTERM)
     assert second.wait(120) == 0 and not processes_of(mark)

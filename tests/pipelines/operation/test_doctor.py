@@ -55,7 +55,7 @@ def test_servers_that_answer_and_one_that_does_not(monkeypatch: pytest.MonkeyPat
         *_, no_page = told(doctor.servers())
         server.shutdown()
     assert page == f"ok     page: {api.removesuffix('/api')} answers"
-    assert no_page.startswith("note   page: ") and no_page.endswith("; `make serve` starts it")
+    assert no_page.startswith("note   page: ") and no_page.endswith("; `python -m flows.serve` starts it")
     assert prefect == f"ok     Prefect: {api} answers"
     assert mlflow.startswith(f"WRONG  MLflow: {dead}: ")
     assert mlflow.endswith("Connection refused; start it, or correct MLFLOW_TRACKING_URI")
