@@ -49,6 +49,7 @@ def read_page(app: Sphinx, name: str, source: list[str]) -> None:
     """Take a page that lies above this folder from there, and let links between pages lead to those of the site."""
     above = ROOT / f"{name.upper()}.md"
     text = above.read_text(encoding="utf-8") if above.exists() else source[0]
+    text = re.sub(r"\]\(gallery/(\w+)\.py", r"](examples/\1.rst", text)
     source[0] = re.sub(r"\]\((?:\.\./|docs/)?(\w+)\.md", lambda link: f"]({link[1].lower()}.md", text)
 
 
