@@ -40,6 +40,8 @@ LIBRARIES = (
 AHEAD = 3  # tasks that a thread has waiting
 WAIT_S = 60.0  # for a scheduler and its workers
 LOCAL = "127.0.0.1"
+# What a worker asks itself for the dashboard 150 times a second takes it a fiftieth of a core, from which it decodes.
+SELDOM = {"distributed.worker.profile.interval": "100ms", "distributed.admin.tick.interval": "200ms"}
 
 _thread = local()
 
@@ -112,6 +114,7 @@ def open_cluster(address: str | None, count: int | None, threads: int | None) ->
         if address is None:
             security = Security.temporary()
             count = count or cores()
+            stack.enter_context(dask.config.set(SELDOM))
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=threads or 1,

@@ -1,7 +1,9 @@
 """The grid of a radar composite: a projection and the centres of its pixels."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,11 @@ class Grid:
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+    def __reduce__(self) -> tuple[Callable[..., "Grid"], tuple[str, bytes, bytes]]:
+        # With each header one comes to another process: there those alike are one, whose projection is read once.
+        x, y = (np.asarray(axis, np.float64).tobytes() for axis in (self.x, self.y))
+        return _unpickled, (self.crs.srs, x, y)
 
     @property
     def _key(self) -> tuple[float, ...]:
@@ -102,6 +109,11 @@ class Grid:
         """Return longitude and latitude of pixel centres, degrees, each of shape (H, W); of some, or of all."""
         to_wgs84 = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
         return to_wgs84.transform(*np.meshgrid(self.x[columns], self.y[rows]))
+
+
+@lru_cache(maxsize=16)
+def _unpickled(srs: str, x: bytes, y: bytes) -> Grid:
+    return Grid(pyproj.CRS(srs), np.frombuffer(x), np.frombuffer(y))
 
 
 def pixel_metres(grid: Grid) -> float:

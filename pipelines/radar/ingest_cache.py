@@ -54,6 +54,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
         self._database.execute(f"CREATE TABLE IF NOT EXISTS shards ({columns})")
         self._numbers: dict[tuple[str, bytes, bytes], int] = {}
         self._grids: dict[int, Grid] = {}
+        self._last: tuple[Grid, Grid] | tuple[None, None] = None, None
         for grid in self._database.execute("SELECT rowid, wkt, y, x FROM grids"):
             self._know(*grid)
 
@@ -81,7 +82,9 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
 
     def same_grid(self, header: Header) -> Header:
         """Return the header with the one object that stands for its grid: it is compared with others often."""
-        return replace(header, grid=self._grids[self._number(header.grid)])
+        if header.grid is not self._last[0]:  # as it comes from the process that read it
+            self._last = header.grid, self._grids[self._number(header.grid)]
+        return replace(header, grid=self._last[1])
 
     def _to_plain(self, record: list[FrameRecord] | Members) -> list[dict[str, Any]] | Members:
         return record if isinstance(record, dict) else [self._plain(one) for one in record]

@@ -1,5 +1,6 @@
 """Grids: axes by hand, longitude and latitude by pyproj's plain projection, refusals, differences in words."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -86,3 +87,18 @@ def test_pixels_in_metres() -> None:
     # 0.01° by 0.01° at 60° north: 1112 m by 556 m.
     degrees = grid("EPSG:4326", 0.01, 0.01, top=60.05)
     assert pixel_metres(degrees) == pytest.approx(np.sqrt(1111.9 * 555.97), rel=1e-3)
+
+
+def sent(grid: Grid) -> Grid:
+    return pickle.loads(pickle.dumps(grid))  # noqa: S301 - ours
+
+
+def test_pickled_it_is_the_same_and_those_alike_are_one():
+    grid = a_grid()
+    other, again, elsewhere = (sent(one) for one in (grid, a_grid(), a_grid(left=0.0)))
+    assert other == grid
+    assert other.crs.to_wkt() == grid.crs.to_wkt()
+    np.testing.assert_array_equal(other.x, grid.x)
+    np.testing.assert_array_equal(other.y, grid.y)
+    assert again is other
+    assert elsewhere.x[0] == 500.0
