@@ -305,5 +305,5 @@ def test_the_lock_has_all_that_extras_add() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
-    names = {name.partition("=")[0].partition("[")[0].lower().replace("-", "_") for name in wanted} - {"scs_nowcast"}
+    names = {re.split("[^\\w.-]", name)[0].lower().replace("-", "_") for name in wanted} - {"scs_nowcast"}
     assert [name for name in sorted(names) if f"\n{name}==" not in lock] == []
