@@ -201,7 +201,7 @@ def test_a_project_runs_and_sees_an_upgrade(project: Path) -> None:
 
     ours = "\n".join(path.read_text() for path in project.rglob("*") if path.is_file() and ".git" not in path.parts)
     assert not re.findall(r"make (?:serve|ui|demo)|(?<!scs-nowcast's )(?:docs/\w+\.md|pipelines/params)", ours)
-    assert "scs-nowcast's docs/operations.md" in ours
+    assert "see scs-nowcast's docs/operations.md" in ours and "nowcast's scs-nowcast's" not in ours
     assert "MLFLOW_DISABLE_TELEMETRY=true" in (project / "mlflow/server.env").read_text().split()
     dvc("repro", "simulate")
     assert (project / "scs.version").read_text() == f"{version}\n"
