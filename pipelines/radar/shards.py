@@ -78,16 +78,16 @@ def link_shards(shards: Sequence[Path], store: Path) -> None:
     A link takes two folders, and to make and remove these, thousands of them, takes longer than all else.
     """
     pixels = store / PIXELS
-    found = {str(pixels / str(number) / "0" / "0"): (shard, shard.stat()) for number, shard in enumerate(shards)}
+    top = os.fspath(pixels)
+    found = {f"{top}/{number}/0/0": (shard, shard.stat()) for number, shard in enumerate(shards)}
     wanted = {path: (shard, stat) for path, (shard, stat) in found.items() if stat.st_size}
-    there = (
-        {os.fspath(entry): entry.stat(follow_symlinks=False) for entry in entries(pixels)} if pixels.exists() else {}
-    )
+    files = (entry for entry in entries(pixels) if not isinstance(entry, Path))
+    there = {entry.path: entry.stat(follow_symlinks=False) for entry in files}
     good = {path for path, stat in there.items() if path in wanted and os.path.samestat(stat, wanted[path][1])}
     bad = {Path(path).relative_to(pixels).parts[0] for path in there.keys() - good}
-    for one in pixels.iterdir() if pixels.exists() else ():
-        link_path = str(one / "0" / "0")
-        if one.name in bad or link_path not in good:
+    for name in os.listdir(pixels) if pixels.exists() else ():  # noqa: PTH208 - there are thousands
+        link_path, one = f"{top}/{name}/0/0", pixels / name
+        if name in bad or link_path not in good:
             good.discard(link_path)
             shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
     for path in sorted(wanted.keys() - good):
