@@ -22,8 +22,11 @@ class FinishedShard:
         Of each frame: see `pipelines.radar.readers.header.Header`.
     clipped : int
         Pixels of all frames that were above the highest possible rain rate.
+    grid : int
+        Number of its frames' grid in the cache.
     files : mapping of str to str
-        Paths below the folder of files, with their signatures. None where one has frames in other shards as well.
+        Paths below the folder of files, with their signatures. None where one has frames in other shards as well, or
+        their grids differ, be it by a hair.
     """
 
     name: str
@@ -33,6 +36,7 @@ class FinishedShard:
     lines: Sequence[str]
     radars: Sequence[Mapping[str, bool]]
     clipped: int
+    grid: int
     files: Mapping[str, str]
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 import pyproj
 
 from pipelines.common.ingest_cache import IngestCache, key
+from pipelines.common.provenance import code_sha256
 from pipelines.radar.finished_shard import FinishedShard
 from pipelines.radar.grid import Grid
 from pipelines.radar.quality import Quality
@@ -50,6 +51,8 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
     def __init__(self, folder: Path, made_by: str) -> None:
         super().__init__(folder, made_by, self._to_plain, self._from_plain)
         self._database.execute("CREATE TABLE IF NOT EXISTS grids (wkt TEXT, y BLOB, x BLOB, UNIQUE (wkt, y, x))")
+        # More code makes the rows of a shard than decodes its frames.
+        self._rows_by = code_sha256("pipelines.radar.ingestion").encode()
         columns = "folder BLOB, first INTEGER, shard TEXT, PRIMARY KEY (folder, first)"
         self._database.execute(f"CREATE TABLE IF NOT EXISTS shards ({columns})")
         self._numbers: dict[tuple[str, bytes, bytes], int] = {}
@@ -59,8 +62,9 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
             self._know(*grid)
 
     def shards(self, source: Path) -> list[FinishedShard]:
-        """Return the finished shards of a folder of files, in order of time."""
-        found = self._database.execute("SELECT shard FROM shards WHERE folder = ? ORDER BY first", (key(source),))
+        """Return the finished shards of a folder of files, in order of time; none that other code has kept."""
+        folder = self._rows_by + key(source)
+        found = self._database.execute("SELECT shard FROM shards WHERE folder = ? ORDER BY first", (folder,))
         return [FinishedShard(**json.loads(shard)) for (shard,) in found]
 
     def keep_shards(self, source: Path, finished: Iterable[FinishedShard], but: Mapping[int, FinishedShard]) -> None:
@@ -68,7 +72,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
 
         Files of other folders are forgotten as well.
         """
-        folder = key(source)
+        folder = self._rows_by + key(source)
         new = {shard.seconds[0]: shard for shard in finished if shard.files and shard.seconds[0] not in but}
         rows = [(folder, first, json.dumps(vars(shard))) for first, shard in new.items()]
         with self.transaction():
@@ -76,14 +80,14 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
             gone = [row for row in there if row[0] != folder or (row[1] not in but and row[1] not in new)]
             self._database.executemany("DELETE FROM shards WHERE folder = ? AND first = ?", gone)
             self._database.executemany("REPLACE INTO shards VALUES (?, ?, ?)", rows)
-        inside = os.path.join(folder, b"")  # noqa: PTH118 - bytes
+        inside = os.path.join(key(source), b"")  # noqa: PTH118 - bytes
         names = os.fsencode("\0".join(name for shard in but.values() for name in shard.files)).split(b"\0")
         self.forget_others(inside + name for name in names)
 
     def same_grid(self, header: Header) -> Header:
         """Return the header with the one object that stands for its grid: it is compared with others often."""
         if header.grid is not self._last[0]:  # as it comes from the process that read it
-            self._last = header.grid, self._grids[self._number(header.grid)]
+            self._last = header.grid, self._grids[self.number(header.grid)]
         return replace(header, grid=self._last[1])
 
     def _to_plain(self, record: list[FrameRecord] | Members) -> list[dict[str, Any]] | Members:
@@ -97,7 +101,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
         self._grids[number] = Grid(pyproj.CRS.from_wkt(wkt), np.frombuffer(x), np.frombuffer(y))
         self._numbers[wkt, y, x] = number
 
-    def _number(self, grid: Grid) -> int:
+    def number(self, grid: Grid) -> int:
         """Return the number of a grid in the table; it is put there if it is new."""
         for number, known in self._grids.items():
             if known is grid:
@@ -113,7 +117,7 @@ class FrameCache(IngestCache[list[FrameRecord] | Members]):
     def _plain(self, record: FrameRecord) -> dict[str, Any]:
         header = record.header
         return {
-            "header": [str(header.time), header.time_is, header.interval_s, header.unit, self._number(header.grid)],
+            "header": [str(header.time), header.time_is, header.interval_s, header.unit, self.number(header.grid)],
             "radars": header.radars,
             "sha256": record.sha256,
             "pixels": record.pixels,

@@ -69,12 +69,12 @@ class Ingestion:
             for shard in self.cache.shards(self.source):
                 if shard.name in there and all(now.get(folder + name) == was for name, was in shard.files.items()):
                     self.passed[shard.seconds[0]] = shard
-        passed = {folder + name for shard in self.passed.values() for name in shard.files}
         if self.passed:
-            # The first is looked into all the same: what it is of, the others are.
+            # The first is looked into all the same: what it is of, the others are, to the last digit of the grid.
             first = self.passed.pop(min(self.passed))
             self.first = self.source / next(iter(first.files)), 0
-            passed -= {folder + name for name in first.files}
+            self.passed = {second: shard for second, shard in self.passed.items() if shard.grid == first.grid}
+        passed = {folder + name for shard in self.passed.values() for name in shard.files}
         return [Path(entry) for entry in found if os.fspath(entry) not in passed]
 
     def read_headers(self, files: list[Path]) -> None:
@@ -260,7 +260,9 @@ class Ingestion:
         headers = iter([self.header(ref) for ref in taken])
         in_rows = [next(headers) if row else None for row in rows]
         qualities = [quality for ref in taken if (quality := self[ref].quality)]
+        grids = {self.cache.number(self[ref].header.grid) for ref in taken}
         alone = all(len(self.records[path]) == 1 and self.archives.isdisjoint(path.parents) for path, _ in taken)
+        to_pass = taken if alone and len(grids) == 1 else []
         return FinishedShard(
             self.shards.path(self._sources(rows)).name,
             times.astype(int).tolist(),
@@ -272,7 +274,8 @@ class Ingestion:
             ],
             [self[ref].header.radars for ref in taken],
             sum(quality.clipped for quality in qualities),
-            {str(path.relative_to(self.source)): self.cache.signature(path) for path, _ in taken} if alone else {},
+            min(grids),
+            {str(path.relative_to(self.source)): self.cache.signature(path) for path, _ in to_pass},
         )
 
     def _sources(self, rows: list[list[FrameRef]]) -> list[Source | None]:

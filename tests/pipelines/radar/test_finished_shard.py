@@ -13,8 +13,9 @@ import pytest
 from ingested import Result, archive, at, pixels
 from radar_files import cf_dataset, name_of, write_odim
 
+from pipelines.common import provenance
 from pipelines.common.ingest_cache import IngestCache
-from pipelines.radar import shard_task, store
+from pipelines.radar import ingestion, shard_task, store
 
 COUNT, SIZE, LATE = 20, 4, 9  # frames, of a shard, and the one that isn't there
 
@@ -118,6 +119,33 @@ def test_it_ends_as_a_run_that_knows_nothing(tmp_path: Path, source: Path, looke
     assert result.bytes == fresh.bytes
     assert result.table.read_bytes() == fresh.table.read_bytes()
     assert result.quality.read_bytes() == fresh.quality.read_bytes()
+
+
+def test_code_that_says_it_otherwise_says_it_of_all_and_decodes_nothing(
+    tmp_path: Path, source: Path, looked_into: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, digest, line = Result(tmp_path).run(source), provenance.sha256, ingestion.quality_line
+    edited = {"quality_table.py": "another"}
+    monkeypatch.setattr(provenance, "sha256", lambda path: edited.get(path.name) or digest(path))
+    monkeypatch.setattr(ingestion, "quality_line", lambda *row: line(*row) + "0")
+    fresh = Result(tmp_path / "fresh").run(source)
+    looked_into.clear()
+    monkeypatch.setattr(shard_task, "decode_packed", crashes)
+    result.run(source)
+    assert {name_of(at(i)) for i in ALL} <= set(looked_into)
+    assert result.quality.read_bytes() == fresh.quality.read_bytes()
+
+
+def test_grids_a_hair_apart_are_compared_with_the_first(tmp_path: Path, source: Path) -> None:
+    for i in ALL - FIRST:
+        write_odim(file(source, i), pixels(i), at(i), left=80.0)  # metres, of a pixel of 1000
+    result = Result(tmp_path).run(source)
+    write_odim(source / name_of(at(-SIZE)), pixels(99), at(-SIZE), left=-80.0)  # alike to those of FIRST alone
+    fresh = Result(tmp_path / "fresh").run(source)
+    result.run(source)
+    assert fresh.times == [at(i) for i in sorted(ALL - FIRST)]
+    assert result.times == fresh.times
+    assert result.bytes == fresh.bytes
 
 
 def test_files_of_many_frames_are_in_many_shards(tmp_path: Path, source: Path) -> None:
