@@ -28,7 +28,7 @@ from pipelines.radar.ingest_cache import FrameCache
 from pipelines.radar.ingestion import Ingestion
 from pipelines.radar.quality_table import radars_out, write_quality
 from pipelines.radar.readers.read import radar_files
-from pipelines.radar.shards import Shards, assemble, link_shards
+from pipelines.radar.shards import Shards, assemble, link_shards, pixels_inside
 from pipelines.radar.store import Rows
 
 # What is kept from one run to the next was made by these.
@@ -117,7 +117,7 @@ def ingest_radar(
             assemble(rows, paths, temporary, Rights(params.license, params.attribution), replaced)
         write_quality(lines, radars_out(radars), quality)
         cache.keep_shards(source, finished, but=ingestion.passed)
-        if replaced.exists():
+        if replaced.exists() and pixels_inside(replaced):
             link_shards(paths, replaced)  # for the next run; and what is in no store any more is gone
         ingestion.shards.remove_all_but(set(paths))
     times = np.array([second for shard in finished for second in shard.times], "datetime64[s]")

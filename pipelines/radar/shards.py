@@ -95,6 +95,11 @@ def link_shards(shards: Sequence[Path], store: Path) -> None:
         link(wanted[path][0], Path(path))
 
 
+def pixels_inside(store: Path) -> bool:
+    """Return whether a store's pixels are in its own folder, no link having put them elsewhere."""
+    return (store / PIXELS).resolve() == store.resolve() / PIXELS
+
+
 def assemble(rows: Rows, shards: Sequence[Path], store: Path, rights: Rights, replaced: Path | None = None) -> None:
     """Write the store of some rows, whose pixels are in ``shards``; ``store`` must not be there yet.
 
@@ -102,7 +107,7 @@ def assemble(rows: Rows, shards: Sequence[Path], store: Path, rights: Rights, re
     The links of a store that was ``replaced``, if any, are moved into it, so that those alone are made that are new.
     """
     frames_outline(rows, rights).to_zarr(store, mode="w-", zarr_format=3, consolidated=False, compute=False)
-    if replaced is not None and (replaced / PIXELS).is_dir():
+    if replaced is not None and (replaced / PIXELS).is_dir() and pixels_inside(replaced):
         (replaced / PIXELS).rename(store / PIXELS)
     link_shards(shards, store)
     missing = missing_times(rows.time)

@@ -213,3 +213,17 @@ def test_a_shard_that_is_gone_is_made_again(tmp_path: Path, source: Path) -> Non
     gone.unlink()
     assert result.run(source).bytes == made
     assert gone.exists()
+
+
+def test_pixels_that_a_link_has_put_elsewhere_are_left_as_they_are(tmp_path: Path, source: Path) -> None:
+    result = Result(tmp_path).run(source)
+    shards, elsewhere = result.store / "rainfall_flux" / "c", tmp_path / "elsewhere"
+    shards.rename(elsewhere)
+    shards.symlink_to(elsewhere)
+    (elsewhere / "another").write_bytes(b"another's")
+    there = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    for i in (COUNT, COUNT + 1):  # the second would take the links of what the first has replaced
+        add(source, at(i), i)
+        result.run(source)
+        assert not shards.is_symlink()
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == there
