@@ -162,7 +162,9 @@ def test_a_run_is_crashed_only_when_its_process_is_gone_and_it_was_this_workers(
     deployment = client.read_deployment_by_name("verify/worked").id
 
     def taken(by: str | None, state: State) -> FlowRun:
-        run = client.create_flow_run_from_deployment(deployment, state=state, parameters={"domain": "worked"})
+        of_its_own = datetime.now(UTC).isoformat()  # or the worker that is there would skip it for a later one
+        parameters = {"domain": "worked", "now": of_its_own}
+        run = client.create_flow_run_from_deployment(deployment, state=state, parameters=parameters)
         if by:
             client.request("PATCH", "/flow_runs/{id}/labels", path_params={"id": run.id}, json={WORKER: by})
         return run
