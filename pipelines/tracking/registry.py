@@ -155,8 +155,10 @@ class RegisteredModel:
             params = ParamSchema([ParamSpec(name, "long", default) for name, default in self.params.items()])
         with TemporaryDirectory() as code:
             for package in ("pipelines", "scs_model"):
-                # Not the network that the package brings along: a version has its own.
-                copytree(CODE / package, Path(code, package), ignore=ignore_patterns("shipped", "__pycache__"))
+                # Not the network that the package brings along: a version has its own. A link leads into mlflow/, which
+                # may have been lost.
+                ignored = ignore_patterns("shipped", "__pycache__")
+                copytree(CODE / package, Path(code, package), ignore=ignored, ignore_dangling_symlinks=True)
             mlflow.pyfunc.log_model(
                 name="model",
                 loader_module=self.loader,
