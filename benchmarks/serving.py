@@ -55,7 +55,10 @@ def register(folder: Path) -> None:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[httpx.Client]:
-    """Serve the present folder, ``folder``, while the block runs; yield a client of Prefect's API."""
+    """Serve the present folder, ``folder``, while the block runs; yield a client of Prefect's API.
+
+    Nothing is forecast or verified by the clock, which isn't the one of simulated frames.
+    """
     login = read_login(folder)
     ours = os.environ | {"PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "2"}
     names_of_ports = "--prefect-port", "--mlflow-port", "--page-port"
@@ -69,6 +72,8 @@ def serving(folder: Path) -> Iterator[httpx.Client]:
             threading.Thread(target=serve.stdout.read, daemon=True).start()
             user, password = login["PREFECT_API_AUTH_STRING"].split(":")
             with httpx.Client(base_url=f"http://127.0.0.1:{PORTS[0]}/api", auth=(user, password), timeout=60) as api:
+                for deployment in _ask(api, "POST", "/deployments/filter", json={}):
+                    _ask(api, "POST", f"/deployments/{deployment['id']}/pause_deployment")
                 yield api
         finally:
             serve.send_signal(signal.SIGINT)
