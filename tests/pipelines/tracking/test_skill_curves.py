@@ -1,3 +1,5 @@
+"""The curves of skill in MLflow, a run for each model that forecast."""
+
 from pathlib import Path
 
 import mlflow
