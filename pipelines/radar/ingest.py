@@ -30,6 +30,7 @@ from pipelines.radar.quality_table import radars_out, write_quality
 from pipelines.radar.readers.read import radar_files
 from pipelines.radar.shards import Shards, assemble, link_shards, pixels_inside
 from pipelines.radar.store import Rows
+from pipelines.radar.unchanged_shards import unchanged_shards
 
 # What is kept from one run to the next was made by these.
 LIBRARIES = ("h5py", "numpy", "pillow", "pyproj", "rasterio", "xarray", "zarr")
@@ -97,9 +98,10 @@ def ingest_radar(
         closing(FrameCache(work, made_by)) as cache,
         progress_bars() as progress,
     ):
-        ingestion = Ingestion(source, cache, Shards(work / "shards"), params, archive, strict, progress, executor)
-        rest = ingestion.pass_by(list(entries(source)))
-        ingestion.read_headers(radar_files(source, stores=True, among=rest))
+        shards, found = Shards(work / "shards"), list(entries(source))
+        unchanged = unchanged_shards(found, source, cache, shards.names())
+        ingestion = Ingestion(source, unchanged, cache, shards, params, archive, strict, progress, executor)
+        ingestion.read_headers(radar_files(source, stores=True, among=unchanged.others(found)))
         ingestion.keep_one_kind()
         finished = list(ingestion.finished_shards())
         write_quarantine(ingestion.rejected, quarantine)
@@ -111,15 +113,15 @@ def ingest_radar(
             for name in ("seconds", "sources", "sha256", "lines", "radars")
         )
         rows = Rows(ingestion.first_header(), np.array(seconds, "datetime64[s]"), sources, sha256)
-        paths = [ingestion.shards.folder / shard.name for shard in finished]
+        paths = [shards.folder / shard.name for shard in finished]
         replaced = work / "replaced"
         with atomic_path(store, durable=False, replaced=replaced) as temporary:  # assembling forces it to the disk
             assemble(rows, paths, temporary, Rights(params.license, params.attribution), replaced)
         write_quality(lines, radars_out(radars), quality)
-        cache.keep_shards(source, finished, but=ingestion.passed)
+        cache.keep_shards(source, finished, but=unchanged.shards)
         if replaced.exists() and pixels_inside(replaced):
             link_shards(paths, replaced)  # for the next run; and what is in no store any more is gone
-        ingestion.shards.remove_all_but(set(paths))
+        shards.remove_all_but(set(paths))
     times = np.array([second for shard in finished for second in shard.times], "datetime64[s]")
     clipped = sum(shard.clipped for shard in finished)
     print(

@@ -3,7 +3,6 @@
 Shards of an earlier run whose files haven't changed are passed by as a whole, unless what is new has to do with them.
 """
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,6 @@ from rich.progress import Progress
 from pipelines.common.errors import UnreadableFile
 from pipelines.common.executor import Executor
 from pipelines.common.files import as_text, no_file_inside
-from pipelines.common.ingest_cache import signatures
 from pipelines.common.workers import Failure
 from pipelines.params.radar import FileHints, IngestRadar
 from pipelines.radar.decoding import survey
@@ -26,12 +24,13 @@ from pipelines.radar.frame import FrameHeader
 from pipelines.radar.grid import Grid
 from pipelines.radar.ingest_cache import FrameCache, FrameRecord
 from pipelines.radar.quality_table import quality_line
-from pipelines.radar.readers.archive_file import ZARR_MARKS, Members
+from pipelines.radar.readers.archive_file import Members
 from pipelines.radar.readers.header import Header
 from pipelines.radar.regridding import target_grid
 from pipelines.radar.shard_task import Candidate, Decoded, FrameRef, make_shard
 from pipelines.radar.shards import Shards, Source
 from pipelines.radar.store import shard_frames
+from pipelines.radar.unchanged_shards import UnchangedShards
 
 AT_ONCE = 2  # shards that are made here at once: one is written while the next one's frames are decoded
 BATCH = 16  # headers that a worker reads at once: to send a file takes longer than to read its header
@@ -43,6 +42,7 @@ class Ingestion:
     """What a run knows: records by file, the frames that are still in play, and reasons by the names of the others."""
 
     source: Path
+    unchanged: UnchangedShards
     cache: FrameCache
     shards: Shards
     params: IngestRadar
@@ -56,26 +56,7 @@ class Ingestion:
     good: set[FrameRef] = field(default_factory=set)
     rejected: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
-    passed: dict[int, FinishedShard] = field(default_factory=dict)  # by their first second
-    first: FrameRef | None = None  # of the kind that they are of
     unsaved: Counter[Path] = field(default_factory=Counter)  # frames by file whose records aren't in the cache yet
-
-    def pass_by(self, found: list[os.DirEntry[str] | Path]) -> list[Path]:
-        """Pass by the files of shards that are finished, where none has changed since; return all others."""
-        now, there = signatures(found), self.shards.names()
-        folder = os.path.join(self.source, "")  # noqa: PTH118 - as it is found
-        # Files of a Zarr store are none by themselves, and there may be a new one around others.
-        if {entry.name for entry in found}.isdisjoint(ZARR_MARKS):
-            for shard in self.cache.shards(self.source):
-                if shard.name in there and all(now.get(folder + name) == was for name, was in shard.files.items()):
-                    self.passed[shard.seconds[0]] = shard
-        if self.passed:
-            # The first is looked into all the same: what it is of, the others are, to the last digit of the grid.
-            first = self.passed.pop(min(self.passed))
-            self.first = self.source / next(iter(first.files)), 0
-            self.passed = {second: shard for second, shard in self.passed.items() if shard.grid == first.grid}
-        passed = {folder + name for shard in self.passed.values() for name in shard.files}
-        return [Path(entry) for entry in found if os.fspath(entry) not in passed]
 
     def read_headers(self, files: list[Path]) -> None:
         """Find the frames of each file, and of each member of an archive: by what is known of it, or else in it."""
@@ -118,11 +99,11 @@ class Ingestion:
                     kinds.append(header)
             kind_of[ref] = known[same]
         counts = Counter(kind_of.values())
-        if self.passed and self.first in kind_of:
-            counts[kind_of[self.first]] += sum(len(shard.times) for shard in self.passed.values())
+        if self.unchanged and self.unchanged.kind in kind_of:
+            counts[kind_of[self.unchanged.kind]] += len(self.unchanged.times)
         most = counts.most_common(1)[0][0] if kinds else 0
-        if self.passed and (self.first not in kind_of or kind_of[self.first] != most):
-            self._look_into(list(self.passed))
+        if self.unchanged and (self.unchanged.kind not in kind_of or kind_of[self.unchanged.kind] != most):
+            self.read_headers(self.unchanged.give_up(list(self.unchanged.shards)))
             self.keep_one_kind()
             return
         for ref, kind in kind_of.items():
@@ -142,13 +123,12 @@ class Ingestion:
             for ref in refs:
                 of_time[self[ref].header.time].append(ref)
             size = shard_frames(self.grid(refs[0]).shape)
-            passed = [second for shard in self.passed.values() for second in shard.times]
-            every = np.union1d(np.array(list(of_time)), np.array(passed, "datetime64[s]"))
+            every = np.union1d(np.array(list(of_time)), np.array(self.unchanged.times, "datetime64[s]"))
             rows_of = {int(times[0].astype(int)): times for times in rows_of_shards(every, size)}
-            mixed = self._mixed(rows_of, list(of_time))
+            mixed = self.unchanged.mixed(rows_of, list(of_time))
             if not mixed:
                 break
-            self._look_into(mixed)
+            self.read_headers(self.unchanged.give_up(mixed))
             self.keep_one_kind()
         bar = self.progress.add_task("read frames", total=len(refs))
         for ref in refs:
@@ -157,7 +137,7 @@ class Ingestion:
         rows = {
             first: [[ref for ref in of_time.get(time, []) if ref in self.good] for time in times]
             for first, times in rows_of.items()
-            if first not in self.passed
+            if first not in self.unchanged.shards
         }
         there = self.shards.names()
         known = {first: self._finished(of_shard, there) for first, of_shard in rows.items()}
@@ -174,8 +154,8 @@ class Ingestion:
         )
         made = self.executor.map(make_shard, tasks, at_once=AT_ONCE)
         for first, times in rows_of.items():
-            if first in self.passed:
-                yield self.passed[first]
+            if first in self.unchanged.shards:
+                yield self.unchanged.shards[first]
                 continue
             of_shard = rows[first]
             if known[first] is None:
@@ -192,7 +172,7 @@ class Ingestion:
 
     def first_header(self) -> FrameHeader:
         """Return the header of the store's first frame; of one like it where none but those passed by is left."""
-        ref = next(iter(self._in_order()), self.first)
+        ref = next(iter(self._in_order()), self.unchanged.kind)
         assert ref is not None
         return self.header(ref)
 
@@ -238,21 +218,6 @@ class Ingestion:
         refs = sorted(self.good, key=lambda ref: (ref[0].parts, ref[1]))
         times = np.array([self[ref].header.time for ref in refs], "datetime64[s]")
         return [refs[i] for i in np.argsort(times, kind="stable")]
-
-    def _look_into(self, firsts: list[int]) -> None:
-        """Read the headers of files that were passed by, those of shards with these first seconds."""
-        shards = [self.passed.pop(first) for first in firsts]
-        self.read_headers(sorted(self.source / name for shard in shards for name in shard.files))
-
-    def _mixed(self, rows_of: dict[int, NDArray[np.datetime64]], times: list[np.datetime64]) -> list[int]:
-        """Return which of the shards passed by are none any more, or have one of ``times``, by their first seconds."""
-        if not self.passed:
-            return []
-        firsts = np.array(list(rows_of))
-        touched = set(firsts[np.searchsorted(firsts, np.array(times).astype(int), "right") - 1].tolist())
-        same = (first for first in rows_of.keys() & self.passed.keys() if first not in touched)
-        stay = {first for first in same if rows_of[first].astype(int).tolist() == self.passed[first].seconds}
-        return [first for first in self.passed if first not in stay]
 
     def _shard(self, times: NDArray[np.datetime64], rows: list[list[FrameRef]]) -> FinishedShard:
         """Return what the store has of a shard; of each row the first frame is taken."""
