@@ -22,7 +22,7 @@ from pipelines.common.errors import Unavailable, UserError, one_line
 from pipelines.common.files import exclusive
 from pipelines.common.text import printable
 from pipelines.nowcast.specification import NAME
-from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, read_ledger
+from pipelines.operation.ledger import BESIDE, LEDGER, MEMBERS, PROBABILITIES, read_ledger
 from pipelines.operation.live_store import LiveStore
 from pipelines.operation.products.published import published_times, silent_since
 from pipelines.operation.reliability import drift
@@ -52,7 +52,7 @@ def score(domain: Domain, thresholds: list[float], now: np.datetime64) -> tuple[
 def track(domain: Domain) -> int:
     """Log rolling skill of the cycles of the last days that MLflow hasn't got yet; return how many points."""
     days = np.timedelta64(domain.skill_days, "D")
-    own, *beside = (_last(domain.out, 2 * days, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS))
+    own, *beside = (_last(domain.out, 2 * days, kind) for kind in (LEDGER, *BESIDE))
     own, logged = counted(own), 0
     if own.empty:
         return 0

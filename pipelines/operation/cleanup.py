@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.operation.inbox import Inbox
-from pipelines.operation.ledger import MEMBERS, PROBABILITIES, ledger_file
+from pipelines.operation.ledger import BESIDE, ledger_file
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.published import published_times
 from pipelines.params.operation import Domain
@@ -76,7 +76,7 @@ def _ledger_days(domain: Domain, published: list[np.datetime64]) -> int:
     of_oldest = ledger_file(domain.out, oldest).parent
     old = [day for day in of_oldest.parent.glob("date=*") if day.name < of_oldest.name]
     for day in old:
-        for kind in (PROBABILITIES, MEMBERS):  # first what is beside it
+        for kind in BESIDE:  # first what is beside it
             shutil.rmtree(domain.out / kind / day.name, ignore_errors=True)
         shutil.rmtree(day)
     return len(old)

@@ -21,6 +21,9 @@ And ``OUT/ledger_members`` of cycles with members: the same sums of the shares o
 persistence, for each ``quantity``: ``rainfall_amount_30min`` and ``_60min``, pixels counting; ``region_rainfall_flux``,
 ``region_rainfall_amount_30min`` and ``_60min``, areas counting. ``threshold`` is mm/h or mm, ``minutes`` the end of the
 period. A row with a ``gap`` is of areas that nobody knows any more.
+
+And ``OUT/ledger_ensembles`` of cycles that kept their members: the sums of
+:func:`pipelines.operation.verify_ensemble.score_issued_members`, of what was issued alone.
 """
 
 from collections.abc import Mapping
@@ -38,7 +41,9 @@ from pipelines.common.format_version import FORMAT_VERSION, check_format
 from pipelines.operation.products.names import stamp
 
 LEDGER, PROBABILITIES, MEMBERS = "ledger", "ledger_probabilities", "ledger_members"
-FORMATS = {LEDGER: 1, PROBABILITIES: 1, MEMBERS: 1}  # versions of what is described above, in each file's metadata
+ENSEMBLES = "ledger_ensembles"
+BESIDE = PROBABILITIES, MEMBERS, ENSEMBLES
+FORMATS = dict.fromkeys((LEDGER, *BESIDE), 1)  # versions of what is described above, in each file's metadata
 COLUMNS = [
     *("domain", "reference_time", "valid_time", "model_name", "model_version", "method", "fallback"),
     *("forecaster", "gap", "scored", "minutes", "threshold"),
@@ -81,7 +86,7 @@ def read_ledger(
 ) -> pd.DataFrame:
     """Read the rows of cycles of ``since`` < reference time <= ``until`` (UTC; open where None), in their order.
 
-    Of the ledger, or of `PROBABILITIES` or `MEMBERS`. Empty, without columns, where nothing has been verified yet.
+    Of the ledger, or of one of `BESIDE` it. Empty, without columns, where nothing has been verified yet.
 
     Raises
     ------

@@ -7,11 +7,14 @@ import pandas as pd
 
 from pipelines.nowcast.scores import CLIMATOLOGY
 from pipelines.operation.verify import FORECASTERS, ISSUED, MODEL
+from pipelines.operation.verify_ensemble import with_ranks
 from pipelines.operation.verify_probabilities import QUANTITY
+from pipelines.verification.ensembles import ensemble_scores
 from pipelines.verification.probabilities import crps, probability_headline, probability_scores
 from pipelines.verification.scoring import mean_of, scores_of
 
 SHOWN = ["csi", "pod", "far", "bias", "fss_8km", "mae"]
+OF_MEMBERS = ["spread_error", "outliers", "rapsd_ratio_8km"]
 CYCLES = 6  # closed cycles of a model before its skill is told of in an alarm
 
 
@@ -82,6 +85,28 @@ def member_crps(members: pd.DataFrame | None) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index, columns=["crps", "crps_fair"])
 
 
+def ensemble_skill(ensembles: pd.DataFrame | None) -> pd.DataFrame:
+    """Scores of the members that forecasts of each model version kept, in a ledger of them.
+
+    Returns
+    -------
+    DataFrame
+        Index (model_name, model_version, method, members, minutes); columns cycles and `OF_MEMBERS`, pooled over
+        cycles of as many members, see :func:`pipelines.verification.ensembles.ensemble_scores`.
+    """
+    index, tables = [*MODEL, "members", "minutes"], list[pd.DataFrame]()
+    if ensembles is not None and not ensembles.empty:
+        for key, sums in counted(ensembles).groupby(index[:-1]):
+            of_rate = sums[sums["threshold"] == sums["threshold"].min()]  # these are the same at all
+            scores = ensemble_scores(with_ranks(of_rate)).droplevel("threshold")
+            cycles = of_rate.groupby("minutes")["reference_time"].nunique().rename("cycles")
+            table = scores[OF_MEMBERS].join(cycles).reset_index().assign(**dict(zip(index, key, strict=False)))
+            tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=[*index, "cycles", *OF_MEMBERS]).set_index(index)
+    return pd.concat(tables).set_index(index)[["cycles", *OF_MEMBERS]]
+
+
 def of_forecasters(
     probabilities: pd.DataFrame | None,
 ) -> Iterator[tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame | None]]:
@@ -126,10 +151,12 @@ def headlines(
     model: tuple[str, str, str],
     probabilities: pd.DataFrame | None = None,
     members: pd.DataFrame | None = None,
+    ensembles: pd.DataFrame | None = None,
 ) -> dict[str, float]:
     """Scores of one model's cycles by name, as MLflow's metrics: such as ``issued_csi``, and ``cycles``.
 
-    Of what members told, such as ``issued_crps_rainfall_amount_60min``.
+    Of what members told, such as ``issued_crps_rainfall_amount_60min``; of themselves, such as
+    ``issued_spread_error_60min``, of the number of members that most cycles had.
     """
     tables = skill(ledger), probability_skill(probabilities)
     scores = {"cycles": float(tables[0].loc[(*model, ISSUED), "cycles"])}
@@ -139,4 +166,11 @@ def headlines(
     if model in of_members.index:
         named = of_members.loc[model].stack().items()
         scores |= {f"{name}_{score}_{quantity}": float(value) for (name, quantity, score), value in named}
+    of_ensemble = ensemble_skill(ensembles)
+    if model in of_ensemble.index:
+        by_lead = of_ensemble.loc[model]
+        by_lead = by_lead.loc[by_lead["cycles"].groupby("members").max().idxmax()][OF_MEMBERS]
+        scores |= {f"{ISSUED}_{name}": float(value) for name, value in by_lead.mean().items()}
+        for minutes in by_lead.index.intersection([30.0, 60.0]):
+            scores |= {f"{ISSUED}_{name}_{minutes:g}min": float(value) for name, value in by_lead.loc[minutes].items()}
     return scores

@@ -8,12 +8,14 @@ import pandas as pd
 
 from pipelines.common.errors import UserError
 from pipelines.common.markdown import table_head, table_row
-from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, read_ledger
+from pipelines.operation.ledger import BESIDE, LEDGER, read_ledger
 from pipelines.operation.products.published import published_times
 from pipelines.operation.reliability import reliability
 from pipelines.operation.skill import (
+    OF_MEMBERS,
     SHOWN,
     counted,
+    ensemble_skill,
     member_crps,
     of_forecasters,
     probability_skill,
@@ -26,11 +28,19 @@ from pipelines.verification.scoring import mean_of, scores_of
 
 DAY = np.timedelta64(1, "D")
 OF_A_CYCLE = ["csi", "fss_8km", "mae"]
+HEADS = {
+    "bias": "bias",
+    "fss_8km": "FSS 8 km",
+    "spread_error": "spread / error",
+    "outliers": "outliers",
+    "rapsd_ratio_8km": "RAPSD at 8 km",
+}
 HOW = (
     "Scores are pooled over the cycles, then the mean over thresholds and lead times at which such rain was observed; "
     "MAE and CRPS in mm/h. All on the same pixels: observed at the valid time and known to each. nan: no such rain. "
     "A forecaster without probabilities says 0 or 1; Brier skill is against the climatology that the model knows. "
-    "Reliability: what came of what was said to be unlikely (below 50 %) and likely; of the odds of the two 1 is best."
+    "Reliability: what came of what was said to be unlikely (below 50 %) and likely; of the odds of the two 1 is best. "
+    "Of members 1 is best in each."
 )
 
 
@@ -48,7 +58,7 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
     """
     published = _published(out, day)
     newest = published[-1]
-    ledger, probabilities, members = _ledgers(out, newest, days)
+    ledger, probabilities, members, ensembles = _ledgers(out, newest, days)
     own = counted(ledger)
     lines = [f"Rolling skill, the last {days} days up to {newest} UTC:", ""]
     lines += table_head("model", "version", "method", "forecaster", "cycles", *map(_head, SHOWN))
@@ -80,7 +90,7 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
             for score, by_lead in rows.items():
                 values = by_lead.mean(), *by_lead.reindex(leads)
                 lines.append(table_row(*model, score, name, *(f"{value:.3f}" for value in values)))
-    lines += [*_of_members(members), *_reliability(probabilities, members)]
+    lines += [*_of_members(members), *_of_ensembles(ensembles), *_reliability(probabilities, members)]
     date = newest.astype("datetime64[D]") if day is None else day
     lines += ["", f"Cycles of {date}; scores are {', '.join(FORECASTERS)}:", ""]
     lines += table_head("cycle, UTC", "made by", "lead times", "gaps", *map(_head, OF_A_CYCLE))
@@ -97,12 +107,13 @@ def skill_table(out: Path, days: int, day: np.datetime64 | None = None) -> str:
 def skill_records(out: Path, days: int, day: np.datetime64 | None = None) -> dict[str, Any]:
     """Return the scores of :func:`skill_table`, of the same parameters, as records by kind."""
     newest = _published(out, day)[-1]
-    ledger, probabilities, members = _ledgers(out, newest, days)
+    ledger, probabilities, members, ensembles = _ledgers(out, newest, days)
     tables = {
         "skill": skill(ledger),
         "skill_by_lead": skill_by_lead(counted(ledger)) if not ledger.empty else pd.DataFrame(),
         "probabilities": probability_skill(probabilities),
         "members": member_crps(members),
+        "ensembles": ensemble_skill(ensembles),
     }
     records = {kind: table.reset_index().to_dict("records") if len(table) else [] for kind, table in tables.items()}
     return {"newest": newest, "days": days} | records
@@ -117,7 +128,7 @@ def _published(out: Path, day: np.datetime64 | None) -> list[np.datetime64]:
 
 def _ledgers(out: Path, newest: np.datetime64, days: int) -> list[pd.DataFrame]:
     since = newest - np.timedelta64(days, "D")
-    return [read_ledger(out, since, newest, kind) for kind in (LEDGER, PROBABILITIES, MEMBERS)]
+    return [read_ledger(out, since, newest, kind) for kind in (LEDGER, *BESIDE)]
 
 
 def _of_members(members: pd.DataFrame) -> list[str]:
@@ -128,6 +139,20 @@ def _of_members(members: pd.DataFrame) -> list[str]:
     lines += table_head("model", "version", "quantity", *FORECASTERS)
     for (name, version, _, quantity), of_forecaster in of_members.iterrows():
         lines.append(table_row(name, version, quantity, *(f"{of_forecaster[one]:.3f}" for one in FORECASTERS)))
+    return lines
+
+
+def _of_ensembles(ensembles: pd.DataFrame) -> list[str]:
+    of_models = ensemble_skill(ensembles)
+    if of_models.empty:
+        return []
+    leads = np.unique(of_models.index.get_level_values("minutes"))
+    lines = ["", "Members, by lead time, minutes:", ""]
+    lines += table_head("model", "version", "members", "score", *(f"{minutes:g}" for minutes in leads))
+    for (name, version, _, members), table in of_models.groupby([*MODEL, "members"]):
+        for score in OF_MEMBERS:
+            cells = table[score].droplevel([*MODEL, "members"]).reindex(leads)
+            lines.append(table_row(name, version, f"{members:g}", _head(score), *(f"{cell:.3f}" for cell in cells)))
     return lines
 
 
@@ -167,4 +192,4 @@ def _clock(time: np.datetime64) -> str:
 
 
 def _head(score: str) -> str:
-    return {"bias": "bias", "fss_8km": "FSS 8 km"}.get(score, score.upper())
+    return HEADS.get(score, score.upper())

@@ -3,7 +3,7 @@
 A cycle is closed as soon as all its valid times are observed, or `WAIT` after the last of them; a valid time without a
 frame is then a gap, and stays one. The baselines are made anew from the frames that the forecast's attributes name,
 and all three are scored on the same pixels: those observed at the valid time and known to each of them. What an issued
-one says of probabilities is scored too: `pipelines.operation.verify_probabilities`.
+one says of probabilities is scored too, by `verify_probabilities`, and the members that it kept by `verify_ensemble`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError
 from pipelines.nowcast.methods.extrapolation import MOTION_FRAMES, extrapolation, persistence
-from pipelines.operation.ledger import COLUMNS, MEMBERS, PROBABILITIES, append, ledger_file
+from pipelines.operation.ledger import COLUMNS, ENSEMBLES, MEMBERS, PROBABILITIES, append, ledger_file
 from pipelines.operation.products.dataset import RATE
 from pipelines.operation.products.names import stamp
 from pipelines.operation.products.published import PublishedForecast, published_times, read_published
+from pipelines.operation.verify_ensemble import RANKS, score_issued_members
 from pipelines.operation.verify_probabilities import ISSUED, QUANTITY, Cycle, score_issued_probabilities
 from pipelines.params.operation import Domain
 from pipelines.radar.cf_grid import grid_of
 from pipelines.radar.frame import Rain
+from pipelines.verification.ensembles import ENSEMBLE_SUMS
 from pipelines.verification.probabilities import PROBABILITY_SUMS
 from pipelines.verification.scoring import SUMS, score_forecast
 from pipelines.verification.spatial import power_columns
@@ -39,6 +41,7 @@ Columns = tuple[list[str], list[str]]  # of a ledger: its sums, and what is NaN 
 OF_FIELDS: Columns = (SUMS, power_columns())
 OF_PROBABILITIES: Columns = (PROBABILITY_SUMS, ["members"])
 OF_MEMBERS: Columns = (PROBABILITY_SUMS, ["members", QUANTITY])
+OF_ENSEMBLES: Columns = (ENSEMBLE_SUMS, ["members", RANKS])
 Scored = tuple[pd.DataFrame, dict[str, pd.DataFrame]]  # rows of the ledger, and of those beside it by kind
 
 
@@ -117,7 +120,7 @@ def _score_issued(
     gaps[there & ~np.isfinite(observed).any(axis=(1, 2))] = BLIND
     counted = gaps == ""
     tables: list[pd.DataFrame] = []
-    of_probabilities: list[pd.DataFrame] = []
+    of_probabilities, of_ensemble = list[pd.DataFrame](), list[pd.DataFrame]()
     if counted.any():
         newest = rain.sel(time=inputs).to_numpy()
         # Of one frame no motion is known.
@@ -136,6 +139,7 @@ def _score_issued(
         instants = stored["time"].attrs["time_is"] == "instant"
         cycle = Cycle(issued, fields, observed, mask, newest[-1], instants, grid_of(stored), domain.areas)
         of_probabilities = list(score_issued_probabilities(cycle))
+        of_ensemble = list(score_issued_members(issued, observed, mask, thresholds))
     for name in FORECASTERS if not counted.all() else ():
         lost_leads = pd.DataFrame({"minutes": issued.minutes, "gap": gaps, "forecaster": name})[~counted]
         tables.append(lost_leads.merge(pd.DataFrame({"threshold": np.asarray(thresholds, float)}), how="cross"))
@@ -149,6 +153,7 @@ def _score_issued(
     of_rates = [part for part in of_probabilities if part[QUANTITY].eq(RATE).all()]
     of_members = [part for part in of_probabilities if not part[QUANTITY].eq(RATE).all()]
     beside = {PROBABILITIES: (of_rates, OF_PROBABILITIES), MEMBERS: (of_members, OF_MEMBERS)}
+    beside[ENSEMBLES] = [one.assign(forecaster=ISSUED, gap="") for one in of_ensemble], OF_ENSEMBLES
     return complete(tables, OF_FIELDS), {kind: complete(*of) for kind, of in beside.items() if of[0]}
 
 

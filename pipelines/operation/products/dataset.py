@@ -22,6 +22,7 @@ from pipelines.radar.frame import Rain
 
 RATE = "rainfall_flux"
 PROBABILITY, FREQUENCY = RATE + OF_PROBABILITY, "rainfall_flux_exceedance_climatology"
+MEMBER = "rainfall_flux_member"
 SECONDS = {"dtype": "int64", "units": "seconds since 1970-01-01", "calendar": "standard", "_FillValue": None}
 
 

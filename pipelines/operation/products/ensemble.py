@@ -15,7 +15,7 @@ from pipelines.nowcast.methods.members import quantiles
 from pipelines.nowcast.methods.tiles import OnDisk, bands_of
 from pipelines.operation.products.accumulation import PERIODS_MIN, Accumulation
 from pipelines.operation.products.areas import Area, area_means
-from pipelines.operation.products.dataset import RATE
+from pipelines.operation.products.dataset import MEMBER, RATE
 from pipelines.operation.products.variables import HUNDREDTHS, OF_PROBABILITY, chunked, probabilities, threshold
 from pipelines.params.operation import Members
 from pipelines.radar.frame import Frame, Rain
@@ -203,5 +203,5 @@ def add_members(forecast: xr.Dataset, ensemble: Ensemble, amounts_mm: Sequence[f
             np.arange(ensemble.members, dtype=np.int32),
             {"standard_name": "realization", "long_name": "member", "units": "1"},
         )
-        forecast = forecast.assign_coords(realization=number).assign({f"{RATE}_member": chunked(variable)})
+        forecast = forecast.assign_coords(realization=number).assign({MEMBER: chunked(variable)})
     return forecast

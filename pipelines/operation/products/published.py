@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.common.errors import UserError, in_short
 from pipelines.operation.products.attributes import ForecastAttributes
-from pipelines.operation.products.dataset import FREQUENCY, PROBABILITY, valid_times
+from pipelines.operation.products.dataset import FREQUENCY, MEMBER, PROBABILITY, valid_times
 from pipelines.operation.products.names import NETCDF, STAMP
 from pipelines.operation.products.regions import NAMES
 from pipelines.operation.products.variables import OF_PROBABILITY
@@ -148,6 +148,23 @@ def read_probabilities(folder: Path) -> Iterator[Probabilities]:
             for number, seconds in enumerate(dataset[axis].to_numpy()):
                 of = str(name).removesuffix(OF_PROBABILITY)
                 yield Probabilities(of, number, float(seconds) / 60, *about, variable[number].to_numpy())
+
+
+def read_members(folder: Path) -> Iterator[tuple[int, Iterator[Rain]]]:
+    """Yield the number of each lead time with the members (H, W), mm/h, that a forecast kept, one by one.
+
+    None of a forecast that kept none. Those of one lead time are to be read before the next.
+
+    Raises
+    ------
+    UserError
+        If they can't be read.
+    """
+    with opened(folder) as dataset:
+        if MEMBER in dataset:
+            rain = dataset[MEMBER].transpose("lead_time", "realization", ...)
+            for number, of_lead in enumerate(rain):
+                yield number, (member.to_numpy() for member in of_lead)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from domains import SIMULATED, domain_in
 
 from pipelines.operation.cleanup import remove_old
-from pipelines.operation.ledger import LEDGER, MEMBERS, PROBABILITIES, ledger_file
+from pipelines.operation.ledger import BESIDE, LEDGER, ledger_file
 from pipelines.operation.products.dataset import stamp
 from pipelines.operation.products.published import published_times
 from pipelines.operation.verify import unverified
@@ -27,7 +27,7 @@ def files(folder: Path) -> set[str]:
 def full(tmp_path: Path) -> Path:
     """Ten days with a forecast each, all but that of 2 June verified, and two raw files."""
     for reference in CYCLES:
-        for kind in (LEDGER, PROBABILITIES, MEMBERS):
+        for kind in (LEDGER, *BESIDE):
             path = ledger_file(tmp_path / "out", reference, kind)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("rows")
@@ -69,7 +69,7 @@ def test_the_ledger_goes_after_its_forecasts(full: Path) -> None:
     both = domain_in(full, keep_ledger_days=2, keep_forecast_days=5)
     ledger_file(full / "out", CYCLES[1]).write_text("rows")
     assert remove_old(both, NOW) == ["4 forecast(s)", "4 day(s) of the ledger"]
-    for kind in (LEDGER, PROBABILITIES, MEMBERS):
+    for kind in (LEDGER, *BESIDE):
         assert {Path(name).stem for name in files(full / "out" / kind)} == {stamp(one) for one in CYCLES[4:]}
     assert unverified(full / "out") == []
 

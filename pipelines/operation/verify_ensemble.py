@@ -1,0 +1,62 @@
+"""The members that an issued forecast kept, scored as they were issued: ranks, spread and error, spectra."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.common.errors import UserError
+from pipelines.operation.products.names import NETCDF
+from pipelines.operation.products.published import PublishedForecast, read_members
+from pipelines.radar.frame import Rain
+from pipelines.verification.ensembles import EnsembleSums
+
+RANKS = "ranks"  # the column of a list a row: a file's cycles needn't have as many members as another's
+
+
+def score_issued_members(
+    issued: PublishedForecast, observed: Rain, mask: NDArray[np.bool_], thresholds: Sequence[float]
+) -> Iterator[pd.DataFrame]:
+    """Yield what the members got right, lead time by lead time: nothing where none were kept, or nothing counts.
+
+    Parameters
+    ----------
+    observed : ndarray of shape (leads, H, W), mm/h
+    mask : ndarray of shape (leads, H, W)
+        The pixels that count; those that members don't know don't.
+    thresholds : sequence of float
+        mm/h, of the probabilities whose FSS is taken.
+
+    Returns
+    -------
+    Iterator of DataFrame
+        Sums of :meth:`pipelines.verification.ensembles.EnsembleSums.table`, ranks as one column `RANKS`. Ties are
+        parted by a seed that is the reference time.
+
+    Raises
+    ------
+    UserError
+        If the members can't be read, or know other pixels than each other.
+    """
+    for lead, members in read_members(issued.folder):
+        first = next(members)
+        counts = mask[lead] & np.isfinite(first)
+        if not counts.any():
+            continue
+        minutes = [float(issued.minutes[lead])]
+        sums = EnsembleSums(observed[None, lead], counts[None], thresholds, pixel_m=issued.pixel_m, minutes=minutes)
+        try:
+            for member in (first, *members):
+                sums.add(0, member)
+        except UserError as error:
+            raise UserError(f"{issued.folder / NETCDF}: {error}") from None
+        table = sums.table(int(issued.reference.astype(int)))
+        ranks = [name for name in table if name.startswith("rank_")]
+        yield table.assign(**{RANKS: table[ranks].to_numpy().tolist()}).drop(columns=ranks)
+
+
+def with_ranks(sums: pd.DataFrame) -> pd.DataFrame:
+    """Return sums of cycles by as many members each with a column a rank, as `ensemble_scores` wants them."""
+    ranks = pd.DataFrame(sums[RANKS].tolist(), index=sums.index).add_prefix("rank_")
+    return sums.drop(columns=RANKS).join(ranks)
