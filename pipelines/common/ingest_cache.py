@@ -45,9 +45,10 @@ class IngestCache(Generic[Record]):
         try:
             self._database = _opened(table)
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in DAMAGED:
+            if error.sqlite_errorcode & 0xFF not in DAMAGED:  # what is above tells of what kind
                 raise
-            table.unlink()
+            for path in folder.glob(f"{table.name}*"):  # its log as well
+                path.unlink()
             self._database = _opened(table)
         mark.write_text(made_by, encoding="utf-8")
         # The key and the signature of what get was asked for.
@@ -99,6 +100,12 @@ def _opened(table: Path) -> sqlite3.Connection:
             database.execute(f"PRAGMA {key} = {value}")
         columns = "path BLOB, part TEXT, signature TEXT, record TEXT, PRIMARY KEY (path, part)"
         database.execute(f"CREATE TABLE IF NOT EXISTS found ({columns})")
+        # Damage inside shows where it is read, in the middle of a run; here there is nothing to lose yet.
+        (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            error = sqlite3.DatabaseError(found)
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
     except BaseException:
         database.close()
         raise

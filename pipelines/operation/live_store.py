@@ -4,6 +4,7 @@ It holds what `pipelines.radar.store` says, one chunk a frame. A snapshot id nam
 kept.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,7 +74,8 @@ class LiveStore:
         """Put frames into the store: all that can be, in one transaction, or none.
 
         A frame whose time and content are there already changes nothing. One that contradicts a stored frame of its
-        time, or is of another grid or kind than the store's first frame, is refused. Frames may come in any order.
+        time, or is of another grid or kind than the store's frames, is refused; a new store takes the most common, as
+        ingestion does. Frames may come in any order.
 
         Raises
         ------
@@ -183,7 +185,7 @@ def _choose(frames: Sequence[Frame], stored: xr.Dataset | None) -> tuple[list[Fr
     order = sorted(range(len(frames)), key=lambda i: frames[i].time)
     if not order:
         return [], refusals
-    first = frames[order[0]] if stored is None else frames_of(stored.isel(time=[0]))[0]
+    first = _most_common([frames[i] for i in order]) if stored is None else frames_of(stored.isel(time=[0]))[0]
     stored_sha256: dict[np.datetime64, str] = {}
     if stored is not None:
         times = stored["time"].to_numpy().astype("datetime64[s]")
@@ -200,6 +202,14 @@ def _choose(frames: Sequence[Frame], stored: xr.Dataset | None) -> tuple[list[Fr
         elif frame.sha256 != stored_sha256[frame.time]:
             refusals[i] = _conflict(frame, frames_of(stored.sel(time=[frame.time]))[0])
     return list(taken.values()), refusals
+
+
+def _most_common(frames: Sequence[Frame]) -> Frame:
+    """Return the first of the frames of the most common grid and kind, the first of these where equally common."""
+    kinds = Counter[int]()
+    for frame in frames:
+        kinds[next(i for i, other in enumerate(frames) if difference(other, frame) is None)] += 1
+    return frames[kinds.most_common(1)[0][0]]
 
 
 def _conflict(frame: Frame, other: Frame) -> str | None:

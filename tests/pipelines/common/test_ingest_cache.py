@@ -138,3 +138,18 @@ def test_a_damaged_table_is_begun_anew(tmp_path: Path, files: list[Path], conten
     assert known(tmp_path / "work", files) == [None] * 3
     fill(tmp_path / "work", files, 1j, 2j, 3j)
     assert known(tmp_path / "work", files) == [1j, 2j, 3j]
+
+
+def test_a_table_damaged_inside_is_begun_anew(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.h5" for number in range(2000)]
+    for path in files:
+        path.touch()
+    fill(tmp_path / "work", files, *map(complex, range(2000)))
+    table = tmp_path / "work" / "found.sqlite"
+    whole = table.read_bytes()
+    assert len(whole) > 20 * 4096
+    for page in (3, 10, 17):
+        table.write_bytes(whole[: page * 4096] + b"\xff" * 4096 + whole[(page + 1) * 4096 :])
+        assert known(tmp_path / "work", files) == [None] * 2000
+        fill(tmp_path / "work", files, *map(complex, range(2000)))
+        assert known(tmp_path / "work", files) == [complex(number) for number in range(2000)]

@@ -114,6 +114,13 @@ def test_what_contradicts_the_store_is_refused_and_the_rest_goes_in(live: LiveSt
     assert appended.refusals[0] is None and "conflict" in appended.refusals[1]
 
 
+def test_a_new_store_is_of_the_most_common_grid_whichever_comes_first(live: LiveStore) -> None:
+    shifted = replace(FRAMES[0], grid=Grid(FRAMES[0].grid.crs, FRAMES[0].grid.x + 500.0, FRAMES[0].grid.y))
+    appended = live.append([FRAMES[2], shifted, FRAMES[1]])
+    assert appended.new == [True, False, True] and "pixels elsewhere" in appended.refusals[1]
+    assert_holds(live, FRAMES[1:3])
+
+
 def test_an_empty_or_foreign_folder_is_told_of_in_words(live: LiveStore, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing has been appended"):
         live.open()
