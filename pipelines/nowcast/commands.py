@@ -116,4 +116,4 @@ def champions(as_json: JSON = False) -> None:
     if as_json:
         print_json([asdict(period) for period in periods])
     else:
-        print(*periods, sep="\n")
+        print("\n".join(map(str, periods)) or f"{RADAR.name}: nobody has been decided on yet")

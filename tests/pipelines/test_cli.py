@@ -122,6 +122,7 @@ def test_what_a_machine_reads(place: Path) -> None:
     assert (forecast["reference_time"], forecast["lead_times"]) == ("2024-06-01T12:15:00", 3)
     assert (forecast["model_version"], len(forecast["input_frames"])) == ("1", 3)
     assert said["champions"] == []  # the alias was set, and nobody decided
+    assert "nobody" in started("champions").communicate(timeout=60)[0]
     assert said["describe"]["live_parameters"] > 0
     wrong = [one["what"] for one in said["doctor"] if one["state"] == "WRONG"]
     assert "versions" not in wrong and bool(wrong) == bool(runs["doctor"].returncode)
