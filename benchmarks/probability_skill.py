@@ -39,6 +39,8 @@ def read(folders: list[Path]) -> dict[str, pd.DataFrame]:
     for number, folder in enumerate(folders):
         for file in sorted(folder.glob("*.parquet")):
             sums = pd.read_parquet(file)
+            if sums.empty:  # a method without members
+                continue
             parts.setdefault(file.stem, []).append(sums.assign(event=f"{number}-" + sums["event"].astype(str)))
     return {name: pd.concat(tables) for name, tables in parts.items() if len(tables) == len(folders)}
 

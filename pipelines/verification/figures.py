@@ -1,9 +1,11 @@
 """Pictures of scores against lead time, and of spectra."""
 
 from collections.abc import Container, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,6 +17,8 @@ from pipelines.verification.spatial import WAVELENGTHS_KM, power_column
 from pipelines.verification.table import fss_threshold
 
 RARE = 0.001  # share of pixels
+TAB20 = colormaps["tab20"](range(20)).tolist()
+COLOURS = TAB20[::2] + TAB20[1::2]  # the usual ten, then lighter ones
 
 
 def draw_csi(scores: Tables, path: Path, dashed: Container[str]) -> None:
@@ -53,6 +57,7 @@ def draw_spectra(tables: Tables, path: Path, dashed: Container[str]) -> None:
     figure = Figure(figsize=(4.2 * len(shown) + 1.6, 4.0), dpi=100, layout="constrained")
     axes = list(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0])
     for ax, lead in zip(axes, shown, strict=True):
+        ax.set_prop_cycle(color=COLOURS)
         for name, sums in {"observed": any_table, **tables}.items():
             at = sums[(sums["minutes"] == lead) & (sums["threshold"] == sums["threshold"].min())]
             of = "observed" if name == "observed" else "forecast"
@@ -102,7 +107,7 @@ def draw_reliability(tables: Tables, path: Path, dashed: Container[str]) -> None
     Bins of less than 0.1 % of the pixels have no point. ``tables`` are sums; methods that say 0 and 1 alone are left
     out.
     """
-    colours = {name: f"C{number}" for number, name in enumerate(tables)}  # the same as in the other pictures
+    colours = dict(zip(tables, cycle(COLOURS), strict=False))  # the same as in the other pictures
     shown = {name: reliability(sums) for name, sums in tables.items() if sums["spread"].any()}
     rates = few_rates(next(iter(tables.values()))["threshold"])
     figure = Figure(figsize=(3.2 * len(rates) + 1.8, 4.6), dpi=100, layout="constrained")
@@ -139,6 +144,7 @@ def _draw_panels(
     figure = Figure(figsize=(3.2 * len(panels) + 1.6, 3.4), dpi=100, layout="constrained")
     axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
     for ax, (title, of_methods) in zip(axes, panels.items(), strict=True):
+        ax.set_prop_cycle(color=COLOURS)
         for name, of_lead in of_methods.items():
             ax.plot(of_lead.index, of_lead, _style(name, dashed), label=name, marker=".")
         ax.set_title(title, fontsize=9)
