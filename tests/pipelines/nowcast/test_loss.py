@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 from scores.categorical import ThresholdEventOperator
 
-from pipelines.nowcast.loss import AMOUNT, RATES, SHARPNESS, CRPSLoss, SkillLoss, weighted_error
+from pipelines.nowcast.loss import AMOUNT, LOGARITHM, RATES, SHARPNESS, CRPSLoss, SkillLoss, weighted_error
 from pipelines.nowcast.methods.normalisation import normalise
 from pipelines.verification.probabilities import crps, probability_scores, score_probabilities
 
@@ -85,17 +85,34 @@ def test_crps_is_that_of_verification() -> None:
     for one, truth in zip(torch.sigmoid(log_odds).numpy(), observed[:, :, 0].numpy(), strict=True):
         tables.append(score_probabilities(one, truth, np.isfinite(truth), rates, minutes=range(len(truth))))
     by_hand = crps(probability_scores(pd.concat(tables)))
-    loss = CRPSLoss(rates)
+    loss = CRPSLoss(rates).eval()
     assert loss(log_odds, observed).item() == pytest.approx(by_hand.mean(), rel=1e-5)
     halves = loss.sums(log_odds[:1], observed[:1]) + loss.sums(log_odds[1:], observed[1:])
     assert loss.of_sums(halves).item() == pytest.approx(by_hand.mean(), rel=1e-5)
+
+
+def test_in_training_it_tells_rare_rates_apart_and_what_came_is_still_best() -> None:
+    loss, (f, width) = CRPSLoss([1.0, 2.0]), (0.03, 0.5)  # both rates stand for half a mm/h
+    observed = torch.zeros(1, 1, 1, 10, 10)
+    observed[..., 0, :3] = 5.0
+
+    def gradient(p: float) -> float:
+        log_odds = torch.full((1, 1, 2, 10, 10), p).logit().requires_grad_()
+        loss(log_odds, observed).backward()
+        assert log_odds.grad is not None
+        return log_odds.grad.sum().item()
+
+    for p in (1e-4, 1e-3, 0.3):  # by hand: of Brier and of logarithmic scores
+        by_hand = 2 * width * (p - f) * (2 * p * (1 - p) + LOGARITHM)
+        assert gradient(p) == pytest.approx(by_hand, rel=1e-4)
+    assert gradient(f) == pytest.approx(0, abs=1e-7)
 
 
 def test_a_sure_forecast_costs_its_absolute_error() -> None:
     """CRPS of a point is its absolute error: of a field as of probabilities of 0 and 1, between the rates."""
     rates = np.arange(0.01, 30.0, 0.01).tolist()
     observed, field = rain(6).clamp(0.01, 29.99), rain(7).clamp(0.01, 29.99)
-    loss = CRPSLoss(rates)
+    loss = CRPSLoss(rates).eval()
     sure = torch.where(field >= torch.tensor(rates).view(-1, 1, 1), 1e4, -1e4)
     expected = (field - observed).abs().mean().item()
     assert loss(sure, observed).item() == pytest.approx(expected, abs=0.02)
