@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from pipelines.nowcast.methods import lagrangian
 from pipelines.nowcast.methods.distribution import Exceedance
@@ -158,7 +158,9 @@ class Noise:
 def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
     """Return the structure of the newest of some frames, and how much of it those before knew.
 
-    Of decibels under a taper. Power is smooth, as that of lags within reach (Blackman and Tukey); memory is of octaves.
+    Of normal scores under a taper, as what is mapped through distributions is Gaussian, beneath where it is dry as
+    well: :func:`censored_correlation`. Power is smooth, as that of lags within reach (Blackman and Tukey); memory is of
+    octaves.
     Of a frame with less than `FEWEST_WET` pixels of rain, or the same everywhere, nothing can be estimated, nor a
     single frame's memory: power is then k^-2.5 and memory exp(-(4.5 k)^1.5), k in cycles a pixel, as it was on average
     of composites of 1 km and 5 minutes (MeteoSwiss, KNMI, FMI).
@@ -181,7 +183,12 @@ def spectrum_of(rain_rate: Rain, motion: lagrangian.Displacement) -> Spectrum:
         newest = _transform(rain_rate[-1], taper, (M, N))
         lags = np.hypot(rows * M, fft.fftfreq(N).astype(np.float32) * N)
         window = np.exp(-((lags / (min(H, W) / LAGS)) ** 2) / 2)
-        power = fft.rfft2(fft.irfft2(np.abs(newest) ** 2, (M, N)) * window).real.clip(0)
+        correlation = fft.irfft2(np.abs(newest) ** 2, (M, N))
+        correlation /= correlation[0, 0]
+        table = censored_correlation(_dry_share(rain_rate[-1]))
+        for row in correlation:  # one by one: interp takes and gives float64
+            row[...] = np.interp(row, *table)
+        power = fft.rfft2(correlation * window).real.clip(0)
         if len(rain_rate) > 1 and _has_structure(rain_rate[0]):
             steps = len(rain_rate) - 1
             ways = lagrangian.trajectories(motion, steps, slice(0, H), slice(0, W), backward=True)
@@ -197,10 +204,44 @@ def _has_structure(frame: Rain) -> bool:
 
 
 def _transform(frame: Rain, taper: Rain, shape: tuple[int, int]) -> NDArray[np.complex64]:
-    """Fourier transform of a frame's decibels over those of dryness, less their mean."""
-    decibels = 5 + 10 * np.log10(np.maximum(np.nan_to_num(frame), DRY) / DRY)
-    decibels[~(frame >= DRY)] = 0
-    return fft.rfft2((decibels - (decibels * taper).sum() / taper.sum()) * taper, shape)
+    """Fourier transform of a frame's normal scores, less their mean; what is dry or unseen lies just below all rain."""
+    from scipy.stats import rankdata  # half a second to import
+
+    wet, dry = frame >= DRY, _dry_share(frame)
+    scores = np.full(frame.shape, ndtri(dry) if 0 < dry < 1 else 0, np.float32)
+    scores[wet] = ndtri(dry + (1 - dry) * (rankdata(frame[wet]) - 0.5) / max(wet.sum(), 1))
+    return fft.rfft2((scores - (scores * taper).sum() / taper.sum()) * taper, shape)
+
+
+def _dry_share(frame: Rain) -> float:
+    """Return the share of what is seen that is dry."""
+    return float(1 - (frame >= DRY).sum() / max(np.isfinite(frame).sum(), 1))
+
+
+def censored_correlation(dry: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return correlations of max(z, t), and of z itself, z being Gaussian and below t with probability ``dry``.
+
+    Where it is dry the field is flat, with a kink at the edge of rain: rough beside what lies beneath. By Price's
+    theorem the covariance C of max(z, t) at a correlation r of z has dC/dr = P(z > t, z' > t), and that has
+    dP/dr = exp(-t² / (1 + r)) / (2π sqrt(1 - r²)).
+
+    Returns
+    -------
+    tuple of ndarray
+        Both ascending, for `numpy.interp`.
+
+    References
+    ----------
+    Price 1958, doi:10.1109/TIT.1958.1057444.
+    """
+    from scipy.integrate import cumulative_trapezoid  # a third of a second to import
+
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 2001)  # r = sin(angle): finest near 1
+    r, middle = np.sin(angle), 1000
+    both = cumulative_trapezoid(np.exp(-(ndtri(dry) ** 2) / np.maximum(1 + r, 1e-9)) / (2 * np.pi), angle, initial=0)
+    covariance = cumulative_trapezoid(both - both[middle] + (1 - dry) ** 2, r, initial=0)
+    covariance -= covariance[middle]
+    return covariance / covariance[-1], r
 
 
 def _memory(

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from pysteps.noise.fftgenerators import initialize_nonparam_2d_fft_filter
 from pysteps.utils.spectral import rapsd
+from scipy.stats import norm, rankdata
 
 from pipelines.nowcast.methods import fields, lagrangian
-from pipelines.nowcast.methods.members import TAIL, Noise, Spectrum, draw_members, quantiles, spectrum_of
+from pipelines.nowcast.methods.members import (
+    TAIL,
+    Noise,
+    Spectrum,
+    censored_correlation,
+    draw_members,
+    quantiles,
+    spectrum_of,
+)
 from tests.rigid_rain import rigid
 
 RATES = [0.5, 1.0, 4.0]
@@ -84,15 +93,44 @@ def test_noise_has_variance_1_at_every_lead_time() -> None:
 
 
 def test_noise_of_no_memory_has_the_spectrum_of_the_newest_frame_as_pysteps_sees_it() -> None:
-    forgetful = Spectrum(spectrum(RAIN).power, np.zeros((128, 81), np.float32))
+    wet = RAIN + np.float32(0.2)
+    forgetful = Spectrum(spectrum(wet).power, np.zeros((128, 81), np.float32))
     drawn = Noise(forgetful, 20).fields(np.random.default_rng(0))
     ours = np.mean([rapsd(field, np.fft) for field in drawn], axis=0)
-    decibels = np.where(RAIN[-1] >= 0.1, 10 * np.log10(np.maximum(RAIN[-1], 0.1)), -15.0)
-    theirs = initialize_nonparam_2d_fft_filter(decibels, rm_rdisc=False)
+    scores = norm.ppf((rankdata(wet[-1]).reshape(128, 160) - 0.5) / wet[-1].size)
+    theirs = initialize_nonparam_2d_fft_filter(scores, rm_rdisc=False)
     full = np.random.default_rng(0).standard_normal((20, 128, 160))
     theirs = np.mean([rapsd(np.fft.irfft2(np.fft.rfft2(z) * theirs["field"]), np.fft) for z in full], axis=0)
     ratio = ours[2:40] / theirs[2:40]
     assert np.abs(np.log(ratio / np.median(ratio))).mean() < np.log(1.5)
+
+
+def test_what_lies_beneath_is_found_from_what_is_seen_of_it() -> None:
+    rho = np.linspace(-0.9, 1, 39)
+    half = (np.sqrt(1 - rho**2) + rho * (np.pi - np.arccos(rho)) - 1) / (np.pi - 1)  # of max(z, 0), in closed form
+    np.testing.assert_allclose(np.interp(half, *censored_correlation(0.5)), rho, atol=2e-4)
+    np.testing.assert_allclose(np.interp(rho, *censored_correlation(0.0)), rho, atol=1e-6)
+    z = np.random.default_rng(0).standard_normal((2, 2_000_000))
+    seen = np.maximum([z[0], 0.8 * z[0] + 0.6 * z[1]], norm.ppf(0.85))
+    assert np.interp(np.corrcoef(seen)[0, 1], *censored_correlation(0.85)) == pytest.approx(0.8, abs=0.005)
+
+
+def test_rain_of_a_gaussian_field_and_its_members_are_alike_at_all_scales() -> None:
+    """A fifth is wet; each pixel's distribution is that of all."""
+    k = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256))
+    amplitude = (1 + (k / 0.02) ** 2) ** -1.25
+    rates = np.linspace(0.1, 8, 24)
+    shares = norm.sf(0.84 + (rates - 0.1) / 2).astype(np.float32)
+    exceedance = np.broadcast_to(shares[:, None, None], (24, 256, 256))
+    taper, ratios = np.outer(np.hanning(256), np.hanning(256)), []
+    for seed in range(4):
+        z = np.fft.irfft2(np.fft.rfft2(np.random.default_rng(seed).standard_normal((256, 256))) * amplitude)
+        rain = np.where(z > 0.84 * z.std(), 0.1 + 2 * (z / z.std() - 0.84), 0).astype(np.float32)
+        power = spectrum_of(rain[None], np.zeros((256, 256, 2), np.float32)).power
+        field = next(Noise(Spectrum(power, np.zeros_like(power)), 1).fields(np.random.default_rng(seed)))
+        member = quantiles(exceedance, rates.tolist(), norm.sf(field).astype(np.float32))
+        ratios.append(rapsd(member * taper, np.fft)[3:64] / rapsd(rain * taper, np.fft)[3:64])
+    assert np.abs(np.mean(np.log(ratios), axis=0)).max() < np.log(3.5)  # of decibels, with a step at the edge: 15
 
 
 def test_of_a_dry_frame_the_spectrum_is_a_power_law() -> None:
