@@ -45,7 +45,7 @@ class IngestCache(Generic[Record]):
         try:
             self._database = _opened(table)
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF not in DAMAGED:  # what is above tells of what kind
+            if error.sqlite_errorcode & 0xFF not in DAMAGED:  # the lowest byte of an extended code
                 raise
             for path in folder.glob(f"{table.name}*"):  # its log as well
                 path.unlink()

@@ -133,11 +133,11 @@ class CRPSLoss(nn.Module):
             Observed, mm/h; NaN doesn't count.
         """
         valid, came = rain_rate.isfinite(), (rain_rate >= self.rates).float()
-        errors = self._squared_error(log_odds, rain_rate, valid)
+        errors = _squared_error(log_odds, came)
         if self.training:
             logarithms = binary_cross_entropy_with_logits(log_odds.float(), came, reduction="none")
-            errors = errors + LOGARITHM * logarithms * valid
-        return (self.widths * errors.sum((0, 1, 3, 4))).sum() / valid.sum().clamp(min=1)
+            errors = errors + LOGARITHM * logarithms
+        return (self.widths * (errors * valid).sum((0, 1, 3, 4))).sum() / valid.sum().clamp(min=1)
 
     def reconstruction_error(self, frame: Tensor, rain_rate: Tensor) -> Tensor:
         """Return the same score of a field, (B, 1, 1, H, W) in ln(1 + R): absolute error up to the highest rate."""
@@ -148,7 +148,7 @@ class CRPSLoss(nn.Module):
     def sums(self, log_odds: Tensor, rain_rate: Tensor) -> Tensor:
         """Return squared errors and their number, (2, leads, K), which add up over batches."""
         valid = rain_rate.isfinite()
-        squares = self._squared_error(log_odds, rain_rate, valid).sum((0, 3, 4))
+        squares = (_squared_error(log_odds, (rain_rate >= self.rates).float()) * valid).sum((0, 3, 4))
         return torch.stack([squares, valid.sum((0, 3, 4)).expand_as(squares)]).double()
 
     def of_sums(self, sums: Tensor) -> Tensor:
@@ -156,8 +156,9 @@ class CRPSLoss(nn.Module):
         squares, counts = sums
         return (self.widths * (squares / counts.clamp(min=1))).sum(-1).mean().float()
 
-    def _squared_error(self, log_odds: Tensor, rain_rate: Tensor, valid: Tensor) -> Tensor:
-        return (torch.sigmoid(log_odds.float()) - (rain_rate >= self.rates).float()).square() * valid
+
+def _squared_error(log_odds: Tensor, came: Tensor) -> Tensor:
+    return (torch.sigmoid(log_odds.float()) - came).square()
 
 
 def weighted_error(forecast: Tensor, rain_rate: Tensor) -> Tensor:

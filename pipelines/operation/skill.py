@@ -14,7 +14,7 @@ from pipelines.verification.probabilities import crps, probability_headline, pro
 from pipelines.verification.scoring import mean_of, scores_of
 
 SHOWN = ["csi", "pod", "far", "bias", "fss_8km", "mae"]
-OF_MEMBERS = ["spread_error", "outliers", "rapsd_ratio_8km"]
+MEMBER_SCORES = ["spread_error", "outliers", "rapsd_ratio_8km"]
 CYCLES = 6  # closed cycles of a model before its skill is told of in an alarm
 
 
@@ -91,7 +91,7 @@ def ensemble_skill(ensembles: pd.DataFrame | None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index (model_name, model_version, method, members, minutes); columns cycles and `OF_MEMBERS`, pooled over
+        Index (model_name, model_version, method, members, minutes); columns cycles and `MEMBER_SCORES`, pooled over
         cycles of as many members, see :func:`pipelines.verification.ensembles.ensemble_scores`.
     """
     index, tables = [*MODEL, "members", "minutes"], list[pd.DataFrame]()
@@ -100,11 +100,11 @@ def ensemble_skill(ensembles: pd.DataFrame | None) -> pd.DataFrame:
             of_rate = sums[sums["threshold"] == sums["threshold"].min()]  # these are the same at all
             scores = ensemble_scores(with_ranks(of_rate)).droplevel("threshold")
             cycles = of_rate.groupby("minutes")["reference_time"].nunique().rename("cycles")
-            table = scores[OF_MEMBERS].join(cycles).reset_index().assign(**dict(zip(index, key, strict=False)))
+            table = scores[MEMBER_SCORES].join(cycles).reset_index().assign(**dict(zip(index[:-1], key, strict=True)))
             tables.append(table)
     if not tables:
-        return pd.DataFrame(columns=[*index, "cycles", *OF_MEMBERS]).set_index(index)
-    return pd.concat(tables).set_index(index)[["cycles", *OF_MEMBERS]]
+        return pd.DataFrame(columns=[*index, "cycles", *MEMBER_SCORES]).set_index(index)
+    return pd.concat(tables).set_index(index)[["cycles", *MEMBER_SCORES]]
 
 
 def of_forecasters(
@@ -169,7 +169,7 @@ def headlines(
     of_ensemble = ensemble_skill(ensembles)
     if model in of_ensemble.index:
         by_lead = of_ensemble.loc[model]
-        by_lead = by_lead.loc[by_lead["cycles"].groupby("members").max().idxmax()][OF_MEMBERS]
+        by_lead = by_lead.loc[by_lead["cycles"].groupby("members").max().idxmax()][MEMBER_SCORES]
         scores |= {f"{ISSUED}_{name}": float(value) for name, value in by_lead.mean().items()}
         for minutes in by_lead.index.intersection([30.0, 60.0]):
             scores |= {f"{ISSUED}_{name}_{minutes:g}min": float(value) for name, value in by_lead.loc[minutes].items()}

@@ -12,7 +12,7 @@ from pipelines.operation.ledger import BESIDE, LEDGER, read_ledger
 from pipelines.operation.products.published import published_times
 from pipelines.operation.reliability import reliability
 from pipelines.operation.skill import (
-    OF_MEMBERS,
+    MEMBER_SCORES,
     SHOWN,
     counted,
     ensemble_skill,
@@ -150,7 +150,7 @@ def _of_ensembles(ensembles: pd.DataFrame) -> list[str]:
     lines = ["", "Members, by lead time, minutes:", ""]
     lines += table_head("model", "version", "members", "score", *(f"{minutes:g}" for minutes in leads))
     for (name, version, _, members), table in of_models.groupby([*MODEL, "members"]):
-        for score in OF_MEMBERS:
+        for score in MEMBER_SCORES:
             cells = table[score].droplevel([*MODEL, "members"]).reindex(leads)
             lines.append(table_row(name, version, f"{members:g}", _head(score), *(f"{cell:.3f}" for cell in cells)))
     return lines

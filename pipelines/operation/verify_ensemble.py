@@ -1,6 +1,8 @@
 """The members that an issued forecast kept, scored as they were issued: ranks, spread and error, spectra."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from pipelines.common.errors import UserError
 from pipelines.operation.products.names import NETCDF
 from pipelines.operation.products.published import PublishedForecast, read_members
 from pipelines.radar.frame import Rain
-from pipelines.verification.ensembles import EnsembleSums
+from pipelines.verification.ensembles import EnsembleSums, rank_columns
 
 RANKS = "ranks"  # the column of a list a row: a file's cycles needn't have as many members as another's
 
@@ -28,9 +30,9 @@ def score_issued_members(
     thresholds : sequence of float
         mm/h, of the probabilities whose FSS is taken.
 
-    Returns
-    -------
-    Iterator of DataFrame
+    Yields
+    ------
+    DataFrame
         Sums of :meth:`pipelines.verification.ensembles.EnsembleSums.table`, ranks as one column `RANKS`. Ties are
         parted by a seed that is the reference time.
 
@@ -39,7 +41,8 @@ def score_issued_members(
     UserError
         If the members can't be read, or know other pixels than each other.
     """
-    for lead, members in read_members(issued.folder):
+    for lead, of_lead in groupby(read_members(issued.folder), itemgetter(0)):
+        members = (member for _, member in of_lead)
         first = next(members)
         counts = mask[lead] & np.isfinite(first)
         if not counts.any():
@@ -47,12 +50,12 @@ def score_issued_members(
         minutes = [float(issued.minutes[lead])]
         sums = EnsembleSums(observed[None, lead], counts[None], thresholds, pixel_m=issued.pixel_m, minutes=minutes)
         try:
-            for member in (first, *members):
+            for member in chain([first], members):
                 sums.add(0, member)
         except UserError as error:
             raise UserError(f"{issued.folder / NETCDF}: {error}") from None
         table = sums.table(int(issued.reference.astype(int)))
-        ranks = [name for name in table if name.startswith("rank_")]
+        ranks = rank_columns(table)
         yield table.assign(**{RANKS: table[ranks].to_numpy().tolist()}).drop(columns=ranks)
 
 

@@ -99,10 +99,10 @@ class Ingestion:
                     kinds.append(header)
             kind_of[ref] = known[same]
         counts = Counter(kind_of.values())
-        if self.unchanged and self.unchanged.kind in kind_of:
-            counts[kind_of[self.unchanged.kind]] += len(self.unchanged.times)
+        if self.unchanged and self.unchanged.first in kind_of:
+            counts[kind_of[self.unchanged.first]] += len(self.unchanged.times)
         most = counts.most_common(1)[0][0] if kinds else 0
-        if self.unchanged and (self.unchanged.kind not in kind_of or kind_of[self.unchanged.kind] != most):
+        if self.unchanged and (self.unchanged.first not in kind_of or kind_of[self.unchanged.first] != most):
             self.read_headers(self.unchanged.give_up(list(self.unchanged.shards)))
             self.keep_one_kind()
             return
@@ -172,7 +172,7 @@ class Ingestion:
 
     def first_header(self) -> FrameHeader:
         """Return the header of the store's first frame; of one like it where none but those passed by is left."""
-        ref = next(iter(self._in_order()), self.unchanged.kind)
+        ref = next(iter(self._in_order()), self.unchanged.first)
         assert ref is not None
         return self.header(ref)
 

@@ -16,11 +16,11 @@ from pipelines.radar.shard_task import FrameRef
 
 @dataclass
 class UnchangedShards:
-    """Shards by their first second; all are of the kind of one frame that is looked into all the same."""
+    """Shards by their first second; all are of the grid and kind of the ``first`` frame, which is looked into."""
 
     source: Path
     shards: dict[int, FinishedShard]
-    kind: FrameRef | None
+    first: FrameRef | None
 
     def __bool__(self) -> bool:
         return bool(self.shards)

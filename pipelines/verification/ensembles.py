@@ -151,9 +151,9 @@ def ensemble_scores(sums: pd.DataFrame) -> pd.DataFrame:
     Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1 (spread and error); Schwartz et al. 2010,
     doi:10.1175/2009WAF2222267.1 (FSS of probabilities).
     """
-    total = sums.groupby(["threshold", "minutes"])[[*ENSEMBLE_SUMS, *_ranks(sums)]].sum()
-    members = len(_ranks(sums)) - 1
-    ranks = total[_ranks(sums)]
+    total = sums.groupby(["threshold", "minutes"])[[*ENSEMBLE_SUMS, *rank_columns(sums)]].sum()
+    members = len(rank_columns(sums)) - 1
+    ranks = total[rank_columns(sums)]
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt((members + 1) / members * total["variance"] / total["pixels"])
         error = np.sqrt(total["squared_error"] / total["pixels"])
@@ -175,11 +175,12 @@ def ensemble_scores(sums: pd.DataFrame) -> pd.DataFrame:
 def rank_histogram(sums: pd.DataFrame) -> pd.DataFrame:
     """Return the shares of the ranks at each lead time, index minutes, columns 0 to the number of members."""
     one = sums[sums["threshold"] == sums["threshold"].min()]
-    ranks = one.groupby("minutes")[_ranks(sums)].sum().set_axis(range(len(_ranks(sums))), axis=1)
+    ranks = one.groupby("minutes")[rank_columns(sums)].sum().set_axis(range(len(rank_columns(sums))), axis=1)
     return ranks.div(ranks.sum(axis=1), axis=0)
 
 
-def _ranks(sums: pd.DataFrame) -> list[str]:
+def rank_columns(sums: pd.DataFrame) -> list[str]:
+    """Return the names of the columns of ranks, one more than there are members."""
     return [name for name in sums if name.startswith("rank_") and sums[name].notna().any()]
 
 

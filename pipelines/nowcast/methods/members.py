@@ -239,7 +239,8 @@ def censored_correlation(dry: float) -> tuple[NDArray[np.float64], NDArray[np.fl
     angle = np.linspace(-np.pi / 2, np.pi / 2, 2001)  # r = sin(angle): finest near 1
     r, middle = np.sin(angle), 1000
     both = cumulative_trapezoid(np.exp(-(ndtri(dry) ** 2) / np.maximum(1 + r, 1e-9)) / (2 * np.pi), angle, initial=0)
-    covariance = cumulative_trapezoid(both - both[middle] + (1 - dry) ** 2, r, initial=0)
+    both = (both - both[middle] + (1 - dry) ** 2).clip(0)  # less by the trapezoids' error, near r = -1
+    covariance = cumulative_trapezoid(both, r, initial=0)
     covariance -= covariance[middle]
     return covariance / covariance[-1], r
 

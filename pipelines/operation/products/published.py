@@ -150,10 +150,10 @@ def read_probabilities(folder: Path) -> Iterator[Probabilities]:
                 yield Probabilities(of, number, float(seconds) / 60, *about, variable[number].to_numpy())
 
 
-def read_members(folder: Path) -> Iterator[tuple[int, Iterator[Rain]]]:
-    """Yield the number of each lead time with the members (H, W), mm/h, that a forecast kept, one by one.
+def read_members(folder: Path) -> Iterator[tuple[int, Rain]]:
+    """Yield the members (H, W), mm/h, that a forecast kept, each with the number of its lead time, which come in order.
 
-    None of a forecast that kept none. Those of one lead time are to be read before the next.
+    Nothing of a forecast that kept none.
 
     Raises
     ------
@@ -164,7 +164,8 @@ def read_members(folder: Path) -> Iterator[tuple[int, Iterator[Rain]]]:
         if MEMBER in dataset:
             rain = dataset[MEMBER].transpose("lead_time", "realization", ...)
             for number, of_lead in enumerate(rain):
-                yield number, (member.to_numpy() for member in of_lead)
+                for member in of_lead:
+                    yield number, member.to_numpy()
 
 
 @contextmanager

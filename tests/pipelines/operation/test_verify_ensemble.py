@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from archive import moving_cells
 from domains import domain_in
+from issued_files import damage_pixels
 from small_model import probabilistic
 
 from pipelines.nowcast.methods.extrapolation import extrapolation
@@ -128,6 +129,14 @@ def test_a_lead_time_without_a_frame_has_no_rows_and_the_others_have(tmp_path: P
     assert not closed(domain, live)
     leads = sorted(set(read_ledger(domain.out, kind=ENSEMBLES)["minutes"]))
     assert leads == [float(lead) for lead in range(5, 61, 5) if lead != 40]
+
+
+def test_damaged_members_are_told_in_one_line(tmp_path: Path) -> None:
+    domain, live, path = issued(tmp_path, Members(count=3, keep=True))
+    live.append(FRAMES[5:])
+    damage_pixels(path, "rainfall_flux_member")
+    (problem,) = closed(domain, live)
+    assert problem.startswith(f"{path}: can't be read: ")
 
 
 def test_members_that_know_other_pixels_than_each_other_are_told_in_one_line(tmp_path: Path) -> None:
